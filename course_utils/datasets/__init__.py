@@ -1,0 +1,5 @@
+"""The worlds that the course is played on, each behind one class, and the collation that they share."""
+from course_utils.datasets.collate import MODALITIES, collate
+from course_utils.datasets.digits import Digits
+
+__all__ = ["MODALITIES", "Digits", "collate"]

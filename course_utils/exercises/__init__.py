@@ -1,0 +1,204 @@
+"""Exercises that answer: `check("00.1", seed_interval)` says what is right, or what went wrong.
+
+The exercises of a notebook stand in the file that begins with its number (`e00_start_here.py`) as
+a list `EXERCISES`, loaded when a key asks for it. A new one needs a reference written differently
+from the page's solution, cases, and the wrong ideas that readers have, each as code.
+"""
+
+import copy
+import dis
+import importlib
+import inspect
+import os
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .compare import describe, difference, freeze, show, show_apart
+from .sandbox import Outcome, call
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """A wrong idea: the sentence that names it, and code that has it."""
+
+    message: str
+    wrong: Callable
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    `cases` gives the argument tuples, the same at every call, smallest first. `returns` says in
+    words what one entry of the result stands for ("one row per sample"). `compare` takes two
+    frozen values, got and expected, and returns None or the difference in words.
+    """
+
+    key: str
+    reference: Callable
+    cases: Callable[[], Iterable[tuple]]
+    misconceptions: tuple[Misconception, ...]
+    returns: str = ""
+    compare: Callable = difference
+
+
+def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
+    """Print one verdict on `answer`, the function written for exercise `key`: always the same text.
+
+    The verdict is "not attempted yet" while the body is only a docstring and `...`; "right"; or
+    what is wrong, with the smallest case that shows it. The function gets copies of the cases;
+    whatever it does (raise, recurse, loop, exit, print, seed) ends with the call. `time_limit` is
+    in seconds for each case; see `sandbox.call` for where no limit is possible.
+
+    Raises ValueError for an unknown key and, where NBGRADER_EXECUTION is set, AssertionError with
+    the verdict's text when it is not "right".
+    """
+    right, text = verdict(_find(key), answer, time_limit)
+    if not right and os.environ.get("NBGRADER_EXECUTION"):
+        raise AssertionError(text)
+    print(text)
+
+
+def reference(key: str) -> Callable:
+    """The course's own answer to exercise `key`, for what follows it on the page."""
+    return _find(key).reference
+
+
+def keys(notebook: str) -> list[str]:
+    """The keys of a notebook's exercises, as in `keys("00")`; none for a notebook without any."""
+    return [exercise.key for exercise in _load(notebook)]
+
+
+def _load(notebook):
+    for module in pkgutil.iter_modules(__path__):
+        if module.name.startswith(f"e{notebook}_"):
+            return importlib.import_module(f"{__name__}.{module.name}").EXERCISES
+    return []
+
+
+def _find(key):
+    notebook = key.split(".")[0] if isinstance(key, str) else None
+    known = _load(notebook) if notebook else []
+    for exercise in known:
+        if exercise.key == key:
+            return exercise
+    if known:
+        raise ValueError(f"no exercise {key!r}: notebook {notebook} has "
+                         + ", ".join(exercise.key for exercise in known))
+    names = sorted(m.name[1:3] for m in pkgutil.iter_modules(__path__) if m.name[1:3].isdigit())
+    raise ValueError(f'no exercise {key!r}: a key is a string such as "00.1", and the notebooks '
+                     f"with exercises are {', '.join(names)}")
+
+
+def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, str]:
+    """Whether `answer` is right, and the text that `check` prints."""
+    title = f"Exercise {exercise.key} · "
+    todo = title + "not attempted yet: replace the ... and run this cell and the one above again."
+    if answer is ... or is_stub(answer):
+        return False, todo
+    misfit = _misfit(exercise, answer)
+    if misfit:
+        return False, f"{title}not right yet: {misfit}"
+
+    trials = []
+    for args in exercise.cases():
+        outcome = call(answer, copy.deepcopy(args), time_limit)
+        if outcome.kind == "value" and outcome.value is ...:
+            return False, todo
+        expected = freeze(exercise.reference(*copy.deepcopy(args)))
+        trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
+        if outcome.kind in ("slow", "endless", "exit"):  # one is enough, and the next would take as long
+            break
+    failed = next((trial for trial in trials if trial[-1]), None)
+    if failed is None:
+        return True, f"{title}right ({len(trials)} cases)."
+
+    args, outcome, expected, fault = failed
+    stopped = trials[-1][1].kind not in ("value", "raised")
+    named = None if stopped or outcome.changed else _misconception(exercise, trials)
+    pairs = zip(_names(exercise), args)
+    shown = f"{exercise.reference.__name__}({', '.join(f'{name}={show(freeze(arg), 6)}' for name, arg in pairs)})"
+    lines = [f"{title}not right yet: {named or fault}", "  smallest case: " + shown]
+    if outcome.kind == "value" and not outcome.changed:
+        returned, expected = show_apart(outcome.value, expected)
+        lines += ["  returned:      " + returned, "  expected:      " + expected]
+    elif named:
+        lines.append("  returned:      nothing, it " + fault)
+    return False, "\n".join(lines)
+
+
+def is_stub(answer) -> bool:
+    """Whether a function's code does nothing: a docstring and `...`, `pass` or `return ...`."""
+    code = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
+    if not inspect.iscode(code) or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
+        return False
+    skip = {"RESUME", "NOP", "CACHE", "PRECALL", "MAKE_CELL", "COPY_FREE_VARS", "EXTENDED_ARG"}
+    steps = [step for step in dis.get_instructions(code) if step.opname not in skip]
+    returned = [step.argval for step in steps if step.opname in ("LOAD_CONST", "RETURN_CONST")]
+    rest = [step for step in steps if step.opname not in ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE")]
+    return not rest and len(returned) == 1 and (returned[0] is None or returned[0] is ...)
+
+
+def _names(exercise):
+    return list(inspect.signature(exercise.reference).parameters)
+
+
+def _misfit(exercise, answer):
+    """Why `answer` cannot even be called with the exercise's arguments, in words; "" if it can."""
+    function = exercise.reference.__name__
+    if not callable(answer) or isinstance(answer, type):
+        return (f"got {describe(freeze(answer))}, expected the function itself: "
+                f'write check("{exercise.key}", {function}), without calling it.')
+    names = _names(exercise)
+    try:
+        signature = inspect.signature(answer)
+    except (TypeError, ValueError):  # some functions written in C have none
+        return ""
+    try:
+        signature.bind(*names)
+    except TypeError:
+        own = list(signature.parameters)
+        return (f"the function takes {len(own)} parameter{'s' * (len(own) != 1)} ({', '.join(own) or 'none'}), "
+                f"expected {len(names)} ({', '.join(names)}).")
+    return ""
+
+
+def _fault(exercise, outcome: Outcome, expected, time_limit):
+    """What is wrong with one outcome, in words, or None."""
+    if outcome.kind == "raised":
+        return f"raised {outcome.words}"
+    if outcome.kind == "slow":
+        return f"did not finish within {time_limit:g} seconds: is there a loop without an end?"
+    if outcome.kind == "endless":
+        return "calls itself without an end (RecursionError): which case stops it?"
+    if outcome.kind == "exit":
+        return "left by exit() or SystemExit: end a function with `return`."
+    if outcome.changed:
+        names = " and ".join(f"`{_names(exercise)[i]}`" for i in outcome.changed)
+        return f"changes its argument {names} in place, and so the caller's data: work on a copy."
+    text = exercise.compare(outcome.value, expected)
+    if not text or text.endswith("?"):
+        return text
+    about_shape = text.startswith("returned") or " came as " in text
+    return f"{text}: {exercise.returns}." if about_shape and exercise.returns else f"{text}."
+
+
+def _misconception(exercise, trials):
+    """The message of the first misconception that gives what the answer gave, on every case.
+
+    Every case, because wrong and right often coincide on a small one.
+    """
+    for idea in exercise.misconceptions:
+        for args, outcome, *_ in trials:
+            try:
+                wrong = freeze(idea.wrong(*copy.deepcopy(args)))
+            except Exception:
+                if outcome.kind != "raised":
+                    break
+                continue
+            if outcome.kind != "value" or exercise.compare(outcome.value, wrong) is not None:
+                break
+        else:
+            return idea.message
+    return None

@@ -1,0 +1,192 @@
+"""What came, what was expected, and the first difference between them in words.
+
+A reader's function may return anything. `freeze` first turns its result into plain Python, so
+that nothing of the reader's is called afterwards; tensors and NumPy arrays become `Array`, which
+is why this file needs neither library.
+"""
+
+import sys
+from dataclasses import dataclass
+
+LONG = 12  # values; what is longer is printed by its shape
+
+
+@dataclass(frozen=True)
+class Array:
+    """A tensor or a NumPy array: what it is called, the kind of its numbers, shape, flat values."""
+
+    word: str
+    kind: str
+    shape: tuple
+    flat: list
+
+
+@dataclass(frozen=True)
+class Other:
+    """Anything that no exercise expects, by its name in words."""
+
+    words: str
+
+
+def freeze(value):
+    """Plain Python copy of `value`: numbers, strings, lists, tuples, dicts, `Array` and `Other`."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if value is None or value is ... or isinstance(value, (bool, str)):
+        return value
+    if torch is not None and isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return Array("tensor", _kind(value.dtype), tuple(value.shape), value.reshape(-1).tolist())
+    if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
+        if isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
+            return value.item() if value.dtype.kind in "bi" else float(value)
+        value = numpy.asarray(value)
+        flat = value.reshape(-1).tolist()
+        return Array("NumPy array", _kind(value.dtype), value.shape, [freeze(item) for item in flat])
+    if isinstance(value, int):
+        return int(value) if abs(value) < 10**300 else float("inf")  # longer ones cannot be printed
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(value, tuple) else list)(freeze(item) for item in value)
+    if isinstance(value, dict):
+        return {key if isinstance(key, (str, int)) else show(freeze(key)): freeze(item)
+                for key, item in value.items()}
+    if value is NotImplemented:
+        return Other("NotImplemented")
+    if isinstance(value, type):
+        return Other("a class")
+    name = type(value).__name__
+    if name in ("generator", "coroutine"):
+        value.close()  # else Python complains later, in some other cell, that it never ran
+    return Other(f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}")
+
+
+def _kind(dtype):
+    name = str(dtype).removeprefix("torch.")
+    return next((kind for kind in ("bool", "int", "float", "complex") if kind in name), name)
+
+
+def describe(value) -> str:
+    """A frozen value by type and size, as in `a list of 5 numbers`."""
+    match value:
+        case None:
+            return "None"
+        case bool():
+            return str(value)
+        case int() | float():
+            return "one number"
+        case str():
+            return "a string"
+        case Array():
+            return f"a {value.word} of shape {value.shape}"
+        case list() | tuple():
+            of = {describe(item) for item in value}
+            items = "number" if of == {"one number"} else "item"
+            return f"a {type(value).__name__} of {len(value)} {items}{'s' * (len(value) != 1)}"
+        case dict():
+            return "an empty dict" if not value else "a dict with " + _keys(value)
+        case Other():
+            return value.words
+    return "..."
+
+
+def _keys(mapping):
+    return f"the key{'s' * (len(mapping) != 1)} " + ", ".join(map(str, mapping))
+
+
+def show(value, digits: int = 4) -> str:
+    """A frozen value as a reader would type it, rounded; by type and shape when it is long."""
+    match value:
+        case float():
+            return repr(float(f"{value:.{digits}g}") + 0.0)  # + 0.0: no minus zero
+        case str():
+            return repr(value) if len(value) <= 60 else repr(value[:57] + "...")
+        case Array() if len(value.flat) <= LONG:
+            word = "tensor" if value.word == "tensor" else "array"
+            return f"{word}({_nested(value.flat, value.shape, digits)})"
+        case list() | tuple() if len(value) <= LONG:
+            inner = ", ".join(show(item, digits) for item in value)
+            if isinstance(value, list):
+                return f"[{inner}]"
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        case dict() if len(value) <= LONG:
+            return "{" + ", ".join(f"{show(k)}: {show(v, digits)}" for k, v in value.items()) + "}"
+        case Array() | list() | tuple() | dict() | Other():
+            return describe(value)
+    return repr(value)
+
+
+def _nested(flat, shape, digits):
+    if not shape:
+        return show(flat[0], digits)
+    step = len(flat) // shape[0] if shape[0] else 0
+    rows = (flat[i * step : (i + 1) * step] for i in range(shape[0]))
+    return "[" + ", ".join(_nested(row, shape[1:], digits) for row in rows) + "]"
+
+
+def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float = 1e-6):
+    """First difference between two frozen values as the rest of a sentence; None when they agree.
+
+    Lenient where a reader may choose: float32 or float64, a tuple or one-dimensional array for
+    a list, a tensor with one value and no axes for a number. Strict on shapes, keys and on
+    integers or booleans that became floats. `where` names the place, as in `["audio"]`.
+    """
+    came = f"entry {where} came as " if where else "returned "
+    if got is None and expected is not None:
+        return f"{came}None, expected {describe(expected)}" if where else "returned None: is a `return` missing?"
+    if isinstance(got, Array) and got.shape == () and not isinstance(expected, Array):
+        return difference(got.flat[0], expected, where, rtol, atol)
+    match expected:
+        case bool() | str() | None:
+            same = type(got) is type(expected) and got == expected
+        case int() | float():
+            if isinstance(got, bool) or not isinstance(got, (int, float)):
+                return f"{came}{describe(got)}, expected {describe(expected)}"
+            same = _close(got, expected, rtol, atol)
+        case Array():
+            if not isinstance(got, Array) or got.word != expected.word:
+                return f"{came}{describe(got)}, expected {describe(expected)}"
+            if got.shape != expected.shape:
+                return f"{came}shape {got.shape}, expected {expected.shape}"
+            if got.kind != expected.kind and (got.kind, expected.kind) != ("int", "float"):
+                return f"{came}a tensor of {got.kind} values, expected {expected.kind}"
+            for i, (a, b) in enumerate(zip(got.flat, expected.flat)):
+                if not _close(a, b, rtol, atol):
+                    place = [] if expected.shape else None
+                    for size in reversed(expected.shape):
+                        i, at = divmod(i, size)
+                        place.insert(0, at)
+                    return "{}is {}, expected {}".format(_at(where, place), *show_apart(a, b))
+            return None
+        case list() | tuple():
+            row = got.flat if isinstance(got, Array) and len(got.shape) == 1 else got
+            if not isinstance(row, (list, tuple)) or len(row) != len(expected):
+                return f"{came}{describe(got)}, expected {describe(expected)}"
+            pairs = ((f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(row, expected)))
+            return next(filter(None, (difference(a, b, at, rtol, atol) for at, a, b in pairs)), None)
+        case dict():
+            if not isinstance(got, dict):
+                return f"{came}{describe(got)}, expected {describe(expected)}"
+            if got.keys() != expected.keys():
+                return f"{came}{describe(got)}, expected {_keys(expected)}"
+            pairs = ((f'{where}["{key}"]', got[key], b) for key, b in expected.items())
+            return next(filter(None, (difference(a, b, at, rtol, atol) for at, a, b in pairs)), None)
+    return None if same else "{}is {}, expected {}".format(_at(where), *show_apart(got, expected))
+
+
+def _at(where, place=None):
+    return f"entry {where}{place if place else ''} " if where or place else "the result "
+
+
+def show_apart(got, expected) -> tuple[str, str]:
+    """Both values as text, with as many digits as it takes to tell them apart."""
+    for digits in (4, 6, 9, 17):
+        if show(got, digits) != show(expected, digits):
+            break
+    return show(got, digits), show(expected, digits)
+
+
+def _close(a, b, rtol, atol):
+    if a == b or (a != a and b != b):  # equal infinities, or both not a number
+        return True
+    return abs(a - b) <= atol + rtol * abs(b) if abs(b) != float("inf") else False

@@ -1,0 +1,135 @@
+"""Printing that can be checked: a number with its band, a formula with its twin, a guess with its result.
+
+What these functions print is the same on every machine, so a notebook's stored output can be compared
+word for word, while the number behind it is checked against its band.
+"""
+import json
+import math
+
+from course_utils.runtime import reader_folder, strict
+
+
+def report(name: str, value: float, near: float, within: float, unit: str = "") -> None:
+    """Print `name` with the value that this page expects and its band, if `value` lies inside the band.
+
+    Outside it, raise AssertionError under `COURSE_STRICT=1`; otherwise say so and go on, since a reader who changes
+    a setting should see the new number and not an error.
+
+    >>> report("fused accuracy", 0.941, near=0.95, within=0.02)
+    fused accuracy: 0.95, give or take 0.02
+    """
+    if not within > 0:
+        raise ValueError(f"within must be positive, got {within!r}: the band says how far the number may drift")
+    value = float(value)
+    unit = f" {unit}" if unit else ""
+    expected = f"{near:g}{unit}, give or take {within:g}"
+    if abs(value - near) <= within:  # False for NaN, as it should be
+        print(f"{name}: {expected}")
+        return
+    message = f"{name}: {value:.4g}{unit}, outside the band of this page, which is {expected}"
+    if strict():
+        raise AssertionError(message)
+    print(f"{message}. If you changed something above, this is your result; if you did not, run the page from the top.")
+
+
+def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
+    """Check equation `key` on numbers: `by_hand` against `reference`, both float64 and of one shape.
+
+    The largest difference, relative to the reference's largest entry, must be below `tolerance`. Raises
+    AssertionError when it is not, TypeError for less than float64, ValueError for shapes that differ, for values
+    that are not finite and for a reference of zeros, because zeros agree with almost any formula.
+    """
+    import torch
+
+    sides = {}
+    for side, value in (("by_hand", by_hand), ("reference", reference)):
+        tensor = torch.as_tensor(value, dtype=torch.float64 if isinstance(value, (float, list)) else None).detach()
+        if tensor.dtype != torch.float64:
+            raise TypeError(f"equation {key}: {side} is {tensor.dtype}, expected torch.float64 (call .double() on the inputs)")
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"equation {key}: {side} holds values that are not finite")
+        sides[side] = tensor
+    hand, ref = sides["by_hand"], sides["reference"]
+    if hand.shape != ref.shape:
+        raise ValueError(f"equation {key}: by_hand has shape {tuple(hand.shape)}, reference has shape {tuple(ref.shape)}")
+    scale = ref.abs().max().item() if ref.numel() else 0.0
+    if scale == 0.0:
+        raise ValueError(f"equation {key}: the reference is zero everywhere, which proves nothing; use random inputs")
+    difference = (hand - ref).abs().max().item() / scale
+    if not difference < tolerance:
+        raise AssertionError(f"equation {key}: by hand and reference differ by {difference:.2g} of the largest entry "
+                             f"(allowed: {tolerance:g})")
+    print(f"equation {key} holds: by hand and reference agree to {tolerance:g}")
+
+
+def _notes(name: str) -> dict:
+    """The reader's notes of one kind ("guesses" or "passport"), {} where there are none yet."""
+    file = reader_folder() / f"{name}.json"
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is not readable as JSON ({error}); mend it, or move it away to start afresh") from error
+
+
+def _note(name: str, key: str, **entries) -> None:
+    """Add entries to one note; the file is replaced in one step, so an interruption loses nothing."""
+    notes = _notes(name)
+    notes[key] = {**notes.get(key, {}), **entries}
+    file = reader_folder() / f"{name}.json"
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(notes, indent=1, sort_keys=True), encoding="utf-8")
+    draft.replace(file)
+
+
+def guess(key: str, answer=None, sure: float = 0.5) -> None:
+    """Note a prediction before its result is seen: a number, or a word such as "audio".
+
+    `sure` is the probability, between 0 and 1, that you give to being right. `outcome(key, ...)` tells later how it
+    went, and `guesses` lists a page's predictions. An answer of None notes nothing. The notes stay in the reader's
+    own folder, beside the notebooks.
+    """
+    if not (isinstance(sure, (int, float)) and 0 <= sure <= 1):
+        raise ValueError(f"guess {key}: sure is a probability between 0 and 1, got {sure!r}")
+    if answer is None:
+        print(f"Guess {key}: nothing noted yet. Put your answer in place of None and run this cell again.")
+        return
+    if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
+        raise TypeError(f"guess {key}: answer is a number or a word, got {type(answer).__name__}")
+    _note("guesses", key, answer=answer, sure=sure, right=None)
+    print(f"Guess {key}: {answer!r}, {sure:.0%} sure. Noted; read on.")
+
+
+def outcome(key: str, result: float | str, within: float = 0.0) -> None:
+    """Compare the guess `key` with its result: right if it is the same word, or a number at most `within` away."""
+    said = _notes("guesses").get(key, {})
+    about = f"{result:g}, give or take {within:g}" if isinstance(result, (int, float)) else str(result)
+    if "answer" not in said:
+        print(f"Guess {key}: the result is {about}. You made no guess.")
+        return
+    answer = said["answer"]
+    if isinstance(result, str) or isinstance(answer, str):
+        right = str(answer).strip().lower() == str(result).strip().lower()
+    else:
+        right = math.isclose(answer, result, rel_tol=0.0, abs_tol=within + 1e-9)
+    _note("guesses", key, right=right)
+    print(f"Guess {key}: the result is {about}. You said {answer!r}, {said['sure']:.0%} sure: {'right' if right else 'not this time'}.")
+
+
+def guesses(page: str) -> None:
+    """List the guesses of a page ("00") with what came of them."""
+    mine = {key: said for key, said in sorted(_notes("guesses").items()) if key.split(".")[0] == page}
+    if not mine:
+        print(f"You made no guesses on page {page}.")
+    for key, said in mine.items():
+        result = {True: "right", False: "not this time", None: "result not seen yet"}[said.get("right")]
+        print(f"Guess {key}: {said['answer']!r}, {said['sure']:.0%} sure: {result}")
+
+
+def passport(page: str, **lines: str) -> None:
+    """Add this page's lines to the reader's own model card, passport.json in the reader's folder, and print them."""
+    _note("passport", page, **lines)
+    print(f"Your passport, page {page}:")
+    for name, text in lines.items():
+        print(f"  {name.replace('_', ' ')}: {text}")
