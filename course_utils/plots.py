@@ -15,7 +15,7 @@ DPI, SHOWN_AT = 160, 100  # drawn at 160 dots an inch and shown at 100, so that 
 
 
 def show(figure: Figure, caption: str) -> None:
-    """Display `figure` with `caption` as its alternative text, and print the caption below it."""
+    """Display `figure` with `caption` as its alternative text, and the caption below it."""
     from IPython.display import display
 
     if not caption.strip():
@@ -25,7 +25,7 @@ def show(figure: Figure, caption: str) -> None:
     width = round(figure.get_figwidth() * SHOWN_AT)
     display({"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": caption},
             raw=True, metadata={"image/png": {"alt": caption, "width": width}})
-    print(caption)
+    display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
 
 
 def axes(width: float = 7.2, height: float = 3.0, columns: int = 1, rows: int = 1, **options):
@@ -63,28 +63,30 @@ def bars(scores: dict[str, tuple[float, float]], caption: str, *, label: str, ch
     show(figure, caption)
 
 
-def lines(x: list[str], series: dict[str, list[tuple[float, float]]], caption: str, *, xlabel: str, ylabel: str) -> None:
-    """A line per name over the named settings `x`, each point (mean, half-width), each line labelled at its end."""
-    figure, ax = axes(height=3.4)
-    for name, points in series.items():
-        means, halves = zip(*points)
-        color = COLORS[kind(name)]
-        ax.plot(range(len(x)), means, color=color, marker=MARKERS[kind(name)], label=name)
-        ax.fill_between(range(len(x)), [m - h for m, h in points], [m + h for m, h in points], color=color, alpha=0.18)
-    ax.set_xticks(range(len(x)), x)
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
+def points(settings: list[str], series: dict[str, list[tuple[float, float]]], caption: str, *, label: str) -> None:
+    """For each of the named settings a group of marks, one a name, at (mean, half-width of the interval)."""
+    figure, ax = axes(height=3.2)
+    for k, (name, values) in enumerate(series.items()):
+        places = [i + 0.13 * (k - (len(series) - 1) / 2) for i in range(len(settings))]
+        means, halves = zip(*values)
+        ax.errorbar(places, means, yerr=halves, linestyle="none", marker=MARKERS[kind(name)], markersize=6,
+                    color=COLORS[kind(name)], capsize=2, label=name)
+    ax.set_xticks(range(len(settings)), settings)
+    ax.set_ylabel(label)
+    ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     show(figure, caption)
 
 
-def pictures(images, caption: str, *, titles: list[str] | None = None, size: float = 1.25) -> None:
-    """Gray pictures (H, W) side by side, ink dark on light paper, all on the scale from 0 to 1."""
-    figure, grid = axes(width=size * len(images), height=size + (0.3 if titles else 0.05), columns=len(images), squeeze=False)
-    for ax, image, title in zip(grid.flat, images, titles or [""] * len(images)):
+def pictures(images, caption: str, *, titles: list[str], columns: int = 5, size: float = 1.3) -> None:
+    """Gray pictures (H, W), `columns` in a row, ink dark on light paper, all on the scale from 0 to 1."""
+    columns, rows = min(columns, len(images)), -(-len(images) // columns)
+    figure, grid = axes(width=size * columns, height=(size + 0.25) * rows, columns=columns, rows=rows, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+    for ax, image, title in zip(grid.flat, images, titles):
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         ax.set_title(title, fontsize=10, color=INK)
-        ax.set_axis_off()
     show(figure, caption)
 
 
@@ -150,19 +152,20 @@ def pipeline(caption: str) -> None:
     arrow(5.85, 1.8, 6.35, 1.8)
     arrow(7.55, 1.8, 8.05, 1.8)
     arrow(8.75, 0.96, 8.75, 1.44)
-    ax.annotate("", (3.2, 3.42), (8.75, 2.2), arrowprops={"arrowstyle": "-|>", "color": "#777777", "linestyle": "--",
-                                                         "connectionstyle": "angle,angleA=0,angleB=90,rad=12"})
-    ax.text(6.6, 3.5, "gradient", color="#555555", fontsize=9)
+    ax.plot([8.75, 8.75, 3.2], [2.2, 3.9, 3.9], color="#777777", linestyle="--", linewidth=1.4)
+    ax.annotate("", (3.2, 3.4), (3.2, 3.94), arrowprops={"arrowstyle": "-|>", "color": "#777777", "linewidth": 1.4})
+    ax.text(6.0, 3.98, "gradient", color="#555555", fontsize=9)
     show(figure, caption)
 
 
 def players(sounds: dict, rate: int) -> None:
-    """A row of sound players, one per name, for sounds (S,) of float or int16 samples."""
+    """A small sound player for each name, for sounds (S,) of float or int16 samples at `rate` Hz."""
     import numpy as np
     from IPython.display import HTML, Audio, display
 
     cells = ""
     for name, sound in sounds.items():
-        audio = Audio(np.asarray(sound), rate=rate)._repr_html_()
-        cells += f'<div style="margin:4px 14px 4px 0"><div>{name}</div>{audio}</div>'
+        source = Audio(np.asarray(sound), rate=rate).src_attr()
+        cells += (f'<div style="margin:2px 12px 6px 0">{name}<br>'
+                  f'<audio controls src="{source}" style="width:210px;height:34px"></audio></div>')
     display(HTML(f'<div style="display:flex;flex-wrap:wrap">{cells}</div>'))

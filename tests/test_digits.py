@@ -130,6 +130,7 @@ def test_a_batch_is_padded_masked_and_knows_what_is_missing():
 def test_a_batch_in_which_a_modality_is_missing_everywhere_still_works():
     batch = collate([Digits("test", missing={"text": 1.0, "image": 1.0, "audio": 1.0})[i] for i in range(3)])
     assert not batch["present"].any() and batch["text"].shape == (3, 1) and not batch["mask"]["audio"].any()
+    assert batch["text"].dtype == torch.int64 and batch["audio"].dtype == torch.float32
 
 
 def broken(key, value):

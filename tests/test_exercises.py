@@ -6,6 +6,7 @@ The registered exercises are tested through their own definition (first part), b
 
 import ast
 import inspect
+import io
 import math
 import os
 import random
@@ -93,13 +94,14 @@ def test_the_solution_on_the_page_is_right(exercise):
 
     code = build_notebooks.solutions(sources[0])
     assert set(code) == set(exercises.keys(notebook)), "page and checker know different exercises"
+    name = exercise.reference.__name__
+    defined = [node.name for node in ast.parse(code[exercise.key]).body if isinstance(node, ast.FunctionDef)]
+    assert defined == [name], f"exercise {exercise.key} is called {defined} on the page and {name} in its checker"
     space = {}
     for node in ast.parse(sources[0].read_text(encoding="utf-8")).body:  # the page's imports, which a solution may use
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             exec(compile(ast.Module([node], []), "<cell>", "exec"), space)
     exec(compile(code[exercise.key], "<cell>", "exec"), space)
-    name = exercise.reference.__name__
-    assert name in space, f"the page's solution of {exercise.key} defines no {name}"
     assert inspect.signature(space[name]).parameters.keys() == inspect.signature(exercise.reference).parameters.keys()
     right, text = verdict(exercise, space[name])
     assert right, text
@@ -436,10 +438,11 @@ def test_exceptions_become_one_line(error, words):
 
 
 @pytest.mark.parametrize("leave", [lambda: exit(), lambda: quit(1), lambda: sys.exit("bye"), lambda: raises(SystemExit(0))(0, 0)])
-def test_leaving_is_refused_and_standard_input_stays_open(leave):
+def test_leaving_is_refused_and_standard_input_stays_open(leave, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     before = sys.stdin
     assert "left by exit() or SystemExit" in tell(lambda values, t: leave())[1]
-    assert sys.stdin is before and not sys.__stdin__.closed
+    assert sys.stdin is before and not before.closed
 
 
 def test_endless_recursion():

@@ -128,7 +128,7 @@ def test_features_ignore_padding_and_what_stands_under_it():
     batch = collate(samples)
     mask = batch["mask"]
     together = letter_features(batch["text"], mask["text"]), band_features(batch["audio"], mask["audio"])
-    assert [f.shape for f in together] == [(6, 81), (6, 256)] and pixel_features(batch["image"]).shape == (6, 256)
+    assert [f.shape for f in together] == [(6, 78), (6, 256)] and pixel_features(batch["image"]).shape == (6, 256)
     for i, sample in enumerate(samples):
         alone = collate([sample])
         assert torch.equal(letter_features(alone["text"], alone["mask"]["text"])[0], together[0][i])
@@ -136,7 +136,7 @@ def test_features_ignore_padding_and_what_stands_under_it():
     spoiled = batch["audio"].masked_fill(~mask["audio"], math.nan)
     assert torch.equal(band_features(spoiled, mask["audio"]), together[1])
     letters = letter_features(*(lambda b: (b["text"], b["mask"]["text"]))(collate([{**samples[0], "text": "noon"}])))[0]
-    assert letters.nonzero().flatten().tolist() == [13, 14, 27 + 14, 54 + 14]  # n and o; first n, last n
+    assert letters.nonzero().flatten().tolist() == [13, 14, 26 + 13, 52 + 13]  # n and o; first n, last n
 
 
 def test_features_of_a_missing_modality_are_zero():
@@ -184,7 +184,7 @@ def test_multiplying_is_best_with_separate_noise_and_worse_with_shared_noise(swe
     def mean(row, model):
         return sum(sweep["rows"][row]["loss"][model]) / 5
     assert mean("easy", "product") < mean("easy", "all three")
-    assert mean("easy, shared noise", "product") > mean("easy, shared noise", "all three")
+    assert mean("shared noise", "product") > mean("shared noise", "all three")
 
 
 def test_shared_noise_makes_the_product_count_the_same_evidence_twice(page):

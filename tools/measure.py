@@ -25,7 +25,7 @@ DIALS = {
     "default": {"image_noise": 0.5, "speech_snr": -10.0, "text_error": 0.6},
     "hard": {"image_noise": 0.7, "speech_snr": -13.0, "text_error": 0.75},
     "one clear sense": {"image_noise": 1.0, "speech_snr": 0.0, "text_error": 0.9},
-    "easy, shared noise": {"image_noise": 0.3, "speech_snr": -5.0, "text_error": 0.3, "shared_noise": 1.0},
+    "shared noise": {"image_noise": 0.2, "speech_snr": 0.0, "text_error": 0.3, "shared_noise": 1.0},
 }
 
 

@@ -70,7 +70,7 @@ def _pad(name: str, sequences: list[Tensor | None]) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{name} of sample {i}: expected one axis (length,), got shape {tuple(sequence.shape)}")
     lengths = torch.tensor([0 if sequence is None else len(sequence) for sequence in sequences])
     longest = max(1, int(lengths.max()))
-    dtype = next((sequence.dtype for sequence in sequences if sequence is not None), torch.float32)
+    dtype = torch.int64 if name == "text" else torch.float32
     padded = torch.zeros(len(sequences), longest, dtype=dtype)
     for row, sequence in zip(padded, sequences):
         if sequence is not None:
