@@ -3,10 +3,9 @@
 import random
 import statistics
 
-from . import Exercise, Misconception
+from course_utils.metrics import T_QUANTILES
 
-# Half of the 95 % lies on each side: the .975 quantile of Student's t with n - 1 degrees of freedom.
-T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 8: 2.365, 10: 2.262}
+from . import Exercise, Misconception
 
 
 def _mean(values):
