@@ -84,6 +84,14 @@ def test_a_dial_turns_its_own_modality_only():
         assert changed == {name}, dial
 
 
+def test_the_noises_of_the_modalities_are_independent():
+    """Otherwise every statement about conditional independence would be false: each purpose has its own generator."""
+    noisy, clean = Digits("train"), Digits("train", image_noise=0, speech_snr=math.inf)
+    pairs = [(noisy[i]["image"][0, 0, 0] - clean[i]["image"][0, 0, 0], noisy[i]["audio"][0] - clean[i]["audio"][0])
+             for i in range(300)]
+    assert abs(np.corrcoef(np.array(pairs, dtype=float).T)[0, 1]) < 0.2  # 3.5 standard errors of 300 pairs
+
+
 def test_missing_modalities_come_at_their_rate_and_leave_the_rest_alone():
     full, holes = Digits("train"), Digits("train", missing={"audio": 0.3, "text": 1.0})
     samples = [holes[i] for i in range(400)]

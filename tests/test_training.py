@@ -135,6 +135,8 @@ def test_features_ignore_padding_and_what_stands_under_it():
         assert torch.allclose(band_features(alone["audio"], alone["mask"]["audio"])[0], together[1][i])
     spoiled = batch["audio"].masked_fill(~mask["audio"], math.nan)
     assert torch.equal(band_features(spoiled, mask["audio"]), together[1])
+    hidden = batch["text"].masked_fill(~mask["text"], 26)
+    assert torch.equal(letter_features(hidden, mask["text"]), together[0])
     letters = letter_features(*(lambda b: (b["text"], b["mask"]["text"]))(collate([{**samples[0], "text": "noon"}])))[0]
     assert letters.nonzero().flatten().tolist() == [13, 14, 26 + 13, 52 + 13]  # n and o; first n, last n
 

@@ -111,11 +111,12 @@ def main() -> int:
             print(f"{len(cells)} cells run, {len(failed)} failed", *failed, sep="\n")
             if failed:
                 return 1
-        if options.unfold:
-            page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
         page.wait_for_timeout(3_000)  # formulas and pictures
+        if options.unfold:
+            page.evaluate("() => document.querySelectorAll('details').forEach(d => d.setAttribute('open', ''))")
         height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight") + 200
         page.set_viewport_size({"width": options.width, "height": height})
+        page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0)")  # the end, after a run
         page.wait_for_timeout(2_000)
         for i, top in enumerate(range(0, height, SLICE)):
             page.screenshot(path=options.out / f"{i:02d}.png",
