@@ -152,9 +152,10 @@ def pipeline(caption: str) -> None:
     arrow(5.85, 1.8, 6.35, 1.8)
     arrow(7.55, 1.8, 8.05, 1.8)
     arrow(8.75, 0.96, 8.75, 1.44)
-    ax.plot([8.75, 8.75, 3.2], [2.2, 3.9, 3.9], color="#777777", linestyle="--", linewidth=1.4)
-    ax.annotate("", (3.2, 3.4), (3.2, 3.94), arrowprops={"arrowstyle": "-|>", "color": "#777777", "linewidth": 1.4})
-    ax.text(6.0, 3.98, "gradient", color="#555555", fontsize=9)
+    ax.plot([8.75, 8.75, 2.15, 2.15], [2.2, 3.9, 3.9, 0.82], color="#777777", linestyle="--", linewidth=1.4)
+    for y in (3.22, 2.02, 0.82):
+        ax.annotate("", (2.46, y), (2.13, y), arrowprops={"arrowstyle": "-|>", "color": "#777777", "linewidth": 1.2})
+    ax.text(5.5, 3.98, "gradient", color="#555555", fontsize=9)
     show(figure, caption)
 
 

@@ -109,10 +109,13 @@ def outcome(key: str, result: float | str, within: float = 0.0) -> None:
         print(f"Guess {key}: the result is {about}. You made no guess.")
         return
     answer = said["answer"]
-    if isinstance(result, str) or isinstance(answer, str):
-        right = str(answer).strip().lower() == str(result).strip().lower()
+    if isinstance(result, str):
+        right = str(answer).strip(" .,!?'\"").lower() == result.lower()
     else:
-        right = math.isclose(answer, result, rel_tol=0.0, abs_tol=within + 1e-9)
+        try:
+            right = math.isclose(float(answer), result, rel_tol=0.0, abs_tol=within + 1e-9)
+        except ValueError:  # a word where a number was asked for
+            right = False
     _note("guesses", key, right=right)
     print(f"Guess {key}: the result is {about}. You said {answer!r}, {said['sure']:.0%} sure: {'right' if right else 'not this time'}.")
 

@@ -1,4 +1,4 @@
-"""A training loop that can be trusted: samples weighted alike, the best epoch kept, the test set left alone."""
+"""A training loop that can be trusted: samples weighted alike, the epoch that was best on the validation set kept."""
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +13,9 @@ from course_utils.runtime import device
 class Batches:
     """A dict of tensors that share their first axis (N, ...), given out in batches of `size` rows.
 
-    With a `generator` the rows are shuffled anew for each pass, without one they keep their order. Much faster than
-    a DataLoader when the features are already computed.
+    With a `generator` the rows are shuffled anew for each pass, without one they keep their order. A single row left
+    over joins the batch before it, because batch normalisation cannot train on one row. Much faster than a DataLoader
+    when the features are already computed.
     """
 
     def __init__(self, tensors: dict[str, Tensor], size: int, generator: torch.Generator | None = None):
@@ -28,7 +29,10 @@ class Batches:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = torch.arange(self.rows) if self.generator is None else torch.randperm(self.rows, generator=self.generator)
-        for rows in order.split(self.size):
+        batches = list(order.split(self.size))
+        if len(batches) > 1 and len(batches[-1]) == 1 < self.size:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        for rows in batches:
             yield {name: tensor[rows] for name, tensor in self.tensors.items()}
 
 

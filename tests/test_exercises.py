@@ -67,6 +67,21 @@ def test_each_misconception_is_refused_by_its_name(exercise):
 
 
 @each_exercise
+def test_its_cases_tell_any_two_misconceptions_apart(exercise):
+    """Both ways round, since the order of the list would otherwise decide which sentence a reader gets."""
+    def results(function):
+        for args in exercise.cases():
+            try:
+                yield freeze(function(*args))
+            except Exception as error:
+                yield freeze(f"raised {type(error).__name__}")
+    ideas = [list(results(idea.wrong)) for idea in exercise.misconceptions] + [list(results(exercise.reference))]
+    for i, one in enumerate(ideas):
+        for k, other in enumerate(ideas):
+            assert i == k or any(map(exercise.compare, one, other)), f"numbers {i} and {k} agree on every case"
+
+
+@each_exercise
 def test_its_cases_are_the_same_each_time_and_the_smallest_comes_first(exercise):
     cases = [repr(freeze(list(args))) for args in exercise.cases()]
     assert cases == [repr(freeze(list(args))) for args in exercise.cases()]
@@ -78,7 +93,7 @@ def test_stub_missing_return_and_wrong_parameters(exercise):
     name, parameters = exercise.reference.__name__, ", ".join(inspect.signature(exercise.reference).parameters)
     stub = define(f'def {name}({parameters}):\n    """What it gives."""\n    ...\n', name)
     assert verdict(exercise, stub) == (False, f"Exercise {exercise.key} · not attempted yet: replace the ... "
-                                              "and run this cell and the one above again.")
+                                              "in the cell above, run it, then run this one.")
     forgot = define(f"def {name}({parameters}):\n    result = 1\n", name)
     assert "returned None: is a `return` missing?" in verdict(exercise, forgot)[1]
     assert "expected " in verdict(exercise, lambda: 0)[1] and "0 parameters (none)" in verdict(exercise, lambda: 0)[1]
@@ -170,10 +185,33 @@ WRONG = {
         ("def f(values, t): return np.mean(values)",
          "returned one number, expected a tuple of 2 numbers: the mean and the half-width."),
         ("def f(values, t): return np.mean(values), 0.0", "entry [1] is 0.0, expected 0.2541."),
+        ("def f(values, t): return np.mean(values), 1.96 * np.std(values, ddof=1) / len(values) ** .5",
+         "1.96 stands in the place of t"),
+        ("def f(values, t): return np.mean(values), 2.776 * np.std(values, ddof=1) / len(values) ** .5",
+         "`t` depends on the number of seeds, use the argument"),
+        ("def f(values, t): h = t * np.std(values, ddof=1) / len(values) ** .5; m = np.mean(values); return m, (m + h) - (m - h)",
+         "this is the full width"),
+        ("def f(values, t): return np.mean(values), t * np.std(values, ddof=1) / (len(values) - 1) ** .5",
+         "s is divided by the square root of n - 1"),
+        ("def f(values, t): return t * np.std(values, ddof=1) / len(values) ** .5, np.mean(values)", "the two numbers are swapped"),
+        ("def f(values, t): m = np.mean(values); return m, t * sum((v - m) ** 2 for v in values) ** .5 / len(values) ** .5",
+         "the squared deviations are summed but not divided by n - 1"),
     ],
     "00.2": [
         ("def f(single, fused): return [f - min(s) for f, *s in zip(fused, *single.values())]",
-         "entry [0] is 0.25, expected 0.05."),
+         "compared with the worst modality of each seed"),
+        ("def f(single, fused): b = max(sum(s) / len(s) for s in single.values()); return [f - b for f in fused]",
+         "The pairing is lost"),
+        ("def f(single, fused): return [f - s for f, s in zip(fused, single[max(single)])]", "chosen by its name"),
+        ("def f(single, fused): return [f - s for f, s in zip(fused, max(single.values()))]", "chosen by its first seed alone"),
+        ("def f(single, fused):\n b = single[max(single, key=lambda n: single[n])]\n return [f - s for f, s in zip(fused, b)]",
+         "chosen by its first seed alone"),
+        ("def f(single, fused):\n b = max(single.values(), key=sum)\n return [100 * (f - s) for f, s in zip(fused, b)]",
+         "the gains are in percent"),
+        ("def f(single, fused):\n b = max(single.values(), key=sum)\n return [f / s - 1 for f, s in zip(fused, b)]",
+         "divided by the accuracy of the single modality"),
+        ("def f(single, fused): return [f - s for f, s in zip(fused, single['text'])]", 'the baseline is always "text"'),
+        ("def f(single, fused): return [f - s for f, s in zip(fused, single['audio'])]", "raised KeyError: 'audio'"),
         ("def f(single, fused): return [f - max(s) for f, *s in zip(fused, *single.values())]",
          "picked anew for each seed. That baseline looks at each test result before it chooses"),
         ("def f(single, fused): return [f - sum(s) / len(s) for f, *s in zip(fused, *single.values())]",
@@ -194,6 +232,10 @@ WRONG = {
         ("def f(features, name, order):\n x = torch.empty_like(features[name])\n x[order] = features[name]\n"
          " return {**features, name: x}", "the order is read the other way round"),
         ("def f(features, name, order): return {**features, name: features[name].T[order].T}", "the columns are permuted"),
+        ("def f(features, name, order): return {k: v[order] if k != name else v for k, v in features.items()}",
+         "the choice is turned round"),
+        ("def f(features, name, order):\n new = dict(features)\n for k in set(new) - {name, 'label'}: new[k] = new[k][order]\n return new",
+         "the choice is turned round"),
         ("def f(features, name, order): return {name: features[name][order]}", "only the shuffled modality comes back"),
         ("def f(features, name, order): features[name] = features[name][order]; return features",
          "changes its argument `features` in place"),

@@ -76,13 +76,18 @@ def test_verify_refuses_what_proves_nothing(by_hand, reference, error, words):
 
 def test_a_guess_is_kept_and_compared(home, capsys):
     guess("00.1", 0.9, sure=0.7)
-    guess("00.3", "No", sure=0.9)
+    guess("00.3", "No.", sure=0.9)
+    guess("00.4", "0.93")
+    guess("00.5", "many")
     outcome("00.1", 0.94, within=0.03)
+    outcome("00.4", 0.94, within=0.03)
+    outcome("00.5", 0.94, within=0.03)
     outcome("00.3", "no")
     guesses("00")
     out = capsys.readouterr().out
     assert "You said 0.9, 70% sure: not this time." in out
-    assert "Guess 00.3: 'No', 90% sure: right" in out
+    assert "Guess 00.3: 'No.', 90% sure: right" in out and "Guess 00.4: '0.93', 50% sure: right" in out
+    assert "Guess 00.5: 'many', 50% sure: not this time" in out
     assert json.loads((home / "guesses.json").read_text())["00.3"]["right"] is True
 
 

@@ -18,6 +18,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from course_utils.metrics import mean_interval  # noqa: E402  (after the path)
+
 SEEDS = range(5)
 DIALS = {
     "clean": {"image_noise": 0.0, "speech_snr": 60.0, "text_error": 0.0},
@@ -48,8 +50,8 @@ def digits_dials() -> dict:
         progress.set_description(name)
         data = {split: page["load"](split, 0, **dials) for split in ("train", "validation", "test")}
         decay = {model: page["tune"](names, data) for model, names in page["MODELS"].items()}
-        worlds = [{split: page["load"](split, seed, **dials) for split in data} for seed in SEEDS]
-        results = page["test_results"](page["MODELS"], decay, worlds)
+        draws = [{split: page["load"](split, seed, **dials) for split in data} for seed in SEEDS]
+        results = page["test_all"](page["MODELS"], decay, draws)
         accuracy = {model: [one.accuracy for one in runs] for model, runs in results.items()}
         loss = {model: [one.loss for one in runs] for model, runs in results.items()}
         accuracy["product"], loss["product"] = [], []
@@ -61,6 +63,14 @@ def digits_dials() -> dict:
                       "accuracy": {k: [round(v, 4) for v in vs] for k, vs in accuracy.items()},
                       "loss": {k: [round(v, 4) for v in vs] for k, vs in loss.items()}}
     return rows
+
+
+def table(rows: dict) -> str:
+    """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table."""
+    def cell(values):
+        mean, half = mean_interval([100 * value for value in values])
+        return f"{mean:.1f} ± {half:.1f}"
+    return "\n".join(f"| {name} | " + " | ".join(map(cell, row["accuracy"].values())) + " |" for name, row in rows.items())
 
 
 SWEEPS = {"digits_dials": digits_dials}
@@ -78,8 +88,7 @@ def main() -> int:
     file = ROOT / "data" / "results" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(result, indent=1) + "\n")
-    for row, values in result["rows"].items():
-        print(f"{row:22}", *(f"{model} {100 * sum(v) / len(v):.1f}" for model, v in values["accuracy"].items()), sep="  ")
+    print(table(result["rows"]))
     return 0
 
 

@@ -35,7 +35,7 @@ class Digits(Dataset):
       image_noise   standard deviation of the Gaussian noise added to each of the scan's 8x8 pixels
       speech_snr    signal-to-noise ratio of the spoken digit in dB, white noise; math.inf for none
       text_error    probability that a word with a homophone is swapped for it, and of a slip at each letter
-                    (dropped, replaced, or doubled by another)
+                    (dropped, replaced, or followed by a wrong one)
       shared_noise  from 0 to 1, how strongly a second digit is mixed in, by a random degree that all three share
       missing       probability per modality of being absent, for example {"audio": 0.2}
 
@@ -120,7 +120,7 @@ def add_noise(sound: np.ndarray, snr: float, rng: np.random.Generator) -> np.nda
 
 
 def type_word(word: str, error: float, rng: np.random.Generator) -> str:
-    """`word` as somebody in a hurry types it: "to" for "two", letters dropped, replaced or doubled by another.
+    """`word` as somebody in a hurry types it: "to" for "two", letters dropped, replaced or followed by a wrong one.
 
     `error` is the probability of taking a homophone, where there is one, and of a slip at each letter.
     """

@@ -94,7 +94,7 @@ def _find(key):
 def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, str]:
     """Whether `answer` is right, and the text that `check` prints."""
     title = f"Exercise {exercise.key} · "
-    todo = title + "not attempted yet: replace the ... and run this cell and the one above again."
+    todo = title + "not attempted yet: replace the ... in the cell above, run it, then run this one."
     if answer is ... or is_stub(answer):
         return False, todo
     misfit = _misfit(exercise, answer)

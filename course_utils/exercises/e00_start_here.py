@@ -33,6 +33,11 @@ def _low_high(values, t):
     return mean - half, mean + half
 
 
+def _undivided(values, t):
+    mean, half = seed_interval(values, t)
+    return mean, half * (len(values) - 1) ** 0.5
+
+
 SEED_INTERVAL = Exercise(
     key="00.1",
     reference=seed_interval,
@@ -67,6 +72,34 @@ SEED_INTERVAL = Exercise(
             "as in 0.92 ± 0.25.",
             _low_high,
         ),
+        Misconception(
+            "1.96 stands in the place of t. It fits a great many runs; with few runs s itself is uncertain, so the "
+            "interval must be wider: use the argument `t`.",
+            lambda values, t: seed_interval(values, 1.96),
+        ),
+        Misconception(
+            "2.776 stands in the place of t. It fits five seeds only: `t` depends on the number of seeds, "
+            "use the argument.",
+            lambda values, t: seed_interval(values, 2.776),
+        ),
+        Misconception(
+            "this is the full width, from one end of the interval to the other. What stands after the ± is half of it.",
+            lambda values, t: (_mean(values), 2 * seed_interval(values, t)[1]),
+        ),
+        Misconception(
+            "s is divided by the square root of n - 1. The n - 1 is already inside s; the mean is "
+            "taken over n runs: divide s by sqrt(n).",
+            lambda values, t: (_mean(values), t * statistics.stdev(values) / (len(values) - 1) ** 0.5),
+        ),
+        Misconception(
+            "the two numbers are swapped: return the mean first, then the half-width, as in 0.92 ± 0.25.",
+            lambda values, t: seed_interval(values, t)[::-1],
+        ),
+        Misconception(
+            "the squared deviations are summed but not divided by n - 1. A sum grows with every run, "
+            "and s should not: it is the spread of one run.",
+            _undivided,
+        ),
     ),
 )
 
@@ -87,6 +120,8 @@ def _gain_cases():
     yield {"text": [0.80, 0.70], "image": [0.60, 0.75]}, [0.85, 0.90]
     # The image has the highest single accuracy, text the higher mean; fusion loses on one seed.
     yield {"image": [0.80, 0.60], "text": [0.74, 0.76]}, [0.82, 0.70]
+    # The best modality is neither the text nor the last name in the alphabet.
+    yield {"text": [0.70, 0.72], "audio": [0.78, 0.80], "video": [0.60, 0.65]}, [0.90, 0.85]
     for n in (2, 3, 5, 5, 8):
         # Overlapping bands, so that the best modality of one seed is seldom the best of all.
         single = {m: [round(draw.uniform(0.55, 0.80), 3) for _ in range(n)] for m in ("text", "image", "audio")}
@@ -96,6 +131,15 @@ def _gain_cases():
 def _against(baseline):
     """A wrong gain whose baseline is `baseline(single)`, one number for each seed."""
     return lambda single, fused: [mine - its for mine, its in zip(fused, baseline(single))]
+
+
+def _flat_best(single):
+    best = max(single.values(), key=_mean)
+    return [_mean(best)] * len(best)
+
+
+def _relative_gain(single, fused):
+    return [gain / (mine - gain) for gain, mine in zip(honest_gain(single, fused), fused)]
 
 
 HONEST_GAIN = Exercise(
@@ -134,6 +178,39 @@ HONEST_GAIN = Exercise(
             "interval needs the paired differences.",
             lambda single, fused: _mean(honest_gain(single, fused)),
         ),
+        Misconception(
+            "every seed is compared with the mean of the best modality. The pairing is lost: subtract, seed by seed, "
+            "what that modality reached with the same seed.",
+            _against(_flat_best),
+        ),
+        Misconception(
+            "the best modality is chosen by its name: `max(single)` compares names and takes "
+            "the last one in the alphabet. Compare the means of the accuracies.",
+            _against(lambda single: single[max(single)]),
+        ),
+        Misconception(
+            "the best modality is chosen by its first seed alone, which is what `max` does with lists: it compares "
+            "their first entries. Compare the means over all seeds.",
+            _against(lambda single: max(single.values())),
+        ),
+        Misconception(
+            "the gains are in percent. Return the plain differences, 0.05 and not 5.",
+            lambda single, fused: [100 * gain for gain in honest_gain(single, fused)],
+        ),
+        Misconception(
+            "the gains are divided by the accuracy of the single modality. A relative gain looks large where that "
+            "accuracy is low: return the difference alone.",
+            _relative_gain,
+        ),
+        Misconception(
+            "fused is compared with the worst modality of each seed. Almost anything beats that: choose one modality "
+            "for all seeds, the one with the highest mean.",
+            _against(lambda single: map(min, zip(*single.values()))),
+        ),
+        Misconception(
+            'the baseline is always "text". Other data have another best modality: choose it by the means in `single`.',
+            _against(lambda single: single["text"]),
+        ),
     ),
 )
 
@@ -165,6 +242,7 @@ def _shuffle_cases():
         yield values, name, torch.randperm(rows, generator=draw)
 
 
+_OTHERS = "the choice is turned round: the named modality stays and others are shuffled. Shuffle the named one alone."
 _ONLY = "only the shuffled modality comes back: the result needs every modality and the label, under their names."
 
 SHUFFLE = Exercise(
@@ -192,6 +270,8 @@ SHUFFLE = Exercise(
             "the columns are permuted, not the rows: `order` counts samples, which are the first axis.",
             lambda x, name, order: {**x, name: x[name][:, order]},
         ),
+        Misconception(_OTHERS, lambda x, name, order: {k: v if k == name else v[order] for k, v in x.items()}),
+        Misconception(_OTHERS, lambda x, name, order: {k: v if k in (name, "label") else v[order] for k, v in x.items()}),
         Misconception(_ONLY, lambda x, name, order: {name: x[name][order]}),
         Misconception(_ONLY, lambda x, name, order: x[name][order]),
         Misconception(
