@@ -11,6 +11,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -57,7 +58,8 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
     right, text = verdict(_find(key), answer, time_limit)
     if not right and os.environ.get("NBGRADER_EXECUTION"):
         raise AssertionError(text)
-    print(text)
+    for line in text.splitlines():  # a page breaks long output lines in the middle of a word
+        print(textwrap.fill(line, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
 
 
 def reference(key: str) -> Callable:
