@@ -1,5 +1,6 @@
 """The worlds that the course is played on, each behind one class, and the collation that they share."""
 from course_utils.datasets.collate import MODALITIES, collate
 from course_utils.datasets.digits import Digits
+from course_utils.datasets.gates import LARGE, SMALL, Cues, Gates
 
-__all__ = ["MODALITIES", "Digits", "collate"]
+__all__ = ["LARGE", "MODALITIES", "SMALL", "Cues", "Digits", "Gates", "collate"]
