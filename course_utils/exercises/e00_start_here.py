@@ -159,8 +159,17 @@ HONEST_GAIN = Exercise(
             _against(lambda single: map(_mean, zip(*single.values()))),
         ),
         Misconception(
-            "the best modality is picked anew for each seed. No single model reaches that baseline, so the "
-            "gain comes out too small: choose one modality for all seeds, the one with the highest mean.",
+            "the best modality is picked anew for each seed. No single model reaches that baseline, so "
+            "the gain comes out too small: choose one modality for all seeds, the one with the highest mean.",
+            _against(lambda single: map(max, zip(*single.values()))),
+        ),
+        Misconception(
+            "the baseline is the modality that holds the single highest accuracy. One lucky seed "
+            "decides then: choose by the mean over the seeds.",
+            _against(lambda single: max(single.values(), key=max)),
+        ),
+        Misconception(
+            "the sign is turned round: a gain is fused minus single, positive where fusion helps.",
             lambda single, fused: [-gain for gain in honest_gain(single, fused)],
         ),
         Misconception(
