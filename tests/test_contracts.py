@@ -173,7 +173,11 @@ def test_a_branch_that_starts_at_zero_is_alive():
         def parameter_formula(self):
             return super().parameter_formula() + 2 * self.width + 2 + 3 * self.width
 
-    assert broken(Adapted) == ()
+    class AdaptedWithoutMask(Adapted):
+        def forward(self, features):
+            return super().forward(features)
+
+    assert broken(Adapted) == () and broken(AdaptedWithoutMask) == (3, 4, 5)
 
 
 def test_a_parameter_used_only_under_a_mask_is_alive():
@@ -276,15 +280,55 @@ def test_a_constant_that_is_no_buffer_stays_behind():
     assert seen(Constant, 7) == "not registered, hence left behind by .to(another device): scale"
 
 
-def test_a_copy_made_before_the_move_no_longer_trains():
-    class Stale(AverageFusion):
+def test_a_move_that_freezes_detaches_or_casts_is_caught():
+    class Freezes(AverageFusion):
         def _apply(self, function, recurse=True):
-            for p in super()._apply(function, recurse).head.parameters():
-                p.requires_grad_(False)
+            super()._apply(function, recurse).head.requires_grad_(False)
             return self
 
-    assert broken(Stale) == (7,)
-    assert seen(Stale, 7).endswith("after .to(another device): head.weight, head.bias")
+    class Detaches(AverageFusion):
+        def _apply(self, function, recurse=True):
+            super()._apply(function, recurse)
+            self.fast = self.head.weight.detach()
+            return self
+
+        def classify(self, pooled):
+            return pooled @ self.fast.T + self.head.bias if hasattr(self, "fast") else super().classify(pooled)
+
+    class Casts(AverageFusion):
+        def classify(self, pooled):
+            return super().classify(pooled).double()
+
+    for make, words in (
+            (Freezes, "2 of 8 parameter tensors are no trainable parameters after .to(another device): head.weight, head.bias"),
+            (Detaches, "no gradient after .to(another dtype): head.weight"),
+            (Casts, "the result's dtype is not the layer's after .to(another dtype)")):
+        assert broken(make) == (7,) and seen(make, 7) == words
+
+
+def test_a_row_that_knows_its_place_in_the_batch_is_caught():
+    class Counts(AverageFusion):
+        def classify(self, pooled):
+            return super().classify(pooled + torch.arange(len(pooled))[:, None])
+
+    assert broken(Counts) == (4,) and seen(Counts, 4) == "a row's result changes with its place in the batch"
+
+
+def test_a_division_by_zero_put_right_afterwards_still_spoils_the_gradient():
+    class Divides(AverageFusion):
+        def pool(self, x, present):
+            count = present.sum(1, keepdim=True)
+            return torch.where(count > 0, x.sum(1) / count, 0)
+
+    assert broken(Divides) == (5,) and seen(Divides, 5) == "a gradient is not finite when everything is missing"
+
+
+def test_a_spread_over_the_batch_is_not_finite_for_one_row():
+    class Scales(AverageFusion):
+        def classify(self, pooled):
+            return super().classify(pooled / pooled.std(0, correction=0))
+
+    assert seen(Scales, 2) == "one row gives a result that is not finite"
 
 
 def test_parameters_made_in_forward_do_not_load():

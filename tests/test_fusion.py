@@ -14,6 +14,7 @@ from course_utils.fusion import STRATEGIES, ConcatFusion, EarlyFusion, Fusion, F
 TWO, THREE = {"text": 6, "image": 5}, {"text": 6, "image": 5, "audio": 4}
 VARIANTS = {name: (cls, {}) for name, cls in STRATEGIES.items()} | {
     "concat hidden": (ConcatFusion, {"hidden": 9}),
+    "concat projected": (ConcatFusion, {"width": 3, "normalise": True}),
     "concat placeholder": (ConcatFusion, {"placeholder": True}),
     "concat everything": (ConcatFusion, {"hidden": 9, "placeholder": True, "width": 3, "normalise": True}),
     "early encoder": (EarlyFusion, {"hidden": 8, "encoder": lambda i, o: nn.Sequential(nn.Linear(i, o), nn.Tanh())}),
@@ -83,7 +84,7 @@ class OnlyTokens(MaxOverTokens):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_every_strategy_keeps_all_nine_contracts(name, dims, tokens, dtype):
     cls, options = VARIANTS[name]
-    for seed in (0, 1):
+    for seed in (0, 1) if dtype == torch.float64 else (0,):
         results = check_contracts(lambda: cls(dims, 7, **options), tokens=tokens, seed=seed, dtype=dtype)
         kept = [True] * 8 + [None if name == "early encoder" else True]  # no formula for a reader's own encoder
         assert [r.kept for r in results] == kept, results
@@ -161,7 +162,7 @@ def test_normalised_modalities_reach_the_map_at_one_scale():
     assert scale[True] == pytest.approx([1, 1, 1], abs=0.15)
 
 
-@pytest.mark.parametrize("name", ["concat", "concat placeholder", "late", "late hidden, projected"])
+@pytest.mark.parametrize("name", ["concat", "concat projected", "concat placeholder", "late", "late hidden, projected"])
 def test_contributions_sum_to_the_logits_minus_the_bias(name):
     features, mask = sample(tokens={"audio": 3})
     fusion = build(name)
@@ -195,7 +196,7 @@ def interaction(fusion):
 
 
 def test_additive_strategies_have_no_interaction_and_hidden_layers_have():
-    for name in ("concat", "concat placeholder", "late", "late normalised", "late hidden, projected"):
+    for name in ("concat", "concat projected", "concat placeholder", "late", "late normalised", "late hidden, projected"):
         assert interaction(build(name, TWO)) < 1e-14, name
     for name in ("concat hidden", "early", "early encoder"):
         assert interaction(build(name, TWO)) > 1e-2, name
@@ -205,7 +206,7 @@ def test_additive_strategies_have_no_interaction_and_hidden_layers_have():
 @pytest.mark.parametrize("tokens", [None, {"text": 3, "image": 2}], ids=["vectors", "tokens"])
 def test_gradcheck(name, tokens):
     features, mask = sample(TWO, batch=4, tokens=tokens)
-    fusion = build(name, TWO, 3)
+    fusion = EarlyFusion(TWO, 3, hidden=5).double() if name == "early" else build(name, TWO, 3)
     leaves = [x.requires_grad_() for x in features.values()]
     parameters = dict(fusion.named_parameters())
 
@@ -258,20 +259,20 @@ def test_nan_in_masked_places_changes_neither_results_nor_gradients(name):
         assert not seen[0][-1][~present[:, 2]].any()  # no gradient reaches a missing modality
 
 
-@pytest.mark.parametrize("name", ["concat", "late", "late hidden, projected", "late normalised"])
+@pytest.mark.parametrize("name", ["concat", "concat projected", "late", "late hidden, projected", "late normalised"])
 def test_a_masked_modality_is_as_if_the_strategy_were_built_without_it(name):
     features, _ = sample()
     whole, part = build(name), build(name, TWO)
     state = {key: whole.state_dict()[key] for key in part.state_dict()}
-    if name == "concat":
-        state["head.weight"] = whole.head.weight[:, :11]
+    if name.startswith("concat"):
+        state["head.weight"] = whole.head.weight[:, :sum(part.dims)]
     part.load_state_dict(state)
     mask = torch.tensor([[True, True, False]]).expand(8, 3)
     without = part({n: features[n] for n in TWO})
     assert torch.allclose(whole(features, mask=mask), without, atol=1e-14)
 
 
-@pytest.mark.parametrize("name, expected", [("concat", "bias"), ("late", "zeros"), ("early", "encoder of zeros"),
+@pytest.mark.parametrize("name, expected", [("concat", "bias"), ("concat projected", "bias"), ("late", "zeros"), ("early", "encoder of zeros"),
                                             ("concat placeholder", "placeholders")])
 def test_a_row_without_anything_gives_what_the_docstring_says(name, expected):
     features, mask = sample()

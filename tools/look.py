@@ -86,6 +86,9 @@ def opened(notebook: Path, width: int = 1280):
         context = playwright.chromium.launch_persistent_context(str(folder.parents[1] / "profile"), executable_path=CHROMIUM,
                                                                 headless=True, args=FLAGS, viewport={"width": width, "height": 900})
         page = context.pages[0] if context.pages else context.new_page()
+        page.errors = []
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(address)
         page.wait_for_function("() => window.jupyterapp && document.querySelector('.jp-NotebookPanel .jp-Cell')"
                                " && !document.querySelector('#jupyterlab-splash')", timeout=90_000)

@@ -1,6 +1,7 @@
 """Make the stored sweeps in data/results: heavy comparisons, which a page plots and partly runs again.
 
-    python tools/measure.py digits_dials     (about two minutes on one core)
+    python tools/measure.py digits_dials          (about two minutes on one core)
+    python tools/measure.py concat_end_to_end     (about two minutes)
 
 What is measured is what is taught: the code comes from the page's own cells tagged "measured". A result file
 holds the numbers seed by seed, the settings, and the versions that made them.
@@ -65,15 +66,23 @@ def digits_dials() -> dict:
     return rows
 
 
+def concat_end_to_end() -> dict:
+    """Accuracy of notebook 09's repaired classifier, by what it uses and how far it pools the picture."""
+    page = measured_cells("09_fusion_concat")
+    return {name: {"options": options, "accuracy": [round(page["train_end_to_end"](seed, **options), 4) for seed in SEEDS]}
+            for name, options in tqdm(page["VERSIONS"].items())}
+
+
 def table(rows: dict) -> str:
     """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table."""
     def cell(values):
         mean, half = mean_interval([100 * value for value in values])
         return f"{mean:.1f} ± {half:.1f}"
-    return "\n".join(f"| {name} | " + " | ".join(map(cell, row["accuracy"].values())) + " |" for name, row in rows.items())
+    columns = {name: row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]} for name, row in rows.items()}
+    return "\n".join(f"| {name} | " + " | ".join(map(cell, scores.values())) + " |" for name, scores in columns.items())
 
 
-SWEEPS = {"digits_dials": digits_dials}
+SWEEPS = {"digits_dials": digits_dials, "concat_end_to_end": concat_end_to_end}
 
 
 def main() -> int:
