@@ -266,8 +266,8 @@ def moves(case: Case) -> str:
 def inputs_unchanged(case: Case) -> str:
     """8: features and mask are not changed in place.
 
-    The fault: `x += shift` on the caller's tensor. Each call's own result is right, but the next epoch, and the next
-    layer that gets these features, see other data; accuracy drifts in a way that looks like training.
+    The fault: `x += shift` on the caller's tensor. Each call's own result is right, but the next layer that gets these
+    features, and the next epoch where a loop passes the stored tensors themselves, see other data.
     """
     layer = case.build()
     for mask in [None, *case.masks(case.present) * _takes_mask(layer)]:

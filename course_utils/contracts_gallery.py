@@ -139,7 +139,7 @@ class SqueezeFusionMended(AverageFusion):
 # 3
 
 class TwoPathsFusion(AverageFusion):
-    """Without a mask the mean, with a mask the sum of what it keeps: the first mask multiplies everything by M."""
+    """Without a mask the mean, with a mask the sum of what it keeps: the first mask multiplies by the number present."""
 
     def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
         if mask is None:

@@ -67,6 +67,15 @@ LOW_RANK_PARAMETERS = Exercise(
             _parts(_factors, _none, _none),
         ),
         Misconception("the biases are forgotten: one for each output.", _parts(_factors, biases=_none)),
+        Misconception(
+            "each rank has its own biases. b stands outside the sum over r: one bias for each output in all.",
+            _parts(_factors, biases=lambda C, R: R * C),
+        ),
+        Misconception(
+            "the weights and biases are counted once for each modality. They come after the product: once in all.",
+            lambda input_dims, output_dim, rank: sum(
+                rank * (d + 1) * output_dim + rank + output_dim for d in input_dims.values()),
+        ),
         Misconception("the weights of the ranks are forgotten: one for each rank.", _parts(_factors, weights=_none)),
         Misconception(
             "the rank is left out of the factors: each modality has `rank` matrices, not one.",
@@ -227,6 +236,15 @@ PRESENT_WEIGHTS = Exercise(
             "the weights are multiplied by the mask after the softmax. What the missing ones took is lost, so the weights "
             "sum to less than 1.",
             lambda scores, mask: _softmax(scores) * mask,
+        ),
+        Misconception(
+            "missing scores are set to 0 before the softmax. exp(0) = 1 is a weight like any other: use minus infinity.",
+            lambda scores, mask: _softmax(scores.where(mask, scores.new_zeros(()))).where(mask, scores.new_zeros(())),
+        ),
+        Misconception(
+            "the exponentials are multiplied by the mask. 0 times NaN or infinity is NaN, and exp(200) overflows: mask the "
+            "scores, then take the softmax.",
+            lambda scores, mask: _divided(scores.exp() * mask),
         ),
         Misconception(
             "the weights are selected by the mask after the softmax. What the missing ones took is lost, so the weights "
