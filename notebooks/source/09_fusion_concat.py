@@ -541,6 +541,9 @@ plots.bars(percent, label="test accuracy (%)", baseline=percent["text"][0],
 #
 # ## Early, intermediate, late
 #
+# Articles like to write fusion as $Z = f(X, Y)$, or $H = f(g(X), h(Y))$, and leave $f$ open. The first line of this table fills in the former, the others the latter; and
+# none of them is a prediction before a head and a softmax have followed.
+#
 # | | glues | then | can modalities interact? | a missing modality |
 # |---|---|---|---|---|
 # | **early** | raw inputs | one encoder for everything | yes, from the first layer on | zeros that look like real ones |
