@@ -166,19 +166,25 @@ verify("09.2", by_hand=table(ids) @ V.T, reference=F.embedding(ids, table.weight
 # %% [markdown]
 # ## Loud and wide: the modality that drowns the other
 #
-# A listing such as one meets for Keras sends a picture of 224 x 224 pixels through three convolutions and **flattens** the result,
-# runs an LSTM with 64 units over the text, and concatenates. How much of the glued vector is text? PyTorch can count without computing,
-# on the `meta` device, where tensors have shapes and no numbers.
+# A listing such as one meets for Keras sends a picture of 224 x 224 pixels through three convolutions and **flattens** the result, runs an LSTM with
+# 64 units over a text of 100 words, concatenates, and ends in layers of 128, 64 and 1. Here it is in PyTorch, on the `meta` device, where
+# tensors have shapes and no numbers, so that nothing has to be computed. How much of the glued vector is text? (Its LSTM reads the last of 100 padded
+# places; notebook 01 shows what that erases.)
 
 # %%
 with torch.device("meta"):
     convolutions = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(),
-                                 nn.MaxPool2d(2), nn.Conv2d(64, 64, 3), nn.ReLU())
-    features = convolutions(torch.empty(1, 3, 224, 224))          # (1, 64, 52, 52)
-flat, text_width, hidden = features.flatten(1).shape[1], 64, 128
-print(f"image: {flat:,} numbers, text: {text_width}, that is {text_width / (flat + text_width):.3%} of the input")
-print(f"weights of the first dense layer: {(flat + text_width + 1) * hidden:,}")
-print(f"the same after global pooling: {(64 + text_width + 1) * hidden:,}")
+                                 nn.MaxPool2d(2), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten())
+    embedding, lstm = nn.Embedding(10_000, 64), nn.LSTM(64, 64, batch_first=True)
+    image = convolutions(torch.empty(1, 3, 224, 224))                                     # (1, 64 * 52 * 52)
+    text = lstm(embedding(torch.zeros(1, 100, dtype=torch.int64)))[0][:, -1]              # (1, 100, 64) -> (1, 64)
+    dense = nn.Linear(image.shape[1] + text.shape[1], 128)
+    decision = nn.Sequential(dense, nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))
+    assert decision(torch.cat([image, text], dim=1)).shape == (1, 1)
+share = text.shape[1] / (image.shape[1] + text.shape[1])
+print(f"image: {image.shape[1]:,} numbers, text: {text.shape[1]}, that is {share:.3%} of the input")
+print(f"weights of the first dense layer: {dense.weight.numel() + dense.bias.numel():,}")
+print(f"the same after global pooling: {(64 + text.shape[1] + 1) * 128:,}")
 
 # %% [markdown]
 # 173,056 numbers against 64. Do such imbalances matter, when a network can learn any weights it likes? Measure it. On `digits`, we concatenate the typed
