@@ -1,4 +1,5 @@
 """The world of digits: splits, dials, seeds, collation, and the shipped clips."""
+import dataclasses
 import hashlib
 import json
 import math
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from course_utils.datasets import Digits, collate
+from course_utils.datasets import Digits, collate, digits, store
 from course_utils.datasets.collate import letter_ids
 from course_utils.datasets.digits import HOMOPHONES, SPLITS, WORDS, add_noise, type_word
 from course_utils.runtime import DATA, ROOT
@@ -163,6 +164,7 @@ def test_a_bad_batch_is_refused_in_words(samples, words):
 
 @pytest.mark.parametrize("options, words", [
     ({"split": "tset"}, "split: expected one of .* got 'tset'"),
+    ({"source": "mnist"}, r"source: expected one of \['bundled', 'mnist-fsdd'\], got 'mnist'"),
     ({"image_noise": -1}, "image_noise: expected a standard deviation"),
     ({"speech_snr": math.nan}, "speech_snr: expected decibels"),
     ({"text_error": 1.5}, "text_error: expected a probability"),
@@ -178,3 +180,70 @@ def test_a_bad_dial_is_refused_in_words(options, words):
 def test_an_index_outside_the_split_is_an_index_error():
     with pytest.raises(IndexError, match="outside the 252 samples"):
         Digits("test")[252]
+
+
+# ---- the public source -----------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def real():
+    """The three splits of MNIST with FSDD at seed 0; skips where the data are not."""
+    if not store.have("mnist", "fsdd"):
+        pytest.skip("needs MNIST and FSDD: python -m course_utils.datasets.store mnist fsdd, or COURSE_DATA")
+    return {split: Digits(split, source="mnist-fsdd") for split in SPLITS}
+
+
+def test_public_digits_have_the_shapes_that_the_docstring_gives(real):
+    assert {split: len(part) for split, part in real.items()} == {"train": 5000, "validation": 2000, "test": 3000}
+    sample = real["test"][0]
+    assert sample["image"].shape == (1, 28, 28) and sample["image"].min() == 0 and sample["image"].max() == 1
+    assert sample["audio"].dim() == 1 and sample["audio"].abs().max() == 1 and sample["writer"] == -1
+    batch = collate([real["train"][i] for i in range(8)])
+    assert batch["image"].shape == (8, 1, 28, 28) and batch["audio"].shape[0] == 8
+
+
+def test_neither_speakers_nor_pictures_cross_the_public_splits(real):
+    voices = {split: {part[i]["voice"] for i in range(0, len(part), 40)} for split, part in real.items()}
+    assert voices == {"train": {0, 1, 2}, "validation": {3}, "test": {4, 5}}
+    places = np.concatenate([part._places for part in real.values()])
+    assert sorted(places) == list(range(10_000))
+
+
+def test_picture_sound_and_word_of_a_public_sample_mean_its_label(real):
+    source = real["test"]._from
+    for i in range(0, 3000, 100):
+        sample = real["test"][i]
+        takes = source.clips[sample["voice"], sample["label"]]
+        assert any(len(take) == len(sample["audio"]) and np.allclose(take, sample["audio"]) for take in takes)
+    assert Digits("test", source="mnist-fsdd", text_error=0)[5]["text"] == WORDS[real["test"][5]["label"]]
+    assert {(voice, digit): len(takes) for (voice, digit), takes in source.clips.items()} == {
+        (voice, digit): 50 for voice in range(6) for digit in range(10)}
+
+
+def test_the_public_pairing_is_the_same_on_every_machine(real):
+    """Which recording meets which picture, as whole numbers: label, voice, length of the sound, ink of the picture."""
+    digest = hashlib.sha256()
+    for split, part in real.items():
+        for i in range(0, len(part), 10):
+            sample = part[i]
+            ink = round(255 * sample["image"].double().sum().item())
+            digest.update(f"{sample['label']} {sample['voice']} {len(sample['audio'])} {ink} {sample['text']}\n".encode())
+    assert digest.hexdigest() == "5e50a146985c6c6b86d2d2429adbe776d9dd96e5db56816cdbb61578e441221f"
+
+
+def test_the_dials_turn_on_public_digits_too(real):
+    plain = real["train"][3]
+    noisy = Digits("train", source="mnist-fsdd", image_noise=0.5, speech_snr=-10)[3]
+    assert noisy["text"] == plain["text"] and noisy["voice"] == plain["voice"]
+    assert not torch.equal(noisy["image"], plain["image"]) and not torch.equal(noisy["audio"], plain["audio"])
+    mixed = Digits("train", source="mnist-fsdd", shared_noise=1.0)[3]
+    assert not torch.equal(mixed["image"], plain["image"]) and len(mixed["audio"]) >= len(plain["audio"])
+    assert Digits("train", source="mnist-fsdd", missing={"audio": 1.0})[3]["audio"] is None
+
+
+def test_without_the_data_the_public_source_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    monkeypatch.setattr(store, "MANIFEST", {"mnist": dataclasses.replace(store.MANIFEST["mnist"], items=(
+        dataclasses.replace(store.MANIFEST["mnist"].items[0], address="http://127.0.0.1:9/nothing"),))})
+    digits._mnist_fsdd.cache_clear()
+    with pytest.raises(store.StoreError, match="on a machine with a network"):
+        Digits(source="mnist-fsdd")

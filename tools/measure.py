@@ -2,6 +2,11 @@
 
     python tools/measure.py digits_dials          (about two minutes on one core)
     python tools/measure.py concat_end_to_end     (about two minutes)
+    python tools/measure.py digits_real           (about eight minutes)
+    python tools/measure.py fits_real             (about five minutes)
+    python tools/measure.py fsdd_speakers         (about three minutes)
+
+The last three need public data:  python -m course_utils.datasets.store mnist fsdd
 
 What is measured is what is taught: the code comes from the page's own cells tagged "measured". A result file
 holds the numbers seed by seed, the settings, and the versions that made them.
@@ -9,9 +14,11 @@ holds the numbers seed by seed, the settings, and the versions that made them.
 import json
 import sys
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 
 import jupytext
+import numpy as np
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -19,7 +26,10 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from course_utils.metrics import mean_interval  # noqa: E402  (after the path)
+from course_utils.audio import band_features  # noqa: E402  (after the path)
+from course_utils.datasets import store  # noqa: E402
+from course_utils.metrics import T_QUANTILES, mean_interval  # noqa: E402
+from course_utils.training import shuffle_modality  # noqa: E402
 
 SEEDS = range(5)
 DIALS = {
@@ -73,16 +83,83 @@ def concat_end_to_end() -> dict:
             for name, options in tqdm(page["VERSIONS"].items())}
 
 
+def digits_real() -> dict:
+    """Page 00 on MNIST and FSDD: its models, and the control with the sound shuffled among the samples."""
+    page, splits = measured_cells("00_start_here"), ("train", "validation", "test")
+    draws = [{split: page["load"](split, seed, source="mnist-fsdd") for split in splits} for seed in tqdm(SEEDS, "load")]
+    decay = {model: page["tune"](names, draws[0]) for model, names in tqdm(page["MODELS"].items(), "tune")}
+    results = page["test_all"](page["MODELS"], decay, draws)
+    shuffled = [{split: shuffle_modality(part, "audio", torch.randperm(len(part["label"]), generator=torch.Generator().manual_seed(seed)))
+                 for split, part in draw.items()} for seed, draw in enumerate(draws)]
+    control = "all three, audio shuffled"
+    results |= page["test_all"]({control: page["MODELS"]["all three"]}, {control: decay["all three"]}, shuffled)
+    return {"mnist-fsdd": {"weight_decay": decay, "accuracy": {model: [round(one.accuracy, 4) for one in runs]
+                                                               for model, runs in results.items()}}}
+
+
+def fits_real() -> dict:
+    """Page 09's question "the same digit?" for a MNIST image and a typed word, and for a MNIST image and a recording."""
+    page, rows = measured_cells("09_fusion_concat"), {}
+    for seed in tqdm(SEEDS):
+        for other in ("text", "audio"):
+            data = {split: page["pairs"](split, seed, other, source="mnist-fsdd") for split in ("train", "validation", "test")}
+            shuffled = {split: {**part, other: part[other].flip(0)} for split, part in data.items()}
+            dims = {name: tensor.shape[1] for name, tensor in data["train"].items() if name != "label"}
+            for name, make in page["GLUES"].items():
+                for way, draw in (("", data), (", shuffled", shuffled)):
+                    if way and name != "concat, hidden":
+                        continue  # the control belongs to the model that gains
+                    score = page["train_and_test"](lambda: make(dims), draw, seed, epochs=20)[1].accuracy
+                    rows.setdefault(f"image + {other}: {name}{way}", {"accuracy": []})["accuracy"].append(round(score, 4))
+    return rows
+
+
+def fsdd_speakers() -> dict:
+    """A linear classifier on the page's band features of all 3,000 recordings, two of six speakers held out in turn:
+    as recorded, and with each clip scaled to the same peak."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    import soundfile
+
+    from course_utils.datasets.digits import SAMPLE_RATE
+    (folder,) = store.fetch("fsdd")
+    files = sorted(folder.glob("*.wav"))
+    digits, speakers = (np.array([file.stem.split("_")[part] for file in files]) for part in (0, 1))
+    clips = []
+    for file in files:
+        samples, rate = soundfile.read(file, dtype="float32")
+        assert rate == SAMPLE_RATE
+        clips.append(torch.from_numpy(samples))
+    rows = {}
+    for level in ("as recorded", "same peak"):
+        scaled = [clip / clip.abs().max() if level == "same peak" else clip for clip in clips]
+        features = np.stack([band_features(clip[None], torch.ones(1, len(clip), dtype=torch.bool))[0].numpy() for clip in scaled])
+        held_out = list(combinations(sorted(set(speakers)), 2))
+        accuracy = []
+        for pair in tqdm(held_out, level):
+            test = np.isin(speakers, pair)
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+            accuracy.append(round(model.fit(features[~test], digits[~test]).score(features[test], digits[test]), 4))
+        rows[level] = {"held_out": held_out, "accuracy": accuracy}
+    return rows
+
+
 def table(rows: dict) -> str:
-    """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table."""
+    """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table.
+
+    More numbers than an interval is known for are not seeds; of these it gives the mean, the least and the largest."""
     def cell(values):
+        if len(values) > max(T_QUANTILES):
+            return f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.0f} to {100 * max(values):.0f})"
         mean, half = mean_interval([100 * value for value in values])
         return f"{mean:.1f} ± {half:.1f}"
     columns = {name: row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]} for name, row in rows.items()}
     return "\n".join(f"| {name} | " + " | ".join(map(cell, scores.values())) + " |" for name, scores in columns.items())
 
 
-SWEEPS = {"digits_dials": digits_dials, "concat_end_to_end": concat_end_to_end}
+SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers)}
 
 
 def main() -> int:

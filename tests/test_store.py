@@ -1,0 +1,346 @@
+"""The download store, against a server on this machine that does everything a network can do to a file."""
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from course_utils.datasets import store
+from course_utils.runtime import ROOT
+
+CLIPS = {f"{digit}_ann_{take}.wav": bytes([digit, take]) * 500 for digit in (1, 2) for take in (0, 1)}
+LABELS = b"the labels " * 1000
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def good_archive(extra=()):
+    return zipped({"set-1.0/README.md": b"read me", **{f"set-1.0/recordings/{name}": data for name, data in CLIPS.items()},
+                   **dict(extra)})
+
+
+def listing_hash(files):
+    return hashlib.sha256("".join(f"{name} {hashlib.sha256(files[name]).hexdigest()}\n" for name in sorted(files)).encode()).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        answer = self.server.answers[self.path]
+        status, kind = answer.get("status", 200), answer.get("type", "application/octet-stream")
+        body = answer["body"]
+        if self.server.gate:
+            self.server.gate.wait(timeout=20)  # both clients have asked before either is answered
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if answer.get("length", True):
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:answer.get("sent", len(body))])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.answers = {"/labels.gz": {"body": gzip.compress(LABELS)}, "/set.zip": {"body": good_archive()}}
+        running.asked, running.gate = [], None
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, server):
+    """An empty store, and a manifest of two small sets that the server has."""
+    site = f"http://127.0.0.1:{server.server_port}"
+    items = {"labels": store.Item("L/raw/labels.gz", f"{site}/labels.gz", 100, len(LABELS), hashlib.sha256(LABELS).hexdigest()),
+             "clips": store.Item("clips/recordings", f"{site}/set.zip", 2000, 4000, listing_hash(CLIPS),
+                                 members=r"[^/]+/recordings/(\d_[a-z]+_\d+\.wav)")}
+    monkeypatch.setattr(store, "MANIFEST", {name: store.DataSet(name.title(), (item,), "CC0", "nobody, 2026")
+                                            for name, item in items.items()})
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) if folder.exists() else []
+
+
+def refused(name, home, *words):
+    """fetch raises a StoreError that says all of `words`, and the store keeps no file."""
+    with pytest.raises(store.StoreError) as caught:
+        store.fetch(name)
+    for word in (f"{name}: ", *words):
+        assert word in str(caught.value)
+    assert not [path for path in home.rglob("*") if path.is_file() or path.name.startswith(".download")]
+    assert not store.have(name)
+
+
+# ---- what goes well --------------------------------------------------------------------------------
+
+def test_a_file_is_kept_as_it_came_and_fetched_once(home, server):
+    (path,) = store.fetch("labels")
+    assert path == home / "L/raw/labels.gz" and gzip.decompress(path.read_bytes()) == LABELS
+    assert store.fetch("labels") == [path] and server.asked == ["/labels.gz"]
+    assert everything(home) == ["L", "L/raw", "L/raw/labels.gz"], "temporary files were left"
+
+
+def test_of_an_archive_only_the_wanted_files_are_kept(home, server):
+    (path,) = store.fetch("clips")
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == CLIPS
+    assert store.fetch("clips") == [path] and server.asked == ["/set.zip"]
+    assert everything(home) == ["clips", "clips/recordings", *(f"clips/recordings/{name}" for name in sorted(CLIPS))]
+
+
+def test_an_archive_packed_anew_is_as_good(home, server):
+    server.answers["/set.zip"]["body"] = good_archive({"set-1.0/NEWS.md": b"packed anew"})
+    assert len(list(store.fetch("clips")[0].iterdir())) == 4
+
+
+def test_a_server_that_does_not_say_the_length_will_do(home, server):
+    server.answers["/labels.gz"]["length"] = False
+    assert store.fetch("labels")[0].exists()
+
+
+def test_have_says_how_to_get_what_is_missing_and_downloads_nothing(home, server, capsys):
+    assert not store.have("labels", "clips")
+    assert 'store.fetch("labels"); store.fetch("clips")' in capsys.readouterr().out
+    assert server.asked == [] and not home.exists()
+    store.fetch("labels"), store.fetch("clips")
+    capsys.readouterr()
+    assert store.have("labels", "clips") and capsys.readouterr().out == ""
+
+
+# ---- what goes wrong on the way --------------------------------------------------------------------
+
+def test_an_interrupted_transfer(home, server):
+    server.answers["/set.zip"]["sent"] = 700
+    refused("clips", home, "the transfer broke off after 700 of", "Nothing was kept", "copy its store to")
+    server.answers["/set.zip"].pop("sent")
+    assert store.fetch("clips")
+
+
+def test_an_interrupted_transfer_of_unknown_length(home, server):
+    server.answers["/labels.gz"].update(length=False, sent=30)
+    refused("labels", home, "something else than expected", "cannot be read")
+
+
+def test_other_content_under_the_same_address(home, server):
+    server.answers["/labels.gz"]["body"] = gzip.compress(LABELS + b"!")
+    refused("labels", home, "sent something else than expected: its SHA-256 is", hashlib.sha256(LABELS).hexdigest()[:12])
+
+
+def test_one_altered_one_missing_and_one_added_clip(home, server):
+    for change in ({"1_ann_0.wav": b"other"}, {"1_ann_0.wav": None}, {"3_ann_0.wav": b""}):
+        clips = {name: data for name, data in (CLIPS | change).items() if data is not None}
+        server.answers["/set.zip"]["body"] = zipped({f"set-1.0/recordings/{name}": data for name, data in clips.items()})
+        refused("clips", home, "its SHA-256 is")
+
+
+def test_not_found_and_a_server_in_trouble(home, server):
+    for status, words in ((404, "answered 404 Not Found"), (503, "answered 503")):
+        server.answers["/labels.gz"] = {"status": status, "body": b"sorry"}
+        refused("labels", home, words, "Try again later")
+
+
+def test_a_web_page_instead_of_the_file(home, server):
+    page = b"<!doctype html><title>Welcome to the Wi-Fi</title>"
+    server.answers["/set.zip"] = {"body": page, "type": "text/html; charset=utf-8"}
+    refused("clips", home, "sent a web page instead of the file", "log in")
+    server.answers["/set.zip"] = {"body": page}  # and the same under a wrong name
+    refused("clips", home, "no usable zip archive")
+    server.answers["/labels.gz"] = {"body": page}
+    refused("labels", home, "something else than expected", "cannot be read")
+
+
+@pytest.mark.parametrize("name", ["set-1.0/recordings/../../../evil.wav", "/evil.wav", "../1_ann_0.wav"])
+def test_an_archive_that_would_write_outside_its_folder(name, home, server, tmp_path):
+    server.answers["/set.zip"]["body"] = good_archive({name: b"evil"})
+    refused("clips", home, "write outside its folder", "evil" if "evil" in name else "..")
+    assert not list(tmp_path.rglob("evil*")) and not Path("/evil.wav").exists()
+
+
+def test_an_archive_that_grows_when_unpacked(home, server):
+    server.answers["/set.zip"]["body"] = good_archive({"set-1.0/recordings/7_zoe_0.wav": bytes(10_000_000)})
+    refused("clips", home, "holds 10,004,000 bytes, expected 4,000")
+
+
+def test_a_broken_archive(home, server):
+    body = bytearray(good_archive())
+    body[body.index(CLIPS["2_ann_1.wav"]) + 5] ^= 255  # the clip's checksum is wrong now
+    server.answers["/set.zip"]["body"] = bytes(body)
+    refused("clips", home, "no usable zip archive")
+
+
+def test_no_network(home, server, monkeypatch):
+    server.shutdown(), server.server_close()
+    refused("labels", home, "no answer from http://127.0.0.1", "on a machine with a network", "python -m course_utils.datasets.store labels")
+
+
+# ---- what goes wrong on the disk -------------------------------------------------------------------
+
+def test_altered_data_are_refused_and_left_alone(home):
+    (path,) = store.fetch("labels")
+    path.write_bytes(gzip.compress(b"mine"))
+    with pytest.raises(store.StoreError, match=r"labels.gz is not what it was .* SHA-256 .* Move it away"):
+        store.fetch("labels")
+    assert gzip.decompress(path.read_bytes()) == b"mine"
+    (clips,) = store.fetch("clips")
+    (clips / "1_ann_0.wav").unlink()
+    with pytest.raises(store.StoreError, match="recordings is not what it was"):
+        store.fetch("clips")
+    assert len(list(clips.iterdir())) == 3
+
+
+def test_what_a_killed_download_leaves_behind_is_never_taken_for_data(home):
+    (home / "clips").mkdir(parents=True)
+    leftover = home / ".download-old"
+    leftover.mkdir()
+    (leftover / "content").write_bytes(b"half")
+    assert not store.have("clips")
+    assert len(list(store.fetch("clips")[0].iterdir())) == 4
+
+
+def test_two_at_once_both_end_well(home, server):
+    server.gate = threading.Barrier(2)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(store.fetch("clips"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert server.asked == ["/set.zip"] * 2, "they did not download at the same time"
+    assert results == [[home / "clips/recordings"]] * 2 and len(list(results[0][0].iterdir())) == 4
+    assert not list(home.glob(".download-*"))
+
+
+def child(home, code, **options):
+    """Run `code` in a process of its own, with this test's manifest; the module alone, because torch takes seconds."""
+    start = f"""import importlib.util, sys
+sys.path.insert(0, {str(ROOT)!r})
+spec = importlib.util.spec_from_file_location({store.__name__!r}, {store.__file__!r})
+store = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(store)
+DataSet, Item = store.DataSet, store.Item
+store.MANIFEST = {store.MANIFEST!r}
+"""
+    return subprocess.Popen([sys.executable, "-c", start + code], env={**os.environ, "COURSE_DATA": str(home)},
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_two_processes_at_once_both_end_well(home, server):
+    server.gate = threading.Barrier(2)
+    both = [child(home, "print(len(list(store.fetch('clips')[0].iterdir())))") for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0 and out == "4\n", err
+    assert server.asked == ["/set.zip"] * 2
+    assert everything(home)[:2] == ["clips", "clips/recordings"]
+
+
+def test_a_process_killed_in_the_middle_leaves_nothing_that_counts(home, server):
+    server.gate = threading.Event()
+    process = child(home, "store.fetch('clips')")
+    while not server.asked:
+        assert process.poll() is None, process.stderr.read()
+    process.kill(), process.communicate()
+    server.gate.set()
+    assert not store.have("clips") and len(list(store.fetch("clips")[0].iterdir())) == 4
+
+
+def test_a_full_disk(home, server):
+    resource = pytest.importorskip("resource", reason="this system has no limit on the size of files")
+    # A limit on the size of files stands in for the full disk: writing fails after the first bytes in the same way.
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))  # noqa: E731
+    process = child(home, "store.fetch('clips')", preexec_fn=limit)
+    err = process.communicate(timeout=60)[1]
+    assert "StoreError: clips: cannot write in" in err and "It needs 0 MB in a folder that you may write to" in err
+    assert not [path for path in home.rglob("*") if path.is_file()] and not store.have("clips")
+
+
+@pytest.fixture
+def no_rights(home):
+    """The store as a folder in which nothing may be written. Root may write anywhere, so root becomes nobody."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("this system has no file modes")
+    home.mkdir(exist_ok=True)
+    changed = [path for path in (*home.parents, home, *home.rglob("*")) if not path.stat().st_mode & 0o005 == 0o005]
+    modes = {path: path.stat().st_mode for path in (*changed, home)}
+    for path in changed:
+        path.chmod(path.stat().st_mode | 0o055)
+    home.chmod(0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield home
+    if root:
+        os.seteuid(0)
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+def test_a_read_only_store_without_the_data(no_rights):
+    refused("labels", no_rights, "cannot write in", "Permission denied", "COURSE_DATA names another one")
+
+
+def test_a_read_only_store_with_the_data_is_all_one_needs(home, server, request):
+    store.fetch("labels"), store.fetch("clips")
+    request.getfixturevalue("no_rights")
+    server.asked.clear()
+    assert len(store.fetch("labels") + store.fetch("clips")) == 2 and server.asked == []
+
+
+# ---- the folder, the names, the command ------------------------------------------------------------
+
+def test_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", "../elsewhere")
+    assert store.folder() == ROOT / "../elsewhere", "relative to the course, because a kernel's folder is notebooks/"
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    assert store.folder() == tmp_path
+    monkeypatch.delenv("COURSE_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert store.folder() == tmp_path / "multimodal-course"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert store.folder() == Path.home() / ".cache" / "multimodal-course"
+
+
+def test_an_unknown_name(home):
+    with pytest.raises(ValueError, match=r"name: expected one of \['labels', 'clips'\], got 'mnits'"):
+        store.fetch("mnits")
+    with pytest.raises(ValueError, match="got 'mnits'"):
+        store.have("mnits")
+
+
+def test_the_command_fetches_and_lists(home, capsys):
+    assert store.main([]) == 0
+    assert "not here, 0 MB to fetch" in capsys.readouterr().out
+    assert store.main(["labels", "clips"]) == 0
+    out = capsys.readouterr().out
+    assert "not here" not in out and "CC0" in out and "nobody, 2026" in out
+    shutil.rmtree(home)
+    assert store.main(["labes"]) == 1 and "expected one of" in capsys.readouterr().err
+
+
+def test_every_entry_says_what_it_is():
+    for one in store.MANIFEST.values():
+        assert one.title and one.licence and one.citation and one.items
+        for item in one.items:
+            assert item.address.startswith("https://") and len(item.sha256) == 64 and item.download and item.bytes
