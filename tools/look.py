@@ -24,6 +24,12 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
 SLICE = 1500  # pixels of page height in one picture
+# Where the last cell ends. Not scrollHeight, since JupyterLab lets one scroll a whole window past the end.
+BOTTOM = """() => {
+  document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0);  // it stands at the end after a run
+  const cells = document.querySelectorAll('.jp-NotebookPanel .jp-Cell');
+  return Math.ceil(cells[cells.length - 1].getBoundingClientRect().bottom) + 40;
+}"""
 # Waiting for kernel.info before running all cells avoids a race in which some cells are not run.
 RUN_ALL = """async () => {
   const app = window.jupyterapp; await app.restored;
@@ -117,10 +123,11 @@ def main() -> int:
         page.wait_for_timeout(3_000)  # formulas and pictures
         if options.unfold:
             page.evaluate("() => document.querySelectorAll('details').forEach(d => d.setAttribute('open', ''))")
-        height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight") + 200
-        page.set_viewport_size({"width": options.width, "height": height})
-        page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0)")  # the end, after a run
-        page.wait_for_timeout(2_000)
+        height = 900
+        while (bottom := page.evaluate(BOTTOM)) > height:  # more than once, because on a busy machine cells are still being drawn
+            height = bottom
+            page.set_viewport_size({"width": options.width, "height": height})
+            page.wait_for_timeout(3_000)
         for i, top in enumerate(range(0, height, SLICE)):
             page.screenshot(path=options.out / f"{i:02d}.png",
                             clip={"x": 0, "y": top, "width": options.width, "height": min(SLICE, height - top)})

@@ -118,9 +118,10 @@ def have(*names: str) -> bool:
     missing = [name for name in names if not _here(_known(name))]
     if missing:
         size = sum(MANIFEST[name].megabytes for name in missing)
-        print(f"Not downloaded yet: {'; '.join(MANIFEST[name].title for name in missing)}.\n"
-              f"To get it ({size:.0f} MB), run this first:\n    from course_utils.datasets import store\n    "
-              + "; ".join(f'store.fetch("{name}")' for name in missing))
+        lines = ["Not downloaded yet:", *(f"    {MANIFEST[name].title}" for name in missing),
+                 f"To get it ({size:.0f} MB), run this first:", "    from course_utils.datasets import store",
+                 *(f'    store.fetch("{name}")' for name in missing)]
+        print("\n".join(lines))
     return not missing
 
 

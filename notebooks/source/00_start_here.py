@@ -600,8 +600,8 @@ outcome("00.c", "no")
 stored = {name: [mean_interval([100 * value for value in sweep[setting]["accuracy"][name]]) for setting in settings]
           for name in ("text", "image", "audio", "all three")}
 plots.points(settings, stored, label="test accuracy (%)",
-             caption="Accuracy at five settings, mean and 95 % interval over five seeds: where every sense is poor, the three gain "
-                     "much together; where one sense is clear, this fusion gains no accuracy that can be seen.")
+             caption="Accuracy at five settings, mean and 95 % interval over five seeds: where every sense is poor, the "
+                     "three gain much together; where one sense is clear, this fusion gains no accuracy that can be seen.")
 
 # %% [markdown]
 # In the clean setting the word alone is always right, and there is nothing left to gain. With one clear sense the interval contains 0: no gain can
@@ -696,7 +696,7 @@ for other in (best, "text + image", "all three, audio shuffled"):
 plots.bars({name: mean_interval(values) for name, values in real_scores.items()}, label="test accuracy (%)", chance=10,
            caption="MNIST pictures, recorded voices, typed words: mean and 95 % interval over five seeds.")
 
-print("A linear classifier of the sound alone, with two of the six speakers held out in turn, fifteen pairs:")
+print("A linear classifier of the sound alone: four speakers train, each of the fifteen pairs tests in turn:")
 for level, row in json.loads((DATA / "results" / "fsdd_speakers.json").read_text())["rows"].items():
     percent = [100 * value for value in row["accuracy"]]
     ours = percent[row["held_out"].index(["theo", "yweweler"])]
@@ -705,7 +705,7 @@ for level, row in json.loads((DATA / "results" / "fsdd_speakers.json").read_text
 
 # %% [markdown]
 # The result holds: all three are right eight points more often than the best single modality, and the sound is worth three of them. Shuffled, it is worth
-# nothing: the control falls back to what text and picture reach without it. (Its gain is smaller than above because MNIST's clean pictures leave less to gain.)
+# nothing: the control falls back to what text and picture reach without it. (The gain is smaller than above because MNIST's clean pictures leave less to gain.)
 #
 # But look at the last lines. The five seeds vary pairing, typing and training, never the *people*. Which two of six speakers are held out
 # moves the accuracy of the sound from 40 to 88 %, and the two that test here, chosen by the alphabet, happen to be the easiest pair. An

@@ -215,6 +215,7 @@ def train_and_test(make_fusion, data, seed, epochs, lr=3e-3):
     return model, evaluate(model, Batches(data["test"], 4096))
 
 
+# %% tags=["measured"]
 EXTRACT = {"text": lambda batch: letter_features(batch["text"], batch["mask"]["text"]),   # (B, T)         -> (B, 78)
            "image": lambda batch: pixel_features(batch["image"]),                         # (B, 1, 16, 16) -> (B, 256)
            "audio": lambda batch: band_features(batch["audio"], batch["mask"]["audio"])}  # (B, S)         -> (B, 256)
@@ -577,7 +578,8 @@ plots.bars(percent, label="test accuracy (%)", baseline=percent["text"][0],
 # named, which is how faults like the ones above become loud; images are `(B, H, W, C)` there and `(B, C, H, W)` here, so "the last axis" is
 # a different one; `Embedding(mask_zero=True)` hands its mask on by itself, here you carry it; and `validation_split=0.2` takes the *last* fifth of the
 # data before shuffling, which is one class alone if the files were sorted.
-#
+
+# %% [markdown]
 # ## On real data
 #
 # Do these two mean the same digit? We asked it of pictures and typed words. `pairs("train", 0, "audio", source="mnist-fsdd")` asks it of 5,000 pictures

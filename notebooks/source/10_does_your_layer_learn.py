@@ -310,8 +310,8 @@ for width, near in ((2, 64), (8, 80), (32, 88)):
     report(f"dead, frozen, {width} outputs", dead[widths.index(width)][0], near=near, within=5, unit="%")
 gaps = [run(gallery.ListFusionMended, False, seed, 32)[1] - run(gallery.ListFusion, False, seed, 32)[1] for seed in SEEDS]
 report("mended minus dead, frozen, 32 outputs", mean_interval(gaps)[0], near=1.4, within=1.2, unit="points")
-plots.curves(widths, {"dead, frozen": dead, "mended, frozen": mended}, xlabel="outputs of the fusion layer", label="test accuracy (%)", log="x",
-             ceiling=100 * WORLD.ceiling(), chance=50,
+plots.curves(widths, {"dead, frozen": dead, "mended, frozen": mended}, xlabel="outputs of the fusion layer",
+             label="test accuracy (%)", log="x", ceiling=100 * WORLD.ceiling(), chance=50,
              caption="A dead fusion layer and its mended twin behind frozen encoders, with more and more outputs, mean and 95 % "
                      "interval over the seeds: from many random products the head can choose, and the gap nearly closes.")
 
