@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PY = .venv/bin/python
+COLAB_PYTHON ?= python3.13
 
 # Model libraries write progress bars and advice; neither belongs on a page.
 TRANSFORMERS_VERBOSITY ?= error
@@ -12,15 +13,22 @@ export TRANSFORMERS_VERBOSITY HF_HUB_DISABLE_PROGRESS_BARS
 # When another job uses the cores, several threads are many times slower than one.
 ONE_THREAD = OMP_NUM_THREADS="$${OMP_NUM_THREADS:-1}"
 
-.PHONY: help install lab test run notebooks data address
+.PHONY: help install lab test check colab newest run bench notebooks data doctor address classroom teach-test
 
 help:
 	@echo "make lab                       open the course in JupyterLab (sets it up the first time)"
 	@echo "make test                      run the unit tests, then check every notebook"
+	@echo "make check                     in seconds: pages, links, spelling, sources; runs no notebook"
+	@echo "make colab                     the same at Colab's versions, in .venv-colab (Python 3.13)"
+	@echo "make newest                    the same at the newest release of everything, in .venv-newest"
 	@echo "make run [N=07]                run every notebook, or one, and show seconds and memory"
+	@echo "make bench [ROWS=concat]       compare speed with public libraries; all rows make a table"
 	@echo "make notebooks [N=07]          rebuild the notebooks that have changed, or one"
 	@echo "make data                      make the bundled data again"
+	@echo "make doctor                    say whether all is here that the course needs, and what to do if not"
 	@echo "make address REPO=owner/name   set the repository's address in badges and set-up cells"
+	@echo "make classroom [N=07]          pages without solutions for a class, and nbgrader in .venv-teach"
+	@echo "make teach-test                grade blank, right and wrong submissions of every page with nbgrader"
 
 install:
 	@$(PYTHON) tools/install.py
@@ -35,8 +43,29 @@ test: install
 	@$(ONE_THREAD) $(PY) -m pytest tests
 	@$(ONE_THREAD) $(PY) -m pytest notebooks
 
+check: install
+	@$(PY) tools/check_notebooks.py --course
+
+# ARGS=--nbval-lax runs the notebooks without comparing what they print.
+colab:
+	@$(COLAB_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null || { \
+	    echo 'Colab has Python 3.13, and "$(COLAB_PYTHON)" does not start one.'; \
+	    echo 'Name one:  make colab COLAB_PYTHON=/path/to/python3.13'; exit 2; }
+	@$(COLAB_PYTHON) tools/install.py --venv .venv-colab --constraints constraints-colab.txt --extras test,offline
+	@$(ONE_THREAD) .venv-colab/bin/python -m pytest tests
+	@$(ONE_THREAD) .venv-colab/bin/python -m pytest notebooks $(ARGS)
+
+newest:
+	@$(PYTHON) tools/install.py --venv .venv-newest --newest
+	@$(ONE_THREAD) .venv-newest/bin/python -m pytest tests
+	@$(ONE_THREAD) .venv-newest/bin/python -m pytest notebooks $(ARGS)
+
 run: install
 	@$(ONE_THREAD) $(PY) tools/run_notebooks.py $(N)
+
+# ROWS="concat digits" prints these; without ROWS data/results/bench.md is written. The extra "bench" brings what is compared with.
+bench: install
+	@$(ONE_THREAD) $(PY) tools/bench.py $(ROWS)
 
 notebooks: install
 	@$(ONE_THREAD) $(PY) tools/build_notebooks.py $(N)
@@ -44,6 +73,19 @@ notebooks: install
 data: install
 	@$(PY) tools/make_data.py
 
+# Without install: it must say what is wrong with one that does not work.
+doctor:
+	@if $(PY) -c '' 2>/dev/null; then $(PY) -m course_utils.doctor; else $(PYTHON) -m course_utils.doctor; fi
+
 address: install
 	@test -n "$(REPO)" || { echo "Say which repository: make address REPO=owner/name"; exit 2; }
 	@$(PY) tools/build_notebooks.py --address "$(REPO)"
+
+# A class: notebooks/TEACHING.md
+classroom: install
+	@$(PY) tools/install_teach.py
+	@$(PY) tools/build_notebooks.py --edition classroom $(N)
+
+teach-test: install
+	@$(PY) tools/install_teach.py
+	@$(ONE_THREAD) .venv-teach/bin/python -m pytest tests/test_classroom.py

@@ -4,6 +4,7 @@
     python tools/build_notebooks.py [09] --force      rebuild it even if nothing has changed
     python tools/build_notebooks.py --check           compare cells without executing; 1 = they differ
     python tools/build_notebooks.py --address owner/name     write the repository's address everywhere
+    python tools/build_notebooks.py --edition classroom [09] pages without solutions, for nbgrader (classroom.py)
 
 One way only: no one edits an .ipynb by hand, and building twice gives the same bytes.
 """
@@ -32,7 +33,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 CELL_TIMEOUT = 300  # seconds
 ENVIRONMENT = {"COURSE_STRICT": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
                "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-UNSET = ("COURSE_DATA", "COURSE_ADDRESS", "MPLBACKEND", "NBGRADER_EXECUTION")
+UNSET = ("COURSE_ADDRESS", "MPLBACKEND", "NBGRADER_EXECUTION")
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 SET_UP = '''\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
@@ -156,6 +157,11 @@ def solutions(source):
     return {key: one.solution for key, one in read_exercises(source, read_cells(source)).items()}
 
 
+def folded(solution):
+    """The solution as the last of the hints."""
+    return f"\n\n<details><summary>Solution</summary>\n\n```python\n{solution}\n```\n\n</details>"
+
+
 def title_line(root, source):
     """Badge and neighbours, generated so that neither can point elsewhere."""
     name, everyone = f"{source.stem}.ipynb", sources(root)
@@ -213,8 +219,7 @@ def assemble(root, source):
             call = f'check("{key}", {exercises[key].function})'
             cells.append(new_code_cell(call, metadata={"check": key}))
         elif key := cell.metadata.get("hints"):
-            cell.source += ("\n\n<details><summary>Solution</summary>\n\n```python\n"
-                            f"{exercises[key].solution}\n```\n\n</details>")
+            cell.source += folded(exercises[key].solution)
     first = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
     cells.insert(first, new_code_cell(set_up(root), metadata={"tags": ["set-up"]}))
     name_cells(source, cells)
@@ -228,7 +233,7 @@ def freshness(root, source):
     """A hash over all that outputs come from: the source, the package, the data and this builder."""
     files = [source, *(root / "course_utils").rglob("*.py"), *(root / "data").rglob("*")]
     key = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted(path for path in files if path.is_file()):
+    for path in sorted(path for path in files if path.is_file() and path.suffix != ".md"):  # no page reads a datasheet
         key.update(f"\0{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return key.hexdigest()
 
@@ -268,7 +273,9 @@ def execute(root, source, nb):
     now = {}
     with tempfile.TemporaryDirectory() as home:
         env = {name: value for name, value in os.environ.items() if name not in UNSET}
-        env |= ENVIRONMENT | {"COURSE_HOME": home, "IPYTHONDIR": str(Path(home, "ipython"))}
+        # an empty store, so that what a page shows of public data does not depend on what this machine has
+        env |= ENVIRONMENT | {"COURSE_HOME": home, "COURSE_DATA": str(Path(home, "data")),
+                              "IPYTHONDIR": str(Path(home, "ipython"))}
         # without folders to look in, the manager knows one kernel: the running interpreter's
         manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
         client = NotebookClient(nb, km=manager, timeout=CELL_TIMEOUT, record_timing=False,
@@ -397,6 +404,7 @@ def main(arguments=None, root=ROOT):
     parser.add_argument("--force", action="store_true", help="rebuild even if nothing has changed")
     parser.add_argument("--check", action="store_true", help="compare without executing")
     parser.add_argument("--address", metavar="OWNER/NAME", help="write the repository's address everywhere")
+    parser.add_argument("--edition", choices=["classroom"], help="write pages without solutions, for nbgrader")
     options = parser.parse_args(arguments)
     try:
         if options.address:
@@ -406,6 +414,9 @@ def main(arguments=None, root=ROOT):
         if unknown := [number for number in options.numbers if number not in everyone]:
             raise BuildError(f"no source for {', '.join(unknown)}; there are {', '.join(everyone)}")
         chosen = [everyone[number] for number in options.numbers] or list(everyone.values())
+        if options.edition:
+            import classroom  # which imports this file
+            return classroom.write_all(root, chosen)
         return check(root, chosen) if options.check else build_all(root, chosen, options.force)
     except BuildError as error:
         print(error, file=sys.stderr)

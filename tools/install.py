@@ -1,13 +1,17 @@
 """Make .venv and install the course into it; do nothing when that has been done.
 
     python3 tools/install.py
+    python3 tools/install.py --venv .venv-colab --constraints constraints-colab.txt --extras test,offline
+    python3 tools/install.py --venv .venv-newest --newest
 
 Standard library only: it runs before anything is installed. `.venv/.installed` says what
 state the environment is in: "unfinished" while pip works, afterwards a fingerprint of what
 was asked for. An environment left unfinished is made again, because pip takes a package
-that it had half written for installed.
+that it had half written for installed. With --newest pip is asked every time, because there
+may be newer releases.
 """
 
+import argparse
 import hashlib
 import importlib.util
 import os
@@ -19,6 +23,8 @@ from pathlib import Path
 from subprocess import PIPE
 
 ROOT = Path(__file__).resolve().parent.parent
+VENV = ".venv"
+CONSTRAINTS = "constraints.txt"
 EXTRAS = "lab,test,offline"
 OLDEST_PYTHON = (3, 11)
 OLDEST_OUTER_PIP = (22, 3)  # the first with --python
@@ -41,13 +47,13 @@ def venv_python(venv):
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def fingerprint(root):
+def fingerprint(root, venv, lists, extras):
     """What is installed, where, and for which Python, as one hash."""
     digest = hashlib.sha256()
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in lists:
         digest.update((root / name).read_bytes())
-    python = venv_python(root / ".venv").resolve()  # another file after a system upgrade
-    digest.update(f"{EXTRAS} {root} {python}".encode())
+    python = venv_python(venv).resolve()  # another file after a system upgrade
+    digest.update(f"{extras} {root} {python}".encode())
     return digest.hexdigest()
 
 
@@ -97,7 +103,7 @@ def make_venv(venv):
     if not bundled_pip and outer_pip() is None:
         sys.exit(NO_PIP)
 
-    print(f"Making .venv with Python {sys.version_info[0]}.{sys.version_info[1]} ...", flush=True)
+    print(f"Making {venv.name} with Python {sys.version_info[0]}.{sys.version_info[1]} ...", flush=True)
     if venv.exists():
         shutil.rmtree(venv)
     venv.mkdir()
@@ -107,15 +113,17 @@ def make_venv(venv):
         return
     # Debian ships Python and its bundled pip apart: make the environment bare, fill it from outside.
     if subprocess.run([*command, "--without-pip"]).returncode:
-        sys.exit("Python could not make .venv; its message stands above.")
+        sys.exit(f"Python could not make {venv.name}; its message stands above.")
 
 
-def install(root):
-    """Bring root/.venv up to date; exits with a message when that fails."""
-    venv = root / ".venv"
+def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS):
+    """Bring an environment up to date; exits with a message when that fails. Without constraints: the newest releases."""
+    venv = root / venv
+    lists = ["pyproject.toml", constraints] if constraints else ["pyproject.toml"]
+    wanted = ["-c", constraints] if constraints else ["--upgrade", "--upgrade-strategy", "eager"]
     stamp = venv / ".installed"
     before = stamp.read_text() if stamp.exists() else None
-    if before == fingerprint(root) and venv_python(venv).exists():
+    if constraints and before == fingerprint(root, venv, lists, extras) and venv_python(venv).exists():
         return
 
     # An environment made by hand has no stamp; it is kept when it works.
@@ -126,16 +134,32 @@ def install(root):
 
     print("Installing the course; the first time this takes some minutes ...", flush=True)
     stamp.write_text(UNFINISHED)
-    command = [*pip, "install", "-e", f".[{EXTRAS}]", "-c", "constraints.txt"]
+    command = [*pip, "install", "-e", f".[{extras}]", *wanted]
     if subprocess.run(command, cwd=root).returncode:
         # pip takes back what it could not finish, so what worked before works still.
         stamp.unlink() if before is None else stamp.write_text(before)
         sys.exit("\npip could not install the course; its message stands above.")
-    stamp.write_text(fingerprint(root))
+    stamp.write_text(fingerprint(root, venv, lists, extras))
+
+
+def main(arguments=None, root=ROOT):
+    parser = argparse.ArgumentParser(description="Make an environment and install the course into it.")
+    parser.add_argument("--venv", default=VENV, help="its folder in the repository (%(default)s)")
+    versions = parser.add_mutually_exclusive_group()
+    versions.add_argument("--constraints", default=CONSTRAINTS, help="the file with the versions (%(default)s)")
+    versions.add_argument("--newest", action="store_true", help="no file: the newest releases")
+    parser.add_argument("--extras", default=EXTRAS, help="the extras of pyproject.toml (%(default)s)")
+    options = parser.parse_args(arguments)
+    # An environment that does not work is deleted, so the name of any other folder must not be taken for one.
+    if not re.fullmatch(r"\.venv[\w-]*", options.venv):
+        parser.error(f"--venv is {options.venv!r}, expected a name that begins with .venv")
+    if not (root / options.constraints).is_file():
+        parser.error(f"--constraints is {options.constraints!r}, and {root} has no such file")
+    install(root, options.venv, None if options.newest else options.constraints, options.extras)
 
 
 if __name__ == "__main__":
     try:
-        install(ROOT)
+        main()
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command starts the installation again.")

@@ -1,0 +1,502 @@
+"""Compare the course's speed with named public code that does the same work, in the same run.
+
+    python tools/bench.py                  every row; writes data/results/bench.md (about four minutes)
+    python tools/bench.py concat digits    these rows, printed only
+
+librosa and torchaudio are an extra:  .venv/bin/python -m pip install -c constraints.txt -e ".[bench]"
+
+To add a row, write a function that yields a `Case` for each thing to time, and put `@row` above it; its docstring
+becomes the note under the table. A fusion strategy needs only `fusion_cases` and its formula in plain PyTorch.
+"""
+import argparse
+import copy
+import importlib
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from inspect import cleandoc
+from multiprocessing import get_context
+from pathlib import Path
+
+# torch and its like are imported by the rows: pages are measured in a process that loads this file, and is to stay small.
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+import run_notebooks  # noqa: E402  (after the path)
+
+FILE = ROOT / "data" / "results" / "bench.md"
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "transformers", "librosa", "torchaudio")
+PAGE_SECONDS, PAGE_MB = 60, 1500
+Call = Callable[[], object]
+
+
+@dataclass
+class Counterpart:
+    """Public code that does the same work; `call` is None where its package is not installed."""
+
+    name: str
+    call: Call | None = None
+    difference: Callable[[], float] | None = None   # the largest difference between its results and ours
+    tolerance: float = 1e-4
+
+
+@dataclass
+class Case:
+    """One thing to time: one call of ours, what it is compared with, and the same call on four times as much."""
+
+    work: str
+    ours: Call
+    items: int          # what one call gets done, for the rate: so many of `unit`
+    unit: str
+    counterparts: list[Counterpart] = field(default_factory=list)
+    larger: dict[str, Call] = field(default_factory=dict)   # by what has grown, for example {"clips": call}
+
+
+# ---- timing ---------------------------------------------------------------------------------------
+
+
+def interleave(tasks: dict[str, Call], *, seconds: float = 4, least: int = 7, most: int = 41, turn: float = 0.02,
+               clock: Callable[[], float] = time.process_time) -> dict[str, list[float]]:
+    """The seconds that one call of each task takes, a number a round.
+
+    In a round each task has its turn (forth, then in the next round back, so that none always follows the same one),
+    and a quick task is called so often that its turn takes at least `turn` seconds. Rounds go on for `seconds`, but
+    there are at least `least` and at most `most`. The clock counts this process's own processor time, so that another
+    job on the machine disturbs little; with one thread and no other job that is the time on the wall.
+    """
+    calls = {}
+    for name, task in tasks.items():
+        task()                                      # what happens only once (imports, caches, compiling) is not counted
+        start = clock()
+        task()
+        calls[name] = max(1, -int(-turn // max(clock() - start, 1e-9)))
+    rounds = {name: [] for name in tasks}
+    began = clock()
+    for number in range(most):
+        if number >= least and clock() - began >= seconds:
+            break
+        for name in list(tasks)[::-1 if number % 2 else 1]:
+            start = clock()
+            for _ in range(calls[name]):
+                tasks[name]()
+            rounds[name].append((clock() - start) / calls[name])
+    return rounds
+
+
+def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """The median of the rounds' ratios ours / theirs, with its lower and upper quartile."""
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(ours, theirs, strict=True)], n=4, method="inclusive")
+    return middle, low, high
+
+
+# ---- rows -----------------------------------------------------------------------------------------
+
+ROWS: dict[str, Callable[[], Iterator[Case]]] = {}
+
+
+def row(function: Callable[..., Iterator[Case]]) -> Callable[..., Iterator[Case]]:
+    """Make a function that yields cases one of the rows that `make bench` knows."""
+    ROWS[function.__name__] = function
+    return function
+
+
+def optional(module: str):
+    """A module, or None when it is not installed or does not load beside the installed torch."""
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError):
+        return None
+
+
+def largest_difference(ours, theirs) -> float:
+    """The largest difference between two results: tensors, or lists or dicts of them. Infinite where they do not match."""
+    if isinstance(ours, dict):
+        if set(ours) != set(theirs):
+            return float("inf")
+        ours, theirs = list(ours.values()), [theirs[key] for key in ours]
+    if isinstance(ours, (list, tuple)):
+        if len(ours) != len(theirs):
+            return float("inf")
+        apart = [largest_difference(*pair) for pair in zip(ours, theirs)]
+        return max(apart, key=lambda value: (value != value, value))    # NaN, if there is one: plain max may lose it
+    return float("inf") if ours.shape != theirs.shape else (ours.double() - theirs.double()).abs().max().item()
+
+
+@row
+def digits(samples: int = 64) -> Iterator[Case]:
+    """Samples drawn from `Digits("train")` at its default dials and brought together by `collate`, 64 a batch.
+
+    No package has this data set. The counterpart is what one would write with public parts for the same pictures,
+    sounds and words: `v2.GaussianNoise` and `v2.Resize` for the picture, `torchaudio.functional.add_noise` for the
+    sound, `pad_sequence` and `stack` for the batch; its words come from the course's own `type_word`. With noise
+    and slips off both give the same batch; with them on, both draw from the same distribution. Beyond the
+    counterpart, ours makes each sample depend on seed, split and index alone, and looks for NaN in each batch.
+    """
+    from course_utils.datasets import Digits, collate
+    data = Digits("train")
+
+    def draw(count: int, sample: Callable[[int], dict] = data.__getitem__, together: Callable = collate):
+        return [together([sample(i % len(data)) for i in range(start, min(start + 64, count))])
+                for start in range(0, count, 64)]
+
+    name = "torchvision.transforms.v2 + torchaudio.functional.add_noise + pad_sequence"
+    other = Counterpart(name)
+    if optional("torchaudio"):
+        public, clean = public_digits(data), {"image_noise": 0.0, "speech_snr": float("inf"), "text_error": 0.0}
+        quiet = Digits("train", **clean)
+        quiet_public = public_digits(quiet)
+
+        def difference() -> float:      # without noise, and with the voices that ours has drawn
+            ours = draw(samples, quiet.__getitem__)
+            return largest_difference(ours, draw(samples, lambda i: quiet_public(i, quiet[i]["voice"]), public_collate))
+        other = Counterpart(name, lambda: draw(samples, public, public_collate), difference, 1e-6)
+    yield Case(f'Digits("train") and collate, {samples} samples', lambda: draw(samples), samples, "samples", [other],
+               {"samples": lambda: draw(4 * samples)})
+
+
+def public_digits(data) -> Callable[..., dict]:
+    """A sample of `Digits` from public parts, with the same dials; it draws from global random numbers."""
+    import numpy as np
+    import torch
+    import torchaudio
+    from torchvision.transforms import v2
+
+    from course_utils.datasets.digits import WORDS, WRITER_BLOCKS, type_word
+    source, places, voices = data._from, data._places, data._voices
+    scans = torch.from_numpy(source.scans[places]).float()[:, None]                             # (N, 1, 8, 8)
+    clips = {key: [torch.from_numpy(clip).float() for clip in takes] for key, takes in source.clips.items()}
+    picture = v2.Compose([v2.GaussianNoise(sigma=data.image_noise, clip=False), v2.Resize((16, 16), antialias=False)])
+    writers = np.searchsorted(WRITER_BLOCKS, places, side="right") - 1
+    snr, rng = torch.tensor(data.speech_snr), np.random.default_rng(0)
+
+    def sample(index: int, voice: int | None = None) -> dict:
+        digit = int(source.labels[places[index]])
+        voice = int(rng.choice(voices)) if voice is None else voice
+        takes = clips[voice, digit]
+        sound = takes[int(rng.integers(len(takes)))]
+        return {"text": type_word(WORDS[digit], data.text_error, rng), "image": picture(scans[index]),  # (1, 16, 16)
+                "audio": torchaudio.functional.add_noise(sound, torch.randn_like(sound), snr),
+                "label": digit, "writer": int(writers[index]), "voice": voice}
+    return sample
+
+
+def public_collate(samples: list[dict]) -> dict:
+    """What `collate` gives, by torch's own functions."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+    parts = {"text": [torch.tensor([ord(letter) - ord("a") + 1 for letter in sample["text"]]) for sample in samples],
+             "audio": [sample["audio"] for sample in samples]}
+    batch = {name: pad_sequence(values, batch_first=True) for name, values in parts.items()}        # (B, T) and (B, S)
+    batch["mask"] = {name: pad_sequence([torch.ones(len(x), dtype=torch.bool) for x in values], batch_first=True)
+                     for name, values in parts.items()}
+    batch["image"] = torch.stack([sample["image"] for sample in samples])                           # (B, 1, 16, 16)
+    return {**batch, **{name: torch.tensor([sample[name] for sample in samples]) for name in ("label", "writer", "voice")},
+            "present": torch.ones(len(samples), 3, dtype=torch.bool)}
+
+
+@row
+def bands(clips: int = 64) -> Iterator[Case]:
+    """`band_features`: the logarithm of the energy in 32 bands, averaged over eighths of the sound.
+
+    Each counterpart computes the spectrum by its own function with the same window, step and padding at the edges,
+    then the same bands, logarithm and eighths. Clips of different lengths are taken one by one by all of them; where
+    all are equally long, torchaudio takes the whole batch in one call.
+    """
+    import torch
+
+    from course_utils.audio import band_features
+    from course_utils.datasets import Digits, collate
+    data = Digits("train")
+    batches = {count: collate([data[i % len(data)] for i in range(count)]) for count in (clips, 4 * clips)}
+    sounds, masks = ({count: part(batch) for count, batch in batches.items()}
+                     for part in (lambda batch: batch["audio"], lambda batch: batch["mask"]["audio"]))
+    yield bands_case(f"band_features, {clips} spoken digits", sounds[clips], masks[clips], spectra(),
+                     {"clips": lambda: band_features(sounds[4 * clips], masks[4 * clips])})
+    noise = torch.randn(clips, 4 * 4_000, generator=torch.Generator().manual_seed(0))
+    whole = torch.ones(noise.shape, dtype=torch.bool)
+    yield bands_case(f"band_features, {clips} clips of 0.5 s", noise[:, :4_000], whole[:, :4_000], whole_batch(),
+                     {"length": lambda: band_features(noise, whole)})
+
+
+def bands_case(work: str, sound, mask, makers: dict[str, Callable | None], larger: dict[str, Call]) -> Case:
+    """`band_features` of one batch against each of `makers`, functions (sound, mask) -> (B, 256), None where not installed."""
+    from course_utils.audio import band_features
+    others = []
+    for name, features in makers.items():
+        call = features and (lambda features=features: features(sound, mask))
+        others.append(Counterpart(name, call, call and (lambda call=call: largest_difference(band_features(sound, mask), call()))))
+    return Case(work, lambda: band_features(sound, mask), len(sound), "clips", others, larger)
+
+
+def in_bands(power):
+    """Power spectra (..., 129, frames) -> (..., 256), as `band_features` does it."""
+    import torch
+    from torch.nn.functional import adaptive_avg_pool1d
+
+    from course_utils.audio import BANDS, SEGMENTS
+    energy = power[..., 1:, :].unflatten(-2, (BANDS, -1)).mean(-2)                  # (..., 129, F) -> (..., 32, F)
+    return adaptive_avg_pool1d(torch.log(energy + 1e-3), SEGMENTS).flatten(-2)      # (..., 32, F) -> (..., 256)
+
+
+def spectra() -> dict[str, Callable | None]:
+    """Features of clips of different lengths, (B, S) and mask -> (B, 256), by the function that gives the spectrum."""
+    import torch
+    from transformers.audio_utils import spectrogram, window_function
+
+    from course_utils.audio import HOP, WINDOW
+
+    def one_by_one(power_of: Callable):
+        return lambda sound, mask: torch.stack([in_bands(power_of(samples[:length]))
+                                                for samples, length in zip(sound, mask.sum(1).tolist())])
+
+    hann = window_function(WINDOW, "hann")
+    makers = {"transformers.audio_utils.spectrogram": one_by_one(
+                  lambda clip: torch.from_numpy(spectrogram(clip.numpy(), hann, WINDOW, HOP, power=2.0))),
+              "librosa.stft": None, "torchaudio.transforms.Spectrogram": None}
+    if librosa := optional("librosa"):
+        makers["librosa.stft"] = one_by_one(lambda clip: torch.from_numpy(librosa.stft(
+            clip.numpy(), n_fft=WINDOW, hop_length=HOP, window="hann", center=True, pad_mode="reflect")).abs() ** 2)
+    if torchaudio := optional("torchaudio"):
+        makers["torchaudio.transforms.Spectrogram"] = one_by_one(torchaudio.transforms.Spectrogram(WINDOW, hop_length=HOP))
+    return makers
+
+
+def whole_batch() -> dict[str, Callable | None]:
+    """Features of clips that are equally long, in one call."""
+    from course_utils.audio import HOP, WINDOW
+    torchaudio = optional("torchaudio")
+    spectrum = torchaudio and torchaudio.transforms.Spectrogram(WINDOW, hop_length=HOP)
+    return {"torchaudio.transforms.Spectrogram, one call": spectrum and (lambda sound, mask: in_bands(spectrum(sound)))}
+
+
+SIZES = (((78, 256, 256), 10), ((512, 512, 512), 128), ((2048, 2048, 2048), 512))   # widths D_m and C
+
+
+@row
+def concat(sizes=SIZES, rows: int = 128) -> Iterator[Case]:
+    """`ConcatFusion`, forward and backward, in a batch of 128, to parameters and features (as behind encoders).
+
+    The counterpart is the leanest code for the same formula: `torch.where` on the rows that the mask names, if there
+    is one, `torch.cat`, one `nn.Linear` with the same weights. Ours sends every feature through `torch.where` even
+    when there is no mask, and checks names, shapes, types and devices on each call, which takes the same few tens of
+    microseconds at each size. The target is at most 1.1 times at the largest.
+    """
+    import torch
+
+    from course_utils.fusion import ConcatFusion
+    yield from fusion_cases(ConcatFusion, "torch.cat + nn.Linear",
+                            lambda twin, inputs, mask: twin.head(torch.cat(inputs, 1)), sizes, rows)
+
+
+def fusion_cases(strategy: type, name: str, formula: Callable, sizes=SIZES, rows: int = 128) -> Iterator[Case]:
+    """A fusion strategy against its formula in plain PyTorch, at each size, without a mask and with one."""
+    for dims, output_dim in sizes:
+        for masked in (False, True):
+            yield fusion_case(strategy, name, formula, dims, output_dim, masked, rows)
+
+
+def fusion_case(strategy: type, name: str, formula: Callable, dims: tuple[int, ...], output_dim: int, masked: bool,
+                rows: int) -> Case:
+    """`formula(twin, inputs, mask)` gets a copy of the strategy, for its parameters, the features as a list, zero
+    where they are missing, and the mask (B, M) bool or None; it gives (B, C)."""
+    import torch
+    torch.manual_seed(0)
+    ours = strategy(dict(zip(("text", "image", "audio"), dims, strict=True)), output_dim)
+    twin = copy.deepcopy(ours)
+    features = [torch.randn(4 * rows, dim) for dim in dims]
+    mask = torch.rand(4 * rows, len(dims)) > 0.3
+    towards = torch.randn(4 * rows, output_dim)         # the gradient that comes from above
+
+    def own(inputs: list, mask):
+        return ours(dict(zip(ours.names, inputs)), mask=mask)
+
+    def plain(inputs: list, mask):
+        if mask is not None:
+            inputs = [torch.where(mask[:, m, None], x, 0) for m, x in enumerate(inputs)]
+        return formula(twin, inputs, mask)
+
+    def step(forward: Callable, module: torch.nn.Module, count: int = rows) -> Call:
+        inputs = [x[:count].clone().requires_grad_() for x in features]
+        leaves, kept, gradient = [*inputs, *module.parameters()], mask[:count] if masked else None, towards[:count]
+
+        def run() -> list:
+            for leaf in leaves:
+                leaf.grad = None
+            output = forward(inputs, kept)
+            output.backward(gradient)
+            return [output.detach(), *(leaf.grad for leaf in leaves)]
+        return run
+
+    ours_step, plain_step = step(own, ours), step(plain, twin)
+    return Case(f"{strategy.__name__}, {' + '.join(map(str, dims))} to {output_dim}, {'with' if masked else 'no'} mask",
+                ours_step, rows, "rows", [Counterpart(name, plain_step, lambda: largest_difference(ours_step(), plain_step()))],
+                {"rows": step(own, ours, 4 * rows)})
+
+
+# ---- pages ----------------------------------------------------------------------------------------
+
+
+def measure_pages(limit: float, folder: Path = run_notebooks.NOTEBOOKS) -> list[run_notebooks.Run]:
+    """Every page run as `make run` does it, each in a new kernel; none is begun after `limit` seconds."""
+    runs, start = [], time.monotonic()
+    backend, home = os.environ.pop("MPLBACKEND", None), os.environ.get("COURSE_HOME")
+    try:
+        for path in run_notebooks.chosen(folder, []):
+            if time.monotonic() - start >= limit:
+                runs.append(run_notebooks.Run(path.stem, 0.0, None, "not run: out of time; `make run` runs every page"))
+                continue
+            # Linux counts in a new process's peak what its parent held, so the kernel gets a parent that holds little.
+            with tempfile.TemporaryDirectory(prefix="course-home-") as own, ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                os.environ["COURSE_HOME"] = own
+                runs.append(pool.submit(run_notebooks.run_notebook, path, 300).result())
+    finally:
+        for name, value in (("MPLBACKEND", backend), ("COURSE_HOME", home)):
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+    return runs
+
+
+# ---- the table ------------------------------------------------------------------------------------
+
+HEADER = ["row", "work of one call", "ours", "a second", "counterpart", "its time", "ours / its time", "results differ by at most",
+          "growth, n to 4n"]
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit: 0.0123 -> "12.3 ms"."""
+    seconds = float(f"{seconds:.3g}")
+    unit, scale = next((pair for pair in (("s", 1), ("ms", 1e-3)) if seconds >= pair[1]), ("us", 1e-6))
+    return f"{seconds / scale:#.3g}".rstrip(".") + f" {unit}"
+
+
+def spread(values: tuple[float, float, float]) -> str:
+    return "{:.2f} ({:.2f} to {:.2f})".format(*values)
+
+
+def measure(name: str, case: Case, **options) -> tuple[list[list[str]], list[str]]:
+    """The lines of the table for one case, one a counterpart, and what went wrong."""
+    problems, differences = [], {}
+    for other in case.counterparts:
+        if other.call:
+            differences[other.name] = other.difference()
+            if not differences[other.name] <= other.tolerance:      # not ">", because of NaN
+                problems.append(f"{case.work}: {other.name} gives other results, by {differences[other.name]:.1e}")
+    tasks = {"ours": case.ours} | {f"its {other.name}": other.call for other in case.counterparts if other.call}
+    rounds = interleave(tasks | {f"larger {what}": call for what, call in case.larger.items()}, **options)
+    typical = statistics.median(rounds["ours"])
+    growth = "; ".join(f"{what}: {spread(ratio(rounds[f'larger {what}'], rounds['ours']))}" for what in case.larger)
+    first = [name, case.work, duration(typical), f"{case.items / typical:,.0f} {case.unit}"]
+    lines = []
+    for other in case.counterparts or [Counterpart("no public counterpart")]:
+        if other.call:
+            theirs = rounds[f"its {other.name}"]
+            apart = differences[other.name]
+            cells = [duration(statistics.median(theirs)), spread(ratio(rounds["ours"], theirs)), f"{apart:.0e}" if apart else "0"]
+        else:
+            cells = ["not installed" if case.counterparts else "-", "-", "-"]
+        lines.append([*first, other.name, *cells, growth])
+        first, growth = [name, "", "", ""], ""
+    return lines, problems
+
+
+def markdown(header: list[str], lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
+
+
+def pages_table(runs: list[run_notebooks.Run]) -> str:
+    lines = []
+    for run in runs:
+        over = [f"over {PAGE_SECONDS} s"] * (run.seconds > PAGE_SECONDS) + [f"over {PAGE_MB} MB"] * ((run.peak_mb or 0) > PAGE_MB)
+        ran = run.peak_mb is not None
+        lines.append([run.name, f"{run.seconds:.1f}" if ran else "-", f"{run.peak_mb:.0f}" if ran else "-",
+                      run.problem or ", ".join(over) or "within"])
+    return markdown(["page", "seconds", "peak MB", f"budget: {PAGE_SECONDS} s, {PAGE_MB} MB"], lines)
+
+
+def versions() -> str:
+    def one(package: str) -> str:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            return f"{package} not installed"
+    return ", ".join([f"Python {platform.python_version()}", *map(one, PACKAGES)])
+
+
+def load() -> str:
+    """How busy the machine is: jobs that ran or waited in the last minute, where the system counts them."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def document(names: list[str], lines: list[list[str]], runs: list[run_notebooks.Run] | None, loads: tuple[str, str]) -> str:
+    """The whole page in Markdown."""
+    parts = ["# How fast the course's code is\n\n"
+             f"Made by `make bench` on {date.today()}, on {os.cpu_count()} processors, one thread; jobs running or waiting "
+             f"on the machine: {loads[0]} at the start, {loads[1]} at the end.\n{versions()}.\n\n"
+             "Each line compares two things that took turns in one run. Times are processor time of one call, the median of the "
+             "rounds; a ratio is the median of the rounds' ratios, with the quartiles in brackets, and below 1 ours is the "
+             "quicker. Results are compared before the clock starts. Growth is our time for four times as much, divided by our "
+             "time: 4 means that time grows with the amount; it is less where a part of each call costs the same for any amount."]
+    if lines:
+        parts.append(markdown(HEADER, lines))
+    parts += [f"**{name}.** {cleandoc(ROWS[name].__doc__)}" for name in names if name in ROWS]
+    if runs is not None:
+        parts.append("**pages.** Each page executed in a kernel of its own, as by `make run`: seconds on the wall, and the "
+                     "most memory that the kernel held.")
+        parts.append(pages_table(runs))
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compare the course's speed with public code that does the same work.")
+    known = [*ROWS, "pages"]
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)} (default: all, written to {FILE.name})")
+    parser.add_argument("--pages-limit", type=float, metavar="SECONDS", default=None,
+                        help="begin no page after this long (default: 150 with all rows, no limit for rows that are named)")
+    parser.add_argument("--seconds", type=float, default=4, help="how long a case is timed (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    for name in options.rows:
+        if name not in known:
+            parser.error(f"there is no row {name!r}; there are: {', '.join(known)}")
+    names = [name for name in known if not options.rows or name in options.rows]
+    limit = options.pages_limit if options.pages_limit is not None else float("inf") if options.rows else 150
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    before, runs, lines, problems = load(), None, [], []
+    if "pages" in names:
+        runs = measure_pages(limit)
+        problems += [f"{run.name}: {run.problem}" for run in runs if run.problem and not run.problem.startswith("not run")]
+    if set(names) - {"pages"}:
+        import torch
+        torch.set_num_threads(1)
+    for name in names:
+        for case in tqdm(ROWS[name]() if name in ROWS else (), desc=name, unit="case", disable=name not in ROWS):
+            done, wrong = measure(name, case, seconds=options.seconds)
+            lines, problems = lines + done, problems + wrong
+    text = document(names, lines, runs, (before, load()))
+    if options.rows:
+        print(text)
+    else:
+        FILE.parent.mkdir(parents=True, exist_ok=True)
+        FILE.write_text(text, encoding="utf-8")
+        print(text + f"\nThis is now {FILE.relative_to(ROOT)}.")
+    for problem in problems:
+        print(f"PROBLEM: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nStopped; nothing was written.")
