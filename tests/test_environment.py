@@ -26,8 +26,11 @@ def requirements(*extras):
     return [Requirement(line) for line in lines]
 
 
-def pins():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+LISTS = ["constraints.txt", "constraints-colab.txt"]
+
+
+def pins(name="constraints.txt"):
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     found = [Requirement(line) for line in lines if line and not line.startswith("#")]
     for pin in found:
         assert re.fullmatch(r"==[^*,]+", str(pin.specifier)), f"{pin} is not one version"
@@ -58,7 +61,18 @@ def test_conda_takes_only_python_and_pip_from_conda():
 def test_make_and_conda_install_extras_that_exist():
     asked = re.search(r'^EXTRAS = "(.*)"$', (ROOT / "tools/install.py").read_text(encoding="utf-8"), re.M)
     assert asked.group(1) == "lab,test,offline"
-    assert {"lab", "test", "offline", "browser", "teach"} == set(EXTRAS)
+    assert {"lab", "test", "offline", "browser", "bench", "teach"} == set(EXTRAS)
+
+
+def test_make_installs_into_ignored_folders_from_files_that_exist():
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    calls = re.findall(r"tools/install\.py(.+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert len(calls) == 2  # colab, newest; `make install` gives no arguments
+    for call in calls:
+        options = dict(re.findall(r"--(venv|constraints|extras) (\S+)", call))
+        assert f"{options['venv']}/" in ignored
+        assert options.get("constraints", "constraints.txt") in LISTS
+        assert set(options.get("extras", "test").split(",")) <= set(EXTRAS)
 
 
 @pytest.mark.parametrize("requirement", requirements(*EXTRAS), ids=str)
@@ -68,21 +82,84 @@ def test_requirements_are_floors_and_the_known_good_set_meets_them(requirement):
         assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_floors_stand_at_or_below_what_colab_preinstalls():
-    colab = {"torch": "2.11.0", "torchvision": "0.26.0", "transformers": "5.15.0",
-             "numpy": "2.1.3", "matplotlib": "3.10.0", "ipywidgets": "7.7.1"}
-    floors = {requirement.name: requirement.specifier for requirement in requirements()}
-    assert {name for name, version in colab.items() if version not in floors[name]} == set()
+@pytest.mark.parametrize("requirement", requirements("test", "offline"), ids=str)
+def test_floors_stand_at_or_below_what_colab_preinstalls(requirement):
+    if requirement.marker is None or requirement.marker.evaluate():
+        assert pins("constraints-colab.txt")[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_torch_and_torchvision_are_a_pair():
+@pytest.mark.parametrize("name", LISTS)
+def test_torch_and_torchvision_are_a_pair(name):
     # A torchvision is built against one torch; with another it fails when it is imported.
-    pairs = {"2.14.1": "0.29.2"}
-    assert str(pins()["torchvision"]) == pairs.get(str(pins()["torch"])), "no known pair: look it up, add it here"
+    pairs = {"2.14.1": "0.29.2", "2.11.0": "0.26.0"}
+    assert str(pins(name)["torchvision"]) == pairs.get(str(pins(name)["torch"])), "no known pair: look it up, add it here"
 
 
-def test_nothing_for_one_system_only_is_pinned():
-    assert not [name for name in pins() if name.startswith(("nvidia-", "cuda-")) or name in ("triton", "pip")]
+@pytest.mark.parametrize("name", LISTS)
+def test_nothing_for_one_system_only_is_pinned(name):
+    assert not [pin for pin in pins(name) if pin.startswith(("nvidia-", "cuda-")) or pin in ("triton", "pip")]
+
+
+# ---- continuous integration -----------------------------------------------------------------------
+
+WORKFLOW = (ROOT / ".github/workflows/course.yml").read_text(encoding="utf-8")
+CI = yaml.safe_load(WORKFLOW)
+STEPS = [step for job in CI["jobs"].values() for step in job["steps"]]
+RUNS = [step["run"] for step in STEPS if "run" in step]
+
+
+def missing(run):
+    """What a command names that is not in the repository: make targets, files and folders, extras."""
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    found = [f"make {name}" for name in re.findall(r"\bmake ([\w-]+)", run) if name not in targets]
+    found += [name for names in re.findall(r"\.\[([\w,]+)\]", run) for name in names.split(",") if name not in EXTRAS]
+    # A file or folder: what ends like one, what stands in one (not the environment made before), what pytest is given.
+    paths = [word for word in re.findall(r"[^\s\"'=:]+", run)
+             if re.search(r"\.(py|txt|cfg|toml|ya?ml|ipynb|sh)$|^[\w.-]+/", word) and not word.startswith(".venv/")]
+    paths += re.findall(r"pytest ([\w./]+)", run)
+    return found + [path for path in paths if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_ci_names_only_what_exists(run):
+    assert missing(run) == []
+
+
+@pytest.mark.parametrize("run, name", [
+    ("make colabs", "make colabs"), ("python tools/chek.py --check", "tools/chek.py"), (".ci/runs", ".ci/runs"),
+    ("python -m pytest notebook --nbval-lax", "notebook"), ('pip install -e ".[lab,tests]"', "tests"),
+    ("docker run -c\n\"pip install -c constraints-collab.txt nbval\"", "constraints-collab.txt"),
+    (".venv/bin/python tools/build_notebook.py", "tools/build_notebook.py"),
+])
+def test_a_wrong_name_in_ci_is_seen(run, name):
+    assert missing(run) == [name]
+
+
+def test_ci_uses_pythons_that_the_course_supports_and_lists_that_exist():
+    given = [step.get("with", {}) for step in STEPS]
+    pythons = {options["python-version"] for options in given if "python-version" in options}
+    supported = Requirement(f"x{PROJECT['requires-python']}").specifier
+    assert pythons and all(isinstance(python, str) and f"{python}.0" in supported for python in pythons)
+    assert {options["cache-dependency-path"] for options in given if "cache" in options} <= set(LISTS)
+
+
+def test_ci_may_only_read_uses_only_githubs_own_actions_and_comes_to_an_end():
+    assert CI["permissions"] == {"contents": "read"} and CI["concurrency"]["cancel-in-progress"] is True
+    assert "secrets" not in WORKFLOW and "pull_request_target" not in WORKFLOW
+    for job in CI["jobs"].values():
+        assert "permissions" not in job and 0 < job["timeout-minutes"] <= 90
+    for step in STEPS:
+        if "uses" in step:
+            assert re.fullmatch(r"actions/(checkout|setup-python)@v\d+", step["uses"])
+        if "checkout" in step.get("uses", ""):
+            assert step["with"]["persist-credentials"] is False
+        assert "${{" not in step.get("run", ""), "text from outside must not become part of a command"
+
+
+def test_torch_comes_as_a_cpu_build_wherever_ci_runs_linux_itself():
+    for name, job in CI["jobs"].items():
+        own = job["runs-on"].startswith("ubuntu") and name != "colab-image"
+        assert (job.get("env", {}).get("PIP_EXTRA_INDEX_URL") == "https://download.pytorch.org/whl/cpu") is own
 
 
 @pytest.mark.parametrize("module", ["course_utils", "course_utils.runtime", "course_utils.report"])

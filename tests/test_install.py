@@ -1,6 +1,7 @@
 """tools/install.py, with a stand-in for everything that it would start."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,9 @@ TOOL = Path(__file__).resolve().parent.parent / "tools" / "install.py"
 class Machine:
     """A machine whose Python brings pip or not, with or without a pip outside; `log` is what it ran."""
 
-    def __init__(self, root):
-        self.venv = root / ".venv"
-        self.python = self.venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    def __init__(self, venv):
+        self.venv = venv
+        self.python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         self.ensurepip = True
         self.outer = {}  # command -> its version line
         self.pip_code = 0
@@ -57,20 +58,21 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path, monkeypatch):
+def machine(tmp_path, monkeypatch, request):
     spec = importlib.util.spec_from_file_location("install", TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", "constraints.txt", "constraints-colab.txt"):
         (tmp_path / name).write_text(name)
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path / getattr(request, "param", ".venv"))
     monkeypatch.setattr(tool, "answer", machine.answer)
     monkeypatch.setattr(tool, "subprocess", SimpleNamespace(run=machine.run))
     util = SimpleNamespace(find_spec=lambda name: machine.ensurepip or None)
     monkeypatch.setattr(tool, "importlib", SimpleNamespace(util=util))
     machine.tool = tool
     machine.install = lambda: tool.install(tmp_path)
-    machine.stamp = tmp_path / ".venv" / ".installed"
+    machine.main = lambda *arguments: tool.main(arguments, tmp_path)
+    machine.stamp = machine.venv / ".installed"
     return machine
 
 
@@ -80,6 +82,50 @@ def test_a_fresh_machine_and_then_nothing_more(machine):
     assert machine.command[-5:] == ["install", "-e", ".[lab,test,offline]", "-c", "constraints.txt"]
     machine.install()
     assert machine.log == ["venv", "own pip"]  # the stamp answers: nothing is started at all
+    machine.main()  # what `make install` calls asks for the same
+    assert machine.log == ["venv", "own pip"]
+
+
+COLAB = ["--venv", ".venv-colab", "--constraints", "constraints-colab.txt", "--extras", "test,offline"]
+
+
+@pytest.mark.parametrize("machine", [".venv-colab"], indirect=True)
+def test_another_environment_from_another_list(machine, tmp_path, capsys):
+    machine.main(*COLAB)
+    assert machine.log == ["venv", "own pip"] and "Making .venv-colab with Python 3." in capsys.readouterr().out
+    assert machine.command[0] == str(machine.python)
+    assert machine.command[-5:] == ["install", "-e", ".[test,offline]", "-c", "constraints-colab.txt"]
+    (tmp_path / "constraints.txt").write_text("the other environment's list")
+    machine.main(*COLAB)
+    assert machine.log == ["venv", "own pip"]
+    (tmp_path / "constraints-colab.txt").write_text("Colab has moved")
+    machine.main(*COLAB)
+    machine.main(*COLAB[:-1], "test")
+    assert machine.log == ["venv", "own pip", "own pip", "own pip"]
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("machine", [".venv-newest"], indirect=True)
+def test_the_newest_releases_are_asked_for_every_time(machine):
+    for _ in range(2):
+        machine.main("--venv", ".venv-newest", "--newest")
+        assert machine.command[-5:] == ["-e", ".[lab,test,offline]", "--upgrade", "--upgrade-strategy", "eager"]
+    assert machine.log == ["venv", "own pip", "own pip"]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--venv", "notebooks"], "--venv is 'notebooks', expected a name that begins with .venv"),
+    (["--venv", ".venv/../notebooks"], "expected a name that begins with .venv"),
+    (["--venv", ""], "--venv is '', expected"),
+    (["--constraints", "constraints-collab.txt"], "--constraints is 'constraints-collab.txt', and .* has no such file"),
+    (["--newest", "--constraints", "constraints.txt"], "not allowed with argument --newest"),
+])
+def test_a_folder_that_is_no_environment_is_never_touched(machine, tmp_path, capsys, arguments, message):
+    (tmp_path / "notebooks").mkdir()
+    with pytest.raises(SystemExit):
+        machine.main(*arguments)
+    assert re.search(message, capsys.readouterr().err)
+    assert machine.log == [] and (tmp_path / "notebooks").is_dir()
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
