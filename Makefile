@@ -19,8 +19,8 @@ help:
 	@echo "make lab                       open the course in JupyterLab (sets it up the first time)"
 	@echo "make test                      run the unit tests, then check every notebook"
 	@echo "make check                     in seconds: pages, links, spelling, sources; runs no notebook"
-	@echo "make colab                     the same at Colab's versions, in .venv-colab (Python 3.13)"
-	@echo "make newest                    the same at the newest release of everything, in .venv-newest"
+	@echo "make colab                     make test at Colab's versions, in .venv-colab (Python 3.13)"
+	@echo "make newest                    make test at the newest releases, in .venv-newest"
 	@echo "make run [N=07]                run every notebook, or one, and show seconds and memory"
 	@echo "make bench [ROWS=concat]       compare speed with public libraries; all rows make a table"
 	@echo "make notebooks [N=07]          rebuild the notebooks that have changed, or one"
@@ -55,6 +55,7 @@ colab:
 	@$(ONE_THREAD) .venv-colab/bin/python -m pytest tests
 	@$(ONE_THREAD) .venv-colab/bin/python -m pytest notebooks $(ARGS)
 
+# Some releases need a newer Python than the course does: make newest PYTHON=python3.13
 newest:
 	@$(PYTHON) tools/install.py --venv .venv-newest --newest
 	@$(ONE_THREAD) .venv-newest/bin/python -m pytest tests

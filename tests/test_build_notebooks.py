@@ -398,9 +398,11 @@ def test_a_failing_build_names_the_cell_and_leaves_the_old_notebook(course, capf
 
 def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
     monkeypatch.setattr(builder, "CELL_TIMEOUT", 1)
-    edit(source(course), "\n1 + 1\n", "\nwhile True: pass\n")
+    edit(source(course), "\n1 + 1\n", "\nimport os\nPath('../pid').write_text(str(os.getpid()))\nwhile True: pass\n")
     assert builder.main(["00"], course) == 1
     assert "00_first: cell a-sum-2: ran longer than 1 s" in capsys.readouterr().err
+    with pytest.raises(ProcessLookupError):  # its kernel is gone, or it would go on using a core
+        os.kill(int((course / "pid").read_text()), 0)
 
 
 # ---- the set-up cell ------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_a_notebook_opened_on_colab_fetches_the_course_and_runs(repository, tmp_
     # Without folders to look in, the manager knows one kernel: this very Python's.
     manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     client = NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": content}})
-    client.execute(env=environment)
+    client.execute(env=environment, cleanup_kc=True)
 
     cwd, package, on_colab = notebook.cells[-1].outputs[0].text.splitlines()
     [clone] = content.iterdir()

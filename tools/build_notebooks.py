@@ -283,7 +283,7 @@ def execute(root, source, nb):
                                 resources={"metadata": {"path": root / "notebooks"}},
                                 on_cell_start=lambda cell, cell_index: now.update(id=cell.id))
         try:
-            client.execute(env=env)
+            client.execute(env=env, cleanup_kc=True)  # or a kernel that was handed in is left running
         except CellTimeoutError:
             raise BuildError(f"{source.stem}: cell {now['id']}: ran longer than {CELL_TIMEOUT} s") from None
         except DeadKernelError:
