@@ -424,6 +424,16 @@ def clean_environment():
     return env | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
+def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_path_factory):
+    content, nowhere = tmp_path_factory.mktemp("content"), (unbuilt / "nowhere").as_uri()
+    stand_in = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+    result = subprocess.run([sys.executable, "-c", stand_in + builder.set_up(unbuilt)], cwd=content, capture_output=True,
+                            text=True, env=clean_environment() | {"COURSE_ADDRESS": nowhere})
+    assert result.stderr.startswith("fatal: ")  # git's own words come first
+    assert result.stderr.endswith(f"RuntimeError: {nowhere} could not be fetched; git says why above. Then run this cell again.\n")
+    assert not any(content.iterdir())  # nothing half-made keeps the next try from working
+
+
 def test_set_up_finds_the_package_locally(course):
     code = builder.set_up(course)
     for folder in (course, course / "notebooks"):

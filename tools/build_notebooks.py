@@ -39,9 +39,10 @@ SET_UP = '''\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
 import os, pathlib, subprocess, sys
 if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
-    if not os.path.isdir("{folder}"):
-        address = os.environ.get("COURSE_ADDRESS", "{address}")
-        subprocess.run(["git", "clone", "-q", "--depth", "1", address, "{folder}"], check=True)
+    address = os.environ.get("COURSE_ADDRESS", "{address}")
+    clone = ["git", "clone", "-q", "--depth", "1", address, "{folder}"]
+    if not os.path.isdir("{folder}/notebooks") and subprocess.run(clone).returncode:
+        raise RuntimeError(f"{{address}} could not be fetched; git says why above. Then run this cell again.")
     os.chdir("{folder}/notebooks")
 folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
 sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]'''
