@@ -588,7 +588,8 @@ plots.bars(percent, label="test accuracy (%)", baseline=percent["text"][0],
 
 # %%
 real = json.loads((DATA / "results" / "fits_real.json").read_text())["rows"]
-percent = {name: mean_interval([100 * value for value in row["accuracy"]]) for name, row in real.items()}
+percent = {name.replace("image + text:", "word:").replace("image + audio:", "voice:"):
+           mean_interval([100 * value for value in row["accuracy"]]) for name, row in real.items()}
 plots.bars(percent, label="test accuracy (%)", chance=50,
            caption="The same digit? MNIST pictures with words (above) and with recorded voices (below), five seeds. "
                    "Only a hidden layer behind the glue finds the relation; with voices it is hard to find.")
