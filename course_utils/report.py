@@ -39,27 +39,35 @@ def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
     AssertionError when it is not, TypeError for less than float64, ValueError for shapes that differ, for values
     that are not finite and for a reference of zeros, because zeros agree with almost any formula.
     """
+    hand, ref = two_sides(f"equation {key}", by_hand, reference)
+    difference = ((hand - ref).abs().max() / ref.abs().max()).item()
+    if not difference < tolerance:
+        raise AssertionError(f"equation {key}: by hand and reference differ by {difference:.2g} of the largest entry "
+                             f"(allowed: {tolerance:g})")
+    print(f"equation {key} holds: by hand and reference agree to {tolerance:g}")
+
+
+def two_sides(name: str, by_hand, reference) -> tuple:
+    """Both sides of a comparison as tensors that it can rest on: float64, finite, of one shape, the reference not all 0.
+
+    Raises TypeError or ValueError with `name` in front when they are not.
+    """
     import torch
 
     sides = {}
     for side, value in (("by_hand", by_hand), ("reference", reference)):
         tensor = torch.as_tensor(value, dtype=torch.float64 if isinstance(value, (float, list)) else None).detach()
         if tensor.dtype != torch.float64:
-            raise TypeError(f"equation {key}: {side} is {tensor.dtype}, expected torch.float64 (call .double() on the inputs)")
+            raise TypeError(f"{name}: {side} is {tensor.dtype}, expected torch.float64 (call .double() on the inputs)")
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"equation {key}: {side} holds values that are not finite")
+            raise ValueError(f"{name}: {side} holds values that are not finite")
         sides[side] = tensor
     hand, ref = sides["by_hand"], sides["reference"]
     if hand.shape != ref.shape:
-        raise ValueError(f"equation {key}: by_hand has shape {tuple(hand.shape)}, reference has shape {tuple(ref.shape)}")
-    scale = ref.abs().max().item() if ref.numel() else 0.0
-    if scale == 0.0:
-        raise ValueError(f"equation {key}: the reference is zero everywhere, which proves nothing; use random inputs")
-    difference = (hand - ref).abs().max().item() / scale
-    if not difference < tolerance:
-        raise AssertionError(f"equation {key}: by hand and reference differ by {difference:.2g} of the largest entry "
-                             f"(allowed: {tolerance:g})")
-    print(f"equation {key} holds: by hand and reference agree to {tolerance:g}")
+        raise ValueError(f"{name}: by_hand has shape {tuple(hand.shape)}, reference has shape {tuple(ref.shape)}")
+    if not ref.any():
+        raise ValueError(f"{name}: the reference is zero everywhere, which proves nothing; use random inputs")
+    return hand, ref
 
 
 def _notes(name: str) -> dict:

@@ -171,6 +171,13 @@ def test_a_good_notebook_has_no_problems(page):
     assert problems(good_notebook(), page) == []
 
 
+def test_a_gradient_verified_on_several_seeds_is_a_twin_too(page):
+    nb = good_notebook()
+    cells = {cell.id: cell for cell in nb.cells}
+    cells["twin"].source = cells["twin"].source.replace('verify("00.1", x * x, 9)', 'verify_gradient("00.1", f, g, (3,))')
+    assert problems(nb, page) == []
+
+
 def test_a_page_half_written_may_be_built():
     nb = good_notebook()
     nb.cells = nb.cells[:8]
@@ -367,6 +374,8 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
     ("equations", set_source("twin", 'x == [\n  # (verify("00.1", x, 9))\n]'), "cell eq-00-1: equation 00.1 has no twin"),
     ("equations", set_source("twin", 'verify("00.10", x, 9)'), "cell eq-00-1: equation 00.1 has no twin: expected ver"),
     ("equations", set_source("twin", 'verify("00.1", by_hand=x, reference=x)'), "cell eq-00-1: equation 00.1 has no twin"),
+    ("equations", set_source("twin", 'verify_gradient("00.2", f, g, (3,))'), "cell eq-00-1: equation 00.1 has no twin"),
+    ("equations", set_source("twin", 'verify_gradient("00.1", f, f, (3,))'), "cell eq-00-1: equation 00.1 has no twin"),
     ("equations", set_source("twin", 'unverify("00.1", x, 9)'), "cell eq-00-1: equation 00.1 has no twin"),
     ("equations", both(set_tags("twin", "nbval-skip"), edit("twin", "verify", "# It takes too long.\nverify")),
      "cell eq-00-1: equation 00.1 has no twin"),

@@ -69,7 +69,8 @@ WIDTH = 130  # characters, in code and in what it prints: more than a laptop's c
 MOST_PICTURE, MOST_OUTPUT = 400_000, 1_500_000
 MOST_UNCOMPARED, MOST_REAL = 6, 2
 PARTS = ["In this notebook you will", "Recap", "Questions", "Read more"]
-PRINTS = {"print", "check", "guess", "guesses", "outcome", "passport", "report", "show_source", "verify"}
+TWINS = {"verify", "verify_gradient"}
+PRINTS = {"print", "check", "compare", "guess", "guesses", "outcome", "passport", "report", "show_source"} | TWINS
 MAYBE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.IfExp, ast.While, ast.Try, ast.Match)
 
 
@@ -463,7 +464,7 @@ def equations(nb):
             continue
         printed = "".join(output.get("text", "") for output in cell.outputs)
         for node in ast.walk(tree(cell.source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "verify" and node.args:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in TWINS and node.args:
                 number, *sides = [ast.unparse(part) for part in (*node.args, *(key.value for key in node.keywords))]
                 number, same = number.strip("'\""), len(sides) > 1 and sides[0] == sides[1]
                 ran = cell.execution_count is None or re.search(rf"equation {re.escape(number)}(?!\d)", printed.lower())
