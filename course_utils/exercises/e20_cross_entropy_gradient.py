@@ -91,7 +91,8 @@ LOGITS_GRADIENT = Exercise(
                 lambda logits, labels: _p(logits) - _y(logits, labels)),
         *_ideas("divided by all N * C entries. The mean runs over the rows; the C classes of a row share one loss.",
                 lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.numel()),
-        *_either(_COUPLING, lambda z, y, p: (p - 1) * y),
+        *_either(_COUPLING, lambda z, y, p: (p - 1) * y, lambda z, y, p: p * (1 - p) * (-y / p),
+                 lambda z, y, p: p * (1 - p) * torch.where(y > 0, -1 / p, 0)),
         *_either("half of softmax's derivative is missing. p depends on a logit twice: through the numerator, and through "
                  "the sum that it is divided by.", lambda z, y, p: -y),
         *_either("the second part of softmax's derivative has the wrong sign: when the sum that p is divided by grows, p "
@@ -189,14 +190,16 @@ HEAD_GRADIENTS = Exercise(
         *_part("d_weight still has one matrix per sample, (N, C, D). All samples share the weight: add over them.",
                _WEIGHT, lambda g, x, w: g[:, :, None] * x[:, None]),
         *_part("in d_weight the batch is summed up before it is multiplied. Each sample's d_logits belongs with its own "
-               "features: multiply first, then add over the samples.", _WEIGHT, lambda g, x, w: torch.outer(g.sum(0), x.sum(0)),
-               lambda g, x, w: torch.outer(g.sum(0), x.mean(0)), lambda g, x, w: torch.outer(g.mean(0), x.mean(0))),
+               "features: multiply first, then add over the samples.", _WEIGHT,
+               lambda g, x, w: torch.outer(g.sum(0), x.sum(0)), lambda g, x, w: torch.outer(g.sum(0), x.mean(0)),
+               lambda g, x, w: torch.outer(g.mean(0), x.mean(0))),
         *_part("in d_features the weight is transposed, as on the way forward. On the way back the sum runs over the "
                "classes, the first axis of the weight.", _FEATURES, lambda g, x, w: g @ w.T),
         *_part("d_features is transposed, (D, N). A gradient has the shape of what it belongs to: one row per sample.",
                _FEATURES, lambda g, x, w: (g @ w).T),
         *_part("in d_features the classes are summed up before they are multiplied. Each class has its own row of the "
-               "weight: multiply first, then add over the classes.", _FEATURES, lambda g, x, w: torch.outer(g.sum(1), w.sum(0))),
+               "weight: multiply first, then add over the classes.", _FEATURES,
+               lambda g, x, w: torch.outer(g.sum(1), w.sum(0))),
         *_part("d_features is the same for all samples. The weight is shared, the features are not: keep a row for each.",
                _FEATURES, lambda g, x, w: (g.sum(0) @ w).expand_as(x)),
         *_part("d_bias still has a row per sample, (N, C). All samples share the bias: add over them.",
@@ -289,7 +292,7 @@ PADDED_GRADIENT = Exercise(
     compare=_STRICT,
     returns="C numbers for every place, padding too",
     misconceptions=(
-        *_tokens("the mask is multiplied, and 0 * NaN is NaN: what stands under padding comes through. Choose with "
+        *_tokens("NaN comes through from under the padding: 0 * NaN is NaN, in your code and in autograd's. Choose with "
                  "torch.where, which puts a zero there whatever it was.", lambda d, mask: d * mask[..., None] / mask.sum()),
         *_number("divided by all B * T places, so padding counts as tokens and the gradient fades. Divide by the number of "
                  "real tokens.", torch.numel),
@@ -321,7 +324,8 @@ PADDED_GRADIENT = Exercise(
         *_before(_CLIMB, lambda z, m, y: torch.where(m, y - _p(z), 0)),
         *_before(_COUPLING, lambda z, m, y: torch.where(m, (_p(z) - 1) * y, 0)),
         *_before("softmax runs over the wrong axis. It is the classes of one token that sum to 1, not the tokens of a text: "
-                 "the last axis.", lambda z, m, y: torch.where(m, _p(z, 1) - y, 0), lambda z, m, y: torch.where(m, _p(z, 0) - y, 0),
+                 "the last axis.",
+                 lambda z, m, y: torch.where(m, _p(z, 1) - y, 0), lambda z, m, y: torch.where(m, _p(z, 0) - y, 0),
                  lambda z, m, y: torch.where(m, _p(z.masked_fill(~m, -torch.inf), 1) - y, 0)),
         *_before("the logits under padding are set to 0 before softmax. That gives probabilities like any others, and so a "
                  "gradient: put the zeros in after the subtraction.", lambda z, m, y: _p(torch.where(m, z, 0)) - y),
@@ -333,6 +337,9 @@ PADDED_GRADIENT = Exercise(
                  "the subtraction.", lambda z, m, y: torch.where(m, _p(z), 0) - y, lambda z, m, y: _p(z) * m - y),
         *_before("only the labels are masked: under padding the probabilities are still there. Put the zeros in after the "
                  "subtraction.", lambda z, m, y: _p(z) - y * m),
+        *_tokens("1 / mask.sum() divides whole numbers, which gives float32, and so does mask / mask.sum(). Divide the "
+                 "float64 gradient itself.",
+                 lambda d, mask: _kept(d, mask) * (1 / mask.sum())),
         *_before(_FLOAT32, lambda z, m, y: torch.where(m, _p(z.float()) - y.float(), 0)),
         *_ideas(_ROUNDED, lambda logits, labels, mask: padded_gradient(logits, labels, mask).float()),
     ),
@@ -347,8 +354,9 @@ def smoothed_weighted_gradient(logits, labels, class_weights, smoothing):
     p, (n, classes) = logits.log_softmax(1).exp(), logits.shape
     result = torch.zeros_like(logits)
     for c in range(classes):
-        target = class_weights[c] * (smoothing / classes + (1 - smoothing) * (labels == c))
-        result += target[:, None] * (p - _y(logits, torch.full((n,), c)))
+        q = torch.full_like(p[:, :1], smoothing / classes)
+        q[labels == c] += 1 - smoothing
+        result += class_weights[c] * q * (p - _y(logits, torch.full((n,), c)))
     return result / sum(class_weights[label] for label in labels)
 
 
@@ -362,23 +370,27 @@ def _smoothed_cases():
 
 
 def _own_weights(y, w):
-    return (y @ w)[:, None]
+    return (y * w).sum(1, keepdim=True)
 
 
 def _divisor(y, w):
-    return (y @ w).sum()
+    return (y * w).sum()
 
 
 def _one(y, w):
     return 1
 
 
-def _rows(message, *wrongs, over=(_divisor, lambda y, w: len(y))):
-    """Misconceptions, with each number they may be divided by; `wrongs` take p, the one-hot labels, the weights and eps."""
-    def wrong(logits, labels, class_weights, smoothing, of, number):
-        y = _y(logits, labels)
+def _rows(message, *wrongs, over=(_divisor, lambda y, w: len(y)), types=(torch.float64, torch.int64)):
+    """Misconceptions, with each number they may be divided by; `wrongs` take p, the one-hot labels, the weights and eps.
+
+    And with each type of the one-hot labels, because (1 - eps) times whole numbers is rounded to float32.
+    """
+    def wrong(logits, labels, class_weights, smoothing, of, number, dtype):
+        y = _y(logits, labels).to(dtype)
         return of(_p(logits), y, class_weights, smoothing) / number(y, class_weights)
-    return _ideas(message, *(functools.partial(wrong, of=of, number=number) for of in wrongs for number in over))
+    return _ideas(message, *(functools.partial(wrong, of=of, number=number, dtype=dtype)
+                             for of in wrongs for number in over for dtype in types))
 
 
 def _q(y, eps):
@@ -432,13 +444,15 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
         *_rows("each row is divided by its own weight. The divisor is one number for the whole batch.",
                lambda p, y, w, eps: _right(p, y, w, eps) / _own_weights(y, w)),
         *_rows("not divided: look at what stands in front of the two sums of the loss.", _right, over=(_one,)),
-        *_rows(_CLIMB, lambda *args: -_right(*args)),
+        *_rows("the sign is turned round: a step against this gradient would climb.", lambda *args: -_right(*args)),
         *_rows("the smoothing is forgotten: the other classes have a share of the target, too.",
-               lambda p, y, w, eps: _to(p, w * y)),
-        *_rows("the weights are forgotten: each class's share of the target counts w_c.", lambda p, y, w, eps: p - _q(y, eps)),
-        *_rows("weights and smoothing are both forgotten: this is p - y.", lambda p, y, w, eps: p - y),
+               lambda p, y, w, eps: _to(p, w * y), types=(torch.float64,)),
+        *_rows("the weights are forgotten: class c's share of the target counts w_c times.",
+               lambda p, y, w, eps: p - _q(y, eps)),
+        *_rows("weights and smoothing are both forgotten: this is p - y.", lambda p, y, w, eps: p - y,
+               types=(torch.float64,)),
         *_rows("the smoothing comes after the weights, so its share has none. In the loss w_c multiplies all of q_c.",
-               lambda p, y, w, eps: _to(p, (1 - eps) * w * y + eps / y.shape[1])),
+               lambda p, y, w, eps: _to(p, (1 - eps) * y * w + eps / y.shape[1])),
         *_shares("the smoothing is spread over the C - 1 other classes. In this loss all C classes get eps / C, the label too.",
                  lambda y, eps: (1 - eps) * y + eps / (y.shape[1] - 1) * (1 - y)),
         *_shares("the label gets no share of the smoothing. All C classes get eps / C, the label on top of its 1 - eps.",
@@ -446,9 +460,13 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
         *_shares("the label keeps its full 1, so q sums to more than 1. What the classes share is taken from the label.",
                  lambda y, eps: y + eps / y.shape[1]),
         *_shares("every class gets all of eps. The C classes share it.", lambda y, eps: (1 - eps) * y + eps),
-        *_rows(_FLOAT32, lambda p, y, w, eps: _right(p.float(), y.float(), w.float(), eps), over=(_divisor,)),
-        *_ideas(_ROUNDED, lambda logits, labels, class_weights, smoothing: smoothed_weighted_gradient(
-            logits, labels, class_weights, smoothing).float()),
+        *_rows("the smoothed labels are float32: so is a Python number times the whole numbers of F.one_hot, and what "
+               "torch.where chooses from two Python numbers. Turn the one-hot rows into float64 first, .to(logits.dtype).",
+               _right, lambda p, y, w, eps: _to(p, w * torch.where(y > 0, 1 - eps + eps / y.shape[1], eps / y.shape[1])),
+               over=(_divisor,), types=(torch.int64,)),
+        *_ideas(_FLOAT32, lambda logits, labels, class_weights, smoothing: _right(
+            _p(logits.float()), _y(logits.float(), labels), w := class_weights.float(), smoothing) / w[labels].sum()),
+        *_ideas(_ROUNDED, lambda *args: smoothed_weighted_gradient(*args).float()),
     ),
 )
 
