@@ -4,12 +4,12 @@
     d_fused, d_weight, d_bias = linear_backward(d_logits, fused, weight)    # (N, D), (C, D), (C,)
     d_features = concat_backward(d_fused, {"text": 16, "image": 32})        # {"text": (N, 16), "image": (N, 32)}
 
-One convention, everywhere: d_x is the gradient of the loss L with respect to x and has x's shape. `<operation>_backward` takes
-d_out, the gradient with respect to the operation's result, then what the operation itself was given; it returns the
-gradients of its inputs in their order, by name where they came by name. A loss takes no d_out, because it starts the
-chain. No minus sign is ever added on the way: the loss has one, and the chain rule has none.
+One convention, everywhere: d_x is the gradient of the loss L with respect to x and has x's shape.
+`<operation>_backward` takes d_out, the gradient with respect to the operation's result, then what the operation itself
+was given, and returns the gradients of its inputs in their order, by name where they came by name. A loss takes no
+d_out, because it starts the chain. No minus sign is added on the way: the loss has one, and the chain rule has none.
 
-Equation numbers are those of notebook 20, which derives each line. Wrong shapes and dtypes raise ValueError or TypeError.
+Equation numbers are those of notebook 20, which derives each. Wrong shapes and dtypes raise ValueError or TypeError.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from course_utils.report import two_sides
 
 def cross_entropy_backward(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None, smoothing: float = 0.0,
                            temperature: float = 1.0, mask: Tensor | None = None) -> Tensor:
-    """Back through the mean softmax cross-entropy: d_logits = (p sum(t) - t) / (temperature n), of shape (..., C).   (20.13)
+    """Back through the mean softmax cross-entropy: (p sum(t) - t) / (temperature n), of shape (..., C).   (20.12)-(20.15)
 
-    With the defaults that is (p - y) / N, (20.9). p = softmax(logits / temperature); the target t = w ((1 - smoothing) y +
-    smoothing / C) need not sum to 1, so p comes with its sum. n counts the rows, or is the sum of w_y over the rows where
-    `class_weights` come with hard labels, as in torch.nn.functional.cross_entropy. Why p - y: the true logit is pulled up, every
-    other is pushed down by the probability that it holds, and the two balance.
+    With the defaults that is (p - y) / N, (20.8). p = softmax(logits / temperature); the target t = w ((1 - smoothing) y
+    + smoothing / C) need not sum to 1, so p comes with its sum. n counts the rows, or is the sum of w_y over the rows
+    where `class_weights` come with hard labels, as in torch.nn.functional.cross_entropy. Why p - y: the true logit is
+    pulled up, every other is pushed down by the probability that it holds, and the two balance.
 
       labels         (...) int64 classes, or (..., C) float soft labels, one distribution a row
       class_weights  (C,) float w, or None for ones
@@ -41,15 +41,17 @@ def cross_entropy_backward(logits: Tensor, labels: Tensor, *, class_weights: Ten
     """
     rows, C = logits.shape[:-1], logits.shape[-1]
     soft = labels.is_floating_point()
-    mask = _check(torch.ones(rows, dtype=torch.bool, device=logits.device) if mask is None else mask, "mask", rows, torch.bool)
-    labels = _check(labels, "labels", logits.shape if soft else rows, logits.dtype if soft else torch.int64)
+    mask = torch.ones(rows, dtype=torch.bool, device=logits.device) if mask is None else mask
+    _check(mask, "mask", rows, torch.bool)
+    _check(labels, "labels", logits.shape if soft else rows, logits.dtype if soft else torch.int64)
     if not soft:
         labels = torch.where(mask, labels, 0)
         if labels.numel() and not 0 <= labels.min() <= labels.max() < C:
             raise ValueError(f"labels: expected classes 0 to {C - 1}, got {labels.min()} to {labels.max()}")
     if not 0 <= smoothing <= 1 or not temperature > 0:
         raise ValueError(f"expected smoothing from 0 to 1 and temperature > 0, got {smoothing} and {temperature}")
-    weights = logits.new_ones(C) if class_weights is None else _check(class_weights, "class_weights", (C,), logits.dtype)
+    weights = logits.new_ones(C) if class_weights is None else class_weights
+    _check(weights, "class_weights", (C,), logits.dtype)
     n = mask.sum() if soft else weights[labels][mask].sum()
     if not n > 0:
         raise ValueError("mask: no row counts (or all that do have weight 0), and the mean over none has no gradient")
@@ -61,7 +63,7 @@ def cross_entropy_backward(logits: Tensor, labels: Tensor, *, class_weights: Ten
 
 
 def binary_cross_entropy_backward(logits: Tensor, labels: Tensor, *, pos_weight: Tensor | float = 1.0) -> Tensor:
-    """Back through the mean of -[v y log p + (1 - y) log(1 - p)], p = sigmoid(logits), of any shape.   (20.16)
+    """Back through the mean of -[v y log p + (1 - y) log(1 - p)], p = sigmoid(logits), of any shape.   (20.17)
 
     d_logits = ((1 - y) p - v y (1 - p)) / N over all N entries; with v = `pos_weight` = 1 that is (p - y) / N. Why the
     simple form: the sigmoid's own slope p (1 - p) cancels the denominator of the loss's slope. 1 - p is computed as
@@ -79,8 +81,8 @@ def binary_cross_entropy_backward(logits: Tensor, labels: Tensor, *, pos_weight:
 def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Back through out = x W^T + b: d_x = d_out W, d_W = d_out^T x, d_b = the sum of d_out's rows.   (20.10)
 
-    Shapes: d_out (..., C), x (..., D), weight (C, D) -> (..., D), (C, D), (C,). Why the sums: every row went through the same
-    W and b, so what the rows send back to them adds up.
+    Shapes: d_out (..., C), x (..., D), weight (C, D) -> (..., D), (C, D), (C,). Why the sums: every row went through the
+    same W and b, so what the rows send back to them adds up. A convolution is this on every square of the picture.
     """
     C, D = weight.shape
     _check(x, "x", (*x.shape[:-1], D), weight.dtype)
@@ -90,14 +92,15 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
-    """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.   (20.19)
+    """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.   (20.20)
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each entry has one way back, and phi'
     is how wide it is. ReLU's slope at 0, where it has none, is 0, as in PyTorch.
     """
     if activation not in _SLOPES:
         raise ValueError(f"activation: expected one of {list(_SLOPES)}, got {activation!r}")
-    return _check(d_out, "d_out", x.shape, x.dtype) * _SLOPES[activation](x)
+    _check(d_out, "d_out", x.shape, x.dtype)
+    return d_out * _SLOPES[activation](x)
 
 
 _SLOPES = {
@@ -117,7 +120,7 @@ def softmax_jacobian(probs: Tensor) -> Tensor:
 
 
 def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
-    """Back through probs = softmax(logits) along the last axis: d_logits = p (d_out - <p, d_out>), of shape (..., C).   (20.6)
+    """Back through probs = softmax(logits) along the last axis: p (d_out - <p, d_out>), of shape (..., C).   (20.6)
 
     This is the Jacobian times d_out, without the C x C numbers. Why the subtraction: probabilities sum to 1, so only
     what differs from the average pull can move them.
@@ -129,10 +132,10 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
 # ---- pooling and tables ---------------------------------------------------------------------------
 
 def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
-    """Back through `fusion.masked_mean`: each present token gets d_out / (number present), the others 0.   (20.20)
+    """Back through `fusion.masked_mean`: each present token gets d_out / (number present), the others 0.   (20.21)
 
-    Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: the mean gave each token that share
-    of the result. A row without any token sends nothing back.
+    Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that is each token's share in
+    the mean. A row without any token sends nothing back.
     """
     B, T = mask.shape
     _check(mask, "mask", (B, T), torch.bool)
@@ -171,8 +174,8 @@ def embedding_backward(d_out: Tensor, ids: Tensor, rows: int, padding_idx: int |
 def concat_backward(d_out: Tensor, dims: dict[str, int]) -> dict[str, Tensor]:
     """Back through the concatenation of modalities: each gets its own columns of d_out.   (20.11)
 
-    Shapes: d_out (..., sum D_m), dims {name: D_m} in the order of the glue -> {name: (..., D_m)}. Why no more than a cut: the Jacobian of
-    gluing is [I; 0] for the one modality and [0; I] for the other.
+    Shapes: d_out (..., sum D_m), dims {name: D_m} in the order of the glue -> {name: (..., D_m)}. Why no more than a cut:
+    the Jacobian of gluing is [I; 0] for the one modality and [0; I] for the other.
     """
     _check(d_out, "d_out", (*d_out.shape[:-1], sum(dims.values())), d_out.dtype)
     return dict(zip(dims, d_out.split(list(dims.values()), -1)))
@@ -191,8 +194,8 @@ class Comparison:
 def compare(by_hand: dict[str, Tensor], reference: dict[str, Tensor], tolerance: float = 1e-10) -> dict[str, Comparison]:
     """Compare gradients by name, print a line for each, and return what was found.
 
-    Both sides are float64, of equal shapes and names, and no reference is 0 everywhere. The difference is absolute. Raises AssertionError,
-    after all lines, when one is outside `tolerance`, and names it.
+    Both sides are float64, of equal shapes and names, and no reference is 0 everywhere. The difference is absolute.
+    Raises AssertionError, after all lines, when one is outside `tolerance`, and names it.
     """
     if by_hand.keys() != reference.keys():
         raise ValueError(f"by_hand has the names {list(by_hand)}, reference has {list(reference)}")
@@ -226,8 +229,9 @@ def central_differences(function: Callable[[Tensor], Tensor], x: Tensor, step: f
 def verify_gradient(key: str, function: Callable[..., Tensor], by_hand: Callable, *shapes: tuple, seeds: int = 3) -> None:
     """Check equation `key`, a gradient or Jacobian, on random float64 tensors of these shapes, for several seeds.
 
-    `function(*tensors)` is the loss (or any tensor), `by_hand(*tensors)` its derivative with respect to the tensor, or to each of them. The
-    references are autograd (to 1e-12, relative to the largest entry) and central differences (to 1e-7). Raises AssertionError when one disagrees.
+    `function(*tensors)` is the loss (or any tensor), `by_hand(*tensors)` its derivative with respect to the tensor, or a
+    tuple, one for each. The references are autograd (to 1e-12, relative to the largest entry) and central differences
+    (to 1e-7). Raises AssertionError when one disagrees.
     """
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
@@ -247,9 +251,8 @@ def verify_gradient(key: str, function: Callable[..., Tensor], by_hand: Callable
     print(f"equation {key} holds: by hand, autograd and central differences agree on {seeds} seeds")
 
 
-def _check(tensor: Tensor, name: str, shape: tuple, dtype: torch.dtype) -> Tensor:
+def _check(tensor: Tensor, name: str, shape: tuple, dtype: torch.dtype) -> None:
     if tensor.dtype != dtype:
         raise TypeError(f"{name}: expected {dtype}, got {tensor.dtype}")
     if tuple(tensor.shape) != tuple(shape):
         raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(tensor.shape)}")
-    return tensor

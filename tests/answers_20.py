@@ -52,7 +52,7 @@ RIGHT = {
         def f(d_logits, features, weight):
             d_weight = torch.einsum("nc,nd->cd", d_logits, features)
             d_bias = torch.ones(len(d_logits), dtype=d_logits.dtype) @ d_logits
-            return [d_weight, d_bias, torch.einsum("nc,cd->nd", d_logits, weight)]
+            return [d_weight, d_bias, torch.einsum("bc,cd->bd", d_logits, weight)]
         """,
         """
         def f(d_logits, features, weight):

@@ -2,7 +2,9 @@
 
 import ast
 import inspect
+import re
 import types
+from pathlib import Path
 
 import pytest
 import sympy
@@ -13,6 +15,7 @@ from course_utils import gradients
 from course_utils.fusion import masked_mean
 from course_utils.gradients import central_differences, compare, verify_gradient
 
+ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(20)
 N, C, D, T, V = 5, 4, 3, 6, 8
 
@@ -148,6 +151,13 @@ def test_it_is_autograds_gradient_to_1e_12_over_20_seeds(name, capsys):
         assert all(tensor._version == 0 for tensor in draw.made), "an argument was changed in place"
 
 
+def test_each_names_an_equation_of_its_notebook():
+    page = (ROOT / "notebooks" / "source" / "20_cross_entropy_gradient.py").read_text(encoding="utf-8")
+    for name in BACKWARDS:
+        numbers = re.findall(r"\((20\.\d+)\)", getattr(gradients, name).__doc__)
+        assert numbers and all(f"\\tag{{{number}}}" in page for number in numbers), name
+
+
 def test_nothing_is_left_to_autograd():
     for name in BACKWARDS:
         source = inspect.getsource(getattr(gradients, name))
@@ -201,11 +211,13 @@ def mutants():
             def visit(self, node):
                 return broken(node) if node is part else self.generic_visit(node)
 
-        tree = ast.fix_missing_locations(Break().visit(tree))
-        module = types.ModuleType("broken_gradients")
-        module.__dict__["__name__"] = "course_utils.gradients"
-        exec(compile(tree, "broken_gradients", "exec"), module.__dict__)
-        yield f"{function}: {before}", function, module
+        yield f"{function}: {before}", function, module_of(ast.fix_missing_locations(Break().visit(tree)))
+
+
+def module_of(tree):
+    module = types.ModuleType("course_utils.gradients")
+    exec(compile(tree, "broken_gradients", "exec"), module.__dict__)
+    return module
 
 
 def formula_parts(tree):
@@ -231,6 +243,8 @@ def is_noticed(module, function):
 
 def test_a_broken_term_is_noticed_wherever_it_is(capsys):
     """Every operator, minus sign, sum and selection of every formula, spoilt one at a time."""
+    unbroken = module_of(ast.parse(inspect.getsource(gradients)))
+    assert not any(is_noticed(unbroken, function) for function in (*BACKWARDS, "_SLOPES"))
     found = list(mutants())
     survived = [what for what, function, module in found if not is_noticed(module, function)]
     assert {function for _, function, _ in found} == {*BACKWARDS, "_SLOPES"} and len(found) >= 45

@@ -5,8 +5,9 @@
     python tools/measure.py digits_real           (about eight minutes)
     python tools/measure.py fits_real             (about five minutes)
     python tools/measure.py fsdd_speakers         (about three minutes)
+    python tools/measure.py by_hand               (about three minutes)
 
-The last three need public data:  python -m course_utils.datasets.store mnist fsdd
+The last four need public data:  python -m course_utils.datasets.store mnist fsdd
 
 What is measured is what is taught: the code comes from the page's own cells tagged "measured". A result file
 holds the numbers seed by seed, the settings, and the versions that made them.
@@ -28,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from course_utils.audio import band_features  # noqa: E402  (after the path)
 from course_utils.datasets import store  # noqa: E402
-from course_utils.metrics import T_QUANTILES, mean_interval  # noqa: E402
+from course_utils.metrics import T_QUANTILES, accuracy, mean_interval  # noqa: E402
 from course_utils.training import shuffle_modality  # noqa: E402
 
 SEEDS = range(5)
@@ -146,6 +147,21 @@ def fsdd_speakers() -> dict:
     return rows
 
 
+def by_hand() -> dict:
+    """A network trained with gradients by hand and by autograd: its accuracy, and how far the two loss curves are apart."""
+    page = measured_cells("20_cross_entropy_gradient")
+    rows = {}
+    for name, epochs, source in (("digits", 40, "bundled"), ("mnist", 10, "mnist-fsdd")):
+        rows[name] = {"epochs": epochs, "accuracy": [], "difference": []}
+        for seed in tqdm(SEEDS, name):
+            train, test = (page["load"](split, seed, source=source) for split in ("train", "test"))
+            net, ours = page["train"](page["by_hand"], train, seed, epochs)
+            _, theirs = page["train"](page["by_autograd"], train, seed, epochs)
+            rows[name]["accuracy"].append(round(accuracy(page["forward"](net, test)["logits"], test["label"]), 4))
+            rows[name]["difference"].append(max(abs(one - other) for one, other in zip(ours, theirs, strict=True)))
+    return rows
+
+
 def table(rows: dict) -> str:
     """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table.
 
@@ -159,7 +175,7 @@ def table(rows: dict) -> str:
     return "\n".join(f"| {name} | " + " | ".join(map(cell, scores.values())) + " |" for name, scores in columns.items())
 
 
-SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers)}
+SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers, by_hand)}
 
 
 def main() -> int:
