@@ -43,13 +43,13 @@ NAMES = ["one", "seven", "nine"]
 
 # %%
 figure, ax = plots.axes(width=5.4, height=2.6)
-for place, (p, y) in enumerate(zip((0.5, 0.375, 0.125), (0, 1, 0))):
+for place, p, y in zip((0, 1.4, 2.8), (0.5, 0.375, 0.125), (0, 1, 0)):
     ax.bar(place, p, width=0.5, color=plots.COLORS["fused"], alpha=0.75)
     ax.bar(place, y, width=0.6, fill=False, edgecolor=plots.INK, linestyle="--")
     ax.annotate("", (place + 0.4, y), (place + 0.4, p), arrowprops={"arrowstyle": "-|>", "color": plots.INK, "linewidth": 1.6})
     ax.text(place + 0.45, (p + y) / 2, f"{y - p:+.3f}", va="center")
-ax.set_xticks(range(3), NAMES)
-ax.set_xlim(-0.5, 2.9)
+ax.set_xticks((0, 1.4, 2.8), NAMES)
+ax.set_xlim(-0.5, 3.7)
 ax.set_ylabel("probability")
 plots.show(figure, "What the model believes (filled), what is true (dashed), and the push that descent gives each logit: y - p. "
                    "The three pushes add up to zero.")
@@ -80,8 +80,8 @@ plots.show(figure, "What the model believes (filled), what is true (dashed), and
 #
 # $$ \ell = -\sum_i y_i \log p_i = -\log p_y \tag{20.3} $$
 #
-# The minus belongs to the loss: logarithms of probabilities are negative, and a loss should be positive. Remember where it stands. It is the only one on this
-# page.
+# The minus belongs to the loss: logarithms of probabilities are negative, and a loss should be positive. Remember where it stands: on the whole way
+# back no other will be added.
 #
 # Take logits whose exponentials are easy: $z = (\log 4, \log 3, \log 1)$, and let "seven" be true. Work out $p$ and $\ell$ on paper before you run the cell.
 
@@ -190,7 +190,7 @@ guess("20.a", None, sure=0.5)
 
 # %%
 d_p = -torch.tensor([0.0, 1.0, 0.0]) / probs                       # (3,)
-print("d_p in thirds: ", " ".join(f"{3 * value:.0f}" for value in d_p))
+print("d_p in thirds: ", " ".join(f"{3 * value + 0:.0f}" for value in d_p))
 print("d_z in eighths:", " ".join(f"{8 * value:.0f}" for value in J.T @ d_p))
 outcome("20.a", "all")
 
@@ -464,19 +464,20 @@ for kind in ("right", "with a minus", "transposed"):
     change = losses_of(start - 1e-3 * slip(kind, start)) - losses_of(start)
     print(f"{kind:<13} one step lowers the loss in {(change < 0).sum():4d} of 1000 networks, mean change {change.mean():+.4f}")
 outcome("20.b", 684, within=80)
-plots.curves(range(31), {kind: descend(kind, 30, 0.02) for kind in ("right", "with a minus", "transposed")},
+plots.curves(range(101), {kind: descend(kind, 100, 0.02) for kind in ("right", "with a minus", "transposed")},
              xlabel="step of descent", label="mean loss",
              caption="The same descent with three gradients. Against the right one the loss falls, with a minus too many "
-                     "it climbs, with the transposed Jacobian it falls too, only more slowly.")
+                     "it climbs, with the transposed Jacobian it falls a little and then goes nowhere.")
 
 # %% [markdown]
-# The loss decides it. The right gradient lowers all thousand, the minus lowers none: training climbs. The transposed Jacobian is the treacherous one. It lowers about two thirds of them, because $A$ and $A^\top$ have the
-# same diagonal, so that part of the direction is right; a training with it improves, slowly, and ends too high. Nothing warns you. With a matrix that is not square it would have raised an
-# error, and with a symmetric one, such as the softmax's, it would even have been right.
+# The loss decides it. The right gradient lowers all thousand, the minus lowers none: training climbs. The transposed Jacobian is the treacherous one. Its first step lowers two thirds of them, because $A$ and $A^\top$ have the
+# same diagonal, so that part of the direction is right. A training with it improves at first and then gets stuck, which looks like any other difficult training. With a matrix that is not square the slip would have
+# raised an error; with a symmetric one, such as the softmax's, it would even have been right.
 #
 # ## Other targets, other losses
 #
-# The derivation carries further than it seems. Where did it use that $y$ is one-hot? Only at the end. For any targets $s_i$,
+# The derivation carries further than it seems. A loss is often a sum of such logarithms with other numbers in front, $\ell = -\sum_i s_i \log p_i$. Each term alone is a cross-entropy
+# with the true class $i$, counted $s_i$ times, and you know its gradient: $s_i\,(p - e_i)$, where $e_i$ is one-hot at $i$. Add up the terms: $p$ occurs $\sum_i s_i$ times, and the $s_i e_i$ make the vector $s$.
 #
 # $$ \ell = -\sum_i s_i \log p_i \quad\Rightarrow\quad d_z = p \sum_i s_i - s \tag{20.12} $$
 #
@@ -892,7 +893,8 @@ def draw(panels, one, seven, nine, label, temperature):
         ax.set_ylim(2.6, -0.6)
         ax.set_xlabel(words)
         for row, value in enumerate(values):
-            ax.text(max(value.item(), 0), row, f" {value:+.2f}" if ax is panels[1] else f" {value:.2f}", va="center")
+            end = 1.0 if ax is panels[0] and row == y else max(value.item(), 0)        # behind the dashed label
+            ax.text(end, row, f" {value:+.2f}" if ax is panels[1] else f" {value:.2f}", va="center")
     panels[0].barh(y.item(), 1, fill=False, edgecolor=plots.INK, linestyle="--")
     panels[0].set_xlim(0, 1.25)
     panels[1].set_xlim(-1.3 * max(1, 1 / temperature), 1.5 * max(1, 1 / temperature))
@@ -937,7 +939,7 @@ for name, row in sweep.items():
 report("digits, seed 0: live minus stored", result - sweep["digits"]["accuracy"][0], near=0, within=0.02)
 
 # %% tags=["real-data", "nbval-ignore-output"]
-# Not compared: without the data (2 MB, fetched once) it says how to get them.
+# Not compared: without the data (18 MB, fetched once) it says how to get them.
 if store.have("mnist", "fsdd"):
     public = {split: load(split, 0, source="mnist-fsdd") for split in ("train", "test")}
     public_net, _ = train(by_hand, public["train"], 0, epochs=10)
