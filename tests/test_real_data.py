@@ -47,3 +47,12 @@ def test_fsdd_speakers_made_again_agrees(monkeypatch):
         assert len(row["accuracy"]) == 15
         expected = row["accuracy"][row["held_out"].index(["theo", "yweweler"])]
         assert again[level]["accuracy"] == pytest.approx([expected], abs=0.01), level
+
+
+def test_by_hand_made_again_agrees():
+    page, row = measure.measured_cells("20_cross_entropy_gradient"), stored("by_hand")["mnist"]
+    draw = {split: page["load"](split, 4, source="mnist-fsdd") for split in SPLITS[::2]}
+    net, _ = page["train"](page["by_hand"], draw["train"], 4, row["epochs"])
+    again = measure.accuracy(page["forward"](net, draw["test"])["logits"], draw["test"]["label"])
+    assert again == pytest.approx(row["accuracy"][4], abs=0.01)
+    assert len(row["difference"]) == 5 and max(row["difference"]) < 1e-12
