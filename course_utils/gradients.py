@@ -92,7 +92,7 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
-    """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.   (20.20)
+    """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.   (20.21)
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each entry has one way back, and phi'
     is how wide it is. ReLU's slope at 0, where it has none, is 0, as in PyTorch.
@@ -120,7 +120,7 @@ def softmax_jacobian(probs: Tensor) -> Tensor:
 
 
 def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
-    """Back through probs = softmax(logits) along the last axis: p (d_out - <p, d_out>), of shape (..., C).   (20.6)
+    """Back through probs = softmax(logits) along the last axis: p (d_out - <p, d_out>), of shape (..., C).   (20.19)
 
     This is the Jacobian times d_out, without the C x C numbers. Why the subtraction: probabilities sum to 1, so only
     what differs from the average pull can move them.
@@ -132,7 +132,7 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
 # ---- pooling and tables ---------------------------------------------------------------------------
 
 def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
-    """Back through `fusion.masked_mean`: each present token gets d_out / (number present), the others 0.   (20.21)
+    """Back through `fusion.masked_mean`: each present token gets d_out / (number present), the others 0.   (20.22)
 
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that is each token's share in
     the mean. A row without any token sends nothing back.
@@ -145,7 +145,7 @@ def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
 
 
 def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor:
-    """Back through the mean over a map's H x W places: each place gets d_out / (H W).   (20.21)
+    """Back through the mean over a map's H x W places: each place gets d_out / (H W).   (20.22)
 
     Shapes: d_out (B, C), size (H, W) -> (B, C, H, W). Why all alike: the mean forgot which place a number came from.
     """
@@ -154,7 +154,7 @@ def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor
 
 
 def embedding_backward(d_out: Tensor, ids: Tensor, rows: int, padding_idx: int | None = None) -> Tensor:
-    """Back through out = table[ids]: row v of the table gets the sum of d_out over all places that looked v up.   (20.22)
+    """Back through out = table[ids]: row v of the table gets the sum of d_out over all places that looked v up.   (20.23)
 
     Shapes: d_out (..., D), ids (...) int64, rows = V -> (V, D). Why the sum: a word that occurs twice acts twice. Row
     `padding_idx` gets nothing, as in nn.Embedding.

@@ -314,6 +314,8 @@ PADDED_GRADIENT = Exercise(
                  "what is padding.", lambda d, mask: d.nan_to_num() / mask.sum()),
         *_tokens("the mask is turned round: tokens became zero and padding was kept. It is True for a real token.",
                  lambda d, mask: _kept(d, ~mask) / mask.sum(), lambda d, mask: _kept(d, ~mask) / (~mask).sum()),
+        *_tokens("the mask has lost its last axis, (B, T), and is lined up with the classes: mask[..., None] keeps it at the "
+                 "tokens.", lambda d, mask: torch.where(mask, d, 0) / mask.sum()),
         *_tokens("the mask is read as a length: the first places are taken, as many as there are tokens. Padding may stand "
                  "in front, too.",
                  lambda d, mask: _kept(d, torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)) / mask.sum()),
@@ -428,6 +430,8 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
         *_rows("p comes with a sum over the samples. Each sample has its own sum of targets, over its classes.",
                lambda p, y, w, eps: p * (w * _q(y, eps)).sum(0) - w * _q(y, eps),
                lambda p, y, w, eps: p * (w * _q(y, eps)).sum() - w * _q(y, eps)),
+        *_rows("p comes with the sum of the class weights. It has to come with the sum of the row's targets, which are "
+               "w_c q_c.", lambda p, y, w, eps: p * w.sum() - w * _q(y, eps)),
         *_rows("the sum of a row's targets has lost its axis, (N,), and is lined up with the classes: keepdim=True keeps it.",
                lambda p, y, w, eps: p * (w * _q(y, eps)).sum(1) - w * _q(y, eps)),
         *_rows("the weights multiply the finished gradient, column by column. They belong to the terms of the loss, and each "
@@ -442,7 +446,7 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
         *_rows("divided by the sum of all targets. In this loss the smoothing is not in the divisor: it adds up the weights "
                "of the labels.", lambda p, y, w, eps: _right(p, y, w, eps) / (w * _q(y, eps)).sum(), over=(_one,)),
         *_rows("each row is divided by its own weight. The divisor is one number for the whole batch.",
-               lambda p, y, w, eps: _right(p, y, w, eps) / _own_weights(y, w)),
+               lambda p, y, w, eps: _right(p, y, w, eps) / _own_weights(y, w), over=(_divisor, lambda y, w: len(y), _one)),
         *_rows("not divided: look at what stands in front of the two sums of the loss.", _right, over=(_one,)),
         *_rows("the sign is turned round: a step against this gradient would climb.", lambda *args: -_right(*args)),
         *_rows("the smoothing is forgotten: the other classes have a share of the target, too.",
