@@ -13,6 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from course_utils.text import masked_mean
+
 
 @dataclass
 class FusionInfo:
@@ -25,16 +27,6 @@ class FusionInfo:
     weights: Tensor | None = None
     attention: dict[str, Tensor] | None = None
     contributions: Tensor | None = None
-
-
-def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the tokens (B, T, D) whose mask (B, T) bool is True, (B, D); zeros for a row without any.
-
-    What stands in the other places does not matter, not even NaN: they are set to zero before the sum. Multiplying
-    by the mask would not do, because 0 * NaN is NaN.
-    """
-    kept = torch.where(mask[..., None], tokens, 0)                  # (B, T, D)
-    return kept.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)     # (B, T, D) -> (B, D)
 
 
 class Fusion(nn.Module):
