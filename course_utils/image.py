@@ -140,11 +140,11 @@ class ImageEncoder(nn.Module):
 ENCODERS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
 
 
-def load_image_encoder(name: str = "resnet18", *, random: bool = False) -> ImageEncoder:
+def load_image_encoder(name: str = "resnet18", *, random: bool = False, download: bool = True) -> ImageEncoder:
     """torchvision's network `name` ("resnet18", "resnet50") without its last layers, with ImageNet's weights.
 
-    The weights (45 or 98 MB) come from torch's cache or, once, over the network. Where neither has them this says so and
-    raises OSError, with what to do; `random=True` builds the network with random weights instead, for shapes and
+    The weights (45 or 98 MB) come from torch's cache or, with `download`, once over the network. Where neither has them
+    this raises OSError, which says what to do; `random=True` builds the network with random weights instead, for shapes and
     costs: `trained` is then False. Source: He et al. 2016, Deep Residual Learning for Image Recognition.
     """
     import torchvision
@@ -154,10 +154,12 @@ def load_image_encoder(name: str = "resnet18", *, random: bool = False) -> Image
     width, weights_name = ENCODERS[name]
     weights = None if random else getattr(torchvision.models, weights_name).IMAGENET1K_V1
     try:
+        if weights and not download and not (Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]).exists():
+            raise OSError("not in torch's cache, and download is False")
         network = getattr(torchvision.models, name)(weights=weights, **({} if random else {"progress": False}))
     except (OSError, RuntimeError) as error:        # URLError is an OSError; a file with a wrong hash is a RuntimeError
         raise OSError(f"the weights of {name} are not here and could not be fetched ({error}). With a network, call this again; "
-                      f"without one, put {weights.url.rsplit('/', 1)[-1]} into {torch.hub.get_dir()}/checkpoints, train "
+                      f"without one, put {weights.url.rsplit('/', 1)[-1]} into torch.hub.get_dir() + '/checkpoints', train "
                       "SmallCNN instead, or pass random=True for a network that has learned nothing.") from error
     return ImageEncoder(nn.Sequential(*list(network.children())[:-2]), width, trained=not random)
 

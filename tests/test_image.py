@@ -188,6 +188,13 @@ def test_without_weights_it_says_what_to_do(error, monkeypatch):
         load_image_encoder("resnet101")
 
 
+def test_without_download_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *args, **options: pytest.fail("asked for a download"))
+    with pytest.raises(OSError, match="not in torch's cache, and download is False"):
+        load_image_encoder("resnet18", download=False)
+
+
 def test_weights_from_the_cache_are_used(tmp_path, monkeypatch):
     import torchvision
 
