@@ -6,8 +6,9 @@
     python tools/measure.py fits_real             (about five minutes)
     python tools/measure.py fsdd_speakers         (about three minutes)
     python tools/measure.py by_hand               (about three minutes)
+    python tools/measure.py image_cnn             (about four minutes)
 
-The last four need public data:  python -m course_utils.datasets.store mnist fsdd
+Of these digits_real, fits_real, fsdd_speakers, by_hand and image_cnn need public data:  python -m course_utils.datasets.store mnist fsdd
 
 What is measured is what is taught: the code comes from the page's own cells tagged "measured". A result file
 holds the numbers seed by seed, the settings, and the versions that made them.
@@ -162,6 +163,32 @@ def by_hand() -> dict:
     return rows
 
 
+def image_cnn() -> dict:
+    """The small network of page 03: digits against a linear layer, shapes in known and new colours, shifted digits, MNIST."""
+    page = measured_cells("03_image_features")
+    train, test, classifier, rows = page["train"], page["test"], page["Classifier"], {}
+
+    def add(name, value):
+        rows.setdefault(name, {"accuracy": []})["accuracy"].append(round(value, 4))
+
+    for seed in tqdm(SEEDS):
+        for name, dials in {"clean": {"image_noise": 0}, "noisy": {}, "MNIST": {"source": "mnist-fsdd"}}.items():
+            draw = {split: page["load_digits"](split, seed, **dials) for split in ("train", "validation", "test")}
+            epochs, pixels = (4, 784) if name == "MNIST" else (15, 256)
+            add(f"{name}: network", test(train(lambda: classifier(1, 10, width=64), draw, seed, epochs), draw["test"]))
+            add(f"{name}: pixels, linear", test(train(lambda: page["Pixels"](pixels), draw, seed, epochs=20), draw["test"]))
+        for words, gray in (("in colour", False), ("in gray", True)):
+            sizes = {"train": 2000, "validation": 600, "test": 1000, "novel": 1000}
+            draw = {split: page["load_shapes"](split, seed, size, gray) for split, size in sizes.items()}
+            looker = train(lambda: classifier(3, 4), draw, seed, epochs=20)
+            for split in ("test", "novel"):
+                add(f"shapes {words}: {split}", test(looker, draw[split]))
+        for name, values in page["shifted"](seed).items():
+            for shift, value in enumerate(values):
+                add(f"{name}: shifted by {shift}", value)
+    return rows
+
+
 def table(rows: dict) -> str:
     """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table.
 
@@ -175,7 +202,7 @@ def table(rows: dict) -> str:
     return "\n".join(f"| {name} | " + " | ".join(map(cell, scores.values())) + " |" for name, scores in columns.items())
 
 
-SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers, by_hand)}
+SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers, by_hand, image_cnn)}
 
 
 def main() -> int:
