@@ -39,7 +39,7 @@ FULL = False  # True learns word vectors from ten times as many sentences
 # %% [markdown]
 # ## Words, ids, a batch
 #
-# A text is written in one of the oldest modalities of all: symbols in a row. The first decision is what one symbol is. **Tokenisation** (分词) cuts a string into tokens. Here a token is a word; Chinese is written without blanks, so each of its characters is one, and an emoji is one, too.
+# A text is written in one of the oldest modalities of all: symbols in a row. The first decision is what one symbol is. **Tokenisation** (分词) cuts a string into tokens. Here a token is a word in lower case; a punctuation mark is one, too, and so is an emoji. Chinese is written without blanks, so each of its characters is one.
 
 # %%
 for text in ("The cat sat on the mat.", "Don't pay 3.50!", "猫坐在垫子上", "well done 👍🏽👍🏽", ""):
@@ -52,7 +52,7 @@ ids = vocabulary.ids("the fish sat")
 print("'the fish sat' as ids:", ids.tolist(), "and back:", vocabulary.words(ids))
 
 # %% [markdown]
-# A **vocabulary** (词表) gives each word a number. Two numbers are kept free: 0 for padding, 1 for words that it does not know. "fish" came back as `<unk>`: what the vocabulary has not seen is lost before any network sees it. (Notebook 02 cuts words into pieces, so that nothing is unknown.)
+# A **vocabulary** (词表) gives each word a number, frequent words first. Two numbers are kept free: 0 for padding, 1 for words that it does not know. "fish" came back as `<unk>`: what the vocabulary has not seen is lost before any network sees it. (Notebook 02 cuts words into pieces, so that nothing is unknown.)
 #
 # Sentences differ in length, and a tensor is a rectangle. So short rows are **padded** (填充), and a **mask** (掩码) says which places are real. This pair, `(ids, mask)`, accompanies every text in this course.
 #
@@ -99,13 +99,13 @@ def pad_batch(rows: list) -> tuple:
 # %% [markdown]
 # ## A bag, and a table
 #
-# The simplest vector of a sentence counts its words: a **bag of words** (词袋), `(B, T) -> (B, V)`. It is a sum of **one-hot** vectors, and it forgets the order.
+# The simplest vector of a sentence counts its words: a **bag of words** (词袋), `(B, T) -> (B, V)` for a vocabulary of V words. It is a sum of **one-hot** vectors $e_i$, which are 1 at place $i$ and 0 elsewhere, and it forgets the order.
 #
-# An **embedding** (嵌入) gives each word a short vector of its own, learned like any weight. It looks like a table in which one looks something up. It is also a linear layer, applied to a one-hot vector:
+# An **embedding** (嵌入) gives each word a short vector of its own, a row of a table $E$ of shape `(V, D)`, learned like any weight. One looks it up. But it is also a linear layer, applied to a one-hot vector:
 #
 # $$ \operatorname{embed}_E(i) = e_i^\top E \tag{01.1} $$
 #
-# One vector for a sentence: the mean of its words' vectors, over the real ones only.
+# One vector for a sentence: the mean of its words' vectors $x_t$, over the real ones only, whose mask $m_t$ is 1. (`masked_mean` gives zeros for an empty text.)
 #
 # $$ h = \frac{\sum_t m_t\, x_t}{\sum_t m_t} \tag{01.2} $$
 
@@ -123,8 +123,8 @@ by_loops = [[sum(E[k][i] for i, real in zip(row, kept) if real) / kept.sum() for
 verify("01.2", by_hand=torch.stack([torch.stack(rows) for rows in by_loops]),
        reference=torch.stack([masked_mean(F.embedding(ids, table), mask) for table in E]))
 same = vocabulary.batch(["the cat sat on the dog", "the dog sat on the cat"])
-print("a bag or a mean tells 'the cat sat on the dog' from 'the dog sat on the cat':",
-      not torch.allclose(*masked_mean(F.embedding(same[0], E[0]), same[1])))
+print("'the cat sat on the dog' and 'the dog sat on the cat': same bag", torch.equal(*F.one_hot(same[0]).sum(dim=1)),
+      "and same mean", torch.allclose(*masked_mean(F.embedding(same[0], E[0]), same[1])))
 
 # %% [markdown]
 # ## Reading in order: a recurrent network
@@ -133,12 +133,12 @@ print("a bag or a mean tells 'the cat sat on the dog' from 'the dog sat on the c
 #
 # $$ h_t = \tanh(W x_t + U h_{t-1} + b) \tag{01.3} $$
 #
-# The state after the last token is the sentence's vector. An **LSTM** (长短期记忆网络) is a recurrent network with three gates, numbers from 0 to 1 by which it decides what to keep, what to add and what to show; it remembers over longer distances. From outside both look alike: `(B, T, D)` in, a state for every place out.
+# It starts with $h_0 = 0$, and the state after the last token is the sentence's vector. An **LSTM** (长短期记忆网络) is a recurrent network with three gates, numbers from 0 to 1 by which it decides what to keep, what to add and what to show; it remembers over longer distances. From outside both look alike: `(B, T, D)` in, a state for every place out.
 
 # %%
 seed_everything(0)
 rnn = nn.RNN(4, 5, batch_first=True).double()
-W, U, b = rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0
+W, U, b = rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0      # PyTorch keeps two biases; they add up
 x = torch.stack([torch.randn(6, 4, dtype=torch.float64, generator=seed) for seed in seeds])      # (3, 6, 4)
 state, states = torch.zeros(3, 5, dtype=torch.float64), []
 for t in range(6):                                                  # one token after the other
@@ -149,7 +149,8 @@ verify("01.3", by_hand=torch.stack(states, dim=1), reference=rnn(x)[0])
 # %% [markdown]
 # ### Where it breaks: a text that was padded away
 #
-# A listing that one meets for Keras pads every text with zeros to 100 places *at the end*, runs an LSTM over all of it, and takes the last state. Nothing is masked. So after a text of ten words the LSTM reads ninety times the same vector, that of padding. What is left of the text? Two different texts, ten words each, and the distance between their two sentence vectors:
+# A listing from an article, in Keras, pads every text to 100 places *at the end*, runs an LSTM over all of it, and takes the last state. Nothing is masked. So after a text of ten words the LSTM reads ninety times the same vector, that of the padding token. What is left of the text? Here are two different texts, ten words each, an LSTM with its random starting weights, and the
+# distance between the two sentence vectors, relative to their size:
 
 # %%
 seed_everything(0)
@@ -167,15 +168,16 @@ def distance(padding, side):
 
 far = {side: [distance(padding, side) for padding in range(0, 41, 5)] for side in ("end", "front")}
 for side, name in (("end", "at the end"), ("front", "in front")):
-    near = [f"{padding} zeros: {distance(padding, side) < 1e-6}" for padding in (0, 20, 90)]
-    print(f"{name}: the two texts less than a millionth apart after", ", ".join(near))
-plots.curves(range(0, 41, 5), {"padded at the end": far["end"], "padded in front": far["front"]}, xlabel="zeros",
-             label="distance of the two texts", log="y",
-             caption="Every zero behind a text takes the two texts' states nearer to each other, until they are one. "
-                     "Zeros in front do no harm here.")
+    powers = [f"10^{round(torch.tensor(far[side][k]).log10().item())}" for k in (0, 4, 8)]
+    print(f"{name}: distance about {', '.join(powers)} with 0, 20, 40 padding tokens; "
+          f"with 90 less than 10^-12: {distance(90, side) < 1e-12}")
+plots.curves(range(0, 41, 5), {"padded at the end": far["end"], "padded in front": far["front"]}, xlabel="padding tokens",
+             label="relative distance of the texts", log="y",
+             caption="Every padding token behind a text takes the two texts' states nearer to each other, by a constant factor. "
+                     "In front it does little harm.")
 
 # %% [markdown]
-# With ninety zeros behind them the two texts are the same vector for the network, up to rounding. No error, no warning, and the accuracy of a *multimodal* model may still be good, because the picture carries it alone.
+# With ninety padding tokens behind them the two texts are the same vector for the network, up to rounding. No error, no warning. (Whether training helps we shall see below.)
 #
 # Two ways mend it. Take the state at the last *real* token; or let the LSTM stop there by itself, with a packed sequence.
 #
@@ -221,7 +223,8 @@ mask, lengths = ids > 0, torch.tensor([10, 10])
 with torch.no_grad():
     picked = reference("01.2")(lstm(embedding(ids))[0], mask)       # (2, 100, 16) -> (2, 16); also in course_utils.text
     packed = pack_padded_sequence(embedding(ids), lengths, batch_first=True, enforce_sorted=False)
-    stopped = lstm(packed)[1][0][0]                                 # the state in which each row has ended: (2, 16)
+    _, (h, c) = lstm(packed)                                        # an LSTM has two states, of which h is the one to show
+    stopped = h[0]                                                  # where each row has ended: (2, 16)
 assert torch.allclose(picked, stopped, atol=1e-6)
 again = ((picked[0] - picked[1]).norm() / picked[0].norm()).item()
 print("masked, the distance is what it was without padding:", abs(again - distance(0, "end")) < 1e-6)
@@ -271,8 +274,7 @@ class Reader(nn.Module):
         if self.kind == "mean":
             return self.head(masked_mean(x, mask))
         states = self.lstm(x)[0]                                                        # (B, T, D)
-        rows = torch.arange(len(x), device=x.device)
-        return self.head(states[:, -1] if self.kind == "last" else states[rows, mask.sum(dim=1) - 1])
+        return self.head(states[:, -1] if self.kind == "last" else reference("01.2")(states, mask))
 
 # %%
 def read_order(kind, seed, epochs=8):
@@ -301,12 +303,12 @@ plots.bars({name: mean_interval(values) for name, values in scores.items()}, lab
                    "order, unless padding has erased the text.")
 
 # %% [markdown]
-# The mean gets half of them right: it sees two animals and has to toss a coin. The masked LSTM gets all. The same LSTM, with the same weights to learn from the same sentences, stays at chance when it has to carry a text through thirty zeros.
+# The mean gets half of them right: it sees two animals and has to toss a coin. The masked LSTM gets all. The same LSTM, with the same weights to learn from the same sentences, stays at chance when it has to carry a text through some thirty padding tokens: at this budget, eight epochs, training did not help.
 #
 # ## Where good word vectors come from
 #
 # The tables above start at random and are learned along with a task. Can one learn what words mean *without* a task, from texts alone? "You shall know a word by the company it keeps" (Firth, 1957): words that stand among the same neighbours mean similar things. **word2vec**
-# (Mikolov and others, 2013) turns this into a guessing game: given a word, tell its true neighbours from random words. To see whether it works, we take a corpus of which we know the structure: sixteen nouns in four groups, in frames like "the cat sleeps near the house".
+# (Mikolov and others, 2013) turns this into a guessing game: given a word, tell its true neighbours from random words. This variant is called *skip-gram*; neighbours are words at most two places away, the *window*. To see whether it works, we take a corpus of which we know the structure: sixteen nouns in four groups, in frames like "the cat sleeps near the house".
 
 # %%
 GROUPS = {"animal": ["cat", "dog", "horse", "bird"], "food": ["bread", "soup", "apple", "cheese"],
@@ -329,11 +331,12 @@ print(f"{len(sentences):,} sentences, {len(words) - 2} words, {len(pairs):,} pai
 print("its first pairs:", ", ".join(" - ".join(words.words(pair)) for pair in pairs[:5]))
 
 # %% [markdown]
-# Each word has two vectors, $v$ as the centre and $u$ as a neighbour. Their product is a logit: how much do the two belong together? A true pair (label 1) should get a high one, a pair of the word with a random word (label 0, a **negative sample**, 负采样) a low one. With $K$ negatives the loss of one true pair is
+# Each word has two vectors, $v$ as the centre and $u$ as a neighbour. Their product is a logit: how much do the two belong together? A true pair (label 1) should get a high one, a pair of the word with a random word (label 0, a **negative sample**, 负采样; now and then it happens to be a true neighbour, which does little harm) a low one. With the sigmoid
+# $\sigma(s) = 1 / (1 + e^{-s})$, the centre $c$, its neighbour $o$ and $K$ random words, the loss of one true pair is
 #
 # $$ \ell = -\log \sigma(u_o^\top v_c) - \sum_{k=1}^{K} \log \sigma(-u_k^\top v_c) \tag{01.4} $$
 #
-# Each term is a binary cross-entropy. Notebook 20 derives what one of them sends back; you can do it here, from the slope of the sigmoid, $\sigma' = \sigma (1 - \sigma)$.
+# Each term is a binary cross-entropy. Notebook 20 derives what one of them sends back; you can do it here, from the slope of the sigmoid, $\sigma' = \sigma (1 - \sigma)$, and from $\sigma(-s) = 1 - \sigma(s)$.
 #
 # > **Exercise 01.3 · What one pair teaches** — *12 minutes · core*
 # >
@@ -360,12 +363,12 @@ def pair_gradient(centre: torch.Tensor, context: torch.Tensor, label: float) -> 
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# With respect to $s$ both losses give the same short form: the probability that the model gives to "a true pair", minus the label. From $s$ to $v$ the way leads over $u$, and the other way round.
+# With respect to $s$ both losses give the same short form, in which the label occurs once: find it. Then $s = \sum_d u_d v_d$, so the slope of $s$ with respect to $v_d$ is $u_d$, and the other way round.
 #
 # </details>
 # <details><summary>If you have an extra factor p (1 - p)</summary>
 #
-# The derivative of the logarithm, $1/p$, has to be multiplied in as well. It cancels the $p$.
+# The derivative of the logarithm has to be multiplied in as well: $1/p$ for a true pair, $1/(1 - p)$ for a random one. It cancels one of the two factors.
 #
 # </details>
 
@@ -408,17 +411,16 @@ untrained = SkipGram(len(words), 16).centre.weight.detach()
 members = [(group, noun) for group, nouns in GROUPS.items() for noun in nouns]
 for name, table in [("untrained", untrained), *((f"seed {seed}", table) for seed, table in enumerate(vectors))]:
     right = sum(other in GROUPS[group] for group, noun in members for other in neighbours(table, noun)[0])
-    report(f"{name}: share of the 48 nearest words that are of the same group", right / 48,
-           near=0.07 if name == "untrained" else 1.0, within=0.1)
+    report(f"{name}: nearest words of the same group, of 48", right, near=2 if name == "untrained" else 48, within=3)
 print("nearest to 'cat':", ", ".join(f"{word} {cosine:.1f}" for word, cosine in zip(*neighbours(vectors[0], "cat"))))
 
 # %% [markdown]
-# All 48 are right, for three seeds. Nobody has told the model what an animal is: cats and dogs became similar because they eat, sleep and run after things in the same sentences. On real texts the same game finds countries, verbs and first names, and with them the prejudices of its authors. What it cannot do is
+# Of the three nearest words of each noun all, or nearly all, are of its own group, for three seeds. Nobody has told the model what an animal is: cats and dogs became similar because they eat, sleep and run in the same *kinds* of sentences, though they never meet in one. (Here the words of a group are interchangeable by construction: the easiest case.) On real texts the same game finds countries, verbs and first names, and with them the prejudices of its authors. What it cannot do is
 # give "bank" two meanings: one word, one vector. That is the subject of notebook 02.
 #
 # ## Try it: nearest words
 #
-# Choose a word. Are its neighbours those that you expect, and what are the neighbours of a word that belongs to no group, "the" or "eats"? First two words as a fixed picture:
+# The **cosine** (余弦) of two vectors is their product divided by their lengths: 1 for the same direction. Choose a word. Are its neighbours those that you expect, and what are the neighbours of a word that belongs to no group, "the" or "eats"? First two words as a fixed picture:
 
 # %%
 def similar(ax, word, count):
@@ -432,8 +434,8 @@ def similar(ax, word, count):
 figure, panels = plots.axes(width=7.2, height=2.4, columns=2)
 for ax, word in zip(panels, ("bread", "eats")):
     similar(ax, word, 6)
-plots.show(figure, "The six words nearest to 'bread' and to 'eats'. Three of the six are the other food words; a verb's "
-                   "neighbours are less clear.")
+plots.show(figure, "The six words nearest to 'bread' and to 'eats'. The other food words come first, then a gap; "
+                   "around a verb there is none.")
 
 # %%
 def render(word, count):
@@ -447,14 +449,14 @@ def describe(word, count):
 
 Explorer(render, {"word": Dropdown(value="cat", options=sorted(words.words(range(2, len(words))))),
                   "count": IntSlider(value=6, min=3, max=12)}, describe,
-         caption="Words by similarity of their vectors: 1 is the same direction, 0 unrelated.").show()
+         caption="Words by similarity of their vectors: 1 is the same direction.").show()
 
 # %% [markdown]
 # ## Where it breaks: words that seem unimportant
 #
-# Old recipes clean a text before anything else: remove **stop words** (停用词), the frequent little words such as "the", "is", "of"; or tag each word with its **part of speech** (词性) and keep nouns and adjectives. For finding documents about a subject this is harmless. Then the recipe is copied into a model that answers *questions*.
+# Old recipes clean a text before anything else: remove **stop words** (停用词), the frequent little words such as "the", "is", "of"; or tag each word with its **part of speech** (词性) and keep nouns and adjectives. For finding documents about a subject this does little harm. Then the recipe is copied into a model that answers *questions*.
 #
-# Here are questions about one scene of the world `scenes`, with their answers. We remove scikit-learn's English stop words, and, second, all but nouns and adjectives (the world's grammar is small, so a list of its nouns and adjectives is a perfect tagger).
+# Here are questions about one scene of the world `scenes`, with their answers. We remove scikit-learn's English stop words ("above", "below", "more", "how" and "not" are among them), and, second, all but nouns and adjectives (the world's grammar is small, so a list of its nouns and adjectives is a perfect tagger).
 
 # %%
 KEPT = {"circle", "square", "triangle", "cross", "thing", "small", "large", "red", "yellow", "green", "blue", "pink", "white"}
@@ -475,10 +477,13 @@ def torn(index, clean):
     return {words: group for words, group in groups.items() if len({answer for _, answer in group}) > 1}
 
 # %%
-for left, group in list(torn(0, without_stop_words).items())[-3:]:
+for word, clean in (("above", without_stop_words), ("more", without_stop_words), ("left of", nouns_and_adjectives)):
+    found = torn(0, clean).items()
+    left, group = next((left, group) for left, group in found if any(word in question for question, _ in group))
     print(f"'{left}' is what remains of")
-    for question, answer in dict((answer, (question, answer)) for question, answer in group).values():
-        print(f"    {question}  {answer}")
+    one = next(pair for pair in group if word in pair[0])
+    other = next(pair for pair in group if pair[1] != one[1])
+    print(f"    {one[0]} {one[1]}   and of   {other[0]} {other[1]}")
 total = sum(len(scenes.questions(index)) for index in range(50))
 for name, clean, near in (("as it is", str, 0.0), ("stop words removed", without_stop_words, 0.19),
                           ("nouns and adjectives only", nouns_and_adjectives, 0.33)):
