@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils.report import two_sides
+from course_utils.report import relative_difference, two_sides
 
 
 # ---- losses: where the chain starts ---------------------------------------------------------------
@@ -217,13 +217,9 @@ def central_differences(function: Callable[[Tensor], Tensor], x: Tensor, step: f
 
     Shape: that of the result, then that of x, so x's own shape for a loss. Exact to about h^2; needs float64.
     """
-    columns = []
-    for i in range(x.numel()):
-        shift = torch.zeros_like(x).reshape(-1)
-        shift[i] = step
-        shift = shift.reshape(x.shape)
-        columns.append((function(x + shift) - function(x - shift)) / (2 * step))
-    return torch.stack(columns, -1).reshape(*columns[0].shape, *x.shape)
+    shifts = step * torch.eye(x.numel(), dtype=x.dtype, device=x.device).view(-1, *x.shape)     # one entry each
+    slopes = [(function(x + shift) - function(x - shift)) / (2 * step) for shift in shifts]
+    return torch.stack(slopes, -1).reshape(*slopes[0].shape, *x.shape)
 
 
 def verify_gradient(key: str, function: Callable[..., Tensor], by_hand: Callable, *shapes: tuple, seeds: int = 3) -> None:
@@ -243,8 +239,7 @@ def verify_gradient(key: str, function: Callable[..., Tensor], by_hand: Callable
         for i, (hand, exact) in enumerate(zip(hands, torch.autograd.functional.jacobian(function, tensors))):
             measured = central_differences(lambda x: function(*tensors[:i], x, *tensors[i + 1:]), tensors[i])
             for name, reference, tolerance in (("autograd", exact, 1e-12), ("central differences", measured, 1e-7)):
-                one, other = two_sides(f"equation {key}", hand, reference)
-                difference = ((one - other).abs().max() / other.abs().max()).item()
+                difference = relative_difference(f"equation {key}", hand, reference)
                 if not difference < tolerance:
                     raise AssertionError(f"equation {key}: by hand and {name} differ by {difference:.2g} of the largest "
                                          f"entry in gradient {i + 1} of {len(hands)}, seed {seed} (allowed: {tolerance:g})")

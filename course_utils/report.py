@@ -39,8 +39,7 @@ def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
     AssertionError when it is not, TypeError for less than float64, ValueError for shapes that differ, for values
     that are not finite and for a reference of zeros, because zeros agree with almost any formula.
     """
-    hand, ref = two_sides(f"equation {key}", by_hand, reference)
-    difference = ((hand - ref).abs().max() / ref.abs().max()).item()
+    difference = relative_difference(f"equation {key}", by_hand, reference)
     if not difference < tolerance:
         raise AssertionError(f"equation {key}: by hand and reference differ by {difference:.2g} of the largest entry "
                              f"(allowed: {tolerance:g})")
@@ -68,6 +67,12 @@ def two_sides(name: str, by_hand, reference) -> tuple:
     if not ref.any():
         raise ValueError(f"{name}: the reference is zero everywhere, which proves nothing; use random inputs")
     return hand, ref
+
+
+def relative_difference(name: str, by_hand, reference) -> float:
+    """The largest difference of two sides, relative to the reference's largest entry; errors as in `two_sides`."""
+    hand, ref = two_sides(name, by_hand, reference)
+    return ((hand - ref).abs().max() / ref.abs().max()).item()
 
 
 def _notes(name: str) -> dict:

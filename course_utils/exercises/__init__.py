@@ -27,6 +27,11 @@ class Misconception:
     wrong: Callable
 
 
+def ideas(message: str, *wrongs: Callable) -> list[Misconception]:
+    """One misconception for each of several pieces of code that have the same wrong idea."""
+    return [Misconception(message, wrong) for wrong in wrongs]
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise.

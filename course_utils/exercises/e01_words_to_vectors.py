@@ -7,7 +7,7 @@ from itertools import zip_longest
 import torch
 import torch.nn.functional as F
 
-from . import Exercise, Misconception
+from . import Exercise, ideas
 from .compare import difference
 
 _STRICT = functools.partial(difference, rtol=1e-10, atol=1e-10)  # float32 keeps about seven digits and is refused
@@ -16,10 +16,6 @@ _STRICT = functools.partial(difference, rtol=1e-10, atol=1e-10)  # float32 keeps
 def _same_kind(got, expected):
     """`difference`, both ways round: whole numbers pass for floats only one way, and here the kinds have to agree."""
     return difference(got, expected) or difference(expected, got)
-
-
-def _ideas(message, *wrongs):
-    return [Misconception(message, wrong) for wrong in wrongs]
 
 
 # 01.1 -----------------------------------------------------------------------------------------
@@ -54,7 +50,7 @@ def _filled(rows, filler=lambda row: 0, extra=0):
 
 def _padded(message, *wrongs):
     """Misconceptions; `wrongs` take the rows, the right ids and the right mask."""
-    return _ideas(message, *(lambda rows, of=of: of(rows, *pad_batch(rows)) for of in wrongs))
+    return ideas(message, *(lambda rows, of=of: of(rows, *pad_batch(rows)) for of in wrongs))
 
 
 def _filler(message, *fillers):
@@ -168,7 +164,7 @@ def _state_cases():
 
 def _at(message, *wrongs):
     """Misconceptions; `wrongs` take the states, the mask, the number of each row, its number of real tokens."""
-    return _ideas(message, *(lambda states, mask, of=of: of(
+    return ideas(message, *(lambda states, mask, of=of: of(
         states, mask, torch.arange(len(states)), mask.sum(1)) for of in wrongs))
 
 
@@ -262,12 +258,12 @@ def _push(message, *wrongs, score=torch.dot):
         s = score(centre, context)
         push = of(s, _sigma(s), label)
         return push * context, push * centre
-    return _ideas(message, *(functools.partial(wrong, of=of) for of in wrongs))
+    return ideas(message, *(functools.partial(wrong, of=of) for of in wrongs))
 
 
 def _ends(message, *wrongs):
     """Misconceptions about what comes back; `wrongs` take the two vectors and the right factor."""
-    return _ideas(message, *(lambda centre, context, label, of=of: of(
+    return ideas(message, *(lambda centre, context, label, of=of: of(
         centre, context, _sigma(centre @ context) - label) for of in wrongs))
 
 
@@ -334,9 +330,9 @@ PAIR_GRADIENT = Exercise(
                lambda v, u, push: (push, push), lambda v, u, push: (push.expand(len(v)), push.expand(len(v)))),
         *_ends("these are the vectors after a step. The gradient alone is asked for.",
                lambda v, u, push: (v - push * u, u - push * v)),
-        *_ideas("with a large score the probability becomes 0, its logarithm infinite, and 0 times that is NaN. Cancel the "
+        *ideas("with a large score the probability becomes 0, its logarithm infinite, and 0 times that is NaN. Cancel the "
                 "links of the chain on paper first.", _by_autograd, _branches),
-        *_ideas("this is computed in float32, which keeps about seven digits. What comes in is float64: leave it so.",
+        *ideas("this is computed in float32, which keeps about seven digits. What comes in is float64: leave it so.",
                 _float32),
         *_ends("the numbers are right, but rounded to float32. The type of what comes in can stay as it is.",
                lambda v, u, push: ((push * u).float(), (push * v).float())),

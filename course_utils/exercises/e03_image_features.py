@@ -8,12 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from ..image import IMAGENET_MEAN, IMAGENET_STD
-from . import Exercise, Misconception
+from . import Exercise, ideas
 from .compare import Array, difference
-
-
-def _ideas(message, *wrongs):
-    return [Misconception(message, wrong) for wrong in wrongs]
 
 
 # 03.1 -----------------------------------------------------------------------------------------
@@ -59,7 +55,7 @@ def _norm(x, mean=_MEAN, std=_STD):
 
 def _bytes(message, *wrongs):
     """Misconceptions in float32 and in float64; `wrongs` take the bytes as floats, (H, W) or (H, W, 3)."""
-    return _ideas(message, *(lambda pixels, of=of, dtype=dtype: of(pixels.to(dtype))
+    return ideas(message, *(lambda pixels, of=of, dtype=dtype: of(pixels.to(dtype))
                              for of in wrongs for dtype in (torch.float32, torch.float64)))
 
 
@@ -131,7 +127,7 @@ NETWORK_INPUT = Exercise(
         *_unit("normalised twice. Nothing fails, but a network would see colours far too strong: (03.1) comes once.",
                lambda x: _norm(_norm(x))),
         *_unit("from 0 to 1, but not normalised: (03.1) is missing.", lambda x: x),
-        *_ideas("these are the bytes themselves. They have to be brought to values from 0 to 1 and then normalised.",
+        *ideas("these are the bytes themselves. They have to be brought to values from 0 to 1 and then normalised.",
                 lambda pixels: _front(pixels.float())),
         *_unit("the mean is not taken off: only the standard deviation is used.", lambda x: x / _STD),
         *_unit("the standard deviation is not used: only the mean is taken off.", lambda x: x - _MEAN),
@@ -186,7 +182,7 @@ NETWORK_INPUT = Exercise(
                 lambda x: _norm((x if x.dim() == 3 and len(x) == 3 else _front(x)) / 255)),
         *_bytes("there is an axis for a batch in front. One picture has three axes: (3, H, W).",
                 lambda x: _norm(_front(x) / 255)[None]),
-        *_ideas("the numbers are right, but float64. Networks have float32 weights and refuse it; NumPy makes float64 unless "
+        *ideas("the numbers are right, but float64. Networks have float32 weights and refuse it; NumPy makes float64 unless "
                 "told otherwise.", lambda pixels: _norm(_front(pixels.double()) / 255)),
     ),
 )
@@ -236,18 +232,18 @@ def _slide(picture, kernel, stride, padding, frame=_zeros, value=_sum, places=_p
 
 
 def _framed(message, *frames):
-    return _ideas(message, *(functools.partial(_slide, frame=frame) for frame in frames))
+    return ideas(message, *(functools.partial(_slide, frame=frame) for frame in frames))
 
 
 def _valued(message, *values):
-    return _ideas(message, *(functools.partial(_slide, value=value) for value in values))
+    return ideas(message, *(functools.partial(_slide, value=value) for value in values))
 
 
 def _after(message, *changes):
     """Misconceptions that change the right result; `changes` take it and the result with stride 1, and the stride."""
     def wrong(picture, kernel, stride, padding, change):
         return change(convolve(picture, kernel, stride, padding), convolve(picture, kernel, 1, padding), stride)
-    return _ideas(message, *(functools.partial(wrong, change=change) for change in changes))
+    return ideas(message, *(functools.partial(wrong, change=change) for change in changes))
 
 
 def _gaps(y, full, s):
@@ -294,20 +290,20 @@ CONVOLVE = Exercise(
     cases=_convolve_cases,
     returns="one row per place of the window from top to bottom, one column per place from left to right",
     misconceptions=(
-        *_ideas("the kernel is turned round, as in mathematics. In deep learning, and in (03.2), it stays as it is.",
+        *ideas("the kernel is turned round, as in mathematics. In deep learning, and in (03.2), it stays as it is.",
                 lambda x, K, s, P: convolve(x, K.flip(0, 1), s, P)),
-        *_ideas("the kernel is mirrored. Its first row lies on the window's first row, its first column on the first column.",
+        *ideas("the kernel is mirrored. Its first row lies on the window's first row, its first column on the first column.",
                 *(lambda x, K, s, P, axis=axis: convolve(x, K.flip(axis), s, P) for axis in (0, 1))),
-        *_ideas("the kernel is transposed: its rows lie on the window's columns. u counts the rows of both, v the columns.",
+        *ideas("the kernel is transposed: its rows lie on the window's columns. u counts the rows of both, v the columns.",
                 lambda x, K, s, P: convolve(x, K.T, s, P)),
-        *_ideas("the stride is not used: the window moves by one pixel. It has to move by `stride`.",
+        *ideas("the stride is not used: the window moves by one pixel. It has to move by `stride`.",
                 lambda x, K, s, P: convolve(x, K, 1, P)),
-        *_ideas("the padding is not used: the window never leaves the picture. Put the frame of zeros around it first.",
+        *ideas("the padding is not used: the window never leaves the picture. Put the frame of zeros around it first.",
                 lambda x, K, s, P: convolve(x, K, s, 0)),
-        *_ideas("neither stride nor padding is used.", lambda x, K, s, P: convolve(x, K)),
-        *_ideas("the stride is used for the rows only: from left to right the window moves by it, too.",
+        *ideas("neither stride nor padding is used.", lambda x, K, s, P: convolve(x, K)),
+        *ideas("the stride is used for the rows only: from left to right the window moves by it, too.",
                 lambda x, K, s, P: _slide(x, K, (s, 1), P)),
-        *_ideas("the stride is used for the columns only: from top to bottom the window moves by it, too.",
+        *ideas("the stride is used for the columns only: from top to bottom the window moves by it, too.",
                 lambda x, K, s, P: _slide(x, K, (1, s), P)),
         *_after("there are as many places as there should be, but the window moves by one pixel. At which row of the picture "
                 "does place i begin?", lambda y, full, s: full[:len(y), :y.shape[1]]),
@@ -315,7 +311,7 @@ CONVOLVE = Exercise(
                 lambda y, full, s: full[s - 1::s, s - 1::s], lambda y, full, s: full[s // 2::s, s // 2::s]),
         *_after("the numbers stand as far apart as in the picture, with zeros between them. With a stride the result is "
                 "smaller: one entry for each place of the window.", _gaps),
-        *_ideas("with a stride above 1 there is an error. Rows 0, s, 2 s of the picture belong to rows 0, 1, 2 of the result: "
+        *ideas("with a stride above 1 there is an error. Rows 0, s, 2 s of the picture belong to rows 0, 1, 2 of the result: "
                 "are they told apart?", lambda x, K, s, P: _stops() if s > 1 else convolve(x, K, s, P)),
         *_framed("the frame is only above and on the left. It goes all round.", lambda x, P: F.pad(x, (P, 0, P, 0))),
         *_framed("the frame is only below and on the right. It goes all round.", lambda x, P: F.pad(x, (0, P, 0, P))),
@@ -328,21 +324,21 @@ CONVOLVE = Exercise(
                  lambda x, P: F.pad(x, (P,) * 4, value=1)),
         *_framed("the frame repeats the picture. Padding here means zeros.",
                  *map(_repeated, ("replicate", "reflect", "circular"))),
-        *_ideas("the frame is put around the result. It belongs around the picture, before the window moves.",
+        *ideas("the frame is put around the result. It belongs around the picture, before the window moves.",
                 lambda x, K, s, P: _zeros(convolve(x, K, s), P)),
-        *_ideas("the places are counted in the picture without its frame, so the last are missing. Count in the padded one.",
+        *ideas("the places are counted in the picture without its frame, so the last are missing. Count in the padded one.",
                 _as_without_frame),
-        *_ideas("the places are counted with the frame, but the windows are cut out of the picture without it. Cut them out of "
+        *ideas("the places are counted with the frame, but the windows are cut out of the picture without it. Cut them out of "
                 "the padded one.", _without_its_frame, lambda x, K, s, P: _stops() if P else convolve(x, K, s, P)),
-        *_ideas("the frame is k // 2 wide whatever `padding` says: that keeps the picture's size, which nobody asked for.",
+        *ideas("the frame is k // 2 wide whatever `padding` says: that keeps the picture's size, which nobody asked for.",
                 lambda x, K, s, P: convolve(x, K, s, len(K) // 2)),
-        *_ideas("a place at the end is missing: the window's last row may be the picture's last row. Try it with a kernel as "
+        *ideas("a place at the end is missing: the window's last row may be the picture's last row. Try it with a kernel as "
                 "large as the picture.", *(functools.partial(_one_fewer, empty=way) for way in ("crop", "size", "list")),
                 lambda x, K, s, P: _slide(x, K, s, P, places=lambda side, k, s: range(0, side - k, s))),
-        *_ideas(_TOO_MANY, *(functools.partial(_slide, places=places, beyond=zeros) for places in _MANY for zeros in (0, 3))),
-        *_ideas("height and width are taken to be equal: the height counts the columns, too. A picture need not be square.",
+        *ideas(_TOO_MANY, *(functools.partial(_slide, places=places, beyond=zeros) for places in _MANY for zeros in (0, 3))),
+        *ideas("height and width are taken to be equal: the height counts the columns, too. A picture need not be square.",
                 functools.partial(_square, axis=0)),
-        *_ideas("height and width are taken to be equal: the width counts the rows, too. A picture need not be square.",
+        *ideas("height and width are taken to be equal: the width counts the rows, too. A picture need not be square.",
                 functools.partial(_square, axis=1)),
         *_after("rows and columns of the result are exchanged. The place's row comes first, as in the picture.",
                 lambda y, full, s: y.T),
@@ -412,13 +408,13 @@ def _through(layer, fits=None):
 
 def _layer(message, *layers, fits=(None,), finish=lambda n: n):
     """Misconceptions about one layer; `layers` take n, kernel, stride and padding, and `fits` says where there is no error."""
-    return _ideas(message, *(lambda n, layers, after=_through(layer, fit): finish(after(n, layers))
+    return ideas(message, *(lambda n, layers, after=_through(layer, fit): finish(after(n, layers))
                              for layer in layers for fit in fits))
 
 
 def _stack(message, *changes, fits=(None,)):
     """Misconceptions about the stack; `changes` take n, the layers, and a function that gives the side after layers."""
-    return _ideas(message, *(lambda n, layers, change=change, after=_through(_right, fit): change(n, layers, after)
+    return ideas(message, *(lambda n, layers, change=change, after=_through(_right, fit): change(n, layers, after)
                              for change in changes for fit in fits))
 
 

@@ -6,7 +6,7 @@ from itertools import permutations
 import torch
 import torch.nn.functional as F
 
-from . import Exercise, Misconception
+from . import Exercise, ideas
 from .compare import difference
 
 _STRICT = functools.partial(difference, rtol=1e-10, atol=1e-10)  # float32 keeps about seven digits and is refused
@@ -38,10 +38,6 @@ def _float64(*lists):
     return tuple(torch.tensor(one, dtype=torch.float64) for one in lists)
 
 
-def _ideas(message, *wrongs):
-    return [Misconception(message, wrong) for wrong in wrongs]
-
-
 # 20.1 -----------------------------------------------------------------------------------------
 
 
@@ -67,7 +63,7 @@ def _either(message, *entries):
     """Misconceptions with 1/N and without; `entries` take the logits, the one-hot labels and the probabilities."""
     def wrong(logits, labels, of, n):
         return of(logits, _y(logits, labels), _p(logits)) / n(logits)
-    return _ideas(message, *(functools.partial(wrong, of=of, n=n) for of in entries for n in (len, lambda z: 1)))
+    return ideas(message, *(functools.partial(wrong, of=of, n=n) for of in entries for n in (len, lambda z: 1)))
 
 
 def _exp_over_sum(z):
@@ -87,9 +83,9 @@ LOGITS_GRADIENT = Exercise(
     returns="one row per sample, one number per class",
     misconceptions=(
         *_either(_CLIMB, lambda z, y, p: y - p),
-        *_ideas("this is the gradient of the sum over the rows. The loss is their mean: each row counts 1/N.",
+        *ideas("this is the gradient of the sum over the rows. The loss is their mean: each row counts 1/N.",
                 lambda logits, labels: _p(logits) - _y(logits, labels)),
-        *_ideas("divided by all N * C entries. The mean runs over the rows; the C classes of a row share one loss.",
+        *ideas("divided by all N * C entries. The mean runs over the rows; the C classes of a row share one loss.",
                 lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.numel()),
         *_either(_COUPLING, lambda z, y, p: (p - 1) * y, lambda z, y, p: p * (1 - p) * (-y / p),
                  lambda z, y, p: p * (1 - p) * torch.where(y > 0, -1 / p, 0)),
@@ -122,12 +118,12 @@ LOGITS_GRADIENT = Exercise(
                  "one label: index rows and columns in pairs.", lambda z, y, p: p - y.amax(0)),
         *_either("only the label's entry of each row is returned. The loss depends on all C logits of a row.",
                  lambda z, y, p: (p * y).sum(-1) - 1),
-        *_ideas("F.one_hot makes as many columns as the largest label needs. Tell it the number of classes.",
+        *ideas("F.one_hot makes as many columns as the largest label needs. Tell it the number of classes.",
                 lambda logits, labels: (_p(logits) - F.one_hot(labels)) / len(logits)),
-        *_ideas("this is the loss itself, one number. Its derivative with respect to every logit is asked for.",
+        *ideas("this is the loss itself, one number. Its derivative with respect to every logit is asked for.",
                 lambda logits, labels: F.cross_entropy(logits, labels)),
-        *_ideas(_FLOAT32, lambda logits, labels: (_p(logits.float()) - _y(logits.float(), labels)) / len(logits)),
-        *_ideas(_ROUNDED, lambda logits, labels: logits_gradient(logits, labels).float()),
+        *ideas(_FLOAT32, lambda logits, labels: (_p(logits.float()) - _y(logits.float(), labels)) / len(logits)),
+        *ideas(_ROUNDED, lambda logits, labels: logits_gradient(logits, labels).float()),
     ),
 )
 
@@ -160,14 +156,14 @@ def _part(message, place, *parts):
         three = list(_grads(d_logits, features, weight))
         three[place] = part(d_logits, features, weight)
         return tuple(three)
-    return _ideas(message, *(functools.partial(wrong, part=part) for part in parts))
+    return ideas(message, *(functools.partial(wrong, part=part) for part in parts))
 
 
 def _times(message, *factors):
     """Misconceptions in which the three tensors carry factors; `factors` take the number of samples N."""
     def wrong(d_logits, features, weight, of):
         return tuple(f * g for f, g in zip(of(len(features)), _grads(d_logits, features, weight)))
-    return _ideas(message, *(functools.partial(wrong, of=of) for of in factors))
+    return ideas(message, *(functools.partial(wrong, of=of) for of in factors))
 
 
 def _ordered(order):
@@ -217,13 +213,13 @@ HEAD_GRADIENTS = Exercise(
         *_times("d_weight has the sign turned round.", lambda n: (-1, 1, 1)),
         *_times("d_bias has the sign turned round: the bias is added to the logits.", lambda n: (1, -1, 1)),
         *_times("d_features has the sign turned round.", lambda n: (1, 1, -1)),
-        *_ideas("the three came in another order: first d_weight (C, D), then d_bias (C,), then d_features (N, D).",
+        *ideas("the three came in another order: first d_weight (C, D), then d_bias (C,), then d_features (N, D).",
                 *(_ordered(order) for order in permutations(range(3)) if order != (0, 1, 2))),
-        *_ideas("these are the derivatives of the logits alone: features for the weight, 1 for the bias, the weight for the "
+        *ideas("these are the derivatives of the logits alone: features for the weight, 1 for the bias, the weight for the "
                 "features. The chain rule multiplies each of them with d_logits.",
                 lambda d_logits, features, weight: (features, torch.ones_like(d_logits[0]), weight)),
-        *_ideas(_FLOAT32, lambda d_logits, features, weight: _grads(d_logits.float(), features.float(), weight.float())),
-        *_ideas(_ROUNDED, lambda d_logits, features, weight: tuple(g.float() for g in _grads(d_logits, features, weight))),
+        *ideas(_FLOAT32, lambda d_logits, features, weight: _grads(d_logits.float(), features.float(), weight.float())),
+        *ideas(_ROUNDED, lambda d_logits, features, weight: tuple(g.float() for g in _grads(d_logits, features, weight))),
     ),
 )
 
@@ -265,7 +261,7 @@ def _tokens(message, *wrongs):
     """Misconceptions about the mask; `wrongs` take p - y, which is NaN where the logits are, and the mask."""
     def wrong(logits, labels, mask, of):
         return of(_p(logits) - _y(logits, labels), mask)
-    return _ideas(message, *(functools.partial(wrong, of=of) for of in wrongs))
+    return ideas(message, *(functools.partial(wrong, of=of) for of in wrongs))
 
 
 def _number(message, *numbers):
@@ -278,7 +274,7 @@ def _before(message, *differences):
     """Misconceptions before the division; `differences` take the logits, the mask as (B, T, 1) and the one-hot labels."""
     def wrong(logits, labels, mask, of):
         return of(logits, mask[..., None], _y(logits, labels)) / mask.sum()
-    return _ideas(message, *(functools.partial(wrong, of=of) for of in differences))
+    return ideas(message, *(functools.partial(wrong, of=of) for of in differences))
 
 
 def _own(mask):
@@ -321,7 +317,7 @@ PADDED_GRADIENT = Exercise(
                  lambda d, mask: _kept(d, torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)) / mask.sum()),
         *_tokens("only the rows of the real tokens are returned. They have to stand in their places again, between zeros.",
                  lambda d, mask: d[mask] / mask.sum()),
-        *_ideas("label 0 is taken for padding. It is a class like the others: only the mask says what is padding.",
+        *ideas("label 0 is taken for padding. It is a class like the others: only the mask says what is padding.",
                 lambda logits, labels, mask: _kept(_p(logits) - _y(logits, labels), labels != 0) / (labels != 0).sum()),
         *_before(_CLIMB, lambda z, m, y: torch.where(m, y - _p(z), 0)),
         *_before(_COUPLING, lambda z, m, y: torch.where(m, (_p(z) - 1) * y, 0)),
@@ -343,7 +339,7 @@ PADDED_GRADIENT = Exercise(
                  "float64 gradient itself.",
                  lambda d, mask: _kept(d, mask) * (1 / mask.sum())),
         *_before(_FLOAT32, lambda z, m, y: torch.where(m, _p(z.float()) - y.float(), 0)),
-        *_ideas(_ROUNDED, lambda logits, labels, mask: padded_gradient(logits, labels, mask).float()),
+        *ideas(_ROUNDED, lambda logits, labels, mask: padded_gradient(logits, labels, mask).float()),
     ),
 )
 
@@ -391,7 +387,7 @@ def _rows(message, *wrongs, over=(_divisor, lambda y, w: len(y)), types=(torch.f
     def wrong(logits, labels, class_weights, smoothing, of, number, dtype):
         y = _y(logits, labels).to(dtype)
         return of(_p(logits), y, class_weights, smoothing) / number(y, class_weights)
-    return _ideas(message, *(functools.partial(wrong, of=of, number=number, dtype=dtype)
+    return ideas(message, *(functools.partial(wrong, of=of, number=number, dtype=dtype)
                              for of in wrongs for number in over for dtype in types))
 
 
@@ -468,9 +464,9 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
                "torch.where chooses from two Python numbers. Turn the one-hot rows into float64 first, .to(logits.dtype).",
                _right, lambda p, y, w, eps: _to(p, w * torch.where(y > 0, 1 - eps + eps / y.shape[1], eps / y.shape[1])),
                over=(_divisor,), types=(torch.int64,)),
-        *_ideas(_FLOAT32, lambda logits, labels, class_weights, smoothing: _right(
+        *ideas(_FLOAT32, lambda logits, labels, class_weights, smoothing: _right(
             _p(logits.float()), _y(logits.float(), labels), w := class_weights.float(), smoothing) / w[labels].sum()),
-        *_ideas(_ROUNDED, lambda *args: smoothed_weighted_gradient(*args).float()),
+        *ideas(_ROUNDED, lambda *args: smoothed_weighted_gradient(*args).float()),
     ),
 )
 
