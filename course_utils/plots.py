@@ -90,7 +90,7 @@ def kind(name: str) -> str:
     """
     if name in COLORS or "shuffled" in name:
         return name if name in COLORS else "control"
-    mentioned = [modality for modality in ("text", "image", "audio") if modality in name.split()]
+    mentioned = [modality for modality in ("text", "image", "audio") if modality in name.replace(",", " ").split()]
     return mentioned[0] if len(mentioned) == 1 else "fused"
 
 

@@ -118,7 +118,8 @@ def test_a_figure_reaches_the_page_with_its_caption_and_width(shown):
 
 def test_a_name_finds_its_colour():
     kinds = {"text": "text", "image alone": "image", "best audio": "audio", "text + image": "fused", "all three": "fused",
-             "audio shuffled": "control", "context": "fused", "fused": "fused", "control": "control"}
+             "audio shuffled": "control", "context": "fused", "text, mean": "text", "fused": "fused",
+             "control": "control"}
     assert {name: plots.kind(name) for name in kinds} == kinds
 
 

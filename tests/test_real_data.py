@@ -56,3 +56,12 @@ def test_by_hand_made_again_agrees():
     again = measure.accuracy(page["forward"](net, draw["test"])["logits"], draw["test"]["label"])
     assert again == pytest.approx(row["accuracy"][4], abs=0.01)
     assert len(row["difference"]) == 5 and max(row["difference"]) < 1e-12
+
+
+def test_image_cnn_made_again_agrees():
+    page, rows = measure.measured_cells("03_image_features"), stored("image_cnn")
+    draw = {split: page["load_digits"](split, 2, source="mnist-fsdd") for split in SPLITS}
+    again = page["test"](page["train"](lambda: page["Pixels"](784), draw, 2, epochs=20), draw["test"])
+    assert again == pytest.approx(rows["MNIST: pixels, linear"]["accuracy"][2], abs=0.01)
+    again = page["test"](page["train"](lambda: page["Classifier"](1, 10, width=64), draw, 2, epochs=4), draw["test"])
+    assert again == pytest.approx(rows["MNIST: network"]["accuracy"][2], abs=0.02)

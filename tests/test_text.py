@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
 
 from course_utils import doctor, fusion, text
-from course_utils.runtime import ROOT, seed_everything
+from course_utils.runtime import DATA, ROOT, seed_everything
 from course_utils.text import (SkipGram, Vocabulary, last_state, load_text_encoder, masked_mean, nearest,
                                negative_samples, skip_gram_pairs, tokenize)
 
@@ -577,3 +577,28 @@ def test_importing_is_light_and_quiet():
     code = f"import sys, course_utils.text; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == "[]" and done.stderr == "", done.stderr
+
+
+# ---- the sentences of notebook 02 -------------------------------------------------------------------
+
+
+def sentences(name):
+    lines = (DATA / "sentences" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split(" | ") for line in lines]
+
+
+def test_a_trap_shares_more_words_with_its_sentence_than_the_paraphrase_does():
+    triples = sentences("paraphrases")
+    assert [len(triple) for triple in triples] == [3] * 40 and len({text for triple in triples for text in triple}) == 120
+    for sentence, paraphrase, trap in triples:
+        words, near, far = (set(tokenize(text)) - {".", "the"} for text in (sentence, paraphrase, trap))
+        assert len(words & near) < len(words & far), (sentence, words & near, words & far)
+
+
+def test_the_other_sentences_are_what_their_datasheet_says():
+    tagged = [line for line, in sentences("tagged")]
+    assert tagged.index("") == 22 and len(tagged) == 22 + 1 + 28
+    assert {pair.split("_")[1] for line in tagged for pair in line.split()} == set("DNVARP")
+    assert {(word, sense) for word, sense, _ in sentences("senses")} == {(w, s) for w in ("bank", "bat", "light") for s in "ab"}
+    assert len(sentences("senses")) == 24 and all(word in tokenize(text) for word, _, text in sentences("senses"))
+    assert [len(row) for row in sentences("languages")] == [4] * 10

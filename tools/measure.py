@@ -7,6 +7,9 @@
     python tools/measure.py fsdd_speakers         (about three minutes)
     python tools/measure.py by_hand               (about three minutes)
     python tools/measure.py image_cnn             (about four minutes)
+    python tools/measure.py text_labels           (about five minutes)
+    python tools/measure.py text_cls              (about four minutes)
+    python tools/measure.py text_gpt              (about six minutes)
 
 Of these digits_real, fits_real, fsdd_speakers, by_hand and image_cnn need public data:  python -m course_utils.datasets.store mnist fsdd
 
@@ -189,6 +192,35 @@ def image_cnn() -> dict:
     return rows
 
 
+def text_labels() -> dict:
+    """Who chases whom, by page 02: frozen vectors, adapted ones and an LSTM from scratch, by the number of labels."""
+    page, rows = measured_cells("02_pretrained_text"), {}
+    for kind in ("frozen", "adapted", "from scratch"):
+        for count in tqdm((10, 20, 50, 100, 200), desc=kind):
+            rows[f"{kind}, {count}"] = {"accuracy": [round(page["who_chases"](kind, count, seed), 4) for seed in SEEDS]}
+    return rows
+
+
+def text_cls() -> dict:
+    """Page 02's last layer, taught to put the mean at [CLS]: how far paraphrases stand out, every 20 of 120 steps."""
+    page = measured_cells("02_pretrained_text")
+    runs = [page["train_cls"](seed, 120) for seed in tqdm(SEEDS)]
+    return {pooling: {"standing out": [[round(step[pooling], 4) for step in run] for run in runs]} for pooling in ("mean", "cls")}
+
+
+def text_gpt() -> dict:
+    """What page 02's small GPT keeps at its first and last token and in the mean, by what its texts' endings were."""
+    page, rows = measured_cells("02_pretrained_text"), {}
+    for ending, epochs in (("useful", 20), ("useless", 20), ("useful", 0)):
+        for seed in tqdm(SEEDS, desc=ending):
+            gpt, words, loss = page["pretrain"](ending, seed, epochs)
+            row = rows.setdefault(ending if epochs else "untrained", {"loss": [], "accuracy": {}})
+            row["loss"].append(round(loss, 4))
+            for place, value in page["probe"](gpt, words, seed).items():
+                row["accuracy"].setdefault(place, []).append(round(value, 4))
+    return rows
+
+
 def table(rows: dict) -> str:
     """The accuracies of a sweep in percent, mean and 95 % interval over the seeds, as rows of a Markdown table.
 
@@ -198,11 +230,13 @@ def table(rows: dict) -> str:
             return f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.0f} to {100 * max(values):.0f})"
         mean, half = mean_interval([100 * value for value in values])
         return f"{mean:.1f} ± {half:.1f}"
-    columns = {name: row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]} for name, row in rows.items()}
+    columns = {name: row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]} for name, row in rows.items()
+               if "accuracy" in row}
     return "\n".join(f"| {name} | " + " | ".join(map(cell, scores.values())) + " |" for name, scores in columns.items())
 
 
-SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers, by_hand, image_cnn)}
+SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers, by_hand, image_cnn,
+                                          text_labels, text_cls, text_gpt)}
 
 
 def main() -> int:
@@ -212,7 +246,7 @@ def main() -> int:
     name = sys.argv[1]
     torch.set_num_threads(1)
     result = {"command": f"python tools/measure.py {name}", "seeds": list(SEEDS),
-              "versions": {package: version(package) for package in ("torch", "numpy", "scikit-learn")},
+              "versions": {package: version(package) for package in ("torch", "numpy", "scikit-learn", "transformers")},
               "rows": SWEEPS[name]()}
     file = ROOT / "data" / "results" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ class Other:
 
 
 def freeze(value):
-    """Plain Python copy of `value`: numbers, strings, lists, tuples, dicts, `Array` and `Other`."""
+    """Plain Python copy of `value`: numbers, strings, lists, tuples, dicts, sets, `Array` and `Other`."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if value is None or value is ... or isinstance(value, (bool, str)):
         return value
@@ -51,6 +51,8 @@ def freeze(value):
     if isinstance(value, dict):
         return {key if isinstance(key, (str, int)) else show(freeze(key)): freeze(item)
                 for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return frozenset(item if isinstance(item, (str, int)) else show(freeze(item)) for item in value)
     if value is NotImplemented:
         return Other("NotImplemented")
     if isinstance(value, type):
@@ -85,6 +87,8 @@ def describe(value) -> str:
             return f"a {type(value).__name__} of {len(value)} {items}{'s' * (len(value) != 1)}"
         case dict():
             return "an empty dict" if not value else "a dict with " + _keys(value)
+        case frozenset():
+            return "a set"
         case Other():
             return value.words
     return "..."
@@ -111,7 +115,9 @@ def show(value, digits: int = 4) -> str:
             return f"({inner},)" if len(value) == 1 else f"({inner})"
         case dict() if len(value) <= LONG:
             return "{" + ", ".join(f"{show(k)}: {show(v, digits)}" for k, v in value.items()) + "}"
-        case Array() | list() | tuple() | dict() | Other():
+        case frozenset() if 0 < len(value) <= LONG:
+            return "{" + ", ".join(sorted(map(show, value))) + "}"
+        case Array() | list() | tuple() | dict() | frozenset() | Other():
             return describe(value)
     return repr(value)
 
@@ -137,7 +143,7 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
     if isinstance(got, Array) and got.shape == () and not isinstance(expected, Array):
         return difference(got.flat[0], expected, where, rtol, atol)
     match expected:
-        case bool() | str() | None:
+        case bool() | str() | None | frozenset():
             same = type(got) is type(expected) and got == expected
         case int() | float():
             if isinstance(got, bool) or not isinstance(got, (int, float)):

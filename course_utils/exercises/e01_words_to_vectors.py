@@ -155,7 +155,7 @@ def _state_cases():
     yield torch.tensor([[[1.0, 2.0], [3.0, 5.0]], [[6.0, 4.0], [8.0, 7.0]]]), torch.tensor([[True, True], [True, False]])
     draw = torch.Generator().manual_seed(2)
     # Once without NaN; with B, T and D equal, too: what raises elsewhere runs here.
-    for lengths, T, D, under in (((3, 1, 2), 3, 3, None), ((2, 3, 1), 4, 2, 99.0), ((2, 3), 4, 3, math.nan),
+    for lengths, T, D, under in (((3, 2), 3, 2, None), ((3, 1, 2), 3, 3, None), ((2, 3, 1), 4, 2, 99.0), ((2, 3), 4, 3, math.nan),
                                  ((2, 4, 1, 3), 4, 3, math.nan), ((1, 3, 2), 5, 1, 1e4), ((2, 1, 1), 3, 3, -50.0)):
         states = torch.randn(len(lengths), T, D, generator=draw).mul(10).round() / 10
         mask = torch.arange(T) < torch.tensor(lengths)[:, None]

@@ -467,27 +467,28 @@ def without_stop_words(question):
 def nouns_and_adjectives(question):
     return " ".join(word for word in tokenize(question) if {word, word.removesuffix("s"), word.removesuffix("es")} & KEPT)
 
-scenes = Scenes("test", size=200, objects=(3, 4))
+scenes = Scenes("test", size=50, objects=(3, 4))
+asked = [[(question, answer) for question, answer, _ in scenes.questions(i)] for i in range(len(scenes))]
 
-def torn(index, clean):
-    """The questions of a scene that, cleaned, are the same as one with another answer: {words: [(question, answer)]}."""
+def torn(pairs, clean):
+    """Those of a scene's questions that, cleaned, are the same as one with another answer: {words: [(question, answer)]}."""
     groups = {}
-    for question, answer, _ in scenes.questions(index):
+    for question, answer in pairs:
         groups.setdefault(clean(question), []).append((question, answer))
     return {words: group for words, group in groups.items() if len({answer for _, answer in group}) > 1}
 
 # %%
 for word, clean in (("above", without_stop_words), ("more", without_stop_words), ("left of", nouns_and_adjectives)):
-    found = torn(0, clean).items()
+    found = torn(asked[0], clean).items()
     left, group = next((left, group) for left, group in found if any(word in question for question, _ in group))
     print(f"'{left}' is what remains of")
     one = next(pair for pair in group if word in pair[0])
     other = next(pair for pair in group if pair[1] != one[1])
     print(f"    {one[0]} {one[1]}   and of   {other[0]} {other[1]}")
-total = sum(len(scenes.questions(index)) for index in range(50))
+total = sum(map(len, asked))
 for name, clean, near in (("as it is", str, 0.0), ("stop words removed", without_stop_words, 0.19),
                           ("nouns and adjectives only", nouns_and_adjectives, 0.33)):
-    share = sum(len(group) for index in range(50) for group in torn(index, clean).values()) / total
+    share = sum(len(group) for pairs in asked for group in torn(pairs, clean).values()) / total
     report(f"{name}: share of questions that are no longer told from one with another answer", share, near=near, within=0.03)
 
 # %% [markdown]
