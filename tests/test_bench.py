@@ -103,7 +103,10 @@ def test_durations_have_three_digits_and_a_unit(seconds, text):
 
 
 SMALL = {"digits": {"samples": 5}, "bands": {"clips": 3}, "minilm": {"sentences": 2}, "scenes": {"count": 8}, "cnn": {"batch": 2},
-         "concat": {"sizes": (((3, 4, 5), 2), ((8, 8, 8), 6)), "rows": 4}}
+         "concat": {"sizes": (((3, 4, 5), 2), ((8, 8, 8), 6)), "rows": 4},
+         "vectors": {"sizes": (((3, 4, 5), 2), ((8, 8, 8), 6)), "rows": 8},
+         "attention": {"sizes": (((3, 4, 5), 2), ((8, 8, 8), 6)), "lengths": (2, 5), "widths": (4, 8), "rows": 8},
+         "tokens": {"lengths": (1, 3), "rows": 4, "width": 8}, "memory": {"widths": (2, 8), "rows": 4}}
 
 
 def cases(name):
@@ -139,6 +142,8 @@ def test_what_has_grown_is_four_times_as_much(name):
                 assert sum(len(batch["label"]) for batch in more) == 4 * case.items
             elif what == "length":
                 assert more.shape == ours.shape
+            elif name == "tokens":
+                assert what.startswith("tokens") and more[0].shape == ours[0].shape and more[1].shape[1] == 4 * ours[1].shape[1]
             elif name in ("bands", "minilm", "scenes"):
                 assert len(more) == 4 * len(ours) == 4 * case.items
             else:
@@ -176,8 +181,89 @@ def test_textbook_code_that_forgets_the_mask_is_seen():
     assert not wrong.difference() <= wrong.tolerance
 
 
+def test_every_strategy_has_a_row():
+    from course_utils.fusion import STRATEGIES
+    assert ["concat", *bench.vector_formulas(), *bench.token_formulas()] == list(STRATEGIES)
+
+
+FORMULAS = bench.vector_formulas() | bench.token_formulas()
+
+
+@pytest.fixture
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def small_case(key, formula):
+    from course_utils.fusion import STRATEGIES
+    options = {"tokens": 3, "width": 8} if key in bench.token_formulas() else {}
+    return bench.fusion_case(STRATEGIES[key], key, formula, (3, 4, 5), 3, True, 16, **options)
+
+
+@pytest.mark.parametrize("key", FORMULAS)
+def test_formulas_give_the_same_to_the_last_digits(key, double):
+    case = small_case(key, FORMULAS[key][1])
+    assert case.ours()[0].dtype == torch.float64 and case.counterparts[0].difference() < 1e-9
+
+
+@pytest.mark.parametrize("key", sorted(set(FORMULAS) - {"early", "film", "low_rank"}))
+def test_a_formula_that_takes_all_for_present_is_seen(key):
+    # These three get zeros for what is missing and, without a projection, no bias: their formulas need no mask.
+    def unmasked(twin, inputs, mask):
+        masks = [torch.ones_like(kept) for kept in mask] if isinstance(mask, list) else torch.ones_like(mask)
+        return FORMULAS[key][1](twin, inputs, masks)
+    other = small_case(key, unmasked).counterparts[0]
+    assert not other.difference() <= other.tolerance
+
+
+def test_what_is_missing_is_nan_and_comes_through_nowhere():
+    for name in ("concat", "vectors", "attention", "tokens"):
+        for case in cases(name):
+            if "no mask" not in case.work:
+                assert all(result.isfinite().all() for call in (case.ours, *case.larger.values()) for result in call()), case.work
+
+
+def test_growth_with_tokens_stands_beside_that_of_the_formula():
+    from course_utils.fusion import JointTransformerFusion, describe
+    case, *_ = bench.tokens(lengths=(5,), rows=2, width=8)
+    fusion = JointTransformerFusion({"text": 8, "image": 8}, 10, width=None)
+    short, long = (describe(fusion, {"text": n, "image": n}).multiply_adds for n in (5, 20))
+    assert list(case.larger) == [f"tokens, multiply-adds {long / short:.2f}, time"] and case.share == 0.5
+
+
+def test_what_autograd_keeps_is_counted_once_and_without_what_was_there():
+    x, y = torch.ones(10, requires_grad=True), torch.ones(10)
+    assert bench.kept_bytes(lambda: x * y, [x, y]) == 0
+    assert bench.kept_bytes(lambda: x * y, [x]) == 40
+    assert bench.kept_bytes(lambda: (x.exp() * x).exp(), [x]) == 2 * 40     # exp keeps its result, which the product keeps too
+    assert bench.kept_bytes(lambda: y * y, []) == 0
+
+
+def test_memory_follows_the_formulas():
+    rows, classes, rank = 4, 10, 4
+    for width, case in zip((8, 16), bench.memory(widths=(8, 16), rows=rows), strict=True):
+        side = width + 1
+        for text, parameters, least in (
+                (case.work, classes * side**3 + classes, side**3 + side**2),
+                (case.counterparts[0].name, 3 * rank * classes * side + classes, 5 * rank * classes)):
+            found, kept = re.search(r": ([\d,]+) parameters, ([\d,]+) kB kept", text).groups()
+            assert int(found.replace(",", "")) == parameters
+            assert -0.5 < int(kept.replace(",", "")) - 4 * rows * least / 1e3 < 4 * rows * 3 * 2 * side / 1e3 + 1, text
+
+
+def test_a_row_of_many_cases_takes_its_share_of_the_time(monkeypatch, tmp_path, capsys):
+    command(monkeypatch, tmp_path)
+    real, given = bench.interleave, []
+    monkeypatch.setattr(bench, "interleave", lambda tasks, **options: given.append(options["seconds"]) or real(tasks))
+    monkeypatch.setitem(bench.ROWS, "two", lambda: iter([Case("work", int, 1, "x", share=0.5)]))
+    bench.ROWS["two"].__doc__ = "What two is."
+    assert bench.main(["--seconds", "3"]) == 0 and given == [3, 1.5]
+
+
 def test_a_step_starts_from_no_gradients():
-    for case in cases("concat"):
+    for case in [case for name in ("concat", "vectors", "attention") for case in cases(name)]:
         for call in (case.ours, case.counterparts[0].call):
             once = [result.clone() for result in call()]
             assert bench.largest_difference(once, call()) == 0

@@ -1,12 +1,13 @@
 """Compare the course's speed with named public code that does the same work, in the same run.
 
-    python tools/bench.py                  every row; writes data/results/bench.md (about four minutes)
+    python tools/bench.py                  every row; writes data/results/bench.md (about seven minutes)
     python tools/bench.py concat digits    these rows, printed only
 
 librosa and torchaudio are an extra:  .venv/bin/python -m pip install -c constraints.txt -e ".[bench]"
 
 To add a row, write a function that yields a `Case` for each thing to time, and put `@row` above it; its docstring
-becomes the note under the table. A fusion strategy needs only `fusion_cases` and its formula in plain PyTorch.
+becomes the note under the table. A fusion strategy needs only its formula in plain PyTorch, in `vector_formulas` or
+`token_formulas`.
 """
 import argparse
 import copy
@@ -19,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
@@ -60,6 +61,7 @@ class Case:
     unit: str
     counterparts: list[Counterpart] = field(default_factory=list)
     larger: dict[str, Call] = field(default_factory=dict)   # by what has grown, for example {"clips": call}
+    share: float = 1                                        # of the time for a case; less in a row of many
 
 
 # ---- timing ---------------------------------------------------------------------------------------
@@ -401,8 +403,8 @@ def concat(sizes=SIZES, rows: int = 128) -> Iterator[Case]:
     """`ConcatFusion`, forward and backward, in a batch of 128, to parameters and features (as behind encoders).
 
     The counterpart is the leanest code for the same formula: `torch.where` on the rows that the mask names, if there
-    is one, `torch.cat`, one `nn.Linear` with the same weights. Ours sends every feature through `torch.where` even
-    when there is no mask, and checks names, shapes, types and devices on each call, which takes the same few tens of
+    is one, `torch.cat`, one `nn.Linear` with the same weights. Ours also checks names, shapes, types and devices on each
+    call and brings the mask to one form, which takes the same few tens of
     microseconds at each size. The target is at most 1.1 times at the largest.
     """
     import torch
@@ -420,41 +422,295 @@ def fusion_cases(strategy: type, name: str, formula: Callable, sizes=SIZES, rows
 
 
 def fusion_case(strategy: type, name: str, formula: Callable, dims: tuple[int, ...], output_dim: int, masked: bool,
-                rows: int) -> Case:
+                rows: int, *, tokens: int | None = None, grow: str = "rows", **options) -> Case:
     """`formula(twin, inputs, mask)` gets a copy of the strategy, for its parameters, the features as a list, zero
-    where they are missing, and the mask (B, M) bool or None; it gives (B, C)."""
+    where they are missing, and the mask (B, M) bool or None; it gives (B, C). With `tokens` T each of the features is
+    (B, T, D_m), and the mask a list of (B, T). `grow`: four times as many "rows", or "tokens"."""
     import torch
     torch.manual_seed(0)
-    ours = strategy(dict(zip(("text", "image", "audio"), dims, strict=True)), output_dim)
+    ours = strategy(dict(zip(("text", "image", "audio"), dims)), output_dim, **options)
     twin = copy.deepcopy(ours)
-    features = [torch.randn(4 * rows, dim) for dim in dims]
-    mask = torch.rand(4 * rows, len(dims)) > 0.3
-    towards = torch.randn(4 * rows, output_dim)         # the gradient that comes from above
+    small = (rows,) if tokens is None else (rows, tokens)
+    large = tuple(4 * n if what == grow else n for what, n in zip(("rows", "tokens"), small))
+    features = [torch.randn(*large, dim) for dim in dims]
+    present = torch.rand(*large, len(dims)) > 0.3
+    if tokens is not None:
+        present &= torch.rand(large[0], 1, len(dims)) > 0.3     # whole modalities are missing too
+    present[0] = False                                          # one row has nothing
+    if masked:
+        features = [torch.where(kept[..., None], x, torch.nan) for kept, x in zip(present.unbind(-1), features)]
+    towards = torch.randn(large[0], output_dim)                 # the gradient that comes from above
 
     def own(inputs: list, mask):
-        return ours(dict(zip(ours.names, inputs)), mask=mask)
+        return ours(dict(zip(ours.names, inputs)), mask=dict(zip(ours.names, mask)) if isinstance(mask, list) else mask)
 
     def plain(inputs: list, mask):
         if mask is not None:
-            inputs = [torch.where(mask[:, m, None], x, 0) for m, x in enumerate(inputs)]
+            columns = mask if isinstance(mask, list) else mask.unbind(1)
+            inputs = [torch.where(kept[..., None], x, 0) for kept, x in zip(columns, inputs)]
         return formula(twin, inputs, mask)
 
-    def step(forward: Callable, module: torch.nn.Module, count: int = rows) -> Call:
-        inputs = [x[:count].clone().requires_grad_() for x in features]
-        leaves, kept, gradient = [*inputs, *module.parameters()], mask[:count] if masked else None, towards[:count]
+    def step(forward: Callable, module: torch.nn.Module, size: tuple[int, ...] = small) -> Call:
+        part = tuple(map(slice, size))
+        inputs, mask, gradient = [x[part].clone().requires_grad_() for x in features], None, towards[:size[0]]
+        if masked:
+            mask = present[part] if tokens is None else [kept.contiguous() for kept in present[part].unbind(2)]
+        leaves = [*inputs, *module.parameters()]
 
         def run() -> list:
             for leaf in leaves:
                 leaf.grad = None
-            output = forward(inputs, kept)
+            output = forward(inputs, mask)
             output.backward(gradient)
             return [output.detach(), *(leaf.grad for leaf in leaves)]
         return run
 
+    work = f"{strategy.__name__}, {' + '.join(map(str, dims))} to {output_dim}, {'with' if masked else 'no'} mask"
+    if tokens is not None:
+        work += f", {tokens} tokens each, width {ours.dims[0]}"
+    if grow == "tokens":
+        costs = [ours.multiply_adds(dict.fromkeys(ours.names, n)) for n in (tokens, 4 * tokens)]
+        grow = f"tokens, multiply-adds {costs[1] / costs[0]:.2f}, time"
     ours_step, plain_step = step(own, ours), step(plain, twin)
-    return Case(f"{strategy.__name__}, {' + '.join(map(str, dims))} to {output_dim}, {'with' if masked else 'no'} mask",
-                ours_step, rows, "rows", [Counterpart(name, plain_step, lambda: largest_difference(ours_step(), plain_step()))],
-                {"rows": step(own, ours, 4 * rows)})
+    other = Counterpart(name, plain_step, lambda: largest_difference(ours_step(), plain_step()),
+                        1e-4 if tokens is None else 1e-3)       # norms over tokens that start near 0: gradients of hundreds
+    return Case(work, ours_step, rows, "rows", [other], {grow: step(own, ours, large)})
+
+
+@row
+def vectors(sizes=SIZES, rows: int = 128) -> Iterator[Case]:
+    """The other strategies on vectors, as **concat**, always with a mask, with their own default widths and ranks.
+
+    The counterpart is the formula of the class's docstring written out in plain PyTorch with the same weights. What is
+    missing is NaN here, so both sides set it to zero before the projection, if there is one, and again after it, because
+    of its bias (code that trusts it to be finite can leave out the first). The target is at most 1.1 times at the largest.
+    """
+    yield from formula_cases(vector_formulas(), [(dims, output_dim, rows, {}) for dims, output_dim in sizes])
+
+
+@row
+def attention(sizes=SIZES, lengths=(16, 32, 64), widths=(32, 64, 128), rows: int = 8) -> Iterator[Case]:
+    """The strategies that look at tokens, forward and backward, in a batch of 8, with a mask of tokens.
+
+    The counterpart is the formula of the class's docstring written out with `scaled_dot_product_attention`, the queries',
+    keys' and values' maps of a block as one product, with the same weights. As in **vectors** both sides set to zero what
+    is missing, and the target is at most 1.1 times at the largest.
+    """
+    yield from formula_cases(token_formulas(), [(*size, rows, {"tokens": length, "width": width})
+                                                for size, length, width in zip(sizes, lengths, widths, strict=True)])
+
+
+def formula_cases(formulas: dict[str, tuple[str, Callable]], sizes: list[tuple]) -> Iterator[Case]:
+    """Each strategy against its formula, at each size: widths, C, rows, options."""
+    from course_utils.fusion import STRATEGIES
+    for key, (name, formula) in formulas.items():
+        for dims, output_dim, rows, options in sizes:
+            yield replace(fusion_case(STRATEGIES[key], name, formula, dims, output_dim, True, rows, **options), share=0.5)
+
+
+def share(scores, kept, dim: int = 1):
+    """Softmax over what is kept; the rest gets 0, and a row without any gets zeros."""
+    import torch
+    return scores.masked_fill(~kept, torch.finfo(scores.dtype).min).softmax(dim) * kept
+
+
+def projected(twin, inputs: list, columns: list) -> list:
+    """The twin's projections, zero where a modality or token is missing."""
+    import torch
+    return [torch.where(kept[..., None], project(x), 0)
+            for project, x, kept in zip(twin.project.values(), inputs, columns)] if twin.project else inputs
+
+
+def vector_formulas() -> dict[str, tuple[str, Callable]]:
+    """By the name in STRATEGIES: what the counterpart is made of, and formula(twin, inputs, mask) -> (B, C)."""
+    import torch
+    from torch import cat, einsum, stack, where
+    from torch.nn.functional import log_softmax, pad
+
+    def columns(mask) -> list:
+        return [kept[:, None] for kept in mask.unbind(1)]           # M times (B, 1)
+
+    def hidden(twin, x, mask) -> list:
+        return projected(twin, x, mask.unbind(1))
+
+    def count(mask):
+        return mask.sum(1, keepdim=True).clamp(min=1)
+
+    def weighted(scores, x, mask) -> list:
+        return [a[:, None] * h for a, h in zip(share(scores, mask).unbind(1), x)]
+
+    def late(twin, x, mask):
+        return sum(where(kept, head(h), 0) for head, h, kept in zip(twin.heads.values(), x, columns(mask))) / count(mask)
+
+    def experts(twin, x, mask):
+        return twin.log_prior + sum(where(kept, log_softmax(head(h), 1) - twin.log_prior, 0)
+                                    for head, h, kept in zip(twin.heads.values(), x, columns(mask)))
+
+    def largest(twin, x, mask):
+        scored = [where(kept, project(h), -torch.inf) for project, h, kept in zip(twin.project.values(), x, columns(mask))]
+        return twin.head(where(mask.any(1, keepdim=True), stack(scored, 1).amax(1), 0))
+
+    def gated(twin, x, mask):
+        values = stack([value(h) for value, h in zip(twin.value.values(), x)], 1).tanh()                # (B, M, H)
+        return twin.head((share(twin.gate(cat(x, 1)).view_as(values), mask[..., None]) * values).sum(1))
+
+    def film(twin, x, mask):
+        scale, shift = twin.film(cat(x[1:], 1)).chunk(2, 1)
+        return twin.head((1 + scale) * x[0] + shift)
+
+    def bilinear(twin, x, mask):
+        a, b, c = hidden(twin, x, mask)
+        return twin.head(cat([einsum("bi,bj->bij", *pair).flatten(1) for pair in ((a, b), (a, c), (b, c))], 1))
+
+    def tensor(twin, x, mask):
+        return twin.head(einsum("bi,bj,bk->bijk", *(pad(h, (0, 1), value=1) for h in hidden(twin, x, mask))).flatten(1))
+
+    def low_rank(twin, x, mask):
+        a, b, c = (factor(h) for factor, h in zip(twin.factors.values(), x))
+        return (a * b * c).view(len(a), twin.rank, -1).sum(1) + twin.bias
+
+    return {"weighted_concat": ("softmax + torch.cat + nn.Linear",
+                                lambda twin, x, mask: twin.head(cat(weighted(twin.scores, x, mask), 1))),
+            "early": ("torch.cat + nn.Sequential", lambda twin, x, mask: twin.head(twin.encoder(cat(x, 1)))),
+            "late": ("nn.Linear each, mean", late), "product_of_experts": ("nn.Linear and log_softmax each, sum", experts),
+            "sum": ("nn.Linear each, sum", lambda twin, x, mask: twin.head(sum(hidden(twin, x, mask)))),
+            "mean": ("nn.Linear each, mean", lambda twin, x, mask: twin.head(sum(hidden(twin, x, mask)) / count(mask))),
+            "weighted_sum": ("nn.Linear each, weighted sum",
+                             lambda twin, x, mask: twin.head(sum(weighted(twin.scores, hidden(twin, x, mask), mask)))),
+            "max": ("nn.Linear each, amax", largest), "gated": ("nn.Linear, tanh and softmax", gated),
+            "film": ("nn.Linear, (1 + scale) x + shift", film), "bilinear": ("einsum of each pair + nn.Linear", bilinear),
+            "tensor": ("einsum of [h; 1] + nn.Linear", tensor), "low_rank": ("product of nn.Linear", low_rank)}
+
+
+def token_formulas() -> dict[str, tuple[str, Callable]]:
+    """As `vector_formulas`; the mask is a list of (B, T)."""
+    from torch import cat, ones_like, stack, where, zeros_like
+    from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
+
+    def found(attend, q, k, v, kept):
+        q, k, v = (x.unflatten(2, (attend.heads, -1)).transpose(1, 2) for x in (q, k, v))           # (B, heads, T, d)
+        return attend.out(scaled_dot_product_attention(q, k, v, kept[:, None, None]).transpose(1, 2).flatten(2))
+
+    def normed(norm, x):
+        return layer_norm(x, norm.normalized_shape, norm.weight, norm.bias)
+
+    def encoder_block(block, x, kept):
+        q, k, v = (getattr(block.attention, name) for name in "qkv")
+        weight, bias = cat([q.weight, k.weight, v.weight]), cat([q.bias, zeros_like(q.bias), v.bias])
+        x = x + found(block.attention, *linear(normed(block.before_attention, x), weight, bias).chunk(3, 2), kept)
+        return x + block.mlp(normed(block.before_mlp, x))
+
+    def mean(x, kept):
+        return where(kept[..., None], x, 0).sum(1) / kept.sum(1, keepdim=True).clamp(min=1)
+
+    def pool(twin, x, mask):
+        items, kept = cat(projected(twin, x, mask), 1), cat(mask, 1)
+        return twin.head((share(twin.score(items), kept[..., None]).mT @ items)[:, 0])              # (B, 1, N) (B, N, D)
+
+    def cross(twin, x, mask):
+        asking, *others = projected(twin, x, mask)
+        keys = cat([*others, twin.null.expand(len(asking), 1, -1)], 1)
+        kept = cat([*mask[1:], ones_like(mask[0][:, :1])], 1)
+        (attend,) = twin.attend.values()
+        return twin.head(mean(asking + found(attend, attend.q(asking), attend.k(keys), attend.v(keys), kept), mask[0]))
+
+    def bottleneck(twin, x, mask):
+        x, n = projected(twin, x, mask), len(twin.bottlenecks)
+        shared, there = twin.bottlenecks.expand(len(x[0]), -1, -1), stack([kept.any(1) for kept in mask], 1)
+        wide = [cat([ones_like(kept[:, :1]).expand(-1, n), kept], 1) for kept in mask]
+        for blocks in twin.layers:
+            states = [encoder_block(block, cat([shared, h], 1), kept) for block, h, kept in zip(blocks.values(), x, wide)]
+            x = [state[:, n:] for state in states]
+            kept = there[..., None, None]                                                           # (B, M, 1, 1)
+            updates = where(kept, stack([state[:, :n] for state in states], 1), 0).sum(1) / kept.sum(1).clamp(min=1)
+            shared = where(kept.any(1), updates, shared)
+        norm, head = twin.head
+        return head(normed(norm, shared.mean(1)))
+
+    def joint(twin, x, mask):
+        x = projected(twin, x, mask)
+        states = cat([twin.token.expand(len(x[0]), 1, -1), *(h + kind for h, kind in zip(x, twin.kinds))], 1)
+        kept = cat([ones_like(mask[0][:, :1]), *mask], 1)
+        for block in twin.layers:
+            states = encoder_block(block, states, kept)
+        norm, head = twin.head
+        return head(normed(norm, states[:, 0]))
+
+    name = "scaled_dot_product_attention"
+    return {"attention_pool": ("softmax + matmul", pool), "cross_attention": (name, cross),
+            "bottleneck": (f"{name}, layer_norm", bottleneck), "joint_transformer": (f"{name}, layer_norm", joint)}
+
+
+@row
+def tokens(lengths=(64, 128), rows: int = 4, width: int = 64) -> Iterator[Case]:
+    """How attention over two modalities grows with their number of tokens: forward and backward, a batch of 4.
+
+    Growth is our time for four times as many tokens divided by our time, beside the same factor of the multiply-adds by
+    formula (`describe`), which count the products of the forward pass alone. One joint sequence grows with the square of
+    all tokens together; with bottlenecks each modality grows with the square of its own. Counterparts as in **attention**.
+    """
+    formulas = token_formulas()
+    for name in ("joint_transformer", "cross_attention", "bottleneck"):
+        yield from formula_cases({name: formulas[name]}, [
+            ((width, width), 10, rows, {"tokens": length, "grow": "tokens", "width": None}) for length in lengths])
+
+
+@row
+def memory(widths=(8, 16, 32, 64), rows: int = 16, classes: int = 10, rank: int = 4) -> Iterator[Case]:
+    """`TensorFusion` and `LowRankTensorFusion` as the width D of three modalities grows: forward and backward, with a mask.
+
+    Both compute one and the same function: the tensor's weights are multiplied out from the factors of low rank. By formula
+    the tensor has C (D + 1)^3 + C parameters and its products are (D + 1)^3 + (D + 1)^2 numbers a row; the factors have
+    3 R C (D + 1) + C, and their products 5 R C numbers a row. "Kept" is what autograd held after a forward pass, features
+    and parameters not counted, but copies of the features are; it is counted, not timed.
+    """
+    import torch
+
+    from course_utils.fusion import LowRankTensorFusion, TensorFusion
+    for width in widths:
+        torch.manual_seed(0)
+        dims = dict.fromkeys(("text", "image", "audio"), width)
+        factors, full = LowRankTensorFusion(dims, classes, rank=rank), TensorFusion(dims, classes, width=None)
+        maps = [torch.cat([f.weight, f.bias[:, None]], 1).view(rank, classes, -1) for f in factors.factors.values()]
+        with torch.no_grad():
+            full.head.weight.copy_(torch.einsum("rci,rcj,rck->cijk", *maps).flatten(1))
+            full.head.bias.copy_(factors.bias)
+        features = {name: torch.randn(4 * rows, width) for name in dims}
+        mask, towards = torch.rand(4 * rows, 3) > 0.3, torch.randn(4 * rows, classes)
+
+        def step(fusion, count: int = rows) -> tuple[Call, str]:
+            """A call, and how much memory it is about."""
+            inputs = {name: x[:count].clone().requires_grad_() for name, x in features.items()}
+            leaves, part, gradient = [*inputs.values(), *fusion.parameters()], mask[:count], towards[:count]
+
+            def run() -> list:
+                for leaf in leaves:
+                    leaf.grad = None
+                output = fusion(inputs, mask=part)
+                output.backward(gradient)
+                return [output.detach(), *(x.grad for x in inputs.values())]        # the parameters are not the same
+            parameters, kept = sum(x.numel() for x in fusion.parameters()), kept_bytes(lambda: fusion(inputs, mask=part), leaves)
+            return run, f"{parameters:,} parameters, {kept / 1e3:,.0f} kB kept"
+
+        (ours, size), (theirs, lean) = step(full), step(factors)
+        other = Counterpart(f"LowRankTensorFusion, rank {rank}: {lean}", theirs,
+                            lambda ours=ours, theirs=theirs: largest_difference(ours(), theirs()))
+        yield Case(f"TensorFusion, 3 x {width} to {classes}: {size}", ours, rows, "rows", [other],
+                   {"rows": step(full, 4 * rows)[0]}, share=0.5)
+
+
+def kept_bytes(forward: Call, known: list) -> int:
+    """The memory that autograd holds for the backward pass after `forward`, without that of the tensors in `known`."""
+    import torch
+    held = {}
+
+    def pack(x):
+        held[x.untyped_storage().data_ptr()] = x.untyped_storage()
+        return x
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        output = forward()      # keeps the graph, so that no storage is freed and its place used again
+    own = {x.untyped_storage().data_ptr() for x in known}
+    return sum(storage.nbytes() for place, storage in held.items() if place not in own)
 
 
 # ---- pages ----------------------------------------------------------------------------------------
@@ -595,7 +851,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(1)
     for name in names:
         for case in tqdm(ROWS[name]() if name in ROWS else (), desc=name, unit="case", disable=name not in ROWS):
-            done, wrong = measure(name, case, seconds=options.seconds)
+            done, wrong = measure(name, case, seconds=options.seconds * case.share)
             lines, problems = lines + done, problems + wrong
     text = document(names, lines, runs, (before, load()))
     if options.rows:

@@ -7,24 +7,26 @@
     python tools/measure.py fsdd_speakers         (about three minutes)
     python tools/measure.py by_hand               (about three minutes)
     python tools/measure.py image_cnn             (about four minutes)
-    python tools/measure.py text_labels           (about five minutes)
-    python tools/measure.py text_cls              (about four minutes)
+    python tools/measure.py text_labels           (about six minutes)
     python tools/measure.py text_gpt              (about six minutes)
+    python tools/measure.py fusion_gates          (about fifteen minutes)
+    python tools/measure.py fusion_missing        (about fifteen minutes)
 
 Of these digits_real, fits_real, fsdd_speakers, by_hand and image_cnn need public data:  python -m course_utils.datasets.store mnist fsdd
 
-What is measured is what is taught: the code comes from the page's own cells tagged "measured". A result file
-holds the numbers seed by seed, the settings, and the versions that made them.
+What is measured is what is taught: the code comes from the page's own cells tagged "measured", or is the package's
+own (the sweeps of all fusion strategies, which several pages read). A result file holds the numbers seed by seed, the settings, and the versions that made them.
 """
 import json
 import sys
 from importlib.metadata import version
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import jupytext
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -33,8 +35,11 @@ sys.path.insert(0, str(ROOT))
 
 from course_utils.audio import band_features  # noqa: E402  (after the path)
 from course_utils.datasets import store  # noqa: E402
+from course_utils.datasets.gates import LARGE, Cues, Gates  # noqa: E402
+from course_utils.fusion import STRATEGIES, ModalityDropout  # noqa: E402
 from course_utils.metrics import T_QUANTILES, accuracy, mean_interval  # noqa: E402
-from course_utils.training import shuffle_modality  # noqa: E402
+from course_utils.runtime import seed_everything  # noqa: E402
+from course_utils.training import Batches, evaluate, fit, shuffle_modality  # noqa: E402
 
 SEEDS = range(5)
 DIALS = {
@@ -193,19 +198,12 @@ def image_cnn() -> dict:
 
 
 def text_labels() -> dict:
-    """Who chases whom, by page 02: frozen vectors, adapted ones and an LSTM from scratch, by the number of labels."""
+    """Who chases whom, by page 02: frozen and adapted vectors, an LSTM, words and pairs of words, by the number of labels."""
     page, rows = measured_cells("02_pretrained_text"), {}
-    for kind in ("frozen", "adapted", "from scratch"):
+    for kind in page["LEARNERS"]:
         for count in tqdm((10, 20, 50, 100, 200), desc=kind):
             rows[f"{kind}, {count}"] = {"accuracy": [round(page["who_chases"](kind, count, seed), 4) for seed in SEEDS]}
     return rows
-
-
-def text_cls() -> dict:
-    """Page 02's last layer, taught to put the mean at [CLS]: how far paraphrases stand out, every 20 of 120 steps."""
-    page = measured_cells("02_pretrained_text")
-    runs = [page["train_cls"](seed, 120) for seed in tqdm(SEEDS)]
-    return {pooling: {"standing out": [[round(step[pooling], 4) for step in run] for run in runs]} for pooling in ("mean", "cls")}
 
 
 def text_gpt() -> dict:
@@ -218,6 +216,113 @@ def text_gpt() -> dict:
             row["loss"].append(round(loss, 4))
             for place, value in page["probe"](gpt, words, seed).items():
                 row["accuracy"].setdefault(place, []).append(round(value, 4))
+    return rows
+
+
+class Fused(nn.Module):
+    """A strategy as a classifier of vectors: a batch of names (N, D_m), and perhaps a "mask" (N, M), to logits (N, C)."""
+
+    def __init__(self, strategy: str, dims: dict[str, int], classes: int, dropout: float = 0.0):
+        super().__init__()
+        self.fusion, self.drop = STRATEGIES[strategy](dims, classes), ModalityDropout(dropout)
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        tokens = self.fusion.accepts == "tokens"                    # (N, D) -> (N, 1, D): a vector as one token
+        features = {name: batch[name][:, None] if tokens else batch[name] for name in self.fusion.names}
+        return self.fusion(features, mask=self.drop(features, batch.get("mask")))
+
+
+def train_fused(strategy: str, parts: dict, seed: int, *, epochs: int, lr: float, dropout: float = 0.0,
+                weight_decay: float = 0.0, batch: int = 64) -> Fused:
+    """A strategy trained on the vectors of parts["train"], its epoch chosen on parts["validation"]."""
+    generator = seed_everything(seed)
+    dims = {name: x.shape[1] for name, x in parts["train"].items() if x.dim() == 2}
+    model = Fused(strategy, dims, int(parts["train"]["label"].max()) + 1, dropout)
+    fit(model, Batches(parts["train"], batch, generator), Batches(parts["validation"], 2_000), epochs=epochs, lr=lr,
+        weight_decay=weight_decay)
+    return model
+
+
+def interaction(model: Fused, world: Gates) -> float:
+    """The statistic that is 0 for what has no interaction of all modalities: the logit difference d at each corner of
+    signs, added up with the product of its signs, relative to the sum of |d|. With two modalities it has four points."""
+    corners = torch.tensor(list(product((-1.0, 1.0), repeat=len(world.names))))                     # (2^M, M)
+    points = {name: corners[:, m, None] * world.directions[m].float() for m, name in enumerate(world.names)}
+    with torch.no_grad():
+        logits = model.eval()(points)                                                               # (2^M, 2)
+    difference = logits[:, 1] - logits[:, 0]
+    return abs((corners.prod(1) * difference).sum().item()) / difference.abs().sum().item()
+
+
+def learn_gate(strategy: str, gate: str, seed: int) -> tuple:
+    """Accuracy, cross-entropy and interaction of a strategy after 30 epochs on a gate's 2,000 rows."""
+    world = Gates(gate, **LARGE)
+    sizes = {"train": world.rows, "validation": 500, "test": 4_000}
+    parts = {split: world.sample(size, 3 * seed + k) for k, (split, size) in enumerate(sizes.items())}
+    model = train_fused(strategy, parts, seed, epochs=30, lr=1e-2)
+    result = evaluate(model, Batches(parts["test"], 4_000))
+    return result.accuracy, result.loss, interaction(model, world)
+
+
+def fusion_gates() -> dict:
+    """What each strategy can represent: XOR of two bits, parity of three, in vectors of width 8."""
+    rows = {}
+    for gate in ("xor", "parity"):
+        for strategy in (progress := tqdm(STRATEGIES)):
+            progress.set_description(f"{gate}: {strategy}")
+            runs = [learn_gate(strategy, gate, seed) for seed in SEEDS]
+            accuracy, loss, statistic = ([float(f"{value:.4g}") for value in values] for values in zip(*runs))
+            rows[f"{gate}: {strategy}"] = {"accuracy": accuracy, "loss": loss, "interaction": statistic,
+                                           "ceiling": Gates(gate, **LARGE).ceiling()}
+    return rows
+
+
+def missing_world(name: str, seed: int) -> tuple[dict, dict]:
+    """A world for `fusion_missing`, its splits of vectors; and for Cues, the best accuracy by what is present."""
+    if name == "cues":
+        world = Cues(mu=(0.5, 1.0, 1.0))
+        sizes = {"train": 4_000, "validation": 1_000, "test": 20_000}
+        parts = {split: world.sample(size, 3 * seed + k) for k, (split, size) in enumerate(sizes.items())}
+        return parts, {present: world.ceiling(present) for present in subsets(world.names)}
+    parts = {split: measured_cells("00_start_here")["load"](split, seed) for split in ("train", "validation", "test")}
+    for modality in ("text", "image", "audio"):         # to mean 0 and spread 1, as measured on the training split
+        mean, spread = parts["train"][modality].mean(0), parts["train"][modality].std(0).clamp(min=1e-3)
+        for part in parts.values():
+            part[modality] = (part[modality] - mean) / spread
+    return parts, {}
+
+
+def subsets(names: tuple) -> list[tuple]:
+    """All but the empty one, the largest first."""
+    return [present for count in range(len(names), 0, -1) for present in combinations(names, count)]
+
+
+def score_missing(strategy: str, parts: dict, seed: int, dropout: float, **training) -> dict:
+    """The test accuracy by what is present, after one training on complete rows with this modality dropout."""
+    model = train_fused(strategy, parts, seed, dropout=dropout, **training)
+    names, test, found = model.fusion.names, parts["test"], {}
+    for present in subsets(names):
+        mask = torch.tensor([name in present for name in names]).expand(len(test["label"]), -1)
+        found[present] = evaluate(model, Batches(test | {"mask": mask}, 5_000)).accuracy
+    return found
+
+
+MISSING = {"cues": {"epochs": 10, "lr": 1e-2, "batch": 128}, "digits": {"epochs": 20, "lr": 3e-3, "weight_decay": 1.0, "batch": 128}}
+
+
+def fusion_missing() -> dict:
+    """Each strategy trained on complete rows, with and without modality dropout, tested with modalities missing."""
+    rows = {}
+    for world, training in MISSING.items():
+        draws = [missing_world(world, seed) for seed in SEEDS]
+        for strategy in (progress := tqdm(STRATEGIES)):
+            progress.set_description(f"{world}: {strategy}")
+            for dropout in (0.0, 0.3):
+                row = rows.setdefault(f"{world}: {strategy}, dropout {dropout}", {"accuracy": {}})
+                for seed, (parts, best) in enumerate(draws):
+                    for present, value in score_missing(strategy, parts, seed, dropout, **training).items():
+                        row["accuracy"].setdefault(" + ".join(present), []).append(round(value, 4))
+                    row |= {"ceiling": {" + ".join(present): value for present, value in best.items()}} if best else {}
     return rows
 
 
@@ -236,7 +341,7 @@ def table(rows: dict) -> str:
 
 
 SWEEPS = {sweep.__name__: sweep for sweep in (digits_dials, concat_end_to_end, digits_real, fits_real, fsdd_speakers, by_hand, image_cnn,
-                                          text_labels, text_cls, text_gpt)}
+                                          text_labels, text_gpt, fusion_gates, fusion_missing)}
 
 
 def main() -> int:

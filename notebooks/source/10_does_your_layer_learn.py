@@ -804,8 +804,8 @@ show_contracts(MyFusion)
 #
 # ## Where the contracts end
 #
-# A layer that keeps all nine is alive and its masks are tight. More is not proved. The layers of `course_utils.fusion` pass, as they should, and
-# so do two in which something is wrong:
+# A layer that keeps all nine is alive and its masks are tight. More is not proved. All strategies of `course_utils.fusion` pass, as they should, and
+# so do two layers in which something is wrong:
 
 # %%
 class HomeMadeSoftmax(gallery.CancelledFusionMended):
@@ -818,7 +818,7 @@ class HomeMadeSoftmax(gallery.CancelledFusionMended):
 
 for layer in (*STRATEGIES.values(), gallery.SumOverAllFusion, HomeMadeSoftmax):
     broken = [result.number for result in check_contracts(layer) if result.kept is False]
-    print(f"{layer.__name__:17} contracts broken: {broken or 'none'}")
+    print(f"{layer.__name__:22} contracts broken: {broken or 'none'}")
 
 only_text, results = torch.tensor([[True, False, False]]).expand(4, 3), []
 for kind in (gallery.SumOverAllFusion, gallery.AverageFusion):
