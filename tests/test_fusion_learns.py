@@ -142,3 +142,57 @@ def test_the_statistic_sees_an_interaction_and_its_absence():
     for strategy, low, high in (("sum", 0, 1e-6), ("bilinear", 0.01, 1.001), ("early", 0.001, 1.001)):
         value = measure.interaction(measure.Fused(strategy, {"text": 8, "image": 8}, 2), world)
         assert low <= value <= high, strategy
+
+
+# ---- a missing modality -----------------------------------------------------------------------------
+
+ALONE, ALL = ("text", "image", "audio"), "text + image + audio"
+ONE_MISSING = ("text + image", "text + audio", "image + audio")
+# What these cannot do by formula: FiLM needs its content (text), and modulated by nothing it may read it the wrong way;
+# one product of two is left to bilinear fusion with two modalities, none with one; without its query (text) one-way
+# cross-attention is silent.
+LIMITED = {"film", "bilinear", "cross_attention"}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_with_modality_dropout_what_is_left_is_used_as_well_as_can_be(strategy):
+    rows = stored("fusion_missing")
+    row, without = rows[f"cues: {strategy}, dropout 0.3"], rows[f"cues: {strategy}, dropout 0.0"]
+    assert row["ceiling"] == {" + ".join(p): pytest.approx(Cues(mu=(0.5, 1.0, 1.0)).ceiling(p)) for p in measure.subsets(ALONE)}
+    for present, best in row["ceiling"].items():
+        mean = mean_interval(row["accuracy"][present])[0]
+        assert len(row["accuracy"][present]) == len(without["accuracy"][present]) == 5 and mean < best + 0.005
+        if strategy not in LIMITED:
+            assert mean > best - 0.015, present
+    silent = {"bilinear": ALONE, "cross_attention": ("image", "audio", "image + audio")}.get(strategy, ())
+    for present in silent:
+        assert mean_interval(row["accuracy"][present])[0] == pytest.approx(0.5, abs=0.01), present
+
+
+def test_without_modality_dropout_multiplying_and_attending_lose_most():
+    rows = stored("fusion_missing")
+    lost = {}
+    for strategy in STRATEGIES:
+        row = rows[f"cues: {strategy}, dropout 0.0"]
+        lost[strategy] = max(row["ceiling"][p] - mean_interval(row["accuracy"][p])[0] for p in ALONE + ONE_MISSING)
+    assert max(lost[name] for name in ("concat", "early", "late", "low_rank")) < 0.01
+    assert lost["tensor"] > 0.08 and lost["attention_pool"] > 0.03 and lost["gated"] > 0.015
+
+
+def test_on_digits_modality_dropout_pays_when_one_is_missing():
+    rows = stored("fusion_missing")
+    gains = {}
+    for strategy in STRATEGIES:
+        with_it, without = (rows[f"digits: {strategy}, dropout {p}"]["accuracy"] for p in (0.3, 0.0))
+        paired = [sum(with_it[p][seed] - without[p][seed] for p in ONE_MISSING) / 3 for seed in SEEDS]
+        gains[strategy] = mean_interval(paired)
+    assert all(mean > 0 for mean, _ in gains.values())
+    assert sum(mean - half > 0 for mean, half in gains.values()) >= 16, gains
+
+
+def test_one_run_with_missing_modalities_made_again_agrees():
+    parts, _ = measure.missing_world("cues", 2)
+    again = measure.score_missing("tensor", parts, 2, 0.3, **measure.MISSING["cues"])
+    row = stored("fusion_missing")["cues: tensor, dropout 0.3"]["accuracy"]
+    for present, value in again.items():
+        assert value == pytest.approx(row[" + ".join(present)][2], abs=0.01), present
