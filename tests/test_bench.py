@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import bench  # noqa: E402  (after the path)
+import bench_formulas  # noqa: E402
 from bench import Case, Counterpart  # noqa: E402
 
 
@@ -183,10 +184,10 @@ def test_textbook_code_that_forgets_the_mask_is_seen():
 
 def test_every_strategy_has_a_row():
     from course_utils.fusion import STRATEGIES
-    assert ["concat", *bench.vector_formulas(), *bench.token_formulas()] == list(STRATEGIES)
+    assert ["concat", *bench_formulas.vector_formulas(), *bench_formulas.token_formulas()] == list(STRATEGIES)
 
 
-FORMULAS = bench.vector_formulas() | bench.token_formulas()
+FORMULAS = bench_formulas.vector_formulas() | bench_formulas.token_formulas()
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def double():
 
 def small_case(key, formula):
     from course_utils.fusion import STRATEGIES
-    options = {"tokens": 3, "width": 8} if key in bench.token_formulas() else {}
+    options = {"tokens": 3, "width": 8} if key in bench_formulas.token_formulas() else {}
     return bench.fusion_case(STRATEGIES[key], key, formula, (3, 4, 5), 3, True, 16, **options)
 
 

@@ -186,16 +186,16 @@ plots.curves(range(7), {"text": (100 * right / 24).tolist()}, xlabel="layer (0: 
 
 # %%
 batch = tokenizer(["A small cat sleeps."], return_tensors="pt")
-loads = []
+heads, bodies = [], []
 for attempt in range(2):
     seed_everything(attempt)
     tagger = BertForTokenClassification(model.config)               # a random head on a body ...
     lacking, over = tagger.bert.load_state_dict(model.state_dict(), strict=False)       # ... that gets the pretrained weights
     assert not lacking and all(name.startswith("pooler") for name in over)              # a layer on [CLS], unused on this page
-    loads.append(tagger.eval())
-with torch.no_grad():
-    heads = [tagger(**batch).logits for tagger in loads]            # (1, 7, 2)
-    bodies = [tagger.bert(**batch).last_hidden_state for tagger in loads]       # (1, 7, 384)
+    with torch.no_grad():
+        heads.append(tagger.eval()(**batch).logits)                 # (1, 7, 2)
+        bodies.append(tagger.bert(**batch).last_hidden_state)       # (1, 7, 384)
+del tagger
 print("what it returns:", tuple(heads[0].shape), "numbers, the same in both loads:", torch.allclose(*heads, atol=1e-3))
 print("the body's states:", tuple(bodies[0].shape), "the same in both loads:", torch.allclose(*bodies, atol=1e-5))
 
