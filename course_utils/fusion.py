@@ -165,7 +165,7 @@ class Fusion(nn.Module):
         for name, dim in self.input_dims.items():
             x = features[name]
             _check_tensor(f"features[{name!r}]", x, like.device)
-            if x.dtype != like.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+            if x.dtype != like.dtype and not _autocast(x, like):
                 raise TypeError(f"features[{name!r}]: expected {like.dtype} like the parameters, got {x.dtype}")
             if x.dim() not in ((3,) if self.accepts == "tokens" else (2, 3)) or x.shape[-1] != dim:
                 expected = f"(B, T, {dim})" if self.accepts == "tokens" else f"(B, {dim}) or (B, T, {dim})"
@@ -185,10 +185,10 @@ class ConcatFusion(Fusion):
     Linear by default. Then logits = sum_m W_m h_m + b: each modality adds its own score and none can change what
     another one means. With `hidden` H the map is an MLP, W2 relu(W1 [h_1; ...; h_M] + b1) + b2, which can.
 
-    Cost in multiply-adds a row: C sum D_m; with `hidden` H (sum D_m + C); projections add `width` sum D_m.
+    Cost in multiply-adds a row: C sum D_m; with `hidden` H (sum D_m + C).
     Missing: its block is zeros, so the linear map leaves its term out. With `placeholder` its block is a learned
     vector, zero at the start. A row without any modality gives the map of zeros (linear: b) or of placeholders.
-    Contributions (linear map only): W_m h_m; they sum to the logits minus b.
+    Contributions (linear map only): W_m h_m, with the placeholder for a missing h_m; they sum to the logits minus b.
     Source: Ngiam et al. 2011, Multimodal Deep Learning (ICML), learn a shared layer on concatenated features.
     """
 
@@ -231,7 +231,8 @@ class WeightedConcatFusion(ConcatFusion):
     Cost in multiply-adds a row: as `ConcatFusion`.
     Missing: as `ConcatFusion`, also in a row without any modality; the weights of those present grow to sum to 1, and
     placeholders are not weighted.
-    Weights: a, 0 for a missing one. Contributions (linear map only): W_m a_m h_m; they sum to the logits minus b.
+    Weights: a, 0 for a missing one. Contributions (linear map only): W_m a_m h_m, W_m times a placeholder
+    unweighted; they sum to the logits minus b.
     Source: the concatenation of Ngiam et al. 2011 with weights like those of `WeightedSumFusion`.
     """
 
@@ -331,11 +332,11 @@ class ProductOfExpertsFusion(LateFusion):
         super().__init__(input_dims, output_dim, **options)
         if output_dim < 2:
             raise ValueError(f"output_dim: expected at least 2 classes, got {output_dim}; the result is a distribution")
-        prior = torch.full((output_dim,), 1 / output_dim) if prior is None else torch.as_tensor(prior).detach()
-        prior = prior.to(torch.float64)                             # the sum's round-off stays far below the tolerance
+        prior = [1 / output_dim] * output_dim if prior is None else prior
+        prior = torch.as_tensor(prior, dtype=torch.float64, device="cpu").detach()      # checked where it can be read
         if prior.shape != (output_dim,) or not (prior > 0).all() or not abs(prior.sum() - 1) < 1e-5:
             raise ValueError(f"prior: expected {output_dim} positive numbers that sum to 1, got {prior.tolist()}")
-        self.register_buffer("log_prior", (prior / prior.sum()).log().to(torch.get_default_dtype()))
+        self.register_buffer("log_prior", (prior / prior.sum()).log().to(next(self.parameters())))
 
     def fuse(self, inputs: list[Tensor], present: Tensor) -> Tensor:
         return self.log_prior + self.explain(inputs, present).contributions.sum(1)      # (C,) + (B, M, C) -> (B, C)
@@ -566,7 +567,8 @@ class BilinearFusion(Fusion):
 
 
 class TensorFusion(Fusion):
-    """Tensor fusion network: the outer product of all [h_m; 1], then a linear map: logits = W vec([h_1; 1] (x) ... ) + b.
+    """Tensor fusion network: the outer product of all [h_m; 1], then a linear map: logits = W vec([h_1; 1] (x) ... ) + b,
+    with (x) the outer product and vec its entries in a row.
 
     The appended ones keep every product of lower order too: each modality alone, each pair, up to all M. So all that
     is multilinear in the modalities can be represented, at the price of a product of widths instead of their sum.
@@ -629,7 +631,8 @@ class AttentionPoolFusion(SumFusion):
         a = softmax_i(u . tanh(U h_i + c)),   i over the tokens of all modalities together
 
     A vector is one item, so with vectors this is attention over modalities. A modality of many tokens has many items
-    and by that more weight at the start. Not additive: the softmax makes modalities compete. Order does not matter.
+    and by that more weight at the start. Not additive: the softmax makes modalities compete. Over
+    single vectors it only reweighs what is summed, and XOR of two signs stays out of reach. Order does not matter.
 
     Cost in multiply-adds a row, D = `width`, N items: N D (D + 1) + D C.
     Missing items have weight 0 and no gradient. A row without any item gives b.
@@ -669,7 +672,7 @@ class CrossAttentionFusion(Fusion):
         logits = W mean_i (x_i + attention(x_i, [y; null])) + b,   i over the present tokens of the query modality
 
     The query modality is the first, or `query="name"`. Its multi-head attention is softmax(Q K^T / sqrt(d)) V with
-    d = `width` / `heads`. One learned token, null, stands among keys and values: a query can look at nothing, and the
+    d = `width` / `heads`. A learned token, null (with `co` one for each that asks), stands among keys and values: a query can look at nothing, and the
     softmax is finite when everything else is masked. With `co=True` every modality asks all others (an attention of
     its own for each) and the pooled vectors are averaged over the modalities present. The order of tokens does not
     matter; add positions to the features if it should. Single vectors are refused: a vector as the only key gets all
@@ -852,8 +855,8 @@ class ModalityDropout(nn.Module):
         drop = ModalityDropout(0.3)
         logits = fusion(features, mask=drop(features, mask))
 
-    Each present modality is dropped with probability p, but never the last one: a row that would lose all k that it
-    has keeps one of them, each equally likely. So the rate of one modality is p - p^k / k. In evaluation the mask comes
+    Each present modality is dropped with probability p, but (unlike the paper's) never the last one: a row that would
+    lose all k that it has keeps one of them, each equally likely. So the rate of one modality is p - p^k / k. In evaluation the mask comes
     back as it is. No scaling: the strategy itself has to handle what is missing.
     Source: Neverova et al. 2015, ModDrop: adaptive multi-modal gesture recognition (arXiv:1501.00102).
     """
@@ -864,9 +867,18 @@ class ModalityDropout(nn.Module):
             raise ValueError(f"p: expected a number of at least 0 and below 1, got {p!r}")
         self.p = p
 
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
     def forward(self, features: dict[str, Tensor], mask: Tensor | dict[str, Tensor] | None = None,
                 ) -> Tensor | dict[str, Tensor] | None:
         """A mask of the same form: {name: (B, T_m)} for a dict, else (B, M) in the columns of the mask that came."""
+        if not isinstance(features, dict) or not features or any(not isinstance(x, Tensor) or x.dim() not in (2, 3)
+                                                                 for x in features.values()):
+            raise ValueError("features: expected a dict of modalities, each (B, D_m) or (B, T_m, D_m) and nothing else, got "
+                             f"{list(features) if isinstance(features, dict) else type(features).__name__}")
+        if len({len(x) for x in features.values()}) > 1:
+            raise ValueError(f"features: expected as many rows in each modality, got { {n: len(x) for n, x in features.items()} }")
         if not self.training:
             return mask
         tokens = _token_masks(features, mask, tuple(features))
@@ -929,6 +941,8 @@ class _Block(nn.Module):
 def _masked_softmax(scores: Tensor, kept: Tensor, dim: int) -> Tensor:
     """Softmax over `dim` of the scores that are kept; the others get exactly 0, and so does a row without any.
 
+    A kept score at the lowest finite number would count as masked: in float16 that is -65,504.
+
     The lowest finite number instead of -inf: over nothing but -inf the softmax and its gradient would be NaN. The last
     line would hide that, but not from `torch.autograd.detect_anomaly`.
     """
@@ -985,6 +999,13 @@ def _check_tensor(argument: str, value: Tensor, device: torch.device, what: str 
         raise TypeError(f"{argument}: expected {what}, got {type(value).__name__}")
     if value.device != device:
         raise ValueError(f"{argument}: expected on {device} like the parameters, got {value.device}")
+
+
+def _autocast(x: Tensor, like: Tensor) -> bool:
+    """Whether autocast brings both to one dtype: it is on, and neither is float64, which it never converts."""
+    kind = x.device.type
+    return ({x.dtype, like.dtype} <= {torch.float32, torch.float16, torch.bfloat16}
+            and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind))
 
 
 def _check_mask(argument: str, mask: Tensor, shape: tuple[int, int], meaning: str, device: torch.device) -> None:

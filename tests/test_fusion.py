@@ -984,3 +984,56 @@ def test_the_strategy_of_the_contributors_page_keeps_the_contracts():
         assert describe(fusion).parameters == sum(p.numel() for p in fusion.parameters())
         assert describe(fusion).multiply_adds == 32 * (sum(dims.values()) + 7)
     assert len(names["HadamardFusion"].__doc__.splitlines()) > 4
+
+
+# ---- faults that a careful reading found ------------------------------------------------------------
+
+
+def test_a_placeholder_stands_exactly_where_its_modality_is_missing():
+    features, mask = sample()
+    fusion = build("concat placeholder")
+    nn.init.normal_(fusion.placeholder)
+    blocks = [torch.where(mask[:, m, None], x, block) for m, (x, block) in
+              enumerate(zip(features.values(), fusion.placeholder.split(fusion.dims)))]
+    assert torch.allclose(fusion(features, mask=mask), fusion.head(torch.cat(blocks, 1)))
+    parts = fusion(features, mask=mask, return_info=True)[1].contributions
+    assert torch.allclose(parts.sum(1) + fusion.head.bias, fusion(features, mask=mask))
+
+
+def test_the_default_encoder_of_early_fusion_has_a_relu_after_each_layer():
+    features, _ = sample()
+    fusion = build("early")
+    (first, _, second), last = fusion.encoder
+    assert isinstance(last, nn.ReLU)
+    x = second(first(torch.cat([*features.values()], 1)).relu()).relu()
+    assert torch.allclose(fusion(features), fusion.head(x))
+
+
+def test_bottlenecks_start_different():
+    rows = BottleneckFusion(TWO, 7).bottlenecks
+    assert torch.pdist(rows).min() > 1e-3
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_float64_under_autocast_is_named_and_not_left_to_torch(name):
+    features, _ = sample(name=name)
+    fusion = build(name, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(TypeError, match="expected torch.float32 like the parameters, got torch.float64"):
+        fusion(features)
+
+
+def test_every_strategy_is_built_on_the_meta_device():
+    with torch.device("meta"):
+        for cls in STRATEGIES.values():
+            assert all(x.is_meta for x in cls(THREE, 7).state_dict().values()), cls
+
+
+@pytest.mark.parametrize("features, message", [
+    ({}, "features: expected a dict of modalities"), ([1], "features: expected a dict of modalities.* got list"),
+    ({"text": torch.zeros(2, 3), "label": torch.zeros(2)}, r"got \['text', 'label'\]"),
+    ({"text": torch.zeros(2, 3), "image": torch.zeros(3, 3)}, "as many rows in each modality, got .*'image': 3"),
+])
+def test_modality_dropout_names_features_that_do_not_fit(features, message):
+    with pytest.raises(ValueError, match=message):
+        ModalityDropout(0.3)(features)
+    assert repr(ModalityDropout(0.3)) == "ModalityDropout(p=0.3)"

@@ -148,10 +148,10 @@ def test_the_statistic_sees_an_interaction_and_its_absence():
 
 ALONE, ALL = ("text", "image", "audio"), "text + image + audio"
 ONE_MISSING = ("text + image", "text + audio", "image + audio")
-# What these cannot do by formula: FiLM needs its content (text), and modulated by nothing it may read it the wrong way;
-# one product of two is left to bilinear fusion with two modalities, none with one; without its query (text) one-way
-# cross-attention is silent.
-LIMITED = {"film", "bilinear", "cross_attention"}
+# Which subsets are not asked for: bilinear fusion has no product with one modality, one-way cross-attention is silent
+# without its query (text). FiLM could (W (x + S c) + b is enough), but with a content of one number two of five starts
+# end reading it the wrong way round when the others are missing.
+LIMITED = {"film": (*ALONE, *ONE_MISSING, ALL), "bilinear": ALONE, "cross_attention": ("image", "audio", "image + audio")}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -162,14 +162,13 @@ def test_with_modality_dropout_what_is_left_is_used_as_well_as_can_be(strategy):
     for present, best in row["ceiling"].items():
         mean = mean_interval(row["accuracy"][present])[0]
         assert len(row["accuracy"][present]) == len(without["accuracy"][present]) == 5 and mean < best + 0.005
-        if strategy not in LIMITED:
+        if present not in LIMITED.get(strategy, ()):
             assert mean > best - 0.015, present
-    silent = {"bilinear": ALONE, "cross_attention": ("image", "audio", "image + audio")}.get(strategy, ())
-    for present in silent:
+    for present in LIMITED.get(strategy, ()) if strategy != "film" else ():
         assert mean_interval(row["accuracy"][present])[0] == pytest.approx(0.5, abs=0.01), present
 
 
-def test_without_modality_dropout_multiplying_and_attending_lose_most():
+def test_without_modality_dropout_some_lose_a_tenth_and_others_nothing():
     rows = stored("fusion_missing")
     lost = {}
     for strategy in STRATEGIES:

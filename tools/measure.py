@@ -213,7 +213,7 @@ def text_gpt() -> dict:
         for seed in tqdm(SEEDS, desc=ending):
             gpt, words, loss = page["pretrain"](ending, seed, epochs)
             row = rows.setdefault(ending if epochs else "untrained", {"loss": [], "accuracy": {}})
-            row["loss"].append(round(loss, 4))
+            row["loss"].append(round(loss, 4) if epochs else None)
             for place, value in page["probe"](gpt, words, seed).items():
                 row["accuracy"].setdefault(place, []).append(round(value, 4))
     return rows
