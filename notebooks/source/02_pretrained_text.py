@@ -466,7 +466,8 @@ for name, others in COMMON.items():
         apart[vector], false = stands_out(vector)
         sentence, paraphrase, _ = three(vector)
         found = (reference("02.2")(sentence, paraphrase) == torch.arange(len(triples))).sum().item()
-        print(f"{vector:<24} stands out by {apart[vector].mean():.1f} s.d.; cosine of false pairs {false.mean():.2f}; finds {found}")
+        print(f"{vector:<24} stands out by {apart[vector].mean():.1f} s.d.; cosine of false pairs {false.mean():.2f}; "
+              f"finds {found}")
 
 # %%
 for name, near in (("text, [CLS]", 2.2), ("text, [CLS], centred", 0.3)):
