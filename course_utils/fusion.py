@@ -174,9 +174,7 @@ class Fusion(nn.Module):
                 raise ValueError(f"features[{name!r}]: expected shape {expected}, got {tuple(x.shape)}{why}")
             if not x.numel():
                 raise ValueError(f"features[{name!r}]: expected at least one row and one token, got shape {tuple(x.shape)}")
-        rows = {name: len(features[name]) for name in self.names}
-        if len(set(rows.values())) > 1:
-            raise ValueError(f"features: expected as many rows in each modality, got {rows}")
+        _check_rows({name: features[name] for name in self.names})
 
 
 class ConcatFusion(Fusion):
@@ -877,8 +875,7 @@ class ModalityDropout(nn.Module):
                                                                  for x in features.values()):
             raise ValueError("features: expected a dict of modalities, each (B, D_m) or (B, T_m, D_m) and nothing else, got "
                              f"{list(features) if isinstance(features, dict) else type(features).__name__}")
-        if len({len(x) for x in features.values()}) > 1:
-            raise ValueError(f"features: expected as many rows in each modality, got { {n: len(x) for n, x in features.items()} }")
+        _check_rows(features)
         if not self.training:
             return mask
         tokens = _token_masks(features, mask, tuple(features))
@@ -992,6 +989,12 @@ def _mlp(sizes: list[int]) -> nn.Module:
 def _positive(argument: str, value: int | None, optional: bool = False) -> None:
     if (value is not None or not optional) and (type(value) is not int or value < 1):
         raise ValueError(f"{argument}: expected a whole number of at least 1, got {value!r}")
+
+
+def _check_rows(features: dict[str, Tensor]) -> None:
+    rows = {name: len(x) for name, x in features.items()}
+    if len(set(rows.values())) > 1:
+        raise ValueError(f"features: expected as many rows in each modality, got {rows}")
 
 
 def _check_tensor(argument: str, value: Tensor, device: torch.device, what: str = "a tensor") -> None:

@@ -15,7 +15,8 @@
 Of these digits_real, fits_real, fsdd_speakers, by_hand and image_cnn need public data:  python -m course_utils.datasets.store mnist fsdd
 
 What is measured is what is taught: the code comes from the page's own cells tagged "measured", or is the package's
-own (the sweeps of all fusion strategies, which several pages read). A result file holds the numbers seed by seed, the settings, and the versions that made them.
+own (the sweeps of all fusion strategies, which several pages read). A result file holds the numbers seed by seed, the
+settings, and the versions that made them.
 """
 import json
 import sys
@@ -254,11 +255,15 @@ def interaction(model: Fused, world: Gates) -> float:
     return abs((corners.prod(1) * difference).sum().item()) / difference.abs().sum().item()
 
 
+def splits(world: Gates | Cues, seed: int, **sizes: int) -> dict:
+    """Samples of these sizes, each from a seed of its own."""
+    return {split: world.sample(size, len(sizes) * seed + k) for k, (split, size) in enumerate(sizes.items())}
+
+
 def learn_gate(strategy: str, gate: str, seed: int) -> tuple:
     """Accuracy, cross-entropy and interaction of a strategy after 30 epochs on a gate's 2,000 rows."""
     world = Gates(gate, **LARGE)
-    sizes = {"train": world.rows, "validation": 500, "test": 4_000}
-    parts = {split: world.sample(size, 3 * seed + k) for k, (split, size) in enumerate(sizes.items())}
+    parts = splits(world, seed, train=world.rows, validation=500, test=4_000)
     model = train_fused(strategy, parts, seed, epochs=30, lr=1e-2)
     result = evaluate(model, Batches(parts["test"], 4_000))
     return result.accuracy, result.loss, interaction(model, world)
@@ -281,10 +286,10 @@ def missing_world(name: str, seed: int) -> tuple[dict, dict]:
     """A world for `fusion_missing`, its splits of vectors; and for Cues, the best accuracy by what is present."""
     if name == "cues":
         world = Cues(mu=(0.5, 1.0, 1.0))
-        sizes = {"train": 4_000, "validation": 1_000, "test": 20_000}
-        parts = {split: world.sample(size, 3 * seed + k) for k, (split, size) in enumerate(sizes.items())}
+        parts = splits(world, seed, train=4_000, validation=1_000, test=20_000)
         return parts, {present: world.ceiling(present) for present in subsets(world.names)}
-    parts = {split: measured_cells("00_start_here")["load"](split, seed) for split in ("train", "validation", "test")}
+    load = measured_cells("00_start_here")["load"]
+    parts = {split: load(split, seed) for split in ("train", "validation", "test")}
     for modality in ("text", "image", "audio"):         # to mean 0 and spread 1, as measured on the training split
         mean, spread = parts["train"][modality].mean(0), parts["train"][modality].std(0).clamp(min=1e-3)
         for part in parts.values():
@@ -318,11 +323,12 @@ def fusion_missing() -> dict:
         for strategy in (progress := tqdm(STRATEGIES)):
             progress.set_description(f"{world}: {strategy}")
             for dropout in (0.0, 0.3):
-                row = rows.setdefault(f"{world}: {strategy}, dropout {dropout}", {"accuracy": {}})
-                for seed, (parts, best) in enumerate(draws):
+                row = rows[f"{world}: {strategy}, dropout {dropout}"] = {"accuracy": {}}
+                for seed, (parts, _) in enumerate(draws):
                     for present, value in score_missing(strategy, parts, seed, dropout, **training).items():
                         row["accuracy"].setdefault(" + ".join(present), []).append(round(value, 4))
-                    row |= {"ceiling": {" + ".join(present): value for present, value in best.items()}} if best else {}
+                if best := draws[0][1]:
+                    row["ceiling"] = {" + ".join(present): value for present, value in best.items()}
     return rows
 
 
@@ -335,8 +341,7 @@ def table(rows: dict) -> str:
             return f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.0f} to {100 * max(values):.0f})"
         mean, half = mean_interval([100 * value for value in values])
         return f"{mean:.1f} ± {half:.1f}"
-    columns = {name: row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]} for name, row in rows.items()
-               if "accuracy" in row}
+    columns = {name: row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]} for name, row in rows.items()}
     return "\n".join(f"| {name} | " + " | ".join(map(cell, scores.values())) + " |" for name, scores in columns.items())
 
 

@@ -180,6 +180,11 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
     return None if same else "{}is {}, expected {}".format(_at(where), *show_apart(got, expected))
 
 
+def same_kind(got, expected):
+    """`difference`, both ways round: whole numbers pass for floats only one way; use it where the kinds have to agree."""
+    return difference(got, expected) or difference(expected, got)
+
+
 def _at(where, place=None):
     return f"entry {where}{place if place else ''} " if where or place else "the result "
 

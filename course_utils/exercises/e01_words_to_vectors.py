@@ -8,14 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from . import Exercise, ideas
-from .compare import difference
+from .compare import difference, same_kind
 
 _STRICT = functools.partial(difference, rtol=1e-10, atol=1e-10)  # float32 keeps about seven digits and is refused
-
-
-def _same_kind(got, expected):
-    """`difference`, both ways round: whole numbers pass for floats only one way, and here the kinds have to agree."""
-    return difference(got, expected) or difference(expected, got)
 
 
 # 01.1 -----------------------------------------------------------------------------------------
@@ -92,7 +87,7 @@ PAD_BATCH = Exercise(
     key="01.1",
     reference=pad_batch,
     cases=_row_cases,
-    compare=_same_kind,
+    compare=same_kind,
     returns="the ids and the mask, both with one row per text and one column per place",
     misconceptions=(
         *_padded("the padding stands in front. The ids of a row begin at place 0, and the zeros follow them.",

@@ -6,12 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from . import Exercise, ideas
-from .compare import difference, freeze
-
-
-def _same_kind(got, expected):
-    """`difference`, both ways round: whole numbers pass for floats only one way, and here the kinds have to agree."""
-    return difference(got, expected) or difference(expected, got)
+from .compare import freeze, same_kind
 
 
 # 02.1 -----------------------------------------------------------------------------------------
@@ -208,7 +203,7 @@ SEARCH = Exercise(
     key="02.2",
     reference=search,
     cases=_search_cases,
-    compare=_same_kind,
+    compare=same_kind,
     returns="one place in the gallery for each query, as a whole number",
     misconceptions=(
         *_found("long rows of the gallery win, because their products are large. Divide each row of the gallery by its "
@@ -311,7 +306,7 @@ SORT_AND_BACK = Exercise(
     key="02.3",
     reference=sort_and_back,
     cases=_length_cases,
-    compare=_same_kind,
+    compare=same_kind,
     returns="order, then back, each with one whole number per text",
     misconceptions=(
         *_sorted("back is the order once more. Doing the same twice undoes only what exchanges texts in pairs: follow "

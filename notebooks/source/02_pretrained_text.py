@@ -292,24 +292,30 @@ lines = (DATA / "sentences" / "paraphrases.txt").read_text(encoding="utf-8").spl
 triples = [line.split(" | ") for line in lines]
 for name, text in zip(("sentence", "paraphrase", "trap"), triples[4]):
     print(f"{name:<11} {text}")
-features, mask = encoder([text for triple in triples for text in triple], "tokens")     # (120, T, 384), (120, T)
-end, rows = mask.sum(dim=1) - 1, torch.arange(len(mask))                                # where [SEP] stands
-words = Vocabulary([text for triple in triples for text in triple])
-ids, real = words.batch([text for triple in triples for text in triple])
-VECTORS = {
-    "bag of words": (F.one_hot(ids, len(words)) * real[..., None]).sum(dim=1).float(),
-    "text, mean": masked_mean(features, mask),
-    "text, [CLS]": features[:, 0],
-    "text, last word": features[rows, end - 2],                     # before the full stop and [SEP]
-    "text, [SEP]": features[rows, end],
-    "text, maximum": features.masked_fill(~mask[..., None], -torch.inf).amax(dim=1),
-}
+
+def pooled(texts):
+    """Five vectors of each text, which ends with a full stop: {name: (N, 384)}."""
+    states, mask = encoder(texts, "tokens")                         # (N, T, 384), (N, T)
+    end, rows = mask.sum(dim=1) - 1, torch.arange(len(mask))        # where [SEP] stands
+    return {"text, mean": masked_mean(states, mask), "text, [CLS]": states[:, 0],
+            "text, last word": states[rows, end - 2], "text, [SEP]": states[rows, end],
+            "text, maximum": states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)}
+
+flat = [text for triple in triples for text in triple]
+words = Vocabulary(flat)
+ids, real = words.batch(flat)                                       # (120, T), (120, T)
+bag = (F.one_hot(ids, len(words)) * real[..., None]).sum(dim=1).float()         # (120, T, V) -> (120, V)
+VECTORS = {"bag of words": bag, **pooled(flat)}
 guess("02.a", None)  # of 40 sentences: how many are more like their paraphrase than like their trap, by the mean's cosine?
 
 # %%
 def three(name):
     """The vectors of sentences, paraphrases and traps, (40, D) each."""
     return VECTORS[name].unflatten(0, (-1, 3)).unbind(dim=1)
+
+def hits(sentence, paraphrase):
+    """How many of the sentences find their paraphrase among all of them; both (40, D)."""
+    return (reference("02.2")(sentence, paraphrase) == torch.arange(len(sentence))).sum().item()
 
 def stands_out(name):
     """The cosine of each true pair, minus the mean of the 39 false ones, in standard deviations of these; both (40,)."""
@@ -320,7 +326,7 @@ def stands_out(name):
 
 for name in VECTORS:
     sentence, paraphrase, trap = three(name)
-    found = (reference("02.2")(sentence, paraphrase) == torch.arange(len(triples))).sum().item()
+    found = hits(sentence, paraphrase)
     better = (F.cosine_similarity(sentence, paraphrase) > F.cosine_similarity(sentence, trap)).sum().item()
     apart, false = stands_out(name)
     print(f"{name:<16} finds {found:>2} of 40 paraphrases; true ones stand out by {apart.mean():.1f} s.d.; "
@@ -357,19 +363,16 @@ def chases(size, seed, ending=""):
         labels.append(a)
     return texts, torch.tensor(labels)
 
-def who_chases(kind, labelled, seed):
-    """The test accuracy of one of the LEARNERS below on 500 sentences, none of which is among the `labelled` ones."""
-    texts, labels = chases(labelled, 10 * seed + 1)
-    fresh = [(text, label) for text, label in zip(*chases(1000, 10 * seed + 2)) if text not in texts][:500]
-    seed_everything(seed)
-    return LEARNERS[kind](texts, labels, [text for text, _ in fresh], torch.tensor([label for _, label in fresh]))
-
 # %% tags=["measured"]
+def linear_head(x, y, test_x, test_y):
+    """The test accuracy of a linear head that learns from vectors x (N, D) and labels y (N,)."""
+    return LogisticRegression(C=10, max_iter=3000).fit(x, y).score(test_x, test_y)
+
 def head_on(vectors):
     """A linear head on what `vectors` makes of texts, (N, D)."""
     def learn(texts, y, test_texts, test_y):
         known = vectors(texts)
-        return LogisticRegression(C=10, max_iter=3000).fit(known(texts), y).score(known(test_texts), test_y)
+        return linear_head(known(texts), y, known(test_texts), test_y)
     return learn
 
 def counts(words):
@@ -386,6 +389,18 @@ def from_scratch(texts, y, test_texts, test_y):
     return evaluate(lstm, Batches({"text": vocabulary.batch(test_texts)[0], "label": test_y}, 500)).accuracy
 
 # %% tags=["measured"]
+def labelled_and_fresh(labelled, seed, ending=""):
+    """Texts and labels to learn from, then 500 others to be tested on, none of which is among the first."""
+    texts, labels = chases(labelled, 10 * seed + 1, ending)
+    fresh = [(text, label) for text, label in zip(*chases(1000, 10 * seed + 2, ending)) if text not in texts][:500]
+    return texts, labels, [text for text, _ in fresh], torch.tensor([label for _, label in fresh])
+
+def who_chases(kind, labelled, seed):
+    """The test accuracy of one of the LEARNERS below."""
+    data = labelled_and_fresh(labelled, seed)
+    seed_everything(seed)
+    return LEARNERS[kind](*data)
+
 class ReadInOrder(nn.Module):
     def __init__(self, words, width=32):
         super().__init__()
@@ -455,19 +470,13 @@ print(f"cosine of 'the cat chases the dog' and 'the dog chases the cat': {F.cosi
 # %%
 other_texts = [text for _, _, text in senses] + [line.split(" | ")[0] for line in
                (DATA / "sentences" / "languages.txt").read_text(encoding="utf-8").splitlines()]
-states, kept = encoder(other_texts, "tokens")                       # (34, T, 384), (34, T)
-last, apart = kept.sum(dim=1) - 1, {}
-COMMON = {"text, mean": masked_mean(states, kept), "text, [CLS]": states[:, 0],
-          "text, last word": states[torch.arange(34), last - 2], "text, [SEP]": states[torch.arange(34), last],
-          "text, maximum": states.masked_fill(~kept[..., None], -torch.inf).amax(dim=1)}
-for name, others in COMMON.items():
+apart = {}
+for name, others in pooled(other_texts).items():
     VECTORS[f"{name}, centred"] = VECTORS[name] - others.mean(dim=0)            # (120, D) - (D,)
     for vector in (name, f"{name}, centred"):
         apart[vector], false = stands_out(vector)
-        sentence, paraphrase, _ = three(vector)
-        found = (reference("02.2")(sentence, paraphrase) == torch.arange(len(triples))).sum().item()
         print(f"{vector:<24} stands out by {apart[vector].mean():.1f} s.d.; cosine of false pairs {false.mean():.2f}; "
-              f"finds {found}")
+              f"finds {hits(*three(vector)[:2])}")
 
 # %%
 for name, near in (("text, [CLS]", 2.2), ("text, [CLS], centred", 0.3)):
@@ -513,8 +522,7 @@ def clean(text):
 cleaned = [[clean(text) for text in triple] for triple in triples]
 bare, _ = encoder([text for triple in cleaned for text in triple])
 sentence, paraphrase, trap = bare.unflatten(0, (-1, 3)).unbind(dim=1)          # (40, 384) each
-found = (reference("02.2")(sentence, paraphrase) == torch.arange(len(triples))).sum().item()
-report("stop words removed: paraphrases found, of 40", found, near=36, within=1)
+report("stop words removed: paraphrases found, of 40", hits(sentence, paraphrase), near=36, within=1)
 for triple, words_left in zip(triples, cleaned):
     if words_left[0] == words_left[2]:
         print(f"now both {words_left[0]!r}: {triple[0]!r} and {triple[2]!r}")
@@ -577,19 +585,15 @@ def pretrain(ending, seed, epochs):
 # %% tags=["measured"]
 def probe(gpt, words, seed):
     """Who chases? The accuracy of linear heads at "... so the", learned from 100 sentences, tested on 500 others."""
-    texts, y = chases(100, 10 * seed + 1, "cut")
-    fresh = [(text, label) for text, label in zip(*chases(1000, 10 * seed + 2, "cut")) if text not in texts][:500]
-    test_texts, test_y = [text for text, _ in fresh], torch.tensor([label for _, label in fresh])
-
-    def at(place):
-        def vectors(some):
-            ids, mask = words.batch(some)
-            with torch.no_grad():
-                states = gpt(input_ids=ids, attention_mask=mask.long()).last_hidden_state          # (N, T, 64)
-            return {"first": states[:, 0], "mean": masked_mean(states, mask), "last": last_state(states, mask)}[place]
-        return head_on(lambda _: vectors)
-    learners = {place: at(place) for place in ("first", "mean", "last")} | {"word pairs": head_on(counts(2))}
-    return {name: learn(texts, y, test_texts, test_y) for name, learn in learners.items()}
+    texts, y, test_texts, test_y = labelled_and_fresh(100, seed, "cut")
+    vectors = []
+    for some in (texts, test_texts):
+        ids, mask = words.batch(some)
+        with torch.no_grad():
+            states = gpt(input_ids=ids, attention_mask=mask.long()).last_hidden_state              # (N, T, 64)
+        vectors.append({"first": states[:, 0], "mean": masked_mean(states, mask), "last": last_state(states, mask)})
+    scores = {place: linear_head(vectors[0][place], y, vectors[1][place], test_y) for place in vectors[0]}
+    return scores | {"word pairs": head_on(counts(2))(texts, y, test_texts, test_y)}
 
 # %%
 gpt, words, _ = pretrain("useful", 0, epochs=20 if FULL else 0)
@@ -683,7 +687,6 @@ def sort_and_back(lengths: torch.Tensor) -> tuple:
 # </details>
 
 # %%
-flat = [text for triple in triples for text in triple]
 mixed = [" ".join(flat[i:i + 1 + i % 7]) for i in range(64)]       # one to seven sentences
 lengths = torch.tensor([len(tokenizer(text)["input_ids"]) for text in mixed])
 order, back = reference("02.3")(lengths)
