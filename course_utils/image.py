@@ -4,9 +4,11 @@
     batch = torch.stack([evaluation_transform(64)(image)])  # (1, 3, 64, 64), normalised
     features, mask = SmallCNN(channels=3, width=64)(batch)  # (1, 16, 64) places and their mask, all True
 
-A network here returns `(features, mask)` as the fusion interface takes them: features (B, T, D), one row for each of T places
-of the picture, from left to right and top to bottom, and mask (B, T) bool. Mean over T is global average pooling.
+A network here returns `(features, mask)` as the fusion interface takes them: features (B, T, D),
+one row for each of T places of the picture, from left to right and top to bottom, and mask (B,
+T) bool. Mean over T is global average pooling.
 """
+
 import contextlib
 import io
 import warnings
@@ -16,7 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-# The mean and standard deviation of ImageNet's training pictures, by colour: what networks trained on it expect.
+# The mean and standard deviation of ImageNet's training pictures, by colour: what networks trained
+# on it expect.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOST_PIXELS = 50_000_000  # a picture of 50 megapixels takes 600 MB as float32
 
@@ -26,90 +29,134 @@ def pixel_features(images: Tensor) -> Tensor:
     return images.flatten(start_dim=1)
 
 
-# ---- from a file to a tensor ----------------------------------------------------------------------
+# ---- from a file to a tensor
+# ----------------------------------------------------------------------
+
 
 def open_image(file: str | Path | bytes) -> Tensor:
     """A picture file, or its bytes, as three colours: (3, H, W) float32 from 0 to 1.
 
-    Whatever its mode, it comes out as RGB: gray and black-and-white three times the same, palette and CMYK converted, 16 bits
-    scaled by 65,535, what is transparent laid on white, turned as its EXIF orientation says. Of an animation or a
-    file of several pages it is the first picture.
+    Whatever its mode, it comes out as RGB: gray and black-and-white three times the same,
+    palette and CMYK converted, 16 bits scaled by 65,535, what is transparent laid on white,
+    turned as its EXIF orientation says. Of an animation or a file of several pages it is the
+    first picture.
 
-    Raises FileNotFoundError when there is no such file, and ValueError, which names it, when it is no picture, is cut off, has
-    more than 50 million pixels, or holds numbers without a known range (32 bits, float).
+    Raises FileNotFoundError when there is no such file, and ValueError, which names it, when it
+    is no picture, is cut off, has more than 50 million pixels, or holds numbers without a known
+    range (32 bits, float).
     """
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)     # the limit below is ours
+        with (
+            warnings.catch_warnings(),
+            Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture,
+        ):
+            # the limit below is ours
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"{name}: a picture of {picture.width} x {picture.height}, expected at most {MOST_PIXELS:,} pixels")
+                raise ValueError(
+                    f"{name}: a picture of {picture.width} x {picture.height}, expected at most"
+                    f" {MOST_PIXELS:,} pixels"
+                )
             picture = ImageOps.exif_transpose(picture)
             if picture.mode.startswith("I;16"):
                 gray = torch.from_numpy(np.asarray(picture).astype(np.float32) / 65_535)
-                return gray.expand(3, -1, -1).clone()                           # (H, W) -> (3, H, W)
+                # (H, W) -> (3, H, W)
+                return gray.expand(3, -1, -1).clone()
             if picture.mode in ("I", "F"):
-                raise ValueError(f"{name}: pixels of mode {picture.mode!r}, whose range is not known; expected 8 or 16 bits")
+                raise ValueError(
+                    f"{name}: pixels of mode {picture.mode!r}, whose range is not known; expected 8"
+                    " or 16 bits"
+                )
             if picture.has_transparency_data:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            pixels = np.array(picture.convert("RGB"))                           # (H, W, 3) uint8
+            pixels = np.array(picture.convert("RGB"))  # (H, W, 3) uint8
     except FileNotFoundError:
         raise
     except UnidentifiedImageError:
         raise ValueError(f"{name}: not a picture in a format that Pillow knows") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name}: a picture of far more than {MOST_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError, EOFError) as error:                           # what Pillow raises for a broken file
+    except (OSError, SyntaxError, EOFError) as error:
+        # what Pillow raises for a broken file
         raise ValueError(f"{name}: a broken or cut-off picture ({error})") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous() / 255         # (H, W, 3) -> (3, H, W)
+    # (H, W, 3) -> (3, H, W)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous() / 255
 
 
 def training_transform(size: int, *, normalise: bool = True, degrees: float = 10.0):
-    """For training: a random crop of 70 to 100 % of the picture, turned by up to `degrees`, to (3, size, size).
+    """For training: a random crop of 70 to 100 % of the picture, turned by up to `degrees`, to
+    (3, size, size).
 
-    No flip: it would turn a 2 into something else and "left" into "right". `normalise` as in `evaluation_transform`.
+    No flip: it would turn a 2 into something else and "left" into "right". `normalise` as in
+    `evaluation_transform`.
     """
     from torchvision.transforms import v2
 
-    return v2.Compose([v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True), v2.RandomRotation(degrees),
-                       *_normalised(v2, normalise)])
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True),
+            v2.RandomRotation(degrees),
+            *_normalised(v2, normalise),
+        ]
+    )
 
 
 def evaluation_transform(size: int, *, normalise: bool = True):
-    """For evaluation, always the same: the shorter side to `size`, the middle cut out, (3, size, size).
+    """For evaluation, always the same: the shorter side to `size`, the middle cut out, (3, size,
+    size).
 
-    With `normalise` ImageNet's mean is taken off each colour and its standard deviation divided out, once.
+    With `normalise` ImageNet's mean is taken off each colour and its standard deviation divided
+    out, once.
     """
     from torchvision.transforms import v2
 
-    return v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size), *_normalised(v2, normalise)])
+    return v2.Compose(
+        [v2.Resize(size, antialias=True), v2.CenterCrop(size), *_normalised(v2, normalise)]
+    )
 
 
 def _normalised(v2, normalise: bool) -> list:
     return [v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)] if normalise else []
 
 
-# ---- networks -------------------------------------------------------------------------------------
+# ---- networks
+# -------------------------------------------------------------------------------------
+
 
 class SmallCNN(nn.Module):
-    """Three convolutions of 3 x 3, each with batch normalisation, ReLU and a pooling by 2: pictures -> features of places.
+    """Three convolutions of 3 x 3, each with batch normalisation, ReLU and a pooling by 2:
+    pictures -> features of places.
 
-    forward: (B, channels, H, W) float -> features (B, H/8 * W/8, width), mask (B, H/8 * W/8) bool, all True.
-    Trains on the course's worlds in seconds. Sides below 8 are refused; those that 8 does not divide lose their rest.
+    forward: (B, channels, H, W) float -> features (B, H/8 * W/8, width), mask (B, H/8 * W/8)
+    bool, all True. Trains on the course's worlds in seconds. Sides below 8 are refused; those
+    that 8 does not divide lose their rest.
     """
 
     def __init__(self, channels: int = 3, width: int = 64):
         super().__init__()
         if channels < 1 or width < 4:
-            raise ValueError(f"expected channels of at least 1 and width of at least 4, got {channels} and {width}")
+            raise ValueError(
+                f"expected channels of at least 1 and width of at least 4, got {channels} and"
+                f" {width}"
+            )
         self.channels, self.width = channels, width
         widths = (channels, width // 4, width // 2, width)
-        self.blocks = nn.Sequential(*(nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after),
-                                                    nn.ReLU(), nn.MaxPool2d(2)) for before, after in zip(widths, widths[1:])))
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(before, after, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(after),
+                    nn.ReLU(),
+                    nn.MaxPool2d(2),
+                )
+                for before, after in zip(widths, widths[1:])
+            )
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         _check_images(images, self.channels, least=8)
@@ -117,10 +164,12 @@ class SmallCNN(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """A frozen network for photographs: (B, 3, H, W) -> features (B, T, width), mask (B, T) bool, all True.
+    """A frozen network for photographs: (B, 3, H, W) -> features (B, T, width), mask (B, T)
+    bool, all True.
 
-    `trained` says whether its weights were learned or are random. It always is in eval mode, because batch statistics of a
-    frozen network would change what it computes. Pictures are normalised once, by `evaluation_transform`.
+    `trained` says whether its weights were learned or are random. It always is in eval mode,
+    because batch statistics of a frozen network would change what it computes. Pictures are
+    normalised once, by `evaluation_transform`.
     """
 
     def __init__(self, body: nn.Module, width: int, trained: bool):
@@ -140,12 +189,16 @@ class ImageEncoder(nn.Module):
 ENCODERS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
 
 
-def load_image_encoder(name: str = "resnet18", *, random: bool = False, download: bool = True) -> ImageEncoder:
-    """torchvision's network `name` ("resnet18", "resnet50") without its last layers, with ImageNet's weights.
+def load_image_encoder(
+    name: str = "resnet18", *, random: bool = False, download: bool = True
+) -> ImageEncoder:
+    """torchvision's network `name` ("resnet18", "resnet50") without its last layers, with
+    ImageNet's weights.
 
-    The weights (45 or 98 MB) come from torch's cache or, with `download`, once over the network. Where neither has them
-    this raises OSError, which says what to do; `random=True` builds the network with random weights instead, for shapes and
-    costs: `trained` is then False. Source: He et al. 2016, Deep Residual Learning for Image Recognition.
+    The weights (45 or 98 MB) come from torch's cache or, with `download`, once over the network.
+    Where neither has them this raises OSError, which says what to do; `random=True` builds the
+    network with random weights instead, for shapes and costs: `trained` is then False. Source:
+    He et al. 2016, Deep Residual Learning for Image Recognition.
     """
     import torchvision
 
@@ -154,19 +207,32 @@ def load_image_encoder(name: str = "resnet18", *, random: bool = False, download
     width, weights_name = ENCODERS[name]
     weights = None if random else getattr(torchvision.models, weights_name).IMAGENET1K_V1
     try:
-        if weights and not download and not (Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]).exists():
+        if (
+            weights
+            and not download
+            and not (
+                Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+            ).exists()
+        ):
             raise OSError("not in torch's cache, and download is False")
-        network = getattr(torchvision.models, name)(weights=weights, **({} if random else {"progress": False}))
-    except (OSError, RuntimeError) as error:        # URLError is an OSError; a file with a wrong hash is a RuntimeError
-        raise OSError(f"the weights of {name} are not here and could not be fetched ({error}). With a network, call this again; "
-                      f"without one, put {weights.url.rsplit('/', 1)[-1]} into torch.hub.get_dir() + '/checkpoints', train "
-                      "SmallCNN instead, or pass random=True for a network that has learned nothing.") from error
+        network = getattr(torchvision.models, name)(
+            weights=weights, **({} if random else {"progress": False})
+        )
+    except (OSError, RuntimeError) as error:
+        # URLError is an OSError; a file with a wrong hash is a RuntimeError
+        raise OSError(
+            f"the weights of {name} are not here and could not be fetched ({error}). With a"
+            f" network, call this again; without one, put {weights.url.rsplit('/', 1)[-1]} into"
+            " torch.hub.get_dir() + '/checkpoints', train SmallCNN instead, or pass random=True"
+            " for a network that has learned nothing."
+        ) from error
     return ImageEncoder(nn.Sequential(*list(network.children())[:-2]), width, trained=not random)
 
 
 @contextlib.contextmanager
 def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """While active, keep what the named modules of `network` return: {name: (B, C, H, W)}, of the last forward pass.
+    """While active, keep what the named modules of `network` return: {name: (B, C, H, W)}, of
+    the last forward pass.
 
     >>> with feature_maps(cnn, ["blocks.0", "blocks.2"]) as maps:
     ...     cnn(images)
@@ -176,10 +242,17 @@ def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Ten
     """
     modules = dict(network.named_modules())
     if missing := [name for name in names if name not in modules]:
-        raise ValueError(f"names: {missing} are not among the network's modules {[name for name in modules if name][:12]} ...")
+        raise ValueError(
+            f"names: {missing} are not among the network's modules"
+            f" {[name for name in modules if name][:12]} ..."
+        )
     maps: dict[str, Tensor] = {}
-    hooks = [modules[name].register_forward_hook(lambda module, args, out, name=name: maps.__setitem__(name, out.detach()))
-             for name in names]
+    hooks = [
+        modules[name].register_forward_hook(
+            lambda module, args, out, name=name: maps.__setitem__(name, out.detach())
+        )
+        for name in names
+    ]
     try:
         yield maps
     finally:
@@ -188,12 +261,16 @@ def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Ten
 
 
 def _places(maps: Tensor) -> tuple[Tensor, Tensor]:
-    features = maps.flatten(2).transpose(1, 2)                                  # (B, D, H, W) -> (B, H * W, D)
+    # (B, D, H, W) -> (B, H * W, D)
+    features = maps.flatten(2).transpose(1, 2)
     return features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
 
 
 def _check_images(images: Tensor, channels: int, least: int) -> None:
     if images.dim() != 4 or images.shape[1] != channels or min(images.shape[2:]) < least:
-        raise ValueError(f"images: expected shape (B, {channels}, H, W) with H and W of at least {least}, got {tuple(images.shape)}")
+        raise ValueError(
+            f"images: expected shape (B, {channels}, H, W) with H and W of at least {least}, got"
+            f" {tuple(images.shape)}"
+        )
     if not images.is_floating_point():
         raise TypeError(f"images: expected floats, got {images.dtype}; divide bytes by 255")

@@ -1,41 +1,65 @@
 """Scores, and how far to trust them."""
+
 import numpy as np
 from torch import Tensor
 
-# 97.5 % quantiles of Student's t for n - 1 = 1 ... 9 degrees of freedom (any table of the t distribution)
-T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+# 97.5 % quantiles of Student's t for n - 1 = 1 ... 9 degrees of freedom (any table of the t
+# distribution)
+T_QUANTILES = {
+    2: 12.706,
+    3: 4.303,
+    4: 3.182,
+    5: 2.776,
+    6: 2.571,
+    7: 2.447,
+    8: 2.365,
+    9: 2.306,
+    10: 2.262,
+}
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """The share of rows of `logits` (N, C) whose largest entry stands at the label (N,)."""
     if logits.dim() != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)} and {tuple(labels.shape)}")
+        raise ValueError(
+            f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)} and"
+            f" {tuple(labels.shape)}"
+        )
     if not len(labels):
         raise ValueError("labels is empty: the accuracy of no samples is not defined")
     return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
 def mean_interval(values) -> tuple[float, float]:
-    """The mean of 2 to 10 values, one a seed, and the half-width of its 95 % interval, t * s / sqrt(n).
+    """The mean of 2 to 10 values, one a seed, and the half-width of its 95 % interval, t * s /
+    sqrt(n).
 
-    Student's t stands in for the normal quantile, because s itself is estimated from so few values. The interval
-    covers what the seeds vary (here: noise, pairing, initial weights), not new writers or voices.
+    Student's t stands in for the normal quantile, because s itself is estimated from so few
+    values. The interval covers what the seeds vary (here: noise, pairing, initial weights), not
+    new writers or voices.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) not in T_QUANTILES:
-        raise ValueError(f"values: expected one number a seed, for 2 to 10 seeds, got shape {values.shape}")
-    return float(values.mean()), float(T_QUANTILES[len(values)] * values.std(ddof=1) / np.sqrt(len(values)))
+        raise ValueError(
+            f"values: expected one number a seed, for 2 to 10 seeds, got shape {values.shape}"
+        )
+    return float(values.mean()), float(
+        T_QUANTILES[len(values)] * values.std(ddof=1) / np.sqrt(len(values))
+    )
 
 
 def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval (low, high) of the mean of `values` (N,) when whole groups are drawn again with replacement.
+    """The 95 % interval (low, high) of the mean of `values` (N,) when whole groups are drawn
+    again with replacement.
 
-    `groups` (N,) says which samples belong together (one voice, one writer): such samples succeed and fail
-    together, so drawing them one by one would make the interval too narrow.
+    `groups` (N,) says which samples belong together (one voice, one writer): such samples
+    succeed and fail together, so drawing them one by one would make the interval too narrow.
     """
     values, groups = np.asarray(values, dtype=float), np.asarray(groups)
     if values.shape != groups.shape or values.ndim != 1 or not len(values):
-        raise ValueError(f"expected values (N,) and groups (N,), got {values.shape} and {groups.shape}")
+        raise ValueError(
+            f"expected values (N,) and groups (N,), got {values.shape} and {groups.shape}"
+        )
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"groups: expected at least two different ones, got only {names.tolist()}")

@@ -1,8 +1,10 @@
-"""Printing that can be checked: a number with its band, a formula with its twin, a guess with its result.
+"""Printing that can be checked: a number with its band, a formula with its twin, a guess with
+its result.
 
-What these functions print is the same on every machine, so a notebook's stored output can be compared
-word for word, while the number behind it is checked against its band.
+What these functions print is the same on every machine, so a notebook's stored output can be
+compared word for word, while the number behind it is checked against its band.
 """
+
 import json
 import math
 
@@ -10,16 +12,19 @@ from course_utils.runtime import reader_folder, strict
 
 
 def report(name: str, value: float, near: float, within: float, unit: str = "") -> None:
-    """Print `name` with the value that this page expects and its band, if `value` lies inside the band.
+    """Print `name` with the value that this page expects and its band, if `value` lies inside
+    the band.
 
-    Outside it, raise AssertionError under `COURSE_STRICT=1`; otherwise say so and go on, since a reader who changes
-    a setting should see the new number and not an error.
+    Outside it, raise AssertionError under `COURSE_STRICT=1`; otherwise say so and go on, since a
+    reader who changes a setting should see the new number and not an error.
 
     >>> report("fused accuracy", 0.941, near=0.95, within=0.02)
     fused accuracy: 0.95, give or take 0.02
     """
     if not within > 0:
-        raise ValueError(f"within must be positive, got {within!r}: the band says how far the number may drift")
+        raise ValueError(
+            f"within must be positive, got {within!r}: the band says how far the number may drift"
+        )
     value = float(value)
     unit = f" {unit}" if unit else ""
     expected = f"{near:g}{unit}, give or take {within:g}"
@@ -29,25 +34,33 @@ def report(name: str, value: float, near: float, within: float, unit: str = "") 
     message = f"{name}: {value:.4g}{unit}, outside the band of this page, which is {expected}"
     if strict():
         raise AssertionError(message)
-    print(f"{message}. If you changed something above, this is your result; if you did not, run the page from the top.")
+    print(
+        f"{message}. If you changed something above, this is your result; if you did not, run the"
+        " page from the top."
+    )
 
 
 def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
-    """Check equation `key` on numbers: `by_hand` against `reference`, both float64 and of one shape.
+    """Check equation `key` on numbers: `by_hand` against `reference`, both float64 and of one
+    shape.
 
-    The largest difference, relative to the reference's largest entry, must be below `tolerance`. Raises
-    AssertionError when it is not, TypeError for less than float64, ValueError for shapes that differ, for values
-    that are not finite and for a reference of zeros, because zeros agree with almost any formula.
+    The largest difference, relative to the reference's largest entry, must be below `tolerance`.
+    Raises AssertionError when it is not, TypeError for less than float64, ValueError for shapes
+    that differ, for values that are not finite and for a reference of zeros, because zeros agree
+    with almost any formula.
     """
     difference = relative_difference(f"equation {key}", by_hand, reference)
     if not difference < tolerance:
-        raise AssertionError(f"equation {key}: by hand and reference differ by {difference:.2g} of the largest entry "
-                             f"(allowed: {tolerance:g})")
+        raise AssertionError(
+            f"equation {key}: by hand and reference differ by {difference:.2g} of the largest entry"
+            f" (allowed: {tolerance:g})"
+        )
     print(f"equation {key} holds: by hand and reference agree to {tolerance:g}")
 
 
 def two_sides(name: str, by_hand, reference) -> tuple:
-    """Both sides of a comparison as tensors that it can rest on: float64, finite, of one shape, the reference not all 0.
+    """Both sides of a comparison as tensors that it can rest on: float64, finite, of one shape,
+    the reference not all 0.
 
     Raises TypeError or ValueError with `name` in front when they are not.
     """
@@ -55,22 +68,33 @@ def two_sides(name: str, by_hand, reference) -> tuple:
 
     sides = {}
     for side, value in (("by_hand", by_hand), ("reference", reference)):
-        tensor = torch.as_tensor(value, dtype=torch.float64 if isinstance(value, (float, list)) else None).detach()
+        tensor = torch.as_tensor(
+            value, dtype=torch.float64 if isinstance(value, (float, list)) else None
+        ).detach()
         if tensor.dtype != torch.float64:
-            raise TypeError(f"{name}: {side} is {tensor.dtype}, expected torch.float64 (call .double() on the inputs)")
+            raise TypeError(
+                f"{name}: {side} is {tensor.dtype}, expected torch.float64 (call .double() on the"
+                " inputs)"
+            )
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name}: {side} holds values that are not finite")
         sides[side] = tensor
     hand, ref = sides["by_hand"], sides["reference"]
     if hand.shape != ref.shape:
-        raise ValueError(f"{name}: by_hand has shape {tuple(hand.shape)}, reference has shape {tuple(ref.shape)}")
+        raise ValueError(
+            f"{name}: by_hand has shape {tuple(hand.shape)}, reference has shape {tuple(ref.shape)}"
+        )
     if not ref.any():
-        raise ValueError(f"{name}: the reference is zero everywhere, which proves nothing; use random inputs")
+        raise ValueError(
+            f"{name}: the reference is zero everywhere, which proves nothing; use random inputs"
+        )
     return hand, ref
 
 
 def relative_difference(name: str, by_hand, reference) -> float:
-    """The largest difference of two sides, relative to the reference's largest entry; errors as in `two_sides`."""
+    """The largest difference of two sides, relative to the reference's largest entry; errors as
+    in `two_sides`.
+    """
     hand, ref = two_sides(name, by_hand, reference)
     return ((hand - ref).abs().max() / ref.abs().max()).item()
 
@@ -83,11 +107,15 @@ def _notes(name: str) -> dict:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is not readable as JSON ({error}); mend it, or move it away to start afresh") from error
+        raise ValueError(
+            f"{file} is not readable as JSON ({error}); mend it, or move it away to start afresh"
+        ) from error
 
 
 def _note(name: str, key: str, **entries) -> None:
-    """Add entries to one note; the file is replaced in one step, so an interruption loses nothing."""
+    """Add entries to one note; the file is replaced in one step, so an interruption loses
+    nothing.
+    """
     notes = _notes(name)
     notes[key] = {**notes.get(key, {}), **entries}
     file = reader_folder() / f"{name}.json"
@@ -99,14 +127,17 @@ def _note(name: str, key: str, **entries) -> None:
 def guess(key: str, answer=None, sure: float = 0.5) -> None:
     """Note a prediction before its result is seen: a number, or a word such as "audio".
 
-    `sure` is the probability, between 0 and 1, that you give to being right. `outcome(key, ...)` tells later how it
-    went, and `guesses` lists a page's predictions. An answer of None notes nothing. The notes stay in the reader's
-    own folder, beside the notebooks.
+    `sure` is the probability, between 0 and 1, that you give to being right. `outcome(key, ...)`
+    tells later how it went, and `guesses` lists a page's predictions. An answer of None notes
+    nothing. The notes stay in the reader's own folder, beside the notebooks.
     """
     if not (isinstance(sure, (int, float)) and 0 <= sure <= 1):
         raise ValueError(f"guess {key}: sure is a probability between 0 and 1, got {sure!r}")
     if answer is None:
-        print(f"Guess {key}: nothing noted yet. Put your answer in place of None and run this cell again.")
+        print(
+            f"Guess {key}: nothing noted yet. Put your answer in place of None and run this cell"
+            " again."
+        )
         return
     if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
         raise TypeError(f"guess {key}: answer is a number or a word, got {type(answer).__name__}")
@@ -115,9 +146,13 @@ def guess(key: str, answer=None, sure: float = 0.5) -> None:
 
 
 def outcome(key: str, result: float | str, within: float = 0.0) -> None:
-    """Compare the guess `key` with its result: right if it is the same word, or a number at most `within` away."""
+    """Compare the guess `key` with its result: right if it is the same word, or a number at most
+    `within` away.
+    """
     said = _notes("guesses").get(key, {})
-    about = f"{result:g}, give or take {within:g}" if isinstance(result, (int, float)) else str(result)
+    about = (
+        f"{result:g}, give or take {within:g}" if isinstance(result, (int, float)) else str(result)
+    )
     if "answer" not in said:
         print(f"Guess {key}: the result is {about}. You made no guess.")
         return
@@ -130,21 +165,30 @@ def outcome(key: str, result: float | str, within: float = 0.0) -> None:
         except ValueError:  # a word where a number was asked for
             right = False
     _note("guesses", key, right=right)
-    print(f"Guess {key}: the result is {about}. You said {answer!r}, {said['sure']:.0%} sure: {'right' if right else 'not this time'}.")
+    print(
+        f"Guess {key}: the result is {about}. You said {answer!r}, {said['sure']:.0%} sure:"
+        f" {'right' if right else 'not this time'}."
+    )
 
 
 def guesses(page: str) -> None:
     """List the guesses of a page ("00") with what came of them."""
-    mine = {key: said for key, said in sorted(_notes("guesses").items()) if key.split(".")[0] == page}
+    mine = {
+        key: said for key, said in sorted(_notes("guesses").items()) if key.split(".")[0] == page
+    }
     if not mine:
         print(f"You made no guesses on page {page}.")
     for key, said in mine.items():
-        result = {True: "right", False: "not this time", None: "result not seen yet"}[said.get("right")]
+        result = {True: "right", False: "not this time", None: "result not seen yet"}[
+            said.get("right")
+        ]
         print(f"Guess {key}: {said['answer']!r}, {said['sure']:.0%} sure: {result}")
 
 
 def passport(page: str, **lines: str) -> None:
-    """Add this page's lines to the reader's own model card, passport.json in the reader's folder, and print them."""
+    """Add this page's lines to the reader's own model card, passport.json in the reader's
+    folder, and print them.
+    """
     _note("passport", page, **lines)
     print(f"Your passport, page {page}:")
     for name, text in lines.items():
@@ -152,7 +196,9 @@ def passport(page: str, **lines: str) -> None:
 
 
 def show_source(thing) -> None:
-    """Print the code of a function or class of the package, so that what is taught is what runs and is tested."""
+    """Print the code of a function or class of the package, so that what is taught is what runs
+    and is tested.
+    """
     import inspect
 
     print(inspect.getsource(thing).rstrip())

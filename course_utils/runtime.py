@@ -1,9 +1,11 @@
 """Where and how the course runs: seeds, the device, quiet libraries, the course's folders."""
+
 import os
 import random
 from pathlib import Path
 
-# Libraries read these when they are first imported, so they are set before that and never override the reader's own.
+# Libraries read these when they are first imported, so they are set before that and never override
+# the reader's own.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
@@ -14,7 +16,8 @@ DATA = ROOT / "data"
 def seed_everything(seed: int = 0):
     """Seed Python's, NumPy's and PyTorch's generators (CPU and GPU) in one call.
 
-    Returns a `torch.Generator` on the CPU with the same seed, for code that takes a generator of its own.
+    Returns a `torch.Generator` on the CPU with the same seed, for code that takes a generator of
+    its own.
     """
     import numpy as np
     import torch
@@ -28,21 +31,27 @@ def seed_everything(seed: int = 0):
 def device():
     """The `torch.device` to compute on: a CUDA GPU where there is one, else the CPU.
 
-    `COURSE_DEVICE` (for example "cpu") overrides the choice. Apple's MPS is never chosen by itself, because it has
-    no float64 and the course checks its formulas in float64.
+    `COURSE_DEVICE` (for example "cpu") overrides the choice. Apple's MPS is never chosen by
+    itself, because it has no float64 and the course checks its formulas in float64.
     """
     import torch
 
-    return torch.device(os.environ.get("COURSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return torch.device(
+        os.environ.get("COURSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    )
 
 
 def strict() -> bool:
-    """True where a number outside its band must stop the run: in the builder, the tests and CI (`COURSE_STRICT=1`)."""
+    """True where a number outside its band must stop the run: in the builder, the tests and CI
+    (`COURSE_STRICT=1`).
+    """
     return os.environ.get("COURSE_STRICT") == "1"
 
 
 def reader_folder() -> Path:
-    """The folder for the reader's own files (guesses, model card): `$COURSE_HOME`, else notebooks/my_course."""
+    """The folder for the reader's own files (guesses, model card): `$COURSE_HOME`, else
+    notebooks/my_course.
+    """
     folder = Path(os.environ.get("COURSE_HOME") or ROOT / "notebooks" / "my_course")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

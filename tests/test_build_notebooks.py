@@ -1,4 +1,5 @@
 """The builder, on a course of two tiny notebooks (built once; each test works on its own copy)."""
+
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import build_notebooks as builder
 import check_notebooks
 
-PACKAGE = '''\
+PACKAGE = """\
 WORD = "two"
 
 
@@ -25,7 +26,7 @@ def check(key, answer):
 
 def verify(number, by_hand, reference):
     print(f"Equation {number}: equal.")
-'''
+"""
 FIRST = r'''# %% [markdown]
 # # First steps
 #
@@ -75,26 +76,31 @@ def double(x: int) -> int:
 #
 # Two.
 '''
-SECOND = '''# %% [markdown]
+SECOND = """# %% [markdown]
 # # Second steps
 
 # %%
 print("second")
-'''
-PYPROJECT = '''[project]
+"""
+PYPROJECT = """[project]
 name = "mini"
 version = "0"
 
 [project.urls]
 Repository = "https://github.com/OWNER/REPO"
 Issues = "https://github.com/OWNER/REPO/issues"
-'''
+"""
 
 
 def write_course(root):
-    for name, text in {"course_utils/__init__.py": PACKAGE, "data/numbers.txt": "1 2", "README.md": "",
-                       "pyproject.toml": PYPROJECT, "notebooks/source/00_first.py": FIRST,
-                       "notebooks/source/01_second.py": SECOND}.items():
+    for name, text in {
+        "course_utils/__init__.py": PACKAGE,
+        "data/numbers.txt": "1 2",
+        "README.md": "",
+        "pyproject.toml": PYPROJECT,
+        "notebooks/source/00_first.py": FIRST,
+        "notebooks/source/01_second.py": SECOND,
+    }.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -146,33 +152,60 @@ def cells_of(nb):
 
 
 def state(root):
-    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns)
-            for path in (root / "notebooks").glob("*.ipynb")}
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (root / "notebooks").glob("*.ipynb")
+    }
 
 
-# ---- what is built --------------------------------------------------------------------------------
+# ---- what is built
+# --------------------------------------------------------------------------------
+
 
 def test_the_built_notebook_is_executed_and_clean(course):
     nb = read(course)
     cells = cells_of(nb)
     assert check_notebooks.problems(course / "notebooks/00_first.ipynb") == []
-    assert [cell.execution_count for cell in nb.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5, 6]
+    assert [cell.execution_count for cell in nb.cells if cell.cell_type == "code"] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
     assert cells["first-steps-1"].outputs[0].text == "two 1 2\n"
     assert cells["a-sum-2"].outputs[0].data["text/plain"] == "2"
     assert cells["set-up"].outputs == []
     assert cells["a-sum-2"].metadata == {}, "jupytext's note on blank lines is no part of the page"
-    assert nb.metadata.kernelspec.name == "python3" and nb.metadata.language_info == {"name": "python"}
+    assert nb.metadata.kernelspec.name == "python3" and nb.metadata.language_info == {
+        "name": "python"
+    }
 
 
 def test_ids_are_named_and_in_order(course):
     assert [cell.id for cell in read(course).cells] == [
-        "title", "set-up", "first-steps-1", "eq-00-1", "a-sum-1", "a-sum-2", "a-sum-3",
-        "ex-00-1", "ex-00-1-check", "ex-00-1-hints", "recap-1"]
+        "title",
+        "set-up",
+        "first-steps-1",
+        "eq-00-1",
+        "a-sum-1",
+        "a-sum-2",
+        "a-sum-3",
+        "ex-00-1",
+        "ex-00-1-check",
+        "ex-00-1-hints",
+        "recap-1",
+    ]
 
 
 def test_a_cell_added_in_one_section_renames_none_in_another(course):
     before = {cell.source: cell.id for cell in read(course).cells}
-    edit(source(course), "# What is one and one?\n", "# What is one and one?\n\n# %%\nx = 1\n\n# %%\ny = 1\n")
+    edit(
+        source(course),
+        "# What is one and one?\n",
+        "# What is one and one?\n\n# %%\nx = 1\n\n# %%\ny = 1\n",
+    )
     after = builder.assemble(course, source(course)).cells
     ids = [cell.id for cell in after]
     assert len(set(ids)) == len(ids) == len(before) + 2
@@ -198,8 +231,11 @@ def test_exercise_is_opened(course):
     assert cells["ex-00-1-check"].outputs[0].text == "Exercise 00.1: not attempted yet.\n"
     hints, solution = cells["ex-00-1-hints"].source.split("<details><summary>Solution</summary>")
     assert "What is x + x?" in hints
-    assert solution == ('\n\n```python\ndef double(x: int) -> int:\n    """Twice x."""\n    twice = 2 * x\n'
-                        "    return twice\n```\n\n</details>")
+    assert (
+        solution
+        == '\n\n```python\ndef double(x: int) -> int:\n    """Twice x."""\n    twice = 2 * x\n'
+        "    return twice\n```\n\n</details>"
+    )
     assert "SOLUTION" not in str(read(course))
 
 
@@ -214,15 +250,20 @@ def test_solutions_are_the_ones_on_the_page(course):
 
 def test_title_line_has_the_badge_and_the_neighbours(course):
     first, second = (read(course, name).cells[0].source for name in ("00_first", "01_second"))
-    assert "](https://colab.research.google.com/github/OWNER/REPO/blob/main/notebooks/00_first.ipynb)" in first
+    assert (
+        "](https://colab.research.google.com/github/OWNER/REPO/blob/main/notebooks/00_first.ipynb)"
+        in first
+    )
     assert "[![Open in Colab](" in first and "next: [Second steps](01_second.ipynb)" in first
     assert "previous" not in first and "next" not in second
     assert "previous: [First steps](00_first.ipynb)" in second
 
 
 def test_the_set_up_cell_is_first_short_and_everywhere_the_same(course):
-    first, second = (next(cell for cell in read(course, name).cells if cell.cell_type == "code")
-                     for name in ("00_first", "01_second"))
+    first, second = (
+        next(cell for cell in read(course, name).cells if cell.cell_type == "code")
+        for name in ("00_first", "01_second")
+    )
     assert first.source == second.source and first.metadata.tags == ["set-up"]
     assert len(first.source.splitlines()) <= 10
 
@@ -232,10 +273,22 @@ def test_normalise_joins_streams_drops_widgets_and_counts_from_one():
         return new_output("stream", name=name, text=text)
 
     view = {check_notebooks.WIDGET: {"model_id": "8d2f"}}
-    both = new_output("display_data", data={**view, "text/plain": "a slider at 3", "image/png": "iVBOR"})
-    cell = new_code_cell("x", execution_count=7, metadata={"execution": {"start": "now"}}, outputs=[
-        stream("10 %\r50 %\r"), stream("done\n"), both, new_output("display_data", data=view), stream("end\n"),
-        new_output("execute_result", data={"text/plain": "1"}, execution_count=7)])
+    both = new_output(
+        "display_data", data={**view, "text/plain": "a slider at 3", "image/png": "iVBOR"}
+    )
+    cell = new_code_cell(
+        "x",
+        execution_count=7,
+        metadata={"execution": {"start": "now"}},
+        outputs=[
+            stream("10 %\r50 %\r"),
+            stream("done\n"),
+            both,
+            new_output("display_data", data=view),
+            stream("end\n"),
+            new_output("execute_result", data={"text/plain": "1"}, execution_count=7),
+        ],
+    )
     nb = new_notebook(cells=[new_code_cell(""), cell], metadata={"widgets": {}})
     builder.normalise(nb)
     assert [output.get("text") for output in cell.outputs] == ["done\n", None, "end\n", None]
@@ -245,7 +298,9 @@ def test_normalise_joins_streams_drops_widgets_and_counts_from_one():
     assert nb.cells[0].execution_count is None
 
 
-# ---- when it is built -----------------------------------------------------------------------------
+# ---- when it is built
+# -----------------------------------------------------------------------------
+
 
 def test_same_bytes_when_built_twice_and_untouched_when_up_to_date(course, capsys):
     before = state(course)
@@ -260,16 +315,44 @@ def test_same_bytes_when_built_twice_and_untouched_when_up_to_date(course, capsy
     assert after["01_second.ipynb"] == before["01_second.ipynb"]
 
 
-@pytest.mark.parametrize("name, old, new, reason", [
-    ("notebooks/source/00_first.py", "1 + 1\n\n", "1 + 2\n\n", "cell a-sum-2: its source differs"),
-    ("notebooks/source/00_first.py", "# %%\n1 + 1", '# %% tags=["nbval-skip"]\n1 + 1', "a-sum-2: its metadata"),
-    ("notebooks/source/00_first.py", "# %%\nverify", "# %%\n# why\nverify", "cell a-sum-1: its source differs"),
-    ("course_utils/__init__.py", "two", "three", "the source, the package, the data"),
-    ("data/numbers.txt", "1 2", "1 3", "the source, the package, the data"),
-    ("notebooks/00_first.ipynb", '"id": "recap-1"', '"id": "recap-9"', "recap-1: its id differs"),
-    ("notebooks/00_first.ipynb", '"execution_count": 4', '"execution_count": null', "a-sum-2: never run"),
-    ("notebooks/00_first.ipynb", "{", "<<<<<<< {", "cannot be read"),
-])
+@pytest.mark.parametrize(
+    "name, old, new, reason",
+    [
+        (
+            "notebooks/source/00_first.py",
+            "1 + 1\n\n",
+            "1 + 2\n\n",
+            "cell a-sum-2: its source differs",
+        ),
+        (
+            "notebooks/source/00_first.py",
+            "# %%\n1 + 1",
+            '# %% tags=["nbval-skip"]\n1 + 1',
+            "a-sum-2: its metadata",
+        ),
+        (
+            "notebooks/source/00_first.py",
+            "# %%\nverify",
+            "# %%\n# why\nverify",
+            "cell a-sum-1: its source differs",
+        ),
+        ("course_utils/__init__.py", "two", "three", "the source, the package, the data"),
+        ("data/numbers.txt", "1 2", "1 3", "the source, the package, the data"),
+        (
+            "notebooks/00_first.ipynb",
+            '"id": "recap-1"',
+            '"id": "recap-9"',
+            "recap-1: its id differs",
+        ),
+        (
+            "notebooks/00_first.ipynb",
+            '"execution_count": 4',
+            '"execution_count": null',
+            "a-sum-2: never run",
+        ),
+        ("notebooks/00_first.ipynb", "{", "<<<<<<< {", "cannot be read"),
+    ],
+)
 def test_a_change_makes_a_notebook_stale(course, name, old, new, reason):
     assert builder.stale(course, source(course)) == ""
     edit(course / name, old, new)
@@ -314,41 +397,96 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
     monkeypatch.setattr(builder, "execute", lambda *_: pytest.fail("executed"))
     before = {name: read(course, name) for name in ("00_first", "01_second")}
     assert builder.main(["--address", "someone/else-1"], course) == 0
-    for path in [course / "pyproject.toml", course / "README.md", *(course / "notebooks").glob("*.ipynb")]:
+    for path in [
+        course / "pyproject.toml",
+        course / "README.md",
+        *(course / "notebooks").glob("*.ipynb"),
+    ]:
         text = path.read_text(encoding="utf-8")
         assert "OWNER" not in text and "REPO" not in text and "someone/else-1" in text
     assert builder.main(["--check"], course) == 0
     assert "changed" not in capsys.readouterr().out
     assert all(builder.stale(course, path) == "" for path in builder.sources(course))
     for name, nb in before.items():
-        assert [cell.get("outputs") for cell in nb.cells] == [cell.get("outputs") for cell in read(course, name).cells]
+        assert [cell.get("outputs") for cell in nb.cells] == [
+            cell.get("outputs") for cell in read(course, name).cells
+        ]
     assert builder.main(["--address", "OWNER/REPO"], course) == 0
     assert all(read(course, name) == nb for name, nb in before.items())
     assert builder.main(["--address", "https://example.org/x"], course) == 1
     assert "owner/name" in capsys.readouterr().err
 
 
-# ---- what is refused ------------------------------------------------------------------------------
+# ---- what is refused
+# ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("old, new, message", [
-    ("    ### BEGIN SOLUTION\n", "", "00_first.py:30: exercise 00.1: expected one '### BEGIN SOLUTION'"),
-    ("    ### END SOLUTION\n", "", "00_first.py:30: exercise 00.1: expected one '### BEGIN SOLUTION'"),
-    ("### BEGIN", "### XEGIN", "exercise 00.1: expected one"),
-    ('def double(x: int) -> int:\n    """Twice x."""\n', "if True:\n", "exercise 00.1: expected one function, got 0"),
-    ("def double", "def other():\n    ...\n\n\ndef double", "exercise 00.1: expected one function, got 2"),
-    ("    ### BEGIN", "    x = 1\n    ### BEGIN", "exercise 00.1: outside the markers expected only a docstring"),
-    ("return twice", "return (twice", "exercise 00.1: '(' was never closed"),
-    ('[markdown] hints="00.1"', "[markdown]", "exercise 00.1: expected a markdown cell hints=\"00.1\""),
-    ('[markdown] hints="00.1"', '[markdown] hints="00.2"', "exercise 00.1: expected a markdown cell hints=\"00.1\""),
-    ("# ## Recap", "# ## Recap\n\n# %% [markdown] hints=\"00.2\"\n# x", "00_first.py:48: expected exercise=\"00.2\" in"),
-    ('# %% exercise="00.1"', "# %%", "00_first.py:33: a solution needs exercise="),
-    ('# %% exercise="00.1"', '# %% exercise="09.1"', "00_first.py:30: exercise 09.1: expected a key like \"00.1\""),
-    ('# %% exercise="00.1"', "# %% exercise=00.1", "expected a key like \"00.1\""),
-    ('# %% exercise="00.1"', '# %% [markdown] exercise="00.1"', "exercise 00.1: expected a code cell"),
-    ("00.1}$$", "09.1}$$", "00_first.py:19: equation 09.1: expected a number like 00.1"),
-    ("# ## Recap", "# ## Recap\n#\n# $$x \\tag{00.1}$$", "00_first.py:19: two cells would have the id 'eq-00-1'"),
-    ("# # First steps", "# First steps", "00_first.py:1: expected a first markdown cell"),
-])
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        (
+            "    ### BEGIN SOLUTION\n",
+            "",
+            "00_first.py:30: exercise 00.1: expected one '### BEGIN SOLUTION'",
+        ),
+        (
+            "    ### END SOLUTION\n",
+            "",
+            "00_first.py:30: exercise 00.1: expected one '### BEGIN SOLUTION'",
+        ),
+        ("### BEGIN", "### XEGIN", "exercise 00.1: expected one"),
+        (
+            'def double(x: int) -> int:\n    """Twice x."""\n',
+            "if True:\n",
+            "exercise 00.1: expected one function, got 0",
+        ),
+        (
+            "def double",
+            "def other():\n    ...\n\n\ndef double",
+            "exercise 00.1: expected one function, got 2",
+        ),
+        (
+            "    ### BEGIN",
+            "    x = 1\n    ### BEGIN",
+            "exercise 00.1: outside the markers expected only a docstring",
+        ),
+        ("return twice", "return (twice", "exercise 00.1: '(' was never closed"),
+        (
+            '[markdown] hints="00.1"',
+            "[markdown]",
+            'exercise 00.1: expected a markdown cell hints="00.1"',
+        ),
+        (
+            '[markdown] hints="00.1"',
+            '[markdown] hints="00.2"',
+            'exercise 00.1: expected a markdown cell hints="00.1"',
+        ),
+        (
+            "# ## Recap",
+            '# ## Recap\n\n# %% [markdown] hints="00.2"\n# x',
+            '00_first.py:48: expected exercise="00.2" in',
+        ),
+        ('# %% exercise="00.1"', "# %%", "00_first.py:33: a solution needs exercise="),
+        (
+            '# %% exercise="00.1"',
+            '# %% exercise="09.1"',
+            '00_first.py:30: exercise 09.1: expected a key like "00.1"',
+        ),
+        ('# %% exercise="00.1"', "# %% exercise=00.1", 'expected a key like "00.1"'),
+        (
+            '# %% exercise="00.1"',
+            '# %% [markdown] exercise="00.1"',
+            "exercise 00.1: expected a code cell",
+        ),
+        ("00.1}$$", "09.1}$$", "00_first.py:19: equation 09.1: expected a number like 00.1"),
+        (
+            "# ## Recap",
+            "# ## Recap\n#\n# $$x \\tag{00.1}$$",
+            "00_first.py:19: two cells would have the id 'eq-00-1'",
+        ),
+        ("# # First steps", "# First steps", "00_first.py:1: expected a first markdown cell"),
+    ],
+)
 def test_a_faulty_source_is_refused_with_its_place(unbuilt, old, new, message):
     edit(source(unbuilt), old, new)
     with pytest.raises(builder.BuildError, match=re.escape(message)):
@@ -357,13 +495,15 @@ def test_a_faulty_source_is_refused_with_its_place(unbuilt, old, new, message):
 
 def test_an_exercise_key_that_stands_twice_is_refused(unbuilt):
     text = source(unbuilt).read_text(encoding="utf-8")
-    exercise = text[text.index("# %% exercise"):text.index("# %% [markdown]\n# ## Recap")]
+    exercise = text[text.index("# %% exercise") : text.index("# %% [markdown]\n# ## Recap")]
     source(unbuilt).write_text(text + "\n" + exercise, encoding="utf-8")
     with pytest.raises(builder.BuildError, match="exercise 00.1: this key stands twice"):
         builder.solutions(source(unbuilt))
 
 
-@pytest.mark.parametrize("name, message", [("00_again.py", "have the same number"), ("extra.py", "09_name.py")])
+@pytest.mark.parametrize(
+    "name, message", [("00_again.py", "have the same number"), ("extra.py", "09_name.py")]
+)
 def test_source_names_are_numbered_once(unbuilt, name, message):
     (unbuilt / "notebooks/source" / name).write_text(SECOND, encoding="utf-8")
     with pytest.raises(builder.BuildError, match=message):
@@ -373,17 +513,22 @@ def test_source_names_are_numbered_once(unbuilt, name, message):
 def test_an_unknown_number_and_a_foreign_address_are_refused(unbuilt, capsys):
     assert builder.main(["07"], unbuilt) == 1
     assert "no source for 07; there are 00, 01" in capsys.readouterr().err
-    edit(unbuilt / "pyproject.toml", "https://github.com/OWNER/REPO\"", "https://example.org/x\"")
+    edit(unbuilt / "pyproject.toml", 'https://github.com/OWNER/REPO"', 'https://example.org/x"')
     assert builder.main(["--check"], unbuilt) == 1
     assert "expected https://github.com/owner/name" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line, messages", [
-    ("raise KeyError('lost')", ["00_first: cell a-sum-2 raised", "KeyError: 'lost'"]),
-    ("import sys, time; print('w', file=sys.stderr); print(Path.cwd().resolve())",
-     ["not written", "cell a-sum-2: stderr: 'w'", "cell a-sum-2: a path of this machine"]),
-    ("os._exit(1)", ["00_first: cell a-sum-2: the kernel died"]),
-])
+@pytest.mark.parametrize(
+    "line, messages",
+    [
+        ("raise KeyError('lost')", ["00_first: cell a-sum-2 raised", "KeyError: 'lost'"]),
+        (
+            "import sys, time; print('w', file=sys.stderr); print(Path.cwd().resolve())",
+            ["not written", "cell a-sum-2: stderr: 'w'", "cell a-sum-2: a path of this machine"],
+        ),
+        ("os._exit(1)", ["00_first: cell a-sum-2: the kernel died"]),
+    ],
+)
 def test_a_failing_build_names_the_cell_and_leaves_the_old_notebook(course, capfd, line, messages):
     before = state(course)
     edit(source(course), "\n1 + 1\n", f"\n{line}\n")
@@ -398,39 +543,67 @@ def test_a_failing_build_names_the_cell_and_leaves_the_old_notebook(course, capf
 
 def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
     monkeypatch.setattr(builder, "CELL_TIMEOUT", 1)
-    edit(source(course), "\n1 + 1\n", "\nimport os\nPath('../pid').write_text(str(os.getpid()))\nwhile True: pass\n")
+    edit(
+        source(course),
+        "\n1 + 1\n",
+        "\nimport os\nPath('../pid').write_text(str(os.getpid()))\nwhile True: pass\n",
+    )
     assert builder.main(["00"], course) == 1
     assert "00_first: cell a-sum-2: ran longer than 1 s" in capsys.readouterr().err
     with pytest.raises(ProcessLookupError):  # its kernel is gone, or it would go on using a core
         os.kill(int((course / "pid").read_text()), 0)
 
 
-# ---- the set-up cell ------------------------------------------------------------------------------
+# ---- the set-up cell
+# ------------------------------------------------------------------------------
+
 
 def run_set_up(code, folder, colab, **env):
-    """Run the set-up cell twice in a fresh Python, as a reader does; prints folder and package found."""
+    """Run the set-up cell twice in a fresh Python, as a reader does; prints folder and package
+    found.
+    """
     stand_in = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
-    last = "\nimport pathlib, course_utils; print(pathlib.Path.cwd(), pathlib.Path(course_utils.__file__).parents[1])"
+    last = (
+        "\nimport pathlib, course_utils; print(pathlib.Path.cwd(),"
+        " pathlib.Path(course_utils.__file__).parents[1])"
+    )
     script = (stand_in if colab else "") + code + "\n" + code + last
-    result = subprocess.run([sys.executable, "-c", script], cwd=folder, env={**clean_environment(), **env},
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**clean_environment(), **env},
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0 and result.stderr == "", result.stderr
     return [Path(path).resolve() for path in result.stdout.split()]
 
 
 def clean_environment():
     """Neither the git settings of the machine nor those of a hook that runs the tests."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PYTHONPATH"))}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GIT_", "PYTHONPATH"))
+    }
     return env | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_path_factory):
     content, nowhere = tmp_path_factory.mktemp("content"), (unbuilt / "nowhere").as_uri()
     stand_in = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
-    result = subprocess.run([sys.executable, "-c", stand_in + builder.set_up(unbuilt)], cwd=content, capture_output=True,
-                            text=True, env=clean_environment() | {"COURSE_ADDRESS": nowhere})
+    result = subprocess.run(
+        [sys.executable, "-c", stand_in + builder.set_up(unbuilt)],
+        cwd=content,
+        capture_output=True,
+        text=True,
+        env=clean_environment() | {"COURSE_ADDRESS": nowhere},
+    )
     assert result.stderr.startswith("fatal: ")  # git's own words come first
-    assert result.stderr.endswith(f"RuntimeError: {nowhere} could not be fetched; git says why above. Then run this cell again.\n")
+    assert result.stderr.endswith(
+        f"RuntimeError: {nowhere} could not be fetched; git says why above. Then run this cell"
+        " again.\n"
+    )
     assert not any(content.iterdir())  # nothing half-made keeps the next try from working
 
 
@@ -441,15 +614,25 @@ def test_set_up_finds_the_package_locally(course):
 
 
 def test_set_up_clones_on_colab_and_survives_a_second_run_and_a_restart(unbuilt, tmp_path_factory):
-    commit = "git init -q && git add . && git -c user.name=a -c user.email=a@example.org commit -q -m mini"
+    commit = (
+        "git init -q && git add . && git -c user.name=a -c user.email=a@example.org commit -q -m"
+        " mini"
+    )
     for command in commit.split(" && "):
         subprocess.run(command.split(), cwd=unbuilt, env=clean_environment(), check=True)
     content = tmp_path_factory.mktemp("content")
     for _ in ("first run", "restarted kernel"):
-        cwd, package = run_set_up(builder.set_up(unbuilt), content, colab=True, COURSE_ADDRESS=unbuilt.as_uri())
+        cwd, package = run_set_up(
+            builder.set_up(unbuilt), content, colab=True, COURSE_ADDRESS=unbuilt.as_uri()
+        )
         assert cwd == (content / "REPO/notebooks").resolve()
         assert package == (content / "REPO").resolve()
-    log = subprocess.run(["git", "rev-list", "--count", "--all"], cwd=content / "REPO", capture_output=True, text=True)
+    log = subprocess.run(
+        ["git", "rev-list", "--count", "--all"],
+        cwd=content / "REPO",
+        capture_output=True,
+        text=True,
+    )
     assert log.stdout.strip() == "1"
 
 
@@ -459,5 +642,7 @@ def test_command_line(course):
         (course / "tools").mkdir(exist_ok=True)
         shutil.copy(Path(builder.__file__).with_name(name), course / "tools" / name)
     for arguments in (["tools/build_notebooks.py", "--check"], ["tools/check_notebooks.py"]):
-        result = subprocess.run([sys.executable, *arguments], cwd=course, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, *arguments], cwd=course, capture_output=True, text=True
+        )
         assert result.returncode == 0, textwrap.indent(result.stdout + result.stderr, "  ")

@@ -1,7 +1,9 @@
-"""A reader opens one notebook from its badge: an empty folder, Colab's versions, and a stand-in for Colab's module.
+"""A reader opens one notebook from its badge: an empty folder, Colab's versions, and a stand-in
+for Colab's module.
 
 Part of `make colab`; elsewhere it is skipped, because it would only run a notebook once more.
 """
+
 import os
 import shutil
 import subprocess
@@ -17,9 +19,15 @@ from nbformat.v4 import new_code_cell
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = "00_start_here.ipynb"  # the first that readers open; it needs the bundled data
-PINS = dict(line.split("==") for line in (ROOT / "constraints-colab.txt").read_text(encoding="utf-8").splitlines()
-            if "==" in line and not line.startswith("#"))
-LAST = "import course_utils, os, sys; print(os.getcwd(), course_utils.__file__, 'google.colab' in sys.modules, sep='\\n')"
+PINS = dict(
+    line.split("==")
+    for line in (ROOT / "constraints-colab.txt").read_text(encoding="utf-8").splitlines()
+    if "==" in line and not line.startswith("#")
+)
+LAST = (
+    "import course_utils, os, sys; print(os.getcwd(), course_utils.__file__, 'google.colab' in"
+    " sys.modules, sep='\\n')"
+)
 
 
 def at_colabs_versions():
@@ -28,13 +36,21 @@ def at_colabs_versions():
 
 @pytest.fixture
 def repository(tmp_path):
-    """The course as it is now, as a repository that can be cloned; neither history nor settings of git's user matter."""
+    """The course as it is now, as a repository that can be cloned; neither history nor settings
+    of git's user matter.
+    """
     root = tmp_path / "repository"
     for name in ("course_utils", "data", "notebooks"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "my_course"))
+        shutil.copytree(
+            ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "my_course")
+        )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    for command in ("init -q", "add .", "-c user.name=a -c user.email=a@example.org commit -q -m course"):
+    for command in (
+        "init -q",
+        "add .",
+        "-c user.name=a -c user.email=a@example.org commit -q -m course",
+    ):
         subprocess.run(["git", *command.split()], cwd=root, env=environment, check=True)
     return root
 
@@ -47,18 +63,33 @@ def test_a_notebook_opened_on_colab_fetches_the_course_and_runs(repository, tmp_
     for folder in (content, start, module):
         folder.mkdir(parents=True)
     (module / "__init__.py").touch()
-    (start / "00-colab.py").write_text("import google.colab\n")  # Colab's kernel has it before the first cell
-    environment = os.environ | {"COURSE_ADDRESS": repository.as_uri(), "COURSE_DATA": str(tmp_path / "no data"),
-                                "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(tmp_path / "site")}
+    # Colab's kernel has it before the first cell
+    (start / "00-colab.py").write_text("import google.colab\n")
+    environment = os.environ | {
+        "COURSE_ADDRESS": repository.as_uri(),
+        "COURSE_DATA": str(tmp_path / "no data"),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PYTHONPATH": str(tmp_path / "site"),
+    }
 
     notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
     notebook.cells.append(new_code_cell(LAST))
     # Without folders to look in, the manager knows one kernel: this very Python's.
     manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    client = NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": content}})
+    client = NotebookClient(
+        notebook, km=manager, timeout=300, resources={"metadata": {"path": content}}
+    )
     client.execute(env=environment, cleanup_kc=True)
 
     cwd, package, on_colab = notebook.cells[-1].outputs[0].text.splitlines()
     [clone] = content.iterdir()
-    assert (Path(cwd), Path(package), on_colab) == (clone / "notebooks", clone / "course_utils/__init__.py", "True")
-    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+    assert (Path(cwd), Path(package), on_colab) == (
+        clone / "notebooks",
+        clone / "course_utils/__init__.py",
+        "True",
+    )
+    assert all(
+        cell.execution_count
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.strip()
+    )

@@ -1,11 +1,22 @@
-"""Each contract catches its fault and lets the mended twin pass; whatever a layer does, the table stands."""
+"""Each contract catches its fault and lets the mended twin pass; whatever a layer does, the
+table stands.
+"""
+
 import pytest
 import torch
 from torch import nn
 
 from course_utils.contracts import CONTRACTS, DIMS, check_contracts, show_contracts, unregistered
-from course_utils.contracts_gallery import (GALLERY, AverageFusion, CancelledFusion, ListFusion, ListFusionMended,
-                                            MovedFusion, MovedFusionMended, SumOverAllFusion)
+from course_utils.contracts_gallery import (
+    GALLERY,
+    AverageFusion,
+    CancelledFusion,
+    ListFusion,
+    ListFusionMended,
+    MovedFusion,
+    MovedFusionMended,
+    SumOverAllFusion,
+)
 
 
 def broken(make, **sample):
@@ -18,6 +29,7 @@ def seen(make, number, **sample):
 
 # ---- the gallery
 
+
 @pytest.mark.parametrize("name", GALLERY)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_fault_breaks_its_contract_and_no_other_and_the_twin_keeps_all(name, seed):
@@ -27,29 +39,64 @@ def test_a_fault_breaks_its_contract_and_no_other_and_the_twin_keeps_all(name, s
 
 
 def test_every_contract_is_broken_alone_by_some_exhibit():
-    assert {e.breaks for e in GALLERY.values() if len(e.breaks) == 1} == {(n,) for n in range(1, 10)}
+    assert {e.breaks for e in GALLERY.values() if len(e.breaks) == 1} == {
+        (n,) for n in range(1, 10)
+    }
     assert [e.breaks for e in GALLERY.values() if len(e.breaks) > 1] == [(1, 6, 7, 9), (3, 4, 5)]
 
 
-@pytest.mark.parametrize("name, number, words", [
-    ("factors in a plain list", 1, "3 of 5 parameter tensors are not registered: factors.0, factors.1, factors.2"),
-    ("factors in a plain list", 6, "the state dict lacks what should train: factors.0, factors.1, factors.2"),
-    ("factors in a plain list", 7, "not registered, hence left behind by .to(another device): factors.0, factors.1, factors.2"),
-    ("factors in a plain list", 9, "11 parameters are registered, the formula says 515"),
-    ("a layer never called", 1, "2 of 10 parameter tensors got no gradient: mix.weight, mix.bias"),
-    ("a bias that cancels", 1, "1 of 10 parameter tensors got no gradient: score.bias"),
-    ("a bare squeeze", 2, "one row gives shape (7,), expected (1, 7)"),
-    ("two paths", 3, "an all-present mask changes the result"),
-    ("times the mask", 4, "a NaN in a masked place changes the result"),
-    ("masked too late", 4, "a NaN in a masked place changes gradients, though not the result"),
-    ("centred by the batch", 4, "a row's result changes with the other rows of its batch"),
-    ("softmax over no keys", 5, "the result is not finite when everything is missing"),
-    ("not in the state dict", 6, "the loaded layer gives other results: the state dict lacks something"),
-    ("a moved parameter", 7, "1 of 9 parameter tensors are no trainable parameters if .to(...) in the constructor moves them: gain"),
-    ("added in place", 8, "features changed in place: text, image, audio"),
-    ("a bias not counted", 9, "223 parameters are registered, the formula says 215"),
-    ("no mask at all", 4, "forward takes no mask"),
-])
+@pytest.mark.parametrize(
+    "name, number, words",
+    [
+        (
+            "factors in a plain list",
+            1,
+            "3 of 5 parameter tensors are not registered: factors.0, factors.1, factors.2",
+        ),
+        (
+            "factors in a plain list",
+            6,
+            "the state dict lacks what should train: factors.0, factors.1, factors.2",
+        ),
+        (
+            "factors in a plain list",
+            7,
+            (
+                "not registered, hence left behind by .to(another device): factors.0, factors.1,"
+                " factors.2"
+            ),
+        ),
+        ("factors in a plain list", 9, "11 parameters are registered, the formula says 515"),
+        (
+            "a layer never called",
+            1,
+            "2 of 10 parameter tensors got no gradient: mix.weight, mix.bias",
+        ),
+        ("a bias that cancels", 1, "1 of 10 parameter tensors got no gradient: score.bias"),
+        ("a bare squeeze", 2, "one row gives shape (7,), expected (1, 7)"),
+        ("two paths", 3, "an all-present mask changes the result"),
+        ("times the mask", 4, "a NaN in a masked place changes the result"),
+        ("masked too late", 4, "a NaN in a masked place changes gradients, though not the result"),
+        ("centred by the batch", 4, "a row's result changes with the other rows of its batch"),
+        ("softmax over no keys", 5, "the result is not finite when everything is missing"),
+        (
+            "not in the state dict",
+            6,
+            "the loaded layer gives other results: the state dict lacks something",
+        ),
+        (
+            "a moved parameter",
+            7,
+            (
+                "1 of 9 parameter tensors are no trainable parameters if .to(...) in the"
+                " constructor moves them: gain"
+            ),
+        ),
+        ("added in place", 8, "features changed in place: text, image, audio"),
+        ("a bias not counted", 9, "223 parameters are registered, the formula says 215"),
+        ("no mask at all", 4, "forward takes no mask"),
+    ],
+)
 def test_what_was_seen_is_said_in_words(name, number, words):
     assert seen(GALLERY[name].faulty, number) == words
 
@@ -80,7 +127,10 @@ def test_faulty_layer_and_twin_agree_where_the_fault_does_not_show():
 def test_the_published_size_registers_160_of_1_161_760():
     for cls, registered in ((ListFusion, 160), (ListFusionMended, 1_161_760)):
         layer = cls({"audio": 48, "image": 192}, 120, rank=40)
-        assert sum(p.numel() for p in layer.parameters()) == registered and layer.parameter_formula() == 1_161_760
+        assert (
+            sum(p.numel() for p in layer.parameters()) == registered
+            and layer.parameter_formula() == 1_161_760
+        )
 
 
 def test_the_moved_parameter_is_gone_where_it_really_moves():
@@ -92,31 +142,45 @@ def test_the_moved_parameter_is_gone_where_it_really_moves():
 def test_the_cancelled_bias_does_get_a_gradient_of_round_off():
     torch.manual_seed(0)
     layer = CancelledFusion(DIMS, 7).double()
-    layer({name: torch.randn(32, dim).double() for name, dim in DIMS.items()}).square().sum().backward()
-    gradient, largest = layer.score.bias.grad.abs().item(), max(p.grad.abs().max().item() for p in layer.parameters())
+    layer(
+        {name: torch.randn(32, dim).double() for name, dim in DIMS.items()}
+    ).square().sum().backward()
+    gradient, largest = (
+        layer.score.bias.grad.abs().item(),
+        max(p.grad.abs().max().item() for p in layer.parameters()),
+    )
     assert 0 < gradient < 1e-14 * largest
 
 
 def test_nine_kept_contracts_do_not_prove_the_formula():
     assert all(r.kept for r in check_contracts(SumOverAllFusion))
-    layer, features = SumOverAllFusion(DIMS, 7), {name: torch.randn(2, dim) for name, dim in DIMS.items()}
+    layer, features = (
+        SumOverAllFusion(DIMS, 7),
+        {name: torch.randn(2, dim) for name, dim in DIMS.items()},
+    )
     right = AverageFusion(DIMS, 7)
     right.load_state_dict(layer.state_dict())
     mask = torch.tensor([[True, False, False]] * 2)
-    shrunk = (layer(features, mask=mask) - layer.head.bias) / (right(features, mask=mask) - layer.head.bias)
+    shrunk = (layer(features, mask=mask) - layer.head.bias) / (
+        right(features, mask=mask) - layer.head.bias
+    )
     assert torch.allclose(shrunk, torch.tensor(1 / 3), rtol=1e-3)
 
 
 # ---- contract by contract, other ways to break it
 
+
 class Held:
     """Where a parameter can hide: the constructor of each layer puts it in another place."""
+
     PLACES = {
         "tuple": lambda layer, p: setattr(layer, "hidden", (p,)),
         "dict": lambda layer, p: setattr(layer, "hidden", {"text": p}),
         "dict of lists": lambda layer, p: setattr(layer, "hidden", {"text": [None, p]}),
         "module in a list": lambda layer, p: setattr(layer, "hidden", [nn.ParameterList([p])]),
-        "leaf tensor": lambda layer, p: setattr(layer, "hidden", p.detach().clone().requires_grad_()),
+        "leaf tensor": lambda layer, p: setattr(
+            layer, "hidden", p.detach().clone().requires_grad_()
+        ),
         "moved parameter": lambda layer, p: setattr(layer, "hidden", p.clone()),
         "inside a child": lambda layer, p: setattr(layer.head, "hidden", [p]),
     }
@@ -129,8 +193,15 @@ def test_hidden_parameters_are_found(place):
             super().__init__(*args)
             Held.PLACES[place](self, nn.Parameter(torch.ones(3)))
 
-    name = {"tuple": "hidden.0", "dict": "hidden.text", "dict of lists": "hidden.text.1", "module in a list": "hidden.0.0",
-            "leaf tensor": "hidden", "moved parameter": "hidden", "inside a child": "head.hidden.0"}[place]
+    name = {
+        "tuple": "hidden.0",
+        "dict": "hidden.text",
+        "dict of lists": "hidden.text.1",
+        "module in a list": "hidden.0.0",
+        "leaf tensor": "hidden",
+        "moved parameter": "hidden",
+        "inside a child": "head.hidden.0",
+    }[place]
     assert seen(Hides, 1) == f"1 of 9 parameter tensors are not registered: {name}"
 
 
@@ -160,7 +231,10 @@ def test_a_parameter_that_the_optimiser_is_not_given_does_not_move():
 
 
 def test_a_branch_that_starts_at_zero_is_alive():
-    """LoRA and zero-initialised gates: the first factor has no gradient until the second has moved."""
+    """LoRA and zero-initialised gates: the first factor has no gradient until the second has
+    moved.
+    """
+
     class Adapted(AverageFusion):
         def __init__(self, *args):
             super().__init__(*args)
@@ -200,7 +274,9 @@ def test_a_layer_without_parameters_keeps_them_all():
         def forward(self, features, *, mask=None):
             mask = torch.ones(len(features["text"]), 2, dtype=torch.bool) if mask is None else mask
             x = torch.stack([features["text"], features["image"]], 1)
-            return torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+            return torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True).clamp(
+                min=1
+            )
 
     results = check_contracts(lambda: Mean(), dims={"text": 4, "image": 4})
     assert [r.kept for r in results] == [True] * 8 + [None]
@@ -241,21 +317,40 @@ def test_masks_of_tokens_are_tried_where_tokens_are_given():
 
         def forward(self, features, *, mask=None):
             x = features["text"]
-            keep = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None or (isinstance(mask, dict) and self.leaks) \
-                else mask["text"] if isinstance(mask, dict) else mask.expand(x.shape[:2])
-            return self.head(torch.where(keep[..., None], x, 0).sum(1) / keep.sum(1, keepdim=True).clamp(min=1))
+            keep = (
+                torch.ones(x.shape[:2], dtype=torch.bool)
+                if mask is None or (isinstance(mask, dict) and self.leaks)
+                else mask["text"]
+                if isinstance(mask, dict)
+                else mask.expand(x.shape[:2])
+            )
+            return self.head(
+                torch.where(keep[..., None], x, 0).sum(1) / keep.sum(1, keepdim=True).clamp(min=1)
+            )
 
     sample = {"dims": {"text": 6}, "tokens": {"text": 4}}
     assert broken(lambda: Pools(False), **sample) == ()
     assert broken(lambda: Pools(True), **sample) == (4,)
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda features, mask: features.pop("audio"), "names were added to the features or taken away"),
-    (lambda features, mask: features.update(all=1), "names were added to the features or taken away"),
-    (lambda features, mask: features["image"].masked_fill_(~mask[:, 1:2], 0), "features changed in place: image"),
-    (lambda features, mask: mask[:, 0].fill_(True), "the mask was changed in place"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda features, mask: features.pop("audio"),
+            "names were added to the features or taken away",
+        ),
+        (
+            lambda features, mask: features.update(all=1),
+            "names were added to the features or taken away",
+        ),
+        (
+            lambda features, mask: features["image"].masked_fill_(~mask[:, 1:2], 0),
+            "features changed in place: image",
+        ),
+        (lambda features, mask: mask[:, 0].fill_(True), "the mask was changed in place"),
+    ],
+)
 def test_every_change_in_place_is_seen(change, words):
     class Changes(AverageFusion):
         def forward(self, features, *, mask=None):
@@ -293,16 +388,27 @@ def test_a_move_that_freezes_detaches_or_casts_is_caught():
             return self
 
         def classify(self, pooled):
-            return pooled @ self.fast.T + self.head.bias if hasattr(self, "fast") else super().classify(pooled)
+            return (
+                pooled @ self.fast.T + self.head.bias
+                if hasattr(self, "fast")
+                else super().classify(pooled)
+            )
 
     class Casts(AverageFusion):
         def classify(self, pooled):
             return super().classify(pooled).double()
 
     for make, words in (
-            (Freezes, "2 of 8 parameter tensors are no trainable parameters after .to(another device): head.weight, head.bias"),
-            (Detaches, "no gradient after .to(another dtype): head.weight"),
-            (Casts, "the result's dtype is not the layer's after .to(another dtype)")):
+        (
+            Freezes,
+            (
+                "2 of 8 parameter tensors are no trainable parameters after .to(another device):"
+                " head.weight, head.bias"
+            ),
+        ),
+        (Detaches, "no gradient after .to(another dtype): head.weight"),
+        (Casts, "the result's dtype is not the layer's after .to(another dtype)"),
+    ):
         assert broken(make) == (7,) and seen(make, 7) == words
 
 
@@ -311,7 +417,10 @@ def test_a_row_that_knows_its_place_in_the_batch_is_caught():
         def classify(self, pooled):
             return super().classify(pooled + torch.arange(len(pooled))[:, None])
 
-    assert broken(Counts) == (4,) and seen(Counts, 4) == "a row's result changes with its place in the batch"
+    assert (
+        broken(Counts) == (4,)
+        and seen(Counts, 4) == "a row's result changes with its place in the batch"
+    )
 
 
 def test_a_division_by_zero_put_right_afterwards_still_spoils_the_gradient():
@@ -320,7 +429,10 @@ def test_a_division_by_zero_put_right_afterwards_still_spoils_the_gradient():
             count = present.sum(1, keepdim=True)
             return torch.where(count > 0, x.sum(1) / count, 0)
 
-    assert broken(Divides) == (5,) and seen(Divides, 5) == "a gradient is not finite when everything is missing"
+    assert (
+        broken(Divides) == (5,)
+        and seen(Divides, 5) == "a gradient is not finite when everything is missing"
+    )
 
 
 def test_a_spread_over_the_batch_is_not_finite_for_one_row():
@@ -343,11 +455,15 @@ def test_parameters_made_in_forward_do_not_load():
 
 # ---- the call itself
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: AverageFusion({"text": 0 / 1}, "C"), "raises TypeError"),
-    (lambda: 1 / 0, "raises ZeroDivisionError: division by zero"),
-    (lambda: None, "raises AttributeError: 'NoneType' object has no attribute"),
-])
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: AverageFusion({"text": 0 / 1}, "C"), "raises TypeError"),
+        (lambda: 1 / 0, "raises ZeroDivisionError: division by zero"),
+        (lambda: None, "raises AttributeError: 'NoneType' object has no attribute"),
+    ],
+)
 def test_a_maker_that_raises_breaks_all_nine_in_words(make, words):
     results = check_contracts(make)
     assert [r.kept for r in results] == [False] * 9
@@ -364,7 +480,9 @@ def test_a_forward_that_raises_is_told_by_its_first_line_and_torch_by_its_kind()
             raise self.error
 
     results = check_contracts(lambda: Raises(ValueError("no head\nand more")))
-    assert [r.kept for r in results] == [False] * 8 + [None] and results[0].seen == "raises ValueError: no head"
+    assert [r.kept for r in results] == [False] * 8 + [None] and results[
+        0
+    ].seen == "raises ValueError: no head"
     assert seen(lambda: Raises(RuntimeError("mat1 and mat2")), 1) == "raises RuntimeError"
     assert seen(lambda: Raises(ValueError()), 1) == "raises ValueError: "
 
@@ -379,7 +497,10 @@ def test_a_forward_that_gives_no_tensor_is_told():
 
 def test_what_cannot_be_built_from_is_refused():
     for make in (AverageFusion(DIMS, 7), "AverageFusion"):
-        with pytest.raises(TypeError, match="make: expected a class or a function that builds the layer, got (Average|str)"):
+        with pytest.raises(
+            TypeError,
+            match="make: expected a class or a function that builds the layer, got (Average|str)",
+        ):
             check_contracts(make)
 
 
@@ -402,7 +523,10 @@ def test_the_table_is_the_same_every_time(capsys):
     for _ in range(2):
         show_contracts(GALLERY["a layer never called"].faulty)
         tables.append(capsys.readouterr().out)
-    assert tables[0] == tables[1] == """\
+    assert (
+        tables[0]
+        == tables[1]
+        == """\
 1  every parameter learns  BROKEN   2 of 10 parameter tensors got no gradient: mix.weight, mix.bias
 2  a batch of one          kept     one row gives shape (1, 7)
 3  full mask is no mask    kept     an all-present mask changes no bit
@@ -414,10 +538,13 @@ def test_the_table_is_the_same_every_time(capsys):
 9  counted                 kept     279 parameters, as the formula says
 broken: 1
 """
+    )
 
 
 def test_each_contract_says_which_fault_it_catches_and_what_accuracy_hides():
     for number, contract in enumerate(CONTRACTS.values(), 1):
         text = contract.__doc__
         assert text.startswith(f"{number}: ") and "The fault: " in text
-        assert any(word in text.lower() for word in ("accuracy", "scored", "result is right")), number
+        assert any(word in text.lower() for word in ("accuracy", "scored", "result is right")), (
+            number
+        )

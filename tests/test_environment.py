@@ -59,7 +59,9 @@ def test_conda_takes_only_python_and_pip_from_conda():
 
 
 def test_make_and_conda_install_extras_that_exist():
-    asked = re.search(r'^EXTRAS = "(.*)"$', (ROOT / "tools/install.py").read_text(encoding="utf-8"), re.M)
+    asked = re.search(
+        r'^EXTRAS = "(.*)"$', (ROOT / "tools/install.py").read_text(encoding="utf-8"), re.M
+    )
     assert asked.group(1) == "lab,test,offline"
     assert {"lab", "test", "offline", "browser", "bench", "teach"} == set(EXTRAS)
 
@@ -85,22 +87,32 @@ def test_requirements_are_floors_and_the_known_good_set_meets_them(requirement):
 @pytest.mark.parametrize("requirement", requirements("test", "offline"), ids=str)
 def test_floors_stand_at_or_below_what_colab_preinstalls(requirement):
     if requirement.marker is None or requirement.marker.evaluate():
-        assert pins("constraints-colab.txt")[canonicalize_name(requirement.name)] in requirement.specifier
+        assert (
+            pins("constraints-colab.txt")[canonicalize_name(requirement.name)]
+            in requirement.specifier
+        )
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_torch_and_torchvision_are_a_pair(name):
     # A torchvision is built against one torch; with another it fails when it is imported.
     pairs = {"2.14.1": "0.29.2", "2.11.0": "0.26.0"}
-    assert str(pins(name)["torchvision"]) == pairs.get(str(pins(name)["torch"])), "no known pair: look it up, add it here"
+    assert str(pins(name)["torchvision"]) == pairs.get(str(pins(name)["torch"])), (
+        "no known pair: look it up, add it here"
+    )
 
 
 @pytest.mark.parametrize("name", LISTS)
 def test_nothing_for_one_system_only_is_pinned(name):
-    assert not [pin for pin in pins(name) if pin.startswith(("nvidia-", "cuda-")) or pin in ("triton", "pip")]
+    assert not [
+        pin
+        for pin in pins(name)
+        if pin.startswith(("nvidia-", "cuda-")) or pin in ("triton", "pip")
+    ]
 
 
-# ---- continuous integration -----------------------------------------------------------------------
+# ---- continuous integration
+# -----------------------------------------------------------------------
 
 WORKFLOW = (ROOT / ".github/workflows/course.yml").read_text(encoding="utf-8")
 CI = yaml.safe_load(WORKFLOW)
@@ -109,13 +121,25 @@ RUNS = [step["run"] for step in STEPS if "run" in step]
 
 
 def missing(run):
-    """What a command names that is not in the repository: make targets, files and folders, extras."""
+    """What a command names that is not in the repository: make targets, files and folders,
+    extras.
+    """
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     found = [f"make {name}" for name in re.findall(r"\bmake ([\w-]+)", run) if name not in targets]
-    found += [name for names in re.findall(r"\.\[([\w,]+)\]", run) for name in names.split(",") if name not in EXTRAS]
-    # A file or folder: what ends like one, what stands in one (not the environment made before), what pytest is given.
-    paths = [word for word in re.findall(r"[^\s\"'=:]+", run)
-             if re.search(r"\.(py|txt|cfg|toml|ya?ml|ipynb|sh)$|^[\w.-]+/", word) and not word.startswith(".venv/")]
+    found += [
+        name
+        for names in re.findall(r"\.\[([\w,]+)\]", run)
+        for name in names.split(",")
+        if name not in EXTRAS
+    ]
+    # A file or folder: what ends like one, what stands in one (not the environment made before),
+    # what pytest is given.
+    paths = [
+        word
+        for word in re.findall(r"[^\s\"'=:]+", run)
+        if re.search(r"\.(py|txt|cfg|toml|ya?ml|ipynb|sh)$|^[\w.-]+/", word)
+        and not word.startswith(".venv/")
+    ]
     paths += re.findall(r"pytest ([\w./]+)", run)
     return found + [path for path in paths if not (ROOT / path).exists()]
 
@@ -125,12 +149,18 @@ def test_ci_names_only_what_exists(run):
     assert missing(run) == []
 
 
-@pytest.mark.parametrize("run, name", [
-    ("make colabs", "make colabs"), ("python tools/chek.py --check", "tools/chek.py"), (".ci/runs", ".ci/runs"),
-    ("python -m pytest notebook --nbval-lax", "notebook"), ('pip install -e ".[lab,tests]"', "tests"),
-    ("docker run -c\n\"pip install -c constraints-collab.txt nbval\"", "constraints-collab.txt"),
-    (".venv/bin/python tools/build_notebook.py", "tools/build_notebook.py"),
-])
+@pytest.mark.parametrize(
+    "run, name",
+    [
+        ("make colabs", "make colabs"),
+        ("python tools/chek.py --check", "tools/chek.py"),
+        (".ci/runs", ".ci/runs"),
+        ("python -m pytest notebook --nbval-lax", "notebook"),
+        ('pip install -e ".[lab,tests]"', "tests"),
+        ('docker run -c\n"pip install -c constraints-collab.txt nbval"', "constraints-collab.txt"),
+        (".venv/bin/python tools/build_notebook.py", "tools/build_notebook.py"),
+    ],
+)
 def test_a_wrong_name_in_ci_is_seen(run, name):
     assert missing(run) == [name]
 
@@ -139,12 +169,19 @@ def test_ci_uses_pythons_that_the_course_supports_and_lists_that_exist():
     given = [step.get("with", {}) for step in STEPS]
     pythons = {options["python-version"] for options in given if "python-version" in options}
     supported = Requirement(f"x{PROJECT['requires-python']}").specifier
-    assert pythons and all(isinstance(python, str) and f"{python}.0" in supported for python in pythons)
-    assert {options["cache-dependency-path"] for options in given if "cache" in options} <= set(LISTS)
+    assert pythons and all(
+        isinstance(python, str) and f"{python}.0" in supported for python in pythons
+    )
+    assert {options["cache-dependency-path"] for options in given if "cache" in options} <= set(
+        LISTS
+    )
 
 
 def test_ci_may_only_read_uses_only_githubs_own_actions_and_comes_to_an_end():
-    assert CI["permissions"] == {"contents": "read"} and CI["concurrency"]["cancel-in-progress"] is True
+    assert (
+        CI["permissions"] == {"contents": "read"}
+        and CI["concurrency"]["cancel-in-progress"] is True
+    )
     assert "secrets" not in WORKFLOW and "pull_request_target" not in WORKFLOW
     for job in CI["jobs"].values():
         assert "permissions" not in job and 0 < job["timeout-minutes"] <= 90
@@ -153,13 +190,17 @@ def test_ci_may_only_read_uses_only_githubs_own_actions_and_comes_to_an_end():
             assert re.fullmatch(r"actions/(checkout|setup-python)@v\d+", step["uses"])
         if "checkout" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
-        assert "${{" not in step.get("run", ""), "text from outside must not become part of a command"
+        assert "${{" not in step.get("run", ""), (
+            "text from outside must not become part of a command"
+        )
 
 
 def test_torch_comes_as_a_cpu_build_wherever_ci_runs_linux_itself():
     for name, job in CI["jobs"].items():
         own = job["runs-on"].startswith("ubuntu") and name != "colab-image"
-        assert (job.get("env", {}).get("PIP_EXTRA_INDEX_URL") == "https://download.pytorch.org/whl/cpu") is own
+        assert (
+            job.get("env", {}).get("PIP_EXTRA_INDEX_URL") == "https://download.pytorch.org/whl/cpu"
+        ) is own
 
 
 @pytest.mark.parametrize("module", ["course_utils", "course_utils.runtime", "course_utils.report"])
@@ -180,30 +221,56 @@ def checked(tmp_path_factory):
         shutil.copy(ROOT / name, root / name)
 
     def notebook(path, source, printed):
-        cell = new_code_cell(source, execution_count=1, outputs=[new_output("stream", text=printed)])
+        cell = new_code_cell(
+            source, execution_count=1, outputs=[new_output("stream", text=printed)]
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(new_notebook(cells=[cell]), path)
 
-    notebook(root / "notebooks/right.ipynb", "print(object())", "<object object at 0x7f0123456789>\n")
+    notebook(
+        root / "notebooks/right.ipynb", "print(object())", "<object object at 0x7f0123456789>\n"
+    )
     notebook(root / "notebooks/wrong.ipynb", "print(0.93)", "0.92\n")
-    names = ["COURSE_STRICT", "OMP_NUM_THREADS", "TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_OFFLINE"]
-    notebook(root / "notebooks/settings.ipynb", f"import os; print([os.environ[n] for n in {names}], "
-             "'inline' in os.environ['MPLBACKEND'])", "['1', '1', 'error', '1', '1'] True\n")
+    names = [
+        "COURSE_STRICT",
+        "OMP_NUM_THREADS",
+        "TRANSFORMERS_VERBOSITY",
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "HF_HUB_OFFLINE",
+    ]
+    notebook(
+        root / "notebooks/settings.ipynb",
+        f"import os; print([os.environ[n] for n in {names}], 'inline' in os.environ['MPLBACKEND'])",
+        "['1', '1', 'error', '1', '1'] True\n",
+    )
     for name in ("one", "two"):  # each must find its folder empty
-        notebook(root / f"notebooks/home_{name}.ipynb",
-                 "import os; home = os.environ['COURSE_HOME']; print(os.listdir(home)); open(home + '/guess', 'w').close()",
-                 "[]\n")
+        notebook(
+            root / f"notebooks/home_{name}.ipynb",
+            "import os; home = os.environ['COURSE_HOME']; print(os.listdir(home)); open(home +"
+            " '/guess', 'w').close()",
+            "[]\n",
+        )
     for place in ("notebooks/.ipynb_checkpoints", "notebooks/my_course", ".venv/share"):
         notebook(root / place / "not_ours.ipynb", "1 / 0", "")
-    (root / "tests/test_unit.py").write_text("def test_wait(request):\n"
-        "    waits = [item.output_timeout for item in request.session.items if hasattr(item, 'output_timeout')]\n"
-        "    assert waits and min(waits) >= 60\n")
+    (root / "tests/test_unit.py").write_text(
+        "def test_wait(request):\n    waits = [item.output_timeout for item in"
+        " request.session.items if hasattr(item, 'output_timeout')]\n    assert waits and"
+        " min(waits) >= 60\n"
+    )
 
     mine = root / "mine"
-    environment = {name: value for name, value in os.environ.items() if name not in [*names, "PYTEST_ADDOPTS"]}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in [*names, "PYTEST_ADDOPTS"]
+    }
     environment |= {"COURSE_HOME": str(mine), "MPLBACKEND": "Agg"}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-rA", "-q"], cwd=root, env=environment,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-q"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert not mine.exists()
     return done.stdout
 

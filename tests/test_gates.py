@@ -1,4 +1,7 @@
-"""The ceilings of the theory worlds, each against the Bayes rule applied to samples, and the samples themselves."""
+"""The ceilings of the theory worlds, each against the Bayes rule applied to samples, and the
+samples themselves.
+"""
+
 import math
 from itertools import chain, combinations, product
 
@@ -13,7 +16,8 @@ from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit
 
 TEXT, IMAGE, BOTH, TWO = ["text"], ["image"], ["text", "image"], list(product((-1, 1), repeat=2))
-# The gates once more, from their definitions: (sign of each modality, label) of the equally likely cases.
+# The gates once more, from their definitions: (sign of each modality, label) of the equally likely
+# cases.
 CASES = {
     "redundant": [((s, s), s > 0) for s in (-1, 1)],
     "unique": [((s, 0), s > 0) for s in (-1, 1)],
@@ -36,9 +40,13 @@ def gate_posterior(world, batch, present):
     """P(label = 1 | present), (n,), by Bayes' theorem on the full densities of the vectors."""
     joint = np.zeros((len(batch["label"]), 2))
     for signs, label in CASES[world.gate]:
-        distance = sum(((batch[name].double() - sign * u) ** 2).sum(dim=1).numpy()
-                       for name, sign, u in zip(world.names, signs, world.directions) if name in present)
-        density = np.exp(-distance / (2 * world.noise ** 2) + world.dim * len(present) / 2)  # rescaled against underflow
+        distance = sum(
+            ((batch[name].double() - sign * u) ** 2).sum(dim=1).numpy()
+            for name, sign, u in zip(world.names, signs, world.directions)
+            if name in present
+        )
+        # rescaled against underflow
+        density = np.exp(-distance / (2 * world.noise**2) + world.dim * len(present) / 2)
         joint[:, int(label)] += (1 - world.flips) * density
         joint[:, 1 - int(label)] += world.flips * density
     return joint[:, 1] / joint.sum(axis=1)
@@ -49,22 +57,35 @@ def cue_posterior(world, batch, present, rho=None):
     at = [world.names.index(name) for name in present]
     mu, covariance = np.array(world.mu)[at], np.eye(len(at))
     covariance[~np.eye(len(at), dtype=bool)] = world.rho if rho is None else rho
-    x = np.concatenate([batch[name].numpy() for name in present], axis=1).astype(float) if present else np.zeros((len(batch["label"]), 0))
-    for_0, for_1 = (share * np.exp(-np.einsum("ni,ij,nj->n", x - c, np.linalg.inv(covariance), x - c) / 2)
-                    for share, c in ((1 - world.prior, -mu), (world.prior, mu)))
+    x = (
+        np.concatenate([batch[name].numpy() for name in present], axis=1).astype(float)
+        if present
+        else np.zeros((len(batch["label"]), 0))
+    )
+    for_0, for_1 = (
+        share * np.exp(-np.einsum("ni,ij,nj->n", x - c, np.linalg.inv(covariance), x - c) / 2)
+        for share, c in ((1 - world.prior, -mu), (world.prior, mu))
+    )
     return for_1 / (for_0 + for_1)
 
 
 def assert_within_errors(scores, expected, errors=4):
     """The mean of `scores` (n,) lies within so many standard errors of `expected`."""
-    assert abs(scores.mean() - expected) <= errors * scores.std() / math.sqrt(len(scores)) + 1e-9, (scores.mean(), expected)
+    assert abs(scores.mean() - expected) <= errors * scores.std() / math.sqrt(len(scores)) + 1e-9, (
+        scores.mean(),
+        expected,
+    )
 
 
 def right(posterior, batch):
     return (posterior > 0.5) == batch["label"].bool().numpy()
 
 
-@pytest.mark.parametrize("setting", [LARGE, SMALL, {"dim": 3, "noise": 0.6, "flips": 0.25, "seed": 4}], ids=["large", "small", "other"])
+@pytest.mark.parametrize(
+    "setting",
+    [LARGE, SMALL, {"dim": 3, "noise": 0.6, "flips": 0.25, "seed": 4}],
+    ids=["large", "small", "other"],
+)
 @pytest.mark.parametrize("gate", GATES)
 def test_the_bayes_rule_scores_what_the_ceiling_says_whatever_is_missing(gate, setting):
     world = Gates(gate, **setting)
@@ -72,11 +93,24 @@ def test_the_bayes_rule_scores_what_the_ceiling_says_whatever_is_missing(gate, s
     for present in subsets(world.names):
         posterior = gate_posterior(world, batch, present)
         assert_within_errors(right(posterior, batch), world.ceiling(present))
-        assert_within_errors(np.maximum(posterior, 1 - posterior), world.ceiling(present))  # the same mean, far less scatter
+        # the same mean, far less scatter
+        assert_within_errors(np.maximum(posterior, 1 - posterior), world.ceiling(present))
 
 
-@pytest.mark.parametrize("world", [Cues(), Cues(rho=0.5), Cues(rho=0.9), Cues(rho=-0.4), Cues(prior=0.8), Cues(rho=0.7, prior=0.3),
-                                   Cues((1.0,), prior=0.6), Cues((0.5, 1.0, -0.8), rho=0.3, prior=0.6)], ids=str)
+@pytest.mark.parametrize(
+    "world",
+    [
+        Cues(),
+        Cues(rho=0.5),
+        Cues(rho=0.9),
+        Cues(rho=-0.4),
+        Cues(prior=0.8),
+        Cues(rho=0.7, prior=0.3),
+        Cues((1.0,), prior=0.6),
+        Cues((0.5, 1.0, -0.8), rho=0.3, prior=0.6),
+    ],
+    ids=str,
+)
 def test_the_rules_on_cues_score_what_their_formulas_say_whatever_is_missing(world):
     batch = world.sample(40_000, seed=2)
     for present in subsets(world.names):
@@ -84,7 +118,9 @@ def test_the_rules_on_cues_score_what_their_formulas_say_whatever_is_missing(wor
         assert_within_errors(right(posterior, batch), world.ceiling(present))
         assert_within_errors(np.maximum(posterior, 1 - posterior), world.ceiling(present))
         product_of_experts = cue_posterior(world, batch, present, rho=0)
-        assert_within_errors(right(product_of_experts, batch), world.rule_accuracy(world.product_weights(present)))
+        assert_within_errors(
+            right(product_of_experts, batch), world.rule_accuracy(world.product_weights(present))
+        )
 
 
 def test_the_ladder_of_two_cues():
@@ -97,20 +133,32 @@ def test_the_ladder_of_two_cues():
 def test_correlated_noise_is_counted_twice_by_the_product_and_used_by_the_bayes_rule():
     worlds = [Cues(rho=rho) for rho in (0.0, 0.5, 0.9)]
     assert percent(*(world.ceiling() for world in worlds)) == (86.8, 84.1, 91.3)
-    assert percent(*(world.rule_accuracy(world.product_weights()) for world in worlds)) == (86.8, 82.8, 80.3)
+    assert percent(*(world.rule_accuracy(world.product_weights()) for world in worlds)) == (
+        86.8,
+        82.8,
+        80.3,
+    )
     assert worlds[2].bayes_weights().round(1).tolist() == [-4.2, 5.8]
-    assert worlds[1].bayes_weights() == pytest.approx([0, 2])  # at this correlation the weaker cue adds nothing
-    assert all(percent(world.ceiling(TEXT), world.ceiling(IMAGE)) == (69.1, 84.1) for world in worlds)
+    # at this correlation the weaker cue adds nothing
+    assert worlds[1].bayes_weights() == pytest.approx([0, 2])
+    assert all(
+        percent(world.ceiling(TEXT), world.ceiling(IMAGE)) == (69.1, 84.1) for world in worlds
+    )
 
 
 def test_filling_in_a_missing_cue_can_be_worse_than_leaving_it_out():
-    # The first cue is there, the second is missing. Under correlation its zero leaves a first weight of the wrong sign.
+    # The first cue is there, the second is missing. Under correlation its zero leaves a first
+    # weight of the wrong sign.
     correlated = Cues(rho=0.9)
     assert percent(correlated.rule_accuracy([correlated.bayes_weights()[0], 0])) == (30.9,)
-    # With unequal classes the mean of the second cue is not 0 but mu (2 prior - 1), which speaks for the common class.
+    # With unequal classes the mean of the second cue is not 0 but mu (2 prior - 1), which speaks
+    # for the common class.
     unequal = Cues(prior=0.8)
     filled = math.log(4) + unequal.bayes_weights()[1] * 1.0 * (2 * 0.8 - 1)
-    assert percent(unequal.ceiling(TEXT), unequal.rule_accuracy([1, 0], bias=filled)) == (81.4, 80.3)
+    assert percent(unequal.ceiling(TEXT), unequal.rule_accuracy([1, 0], bias=filled)) == (
+        81.4,
+        80.3,
+    )
 
 
 def test_gates_whose_bits_are_seen_without_noise():
@@ -123,24 +171,40 @@ def test_gates_whose_bits_are_seen_without_noise():
     assert ceilings("unique") == [90, 50, 90]
     assert ceilings("and") == ceilings("or") == [70, 70, 90]
     parity = Gates("parity", noise=0)
-    assert [round(100 * parity.ceiling(present), 9) for present in subsets(parity.names)] == 7 * [50] + [90]
+    assert [round(100 * parity.ceiling(present), 9) for present in subsets(parity.names)] == 7 * [
+        50
+    ] + [90]
 
 
 def test_gates_at_both_settings():
-    values = {gate: [(round(100 * world.ceiling(TEXT), 2), round(100 * world.ceiling(), 2))
-                     for world in (Gates(gate, **LARGE), Gates(gate, **SMALL))] for gate in GATES}
-    assert values == {"redundant": [(89.83, 90.0), (77.31, 83.71)], "unique": [(89.83, 89.83), (77.31, 77.31)],
-                      "xor": [(50, 89.66), (50, 68.64)], "and": [(70, 89.83), (70, 78.71)],
-                      "or": [(70, 89.83), (70, 78.71)], "parity": [(50, 89.49), (50, 62.73)]}
+    values = {
+        gate: [
+            (round(100 * world.ceiling(TEXT), 2), round(100 * world.ceiling(), 2))
+            for world in (Gates(gate, **LARGE), Gates(gate, **SMALL))
+        ]
+        for gate in GATES
+    }
+    assert values == {
+        "redundant": [(89.83, 90.0), (77.31, 83.71)],
+        "unique": [(89.83, 89.83), (77.31, 77.31)],
+        "xor": [(50, 89.66), (50, 68.64)],
+        "and": [(70, 89.83), (70, 78.71)],
+        "or": [(70, 89.83), (70, 78.71)],
+        "parity": [(50, 89.49), (50, 62.73)],
+    }
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.6, 1.0, 2.5])
 def test_the_integral_for_and_equals_a_fine_sum_over_the_plane(noise):
     t, step = np.linspace(-1 - 8 * noise, 1 + 8 * noise, 2_001, retstep=True)
-    density = {s: np.exp(-((t - s) / noise) ** 2 / 2) / noise / math.sqrt(2 * math.pi) for s in (-1, 1)}
+    density = {
+        s: np.exp(-(((t - s) / noise) ** 2) / 2) / noise / math.sqrt(2 * math.pi) for s in (-1, 1)
+    }
     both = np.outer(density[1], density[1]) / 4
     rest = np.outer(density[1] + density[-1], density[1] + density[-1]) / 4 - both
-    assert Gates("and", noise=noise, flips=0).ceiling() == pytest.approx(np.maximum(both, rest).sum() * step ** 2, abs=1e-5)
+    assert Gates("and", noise=noise, flips=0).ceiling() == pytest.approx(
+        np.maximum(both, rest).sum() * step**2, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -157,26 +221,36 @@ def test_the_vectors_have_the_moments_of_the_stated_model(gate):
     world = Gates(gate, dim=3, noise=0.5, seed=2)
     batch, signs = world.sample(40_000, seed=0), np.array([signs for signs, _ in CASES[gate]])
     x = torch.cat([batch[name] for name in world.names], dim=1).double()  # (n, M * 3)
-    means = np.einsum("cm,md->cmd", signs, world.directions.numpy()).reshape(len(signs), -1)  # of each case
-    expected = means.T @ means / len(means) + 0.5 ** 2 * np.eye(x.shape[1])
-    assert np.abs((x.T @ x / len(x)).numpy() - expected).max() < 0.02  # entries scatter by about .004
+    # of each case
+    means = np.einsum("cm,md->cmd", signs, world.directions.numpy()).reshape(len(signs), -1)
+    expected = means.T @ means / len(means) + 0.5**2 * np.eye(x.shape[1])
+    # entries scatter by about .004
+    assert np.abs((x.T @ x / len(x)).numpy() - expected).max() < 0.02
 
 
 def test_the_labels_are_made_by_the_gate_and_flipped_at_the_stated_rate():
     for gate, cases in CASES.items():
         world = Gates(gate, noise=0, flips=0.2)
         batch = world.sample(8_000, seed=3)
-        seen = torch.stack([(batch[name].double() @ u).round() for name, u in zip(world.names, world.directions)], dim=1)
+        seen = torch.stack(
+            [(batch[name].double() @ u).round() for name, u in zip(world.names, world.directions)],
+            dim=1,
+        )
         for signs, label in cases:
             rows = (seen == torch.tensor(signs)).all(dim=1)
             assert rows.double().mean().item() == pytest.approx(1 / len(cases), abs=0.025)
-            assert (batch["label"][rows] != int(label)).double().mean().item() == pytest.approx(0.2, abs=0.06)
+            assert (batch["label"][rows] != int(label)).double().mean().item() == pytest.approx(
+                0.2, abs=0.06
+            )
 
 
 def test_samples_fit_the_training_loop_and_share_their_world():
     world = Gates("parity", **SMALL)
     train, test = world.sample(world.rows, seed=0), world.sample(500, seed=1)
-    assert list(train) == ["text", "image", "audio", "label"] and Gates("xor").names == ("text", "image")
+    assert list(train) == ["text", "image", "audio", "label"] and Gates("xor").names == (
+        "text",
+        "image",
+    )
     assert train["audio"].shape == (150, 16) and train["audio"].dtype == torch.float32
     assert train["label"].shape == (150,) and train["label"].dtype == torch.int64
     assert next(iter(Batches(train, 32)))["image"].shape == (32, 16)
@@ -185,17 +259,28 @@ def test_samples_fit_the_training_loop_and_share_their_world():
     assert not torch.equal(world.directions, Gates("parity", **SMALL, seed=1).directions)
     assert not torch.equal(train["text"], test["text"][:150])
     again, more = Gates("parity", **SMALL).sample(150, seed=0), world.sample(500, seed=0)
-    assert all(torch.equal(train[name], again[name]) and torch.equal(train[name], more[name][:150]) for name in train)
+    assert all(
+        torch.equal(train[name], again[name]) and torch.equal(train[name], more[name][:150])
+        for name in train
+    )
     cues = Cues(rho=0.5).sample(40, seed=0)
-    assert {name: tuple(value.shape) for name, value in cues.items()} == {"text": (40, 1), "image": (40, 1), "label": (40,)}
+    assert {name: tuple(value.shape) for name, value in cues.items()} == {
+        "text": (40, 1),
+        "image": (40, 1),
+        "label": (40,),
+    }
     assert cues["text"].dtype == torch.float32 and cues["label"].dtype == torch.int64
     assert torch.equal(cues["image"], Cues(rho=0.5).sample(80, seed=0)["image"][:40])
     assert not torch.equal(cues["image"], Cues(rho=0.5).sample(40, seed=1)["image"])
 
 
 def test_one_dial_leaves_what_the_others_draw():
-    plain, noisy, flipped = (Gates("xor", **dials).sample(400, seed=0) for dials in ({}, {"noise": 2.0}, {"flips": 0.0}))
-    assert torch.equal(plain["label"], noisy["label"]) and torch.equal(plain["text"], flipped["text"])
+    plain, noisy, flipped = (
+        Gates("xor", **dials).sample(400, seed=0) for dials in ({}, {"noise": 2.0}, {"flips": 0.0})
+    )
+    assert torch.equal(plain["label"], noisy["label"]) and torch.equal(
+        plain["text"], flipped["text"]
+    )
     assert 0.05 < (plain["label"] != flipped["label"]).double().mean() < 0.15
 
 
@@ -211,7 +296,9 @@ class Concat(nn.Module):
 def test_a_small_network_comes_close_to_the_ceiling_of_xor_and_a_linear_layer_learns_nothing():
     generator = seed_everything(0)
     world = Gates("xor", **LARGE)
-    train, validation, test = (world.sample(n, seed) for seed, n in enumerate((world.rows, 500, 8_000)))
+    train, validation, test = (
+        world.sample(n, seed) for seed, n in enumerate((world.rows, 500, 8_000))
+    )
     network = Concat(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 2))
     linear = Concat(nn.Linear(16, 2))
     for model in (network, linear):
@@ -219,36 +306,58 @@ def test_a_small_network_comes_close_to_the_ceiling_of_xor_and_a_linear_layer_le
     result, ceiling = evaluate(network, Batches(test, 2_000)), world.ceiling()
     error = math.sqrt(ceiling * (1 - ceiling) / 8_000)
     assert ceiling - 0.03 < result.accuracy < ceiling + 3 * error
-    assert evaluate(linear, Batches(test, 2_000)).loss > 0.68  # its accuracy may be anything up to 75 % of unflipped labels
+    # its accuracy may be anything up to 75 % of unflipped labels
+    assert evaluate(linear, Batches(test, 2_000)).loss > 0.68
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: Gates("nand"), r"gate: expected one of \['redundant', .* got 'nand'"),
-    (lambda: Gates(["xor"]), "gate: expected one of"),
-    (lambda: Gates("xor", rows=0), "rows: expected a whole number of at least 1, got 0"),
-    (lambda: Gates("xor", dim=2.5), "dim: expected a whole number of at least 1, got 2.5"),
-    (lambda: Gates("xor", seed=-1), "seed: expected a whole number of at least 0, got -1"),
-    (lambda: Gates("xor", noise=-0.1), "noise: expected a standard deviation of at least 0, got -0.1"),
-    (lambda: Gates("xor", noise=math.nan), "noise: expected .* got nan"),
-    (lambda: Gates("xor", noise="much"), "noise: expected .* got 'much'"),
-    (lambda: Gates("xor", flips=0.6), "flips: expected a probability between 0 and .5, got 0.6"),
-    (lambda: Gates("xor").sample(0, seed=0), "n: expected a whole number of at least 1, got 0"),
-    (lambda: Gates("xor").sample(5, seed=None), "seed: expected a whole number of at least 0, got None"),
-    (lambda: Gates("xor").ceiling("text"), r"present: expected a tuple of names among \('text', 'image'\), got 'text'"),
-    (lambda: Gates("xor").ceiling(["audio"]), r"present: expected .* got \['audio'\]"),
-    (lambda: Gates("xor").ceiling(2), "present: expected .* got 2"),
-    (lambda: Cues(()), r"mu: expected one to three finite numbers, got \(\)"),
-    (lambda: Cues((1.0, math.inf)), "mu: expected one to three finite numbers"),
-    (lambda: Cues(0.5), "mu: expected one to three finite numbers, got 0.5"),
-    (lambda: Cues(rho=1.0), "rho: expected a number above -1 and below 1, got 1.0"),
-    (lambda: Cues((1, 1, 1), rho=-0.5), "rho: expected a number above -0.5 and below 1, got -0.5"),
-    (lambda: Cues(prior=1), "prior: expected a probability above 0 and below 1, got 1"),
-    (lambda: Cues().rule_accuracy([1.0]), r"weights: expected 2 finite numbers, got \[1.0\]"),
-    (lambda: Cues().rule_accuracy([1.0, math.nan]), "weights: expected 2 finite numbers"),
-    (lambda: Cues().rule_accuracy([1.0, 1.0], bias=math.inf), "bias: expected a finite number, got inf"),
-    (lambda: Cues().bayes_weights(["smell"]), r"present: expected .* got \['smell'\]"),
-    (lambda: Cues().sample(-3, seed=0), "n: expected a whole number of at least 1, got -3"),
-])
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: Gates("nand"), r"gate: expected one of \['redundant', .* got 'nand'"),
+        (lambda: Gates(["xor"]), "gate: expected one of"),
+        (lambda: Gates("xor", rows=0), "rows: expected a whole number of at least 1, got 0"),
+        (lambda: Gates("xor", dim=2.5), "dim: expected a whole number of at least 1, got 2.5"),
+        (lambda: Gates("xor", seed=-1), "seed: expected a whole number of at least 0, got -1"),
+        (
+            lambda: Gates("xor", noise=-0.1),
+            "noise: expected a standard deviation of at least 0, got -0.1",
+        ),
+        (lambda: Gates("xor", noise=math.nan), "noise: expected .* got nan"),
+        (lambda: Gates("xor", noise="much"), "noise: expected .* got 'much'"),
+        (
+            lambda: Gates("xor", flips=0.6),
+            "flips: expected a probability between 0 and .5, got 0.6",
+        ),
+        (lambda: Gates("xor").sample(0, seed=0), "n: expected a whole number of at least 1, got 0"),
+        (
+            lambda: Gates("xor").sample(5, seed=None),
+            "seed: expected a whole number of at least 0, got None",
+        ),
+        (
+            lambda: Gates("xor").ceiling("text"),
+            r"present: expected a tuple of names among \('text', 'image'\), got 'text'",
+        ),
+        (lambda: Gates("xor").ceiling(["audio"]), r"present: expected .* got \['audio'\]"),
+        (lambda: Gates("xor").ceiling(2), "present: expected .* got 2"),
+        (lambda: Cues(()), r"mu: expected one to three finite numbers, got \(\)"),
+        (lambda: Cues((1.0, math.inf)), "mu: expected one to three finite numbers"),
+        (lambda: Cues(0.5), "mu: expected one to three finite numbers, got 0.5"),
+        (lambda: Cues(rho=1.0), "rho: expected a number above -1 and below 1, got 1.0"),
+        (
+            lambda: Cues((1, 1, 1), rho=-0.5),
+            "rho: expected a number above -0.5 and below 1, got -0.5",
+        ),
+        (lambda: Cues(prior=1), "prior: expected a probability above 0 and below 1, got 1"),
+        (lambda: Cues().rule_accuracy([1.0]), r"weights: expected 2 finite numbers, got \[1.0\]"),
+        (lambda: Cues().rule_accuracy([1.0, math.nan]), "weights: expected 2 finite numbers"),
+        (
+            lambda: Cues().rule_accuracy([1.0, 1.0], bias=math.inf),
+            "bias: expected a finite number, got inf",
+        ),
+        (lambda: Cues().bayes_weights(["smell"]), r"present: expected .* got \['smell'\]"),
+        (lambda: Cues().sample(-3, seed=0), "n: expected a whole number of at least 1, got -3"),
+    ],
+)
 def test_bad_input_is_refused_in_words(call, words):
     with pytest.raises(ValueError, match=words):
         call()

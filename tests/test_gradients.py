@@ -1,4 +1,6 @@
-"""Gradients by hand: against autograd on 20 seeds, against central differences and SymPy, and broken on purpose, term by term."""
+"""Gradients by hand: against autograd on 20 seeds, against central differences and SymPy, and
+broken on purpose, term by term.
+"""
 
 import ast
 import inspect
@@ -47,20 +49,34 @@ class Draw:
 
 
 def entropy_case(soft=False, weighted=False, smoothing=0.0, temperature=1.0, padded=False):
-    """cross_entropy_backward against autograd through torch's own loss, in one combination of its options."""
+    """cross_entropy_backward against autograd through torch's own loss, in one combination of
+    its options.
+    """
+
     def case(module, draw):
         rows = (2, T) if padded else (N,)
         z = draw.leaf(*rows, C)
         labels = draw.soft(*rows, C) if soft else draw.below(C, *rows)
         options = {"class_weights": draw(C).exp()} if weighted else {}
         mask = draw.mask(*rows) if padded else torch.ones(rows, dtype=torch.bool)
-        loss = F.cross_entropy(z[mask] / temperature, labels[mask], weight=options.get("class_weights"), label_smoothing=smoothing)
-        given = torch.where(mask[..., None], z.detach(), torch.nan)     # what stands under padding does not matter
+        loss = F.cross_entropy(
+            z[mask] / temperature,
+            labels[mask],
+            weight=options.get("class_weights"),
+            label_smoothing=smoothing,
+        )
+        # what stands under padding does not matter
+        given = torch.where(mask[..., None], z.detach(), torch.nan)
         if padded:
             options["mask"] = mask
-            labels = torch.where(mask[..., None] if soft else mask, labels, torch.nan if soft else -100)
-        by_hand = module.cross_entropy_backward(given, labels, smoothing=smoothing, temperature=temperature, **options)
+            labels = torch.where(
+                mask[..., None] if soft else mask, labels, torch.nan if soft else -100
+            )
+        by_hand = module.cross_entropy_backward(
+            given, labels, smoothing=smoothing, temperature=temperature, **options
+        )
         return {"logits": by_hand}, {"logits": torch.autograd.grad(loss, z)[0]}
+
     return case
 
 
@@ -68,27 +84,39 @@ def binary_case(weighted):
     def case(module, draw):
         z, labels, v = draw.leaf(N, C), draw(N, C).sigmoid(), draw(C).exp()
         loss = F.binary_cross_entropy_with_logits(z, labels, pos_weight=v if weighted else None)
-        by_hand = module.binary_cross_entropy_backward(z.detach(), labels, **({"pos_weight": v} if weighted else {}))
+        by_hand = module.binary_cross_entropy_backward(
+            z.detach(), labels, **({"pos_weight": v} if weighted else {})
+        )
         return {"logits": by_hand}, {"logits": torch.autograd.grad(loss, z)[0]}
+
     return case
 
 
 def layer_case(name, forward, *shapes, by_hand):
-    """A layer inside a chain: `forward(*leaves)`, then a random d_out; `by_hand(module, d_out, *leaves)` gives a tuple."""
+    """A layer inside a chain: `forward(*leaves)`, then a random d_out; `by_hand(module, d_out,
+    *leaves)` gives a tuple.
+    """
+
     def case(module, draw):
         leaves = [draw.leaf(*shape) for shape in shapes]
         out = forward(draw, *leaves)
         d_out = draw(*out.shape)
         names = [f"{name} {i}" for i in range(len(leaves))]
         reference = torch.autograd.grad(out, leaves, d_out)
-        return (dict(zip(names, by_hand(module, d_out, *(leaf.detach() for leaf in leaves)), strict=True)),
-                dict(zip(names, reference, strict=True)))
+        return (
+            dict(
+                zip(names, by_hand(module, d_out, *(leaf.detach() for leaf in leaves)), strict=True)
+            ),
+            dict(zip(names, reference, strict=True)),
+        )
+
     return case
 
 
 MASK = Draw(99).mask(N, T)
-MASK[1] = False                                      # a row without any token
-IDS = torch.tensor([[1, 3, 3, 0], [7, 3, 0, 0]])     # 3 occurs three times, 0 is padding, 2 never occurs
+MASK[1] = False  # a row without any token
+# 3 occurs three times, 0 is padding, 2 never occurs
+IDS = torch.tensor([[1, 3, 3, 0], [7, 3, 0, 0]])
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": F.gelu}
 
 CASES = {
@@ -97,44 +125,95 @@ CASES = {
     "cross_entropy_backward, smoothing": entropy_case(smoothing=0.2),
     "cross_entropy_backward, class weights": entropy_case(weighted=True),
     "cross_entropy_backward, weights and smoothing": entropy_case(weighted=True, smoothing=0.2),
-    "cross_entropy_backward, soft labels, weights and smoothing": entropy_case(soft=True, weighted=True, smoothing=0.2),
+    "cross_entropy_backward, soft labels, weights and smoothing": entropy_case(
+        soft=True, weighted=True, smoothing=0.2
+    ),
     "cross_entropy_backward, temperature": entropy_case(temperature=2.5),
     "cross_entropy_backward, padded": entropy_case(padded=True),
-    "cross_entropy_backward, everything": entropy_case(weighted=True, smoothing=0.3, temperature=0.5, padded=True),
-    "cross_entropy_backward, everything, soft": entropy_case(True, weighted=True, smoothing=0.3, temperature=0.5, padded=True),
+    "cross_entropy_backward, everything": entropy_case(
+        weighted=True, smoothing=0.3, temperature=0.5, padded=True
+    ),
+    "cross_entropy_backward, everything, soft": entropy_case(
+        True, weighted=True, smoothing=0.3, temperature=0.5, padded=True
+    ),
     "binary_cross_entropy_backward": binary_case(weighted=False),
     "binary_cross_entropy_backward, pos_weight": binary_case(weighted=True),
     "linear_backward": layer_case(
-        "linear", lambda draw, x, W, b: F.linear(x, W, b), (N, D), (C, D), (C,),
-        by_hand=lambda module, d_out, x, W, b: module.linear_backward(d_out, x, W)),
+        "linear",
+        lambda draw, x, W, b: F.linear(x, W, b),
+        (N, D),
+        (C, D),
+        (C,),
+        by_hand=lambda module, d_out, x, W, b: module.linear_backward(d_out, x, W),
+    ),
     "linear_backward, more axes": layer_case(
-        "linear", lambda draw, x, W, b: F.linear(x, W, b), (2, T, D), (C, D), (C,),
-        by_hand=lambda module, d_out, x, W, b: module.linear_backward(d_out, x, W)),
-    **{f"activation_backward, {name}": layer_case(
-        name, lambda draw, x, phi=phi: phi(x), (N, D),
-        by_hand=lambda module, d_out, x, name=name: (module.activation_backward(d_out, x, name),))
-       for name, phi in ACTIVATIONS.items()},
+        "linear",
+        lambda draw, x, W, b: F.linear(x, W, b),
+        (2, T, D),
+        (C, D),
+        (C,),
+        by_hand=lambda module, d_out, x, W, b: module.linear_backward(d_out, x, W),
+    ),
+    **{
+        f"activation_backward, {name}": layer_case(
+            name,
+            lambda draw, x, phi=phi: phi(x),
+            (N, D),
+            by_hand=lambda module, d_out, x, name=name: (
+                module.activation_backward(d_out, x, name),
+            ),
+        )
+        for name, phi in ACTIVATIONS.items()
+    },
     "softmax_jacobian": layer_case(
-        "softmax", lambda draw, z: z.softmax(-1), (N, C),
-        by_hand=lambda module, d_out, z: ((d_out[:, None] @ module.softmax_jacobian(z.softmax(-1)))[:, 0],)),
+        "softmax",
+        lambda draw, z: z.softmax(-1),
+        (N, C),
+        by_hand=lambda module, d_out, z: (
+            (d_out[:, None] @ module.softmax_jacobian(z.softmax(-1)))[:, 0],
+        ),
+    ),
     "softmax_backward": layer_case(
-        "softmax", lambda draw, z: z.softmax(-1), (2, N, C),
-        by_hand=lambda module, d_out, z: (module.softmax_backward(d_out, z.softmax(-1)),)),
+        "softmax",
+        lambda draw, z: z.softmax(-1),
+        (2, N, C),
+        by_hand=lambda module, d_out, z: (module.softmax_backward(d_out, z.softmax(-1)),),
+    ),
     "masked_mean_backward": layer_case(
-        "mean", lambda draw, x: masked_mean(x, MASK), (N, T, D),
-        by_hand=lambda module, d_out, x: (module.masked_mean_backward(d_out, MASK),)),
+        "mean",
+        lambda draw, x: masked_mean(x, MASK),
+        (N, T, D),
+        by_hand=lambda module, d_out, x: (module.masked_mean_backward(d_out, MASK),),
+    ),
     "global_average_pool_backward": layer_case(
-        "pool", lambda draw, x: F.adaptive_avg_pool2d(x, 1).flatten(1), (N, C, 3, 2),
-        by_hand=lambda module, d_out, x: (module.global_average_pool_backward(d_out, (3, 2)),)),
+        "pool",
+        lambda draw, x: F.adaptive_avg_pool2d(x, 1).flatten(1),
+        (N, C, 3, 2),
+        by_hand=lambda module, d_out, x: (module.global_average_pool_backward(d_out, (3, 2)),),
+    ),
     "embedding_backward": layer_case(
-        "table", lambda draw, table: F.embedding(IDS, table), (V, D),
-        by_hand=lambda module, d_out, table: (module.embedding_backward(d_out, IDS, V),)),
+        "table",
+        lambda draw, table: F.embedding(IDS, table),
+        (V, D),
+        by_hand=lambda module, d_out, table: (module.embedding_backward(d_out, IDS, V),),
+    ),
     "embedding_backward, padding": layer_case(
-        "table", lambda draw, table: F.embedding(IDS, table, padding_idx=0), (V, D),
-        by_hand=lambda module, d_out, table: (module.embedding_backward(d_out, IDS, V, padding_idx=0),)),
+        "table",
+        lambda draw, table: F.embedding(IDS, table, padding_idx=0),
+        (V, D),
+        by_hand=lambda module, d_out, table: (
+            module.embedding_backward(d_out, IDS, V, padding_idx=0),
+        ),
+    ),
     "concat_backward": layer_case(
-        "concat", lambda draw, text, image: torch.cat([text, image], -1), (N, D), (N, C),
-        by_hand=lambda module, d_out, text, image: module.concat_backward(d_out, {"text": D, "image": C}).values()),
+        "concat",
+        lambda draw, text, image: torch.cat([text, image], -1),
+        (N, D),
+        (N, C),
+        by_hand=lambda module, d_out, text, image: module.concat_backward(
+            d_out, {"text": D, "image": C}
+        ).values(),
+    ),
 }
 BACKWARDS = [name for name in vars(gradients) if name.endswith(("_backward", "_jacobian"))]
 
@@ -152,7 +231,9 @@ def test_it_is_autograds_gradient_to_1e_12_over_20_seeds(name, capsys):
 
 
 def test_each_names_an_equation_of_its_notebook():
-    page = (ROOT / "notebooks" / "source" / "20_cross_entropy_gradient.py").read_text(encoding="utf-8")
+    page = (ROOT / "notebooks" / "source" / "20_cross_entropy_gradient.py").read_text(
+        encoding="utf-8"
+    )
     for name in BACKWARDS:
         numbers = re.findall(r"\((20\.\d+)\)", getattr(gradients, name).__doc__)
         assert numbers and all(f"\\tag{{{number}}}" in page for number in numbers), name
@@ -161,46 +242,72 @@ def test_each_names_an_equation_of_its_notebook():
 def test_nothing_is_left_to_autograd():
     for name in BACKWARDS:
         source = inspect.getsource(getattr(gradients, name))
-        assert not any(word in source for word in ("autograd", "backward()", ".grad", "requires_grad", "func.")), name
+        assert not any(
+            word in source for word in ("autograd", "backward()", ".grad", "requires_grad", "func.")
+        ), name
 
 
-# ---- broken on purpose ----------------------------------------------------------------------------
+# ---- broken on purpose
+# ----------------------------------------------------------------------------
 
 CALLS = ("where", "sum", "clamp", "index_add_", "split")
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 
 
 def arithmetic(node):
-    """The places in a function's tree that carry its formula: operators, minus signs, sums, selections, assignments to a part."""
-    return [part for part in ast.walk(node)
-            if isinstance(part, ast.BinOp) and type(part.op) in (*SWAPS, ast.MatMult)
-            or isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub) and not isinstance(part.operand, ast.Constant)
-            or isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Subscript)
-            or isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in CALLS]
+    """The places in a function's tree that carry its formula: operators, minus signs, sums,
+    selections, assignments to a part.
+    """
+    return [
+        part
+        for part in ast.walk(node)
+        if isinstance(part, ast.BinOp)
+        and type(part.op) in (*SWAPS, ast.MatMult)
+        or isinstance(part, ast.UnaryOp)
+        and isinstance(part.op, ast.USub)
+        and not isinstance(part.operand, ast.Constant)
+        or isinstance(part, ast.Assign)
+        and isinstance(part.targets[0], ast.Subscript)
+        or isinstance(part, ast.Call)
+        and isinstance(part.func, ast.Attribute)
+        and part.func.attr in CALLS
+    ]
 
 
 def broken(part):
     """The same expression with one term of it spoilt."""
     if isinstance(part, ast.BinOp) and isinstance(part.op, ast.MatMult):
-        return ast.UnaryOp(ast.USub(), part)                                        # a @ b -> -(a @ b)
+        # a @ b -> -(a @ b)
+        return ast.UnaryOp(ast.USub(), part)
     if isinstance(part, ast.BinOp):
-        return ast.BinOp(part.left, SWAPS[type(part.op)](), part.right)             # + <-> -, * <-> /
+        # + <-> -, * <-> /
+        return ast.BinOp(part.left, SWAPS[type(part.op)](), part.right)
     if isinstance(part, ast.UnaryOp):
-        return part.operand                                                         # -x -> x
+        return part.operand  # -x -> x
     if isinstance(part, ast.Assign):
-        return ast.Assign(part.targets, ast.Constant(1))                            # d[i] = 0 -> d[i] = 1
-    if part.func.attr in ("index_add_", "split"):                                   # the last one wins; the blocks swapped
-        return ast.parse(ast.unparse(part).replace("index_add_", "index_copy_")
-                         .replace("list(dims.values())", "list(dims.values())[::-1]"), mode="eval").body
+        # d[i] = 0 -> d[i] = 1
+        return ast.Assign(part.targets, ast.Constant(1))
+    # the last one wins; the blocks swapped
+    if part.func.attr in ("index_add_", "split"):
+        return ast.parse(
+            ast.unparse(part)
+            .replace("index_add_", "index_copy_")
+            .replace("list(dims.values())", "list(dims.values())[::-1]"),
+            mode="eval",
+        ).body
     if part.func.attr == "where":
-        return part.args[1]                                                         # where(mask, x, 0) -> x
+        # where(mask, x, 0) -> x
+        return part.args[1]
     if part.func.attr == "clamp":
         return part.func.value
-    return ast.BinOp(part, ast.Mult(), ast.Constant(2))                             # x.sum() -> 2 x.sum()
+    # x.sum() -> 2 x.sum()
+    return ast.BinOp(part, ast.Mult(), ast.Constant(2))
 
 
 def mutants():
-    """(what was broken, the module with just that broken), for every term of every formula in `gradients`."""
+    """(what was broken, the module with just that broken), for every term of every formula in
+    `gradients`.
+    """
     source = inspect.getsource(gradients)
     for index, (function, part) in enumerate(formula_parts(ast.parse(source))):
         tree = ast.parse(source)
@@ -211,7 +318,11 @@ def mutants():
             def visit(self, node):
                 return broken(node) if node is part else self.generic_visit(node)
 
-        yield f"{function}: {before}", function, module_of(ast.fix_missing_locations(Break().visit(tree)))
+        yield (
+            f"{function}: {before}",
+            function,
+            module_of(ast.fix_missing_locations(Break().visit(tree))),
+        )
 
 
 def module_of(tree):
@@ -222,17 +333,29 @@ def module_of(tree):
 
 def formula_parts(tree):
     for node in tree.body:
-        name = getattr(node, "name", None) or (ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else "")
+        name = getattr(node, "name", None) or (
+            ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else ""
+        )
         if name in BACKWARDS or name == "_SLOPES":
             for statement in node.body if isinstance(node, ast.FunctionDef) else [node.value]:
-                if not isinstance(statement, ast.If) or name not in BACKWARDS or "raise" not in ast.unparse(statement):
+                if (
+                    not isinstance(statement, ast.If)
+                    or name not in BACKWARDS
+                    or "raise" not in ast.unparse(statement)
+                ):
                     yield from ((name, part) for part in arithmetic(statement))
 
 
 def is_noticed(module, function):
-    """Whether a case of this function tells the broken module from autograd, on one of three seeds."""
+    """Whether a case of this function tells the broken module from autograd, on one of three
+    seeds.
+    """
     for name, case in CASES.items():
-        if name.split(",")[0] == function or function == "_SLOPES" and name.startswith("activation"):
+        if (
+            name.split(",")[0] == function
+            or function == "_SLOPES"
+            and name.startswith("activation")
+        ):
             for seed in range(3):
                 try:
                     compare(*case(module, Draw(seed)))
@@ -251,11 +374,14 @@ def test_a_broken_term_is_noticed_wherever_it_is(capsys):
     assert survived == []
 
 
-# ---- a second opinion -----------------------------------------------------------------------------
+# ---- a second opinion
+# -----------------------------------------------------------------------------
+
 
 def test_sympy_confirms_the_jacobian_and_p_minus_y():
     z, y = sympy.symbols("z:3", real=True), sympy.symbols("y:2")
-    y = (*y, 1 - sum(y))                                                    # a label, hard or soft: it sums to 1
+    # a label, hard or soft: it sums to 1
+    y = (*y, 1 - sum(y))
     probs = [sympy.exp(one) / sum(map(sympy.exp, z)) for one in z]
     loss = -sum(share * sympy.log(p) for share, p in zip(y, probs))
     for i, k in ((i, k) for i in range(3) for k in range(3)):
@@ -269,10 +395,24 @@ def test_ours_gives_what_sympy_gives():
     at = dict(zip(z, (sympy.log(4), sympy.log(3), 0)))
     logits = torch.tensor([4.0, 3.0, 1.0], dtype=torch.float64).log()
     jacobian = [[float(sympy.diff(p, one).subs(at)) for one in z] for p in probs]
-    assert jacobian == [[16 / 64, -12 / 64, -4 / 64], [-12 / 64, 15 / 64, -3 / 64], [-4 / 64, -3 / 64, 7 / 64]]
-    torch.testing.assert_close(gradients.softmax_jacobian(logits.softmax(0)), torch.tensor(jacobian).double(), rtol=0, atol=1e-15)
+    assert jacobian == [
+        [16 / 64, -12 / 64, -4 / 64],
+        [-12 / 64, 15 / 64, -3 / 64],
+        [-4 / 64, -3 / 64, 7 / 64],
+    ]
+    torch.testing.assert_close(
+        gradients.softmax_jacobian(logits.softmax(0)),
+        torch.tensor(jacobian).double(),
+        rtol=0,
+        atol=1e-15,
+    )
     expected = torch.tensor([[4 / 8, -5 / 8, 1 / 8]], dtype=torch.float64)
-    torch.testing.assert_close(gradients.cross_entropy_backward(logits[None], torch.tensor([1])), expected, rtol=0, atol=1e-15)
+    torch.testing.assert_close(
+        gradients.cross_entropy_backward(logits[None], torch.tensor([1])),
+        expected,
+        rtol=0,
+        atol=1e-15,
+    )
 
 
 @pytest.mark.parametrize("size", [1e3, 1e4, 1e300])
@@ -281,13 +421,17 @@ def test_large_logits_keep_exact_gradients(size):
     by_hand = gradients.cross_entropy_backward(logits, torch.tensor([1, 0]))
     expected = torch.tensor([[0.5, -0.5, 0.0], [-0.25, 0.0, 0.25]], dtype=torch.float64)
     torch.testing.assert_close(by_hand, expected, rtol=0, atol=1e-15)
-    binary = gradients.binary_cross_entropy_backward(torch.tensor([size, -size]).double(), torch.tensor([0.0, 1.0]).double())
+    binary = gradients.binary_cross_entropy_backward(
+        torch.tensor([size, -size]).double(), torch.tensor([0.0, 1.0]).double()
+    )
     assert binary.tolist() == [0.5, -0.5]
 
 
 def test_a_confident_positive_keeps_its_digits():
     """1 - p computed by subtraction is 0 from a logit of 37 on; sigmoid(-logit) is not."""
-    by_hand = gradients.binary_cross_entropy_backward(torch.tensor([40.0]).double(), torch.tensor([1.0]).double())
+    by_hand = gradients.binary_cross_entropy_backward(
+        torch.tensor([40.0]).double(), torch.tensor([1.0]).double()
+    )
     assert by_hand.item() == pytest.approx(-4.248354255291589e-18, rel=1e-12)
 
 
@@ -296,34 +440,77 @@ def test_float32_stays_float32_and_relu_has_no_slope_at_zero(name, phi):
     assert gradients.activation_backward(torch.ones(2), torch.zeros(2), name).dtype == torch.float32
     assert gradients.activation_backward(torch.ones(1), torch.zeros(1), "relu").item() == 0
     out = gradients.cross_entropy_backward(torch.randn(2, 3), torch.tensor([0, 2]), smoothing=0.1)
-    assert out.dtype == gradients.masked_mean_backward(torch.ones(2, 3), torch.ones(2, 4).bool()).dtype == torch.float32
+    assert (
+        out.dtype
+        == gradients.masked_mean_backward(torch.ones(2, 3), torch.ones(2, 4).bool()).dtype
+        == torch.float32
+    )
 
 
-# ---- compare, central differences, verify_gradient ------------------------------------------------
+# ---- compare, central differences, verify_gradient
+# ------------------------------------------------
+
 
 def test_compare_tells_exact_within_and_largest(capsys):
     x = torch.tensor([1.0, -2.0], dtype=torch.float64)
     found = compare({"d_x": x, "d_weight": x + 1e-13}, {"d_x": x.clone(), "d_weight": x})
     assert found["d_x"] == gradients.Comparison(exact=True, within=True, largest=0.0)
-    assert not found["d_weight"].exact and found["d_weight"].within and 0 < found["d_weight"].largest < 2e-13
-    assert capsys.readouterr().out.splitlines() == ["d_x       (2,)          agrees to 1e-10",
-                                                    "d_weight  (2,)          agrees to 1e-10"]
+    assert (
+        not found["d_weight"].exact
+        and found["d_weight"].within
+        and 0 < found["d_weight"].largest < 2e-13
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "d_x       (2,)          agrees to 1e-10",
+        "d_weight  (2,)          agrees to 1e-10",
+    ]
 
 
 def test_compare_raises_outside_after_all_lines(capsys):
     x = torch.ones(2).double()
     with pytest.raises(AssertionError, match=r"differ: d_x by 2 \(allowed: 1e-10\)"):
         compare({"d_x": -x, "d_y": x}, {"d_x": x, "d_y": x})
-    assert [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()] == ["DIFFERS by 2", "agrees to 1e-10"]
+    assert [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()] == [
+        "DIFFERS by 2",
+        "agrees to 1e-10",
+    ]
 
 
-@pytest.mark.parametrize("by_hand, reference, error, words", [
-    ({"a": torch.ones(2).double()}, {"b": torch.ones(2).double()}, ValueError, r"by_hand has the names \['a'\], reference has \['b'\]"),
-    ({"a": torch.ones(2)}, {"a": torch.ones(2).double()}, TypeError, "a: by_hand is torch.float32"),
-    ({"a": torch.ones(2).double()}, {"a": torch.ones(1, 2).double()}, ValueError, r"a: by_hand has shape \(2,\)"),
-    ({"a": torch.zeros(2).double()}, {"a": torch.zeros(2).double()}, ValueError, "a: the reference is zero everywhere"),
-    ({"a": torch.full((2,), torch.nan).double()}, {"a": torch.ones(2).double()}, ValueError, "a: by_hand holds values that are not"),
-])
+@pytest.mark.parametrize(
+    "by_hand, reference, error, words",
+    [
+        (
+            {"a": torch.ones(2).double()},
+            {"b": torch.ones(2).double()},
+            ValueError,
+            r"by_hand has the names \['a'\], reference has \['b'\]",
+        ),
+        (
+            {"a": torch.ones(2)},
+            {"a": torch.ones(2).double()},
+            TypeError,
+            "a: by_hand is torch.float32",
+        ),
+        (
+            {"a": torch.ones(2).double()},
+            {"a": torch.ones(1, 2).double()},
+            ValueError,
+            r"a: by_hand has shape \(2,\)",
+        ),
+        (
+            {"a": torch.zeros(2).double()},
+            {"a": torch.zeros(2).double()},
+            ValueError,
+            "a: the reference is zero everywhere",
+        ),
+        (
+            {"a": torch.full((2,), torch.nan).double()},
+            {"a": torch.ones(2).double()},
+            ValueError,
+            "a: by_hand holds values that are not",
+        ),
+    ],
+)
 def test_compare_refuses_what_proves_nothing(by_hand, reference, error, words):
     with pytest.raises(error, match=words):
         compare(by_hand, reference)
@@ -331,64 +518,179 @@ def test_compare_refuses_what_proves_nothing(by_hand, reference, error, words):
 
 def test_central_differences_of_a_loss_and_of_a_vector():
     x = Draw(1)(2, 3)
-    torch.testing.assert_close(central_differences(lambda x: (x ** 3).sum(), x), 3 * x ** 2, rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        central_differences(lambda x: (x**3).sum(), x), 3 * x**2, rtol=0, atol=1e-8
+    )
     jacobian = central_differences(lambda x: x.softmax(-1), x[0])
-    torch.testing.assert_close(jacobian, gradients.softmax_jacobian(x[0].softmax(-1)), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        jacobian, gradients.softmax_jacobian(x[0].softmax(-1)), rtol=0, atol=1e-9
+    )
     assert central_differences(lambda x: x.sum(1), x).shape == (2, 2, 3)
 
 
 def test_verify_gradient_accepts_a_gradient_and_a_jacobian(capsys):
-    verify_gradient("20.1", lambda x, y: (x ** 2 @ y).sum(), lambda x, y: (2 * x * y, (x ** 2).sum(0)), (4, 3), (3,))
-    verify_gradient("20.2", lambda z: z.softmax(-1), lambda z: gradients.softmax_jacobian(z.softmax(-1)), (3,), seeds=5)
+    verify_gradient(
+        "20.1", lambda x, y: (x**2 @ y).sum(), lambda x, y: (2 * x * y, (x**2).sum(0)), (4, 3), (3,)
+    )
+    verify_gradient(
+        "20.2",
+        lambda z: z.softmax(-1),
+        lambda z: gradients.softmax_jacobian(z.softmax(-1)),
+        (3,),
+        seeds=5,
+    )
     assert capsys.readouterr().out.splitlines() == [
         "equation 20.1 holds: by hand, autograd and central differences agree on 3 seeds",
-        "equation 20.2 holds: by hand, autograd and central differences agree on 5 seeds"]
+        "equation 20.2 holds: by hand, autograd and central differences agree on 5 seeds",
+    ]
 
 
 def test_verify_gradient_names_what_disagrees():
-    with pytest.raises(AssertionError, match="equation 20.1: by hand and autograd differ by 2 .* gradient 2 of 2, seed 0"):
+    with pytest.raises(
+        AssertionError,
+        match="equation 20.1: by hand and autograd differ by 2 .* gradient 2 of 2, seed 0",
+    ):
         verify_gradient("20.1", lambda x, y: (x * y).sum(), lambda x, y: (y, -x), (3,), (3,))
     with pytest.raises(ValueError, match="by_hand gives 1 gradients, expected 2"):
         verify_gradient("20.1", lambda x, y: (x * y).sum(), lambda x, y: y, (3,), (3,))
-    with pytest.raises(AssertionError, match="central differences"):    # what autograd is told to leave out, a measurement finds
+    # what autograd is told to leave out, a measurement finds
+    with pytest.raises(AssertionError, match="central differences"):
         verify_gradient("20.1", lambda x: (x * x.detach()).sum(), lambda x: x, (3,))
-    with pytest.raises(AssertionError, match="seed 2"):                 # one seed that fits is not enough
-        verify_gradient("20.1", lambda x: x.sum(), lambda x: torch.ones(1).double() if x > 0.5 else -torch.ones(1).double(), (1,))
+    # one seed that fits is not enough
+    with pytest.raises(AssertionError, match="seed 2"):
+        verify_gradient(
+            "20.1",
+            lambda x: x.sum(),
+            lambda x: torch.ones(1).double() if x > 0.5 else -torch.ones(1).double(),
+            (1,),
+        )
 
 
-# ---- bad input ------------------------------------------------------------------------------------
+# ---- bad input
+# ------------------------------------------------------------------------------------
 
 Z, Y = torch.zeros(2, 3), torch.tensor([0, 2])
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: gradients.cross_entropy_backward(Z, Y[:1]), ValueError, r"labels: expected shape \(2,\), got \(1,\)"),
-    (lambda: gradients.cross_entropy_backward(Z, Y.int()), TypeError, "labels: expected torch.int64, got torch.int32"),
-    (lambda: gradients.cross_entropy_backward(Z, Z.double()), TypeError, "labels: expected torch.float32, got torch.float64"),
-    (lambda: gradients.cross_entropy_backward(Z, Z[0]), ValueError, r"labels: expected shape \(2, 3\), got \(3,\)"),
-    (lambda: gradients.cross_entropy_backward(Z, Y + 1), ValueError, "labels: expected classes 0 to 2, got 1 to 3"),
-    (lambda: gradients.cross_entropy_backward(Z, Y - 1), ValueError, "labels: expected classes 0 to 2, got -1 to 1"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, mask=torch.ones(2)), TypeError, "mask: expected torch.bool, got torch.float32"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, mask=torch.ones(2, 3).bool()), ValueError, r"mask: expected shape \(2,\)"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, mask=torch.zeros(2).bool()), ValueError, "mask: no row counts"),
-    (lambda: gradients.cross_entropy_backward(Z[:0], Y[:0]), ValueError, "no row counts"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, class_weights=torch.zeros(3)), ValueError, "weight 0"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, class_weights=torch.ones(2)), ValueError, r"class_weights: expected shape \(3,\)"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, smoothing=1.5), ValueError, "smoothing from 0 to 1 .* got 1.5"),
-    (lambda: gradients.cross_entropy_backward(Z, Y, temperature=0), ValueError, "temperature > 0, got 0.0 and 0"),
-    (lambda: gradients.binary_cross_entropy_backward(Z, Y), ValueError, "labels"),
-    (lambda: gradients.binary_cross_entropy_backward(Z, Z.double()), TypeError, "labels: expected torch.float32"),
-    (lambda: gradients.linear_backward(Z, Z, torch.ones(2, 3)), ValueError, r"d_out: expected shape \(2, 2\), got \(2, 3\)"),
-    (lambda: gradients.linear_backward(Z, torch.ones(2, 4), torch.ones(3, 5)), ValueError, r"x: expected shape \(2, 5\)"),
-    (lambda: gradients.activation_backward(Z, Z, "swish"), ValueError, r"activation: expected one of \['relu', .*'swish'"),
-    (lambda: gradients.activation_backward(Z, Z[:1]), ValueError, "d_out: expected shape"),
-    (lambda: gradients.softmax_backward(Z, Z[0]), ValueError, "d_out: expected shape"),
-    (lambda: gradients.masked_mean_backward(Z, torch.ones(2, 4)), TypeError, "mask: expected torch.bool"),
-    (lambda: gradients.masked_mean_backward(Z, torch.ones(3, 4).bool()), ValueError, r"d_out: expected shape \(3, 3\)"),
-    (lambda: gradients.embedding_backward(Z, Y, 2), ValueError, "ids: expected rows 0 to 1 of the table, got 0 to 2"),
-    (lambda: gradients.embedding_backward(Z, Y[:1], 3), ValueError, r"d_out: expected shape \(1, 3\)"),
-    (lambda: gradients.concat_backward(Z, {"text": 2, "image": 2}), ValueError, r"d_out: expected shape \(2, 4\), got \(2, 3\)"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y[:1]),
+            ValueError,
+            r"labels: expected shape \(2,\), got \(1,\)",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y.int()),
+            TypeError,
+            "labels: expected torch.int64, got torch.int32",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Z.double()),
+            TypeError,
+            "labels: expected torch.float32, got torch.float64",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Z[0]),
+            ValueError,
+            r"labels: expected shape \(2, 3\), got \(3,\)",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y + 1),
+            ValueError,
+            "labels: expected classes 0 to 2, got 1 to 3",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y - 1),
+            ValueError,
+            "labels: expected classes 0 to 2, got -1 to 1",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, mask=torch.ones(2)),
+            TypeError,
+            "mask: expected torch.bool, got torch.float32",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, mask=torch.ones(2, 3).bool()),
+            ValueError,
+            r"mask: expected shape \(2,\)",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, mask=torch.zeros(2).bool()),
+            ValueError,
+            "mask: no row counts",
+        ),
+        (lambda: gradients.cross_entropy_backward(Z[:0], Y[:0]), ValueError, "no row counts"),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, class_weights=torch.zeros(3)),
+            ValueError,
+            "weight 0",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, class_weights=torch.ones(2)),
+            ValueError,
+            r"class_weights: expected shape \(3,\)",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, smoothing=1.5),
+            ValueError,
+            "smoothing from 0 to 1 .* got 1.5",
+        ),
+        (
+            lambda: gradients.cross_entropy_backward(Z, Y, temperature=0),
+            ValueError,
+            "temperature > 0, got 0.0 and 0",
+        ),
+        (lambda: gradients.binary_cross_entropy_backward(Z, Y), ValueError, "labels"),
+        (
+            lambda: gradients.binary_cross_entropy_backward(Z, Z.double()),
+            TypeError,
+            "labels: expected torch.float32",
+        ),
+        (
+            lambda: gradients.linear_backward(Z, Z, torch.ones(2, 3)),
+            ValueError,
+            r"d_out: expected shape \(2, 2\), got \(2, 3\)",
+        ),
+        (
+            lambda: gradients.linear_backward(Z, torch.ones(2, 4), torch.ones(3, 5)),
+            ValueError,
+            r"x: expected shape \(2, 5\)",
+        ),
+        (
+            lambda: gradients.activation_backward(Z, Z, "swish"),
+            ValueError,
+            r"activation: expected one of \['relu', .*'swish'",
+        ),
+        (lambda: gradients.activation_backward(Z, Z[:1]), ValueError, "d_out: expected shape"),
+        (lambda: gradients.softmax_backward(Z, Z[0]), ValueError, "d_out: expected shape"),
+        (
+            lambda: gradients.masked_mean_backward(Z, torch.ones(2, 4)),
+            TypeError,
+            "mask: expected torch.bool",
+        ),
+        (
+            lambda: gradients.masked_mean_backward(Z, torch.ones(3, 4).bool()),
+            ValueError,
+            r"d_out: expected shape \(3, 3\)",
+        ),
+        (
+            lambda: gradients.embedding_backward(Z, Y, 2),
+            ValueError,
+            "ids: expected rows 0 to 1 of the table, got 0 to 2",
+        ),
+        (
+            lambda: gradients.embedding_backward(Z, Y[:1], 3),
+            ValueError,
+            r"d_out: expected shape \(1, 3\)",
+        ),
+        (
+            lambda: gradients.concat_backward(Z, {"text": 2, "image": 2}),
+            ValueError,
+            r"d_out: expected shape \(2, 4\), got \(2, 3\)",
+        ),
+    ],
+)
 def test_bad_input_names_the_argument(call, error, words):
     with pytest.raises((error, TypeError) if words == "labels" else error, match=words):
         call()

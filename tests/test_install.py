@@ -12,7 +12,9 @@ TOOL = Path(__file__).resolve().parent.parent / "tools" / "install.py"
 
 
 class Machine:
-    """A machine whose Python brings pip or not, with or without a pip outside; `log` is what it ran."""
+    """A machine whose Python brings pip or not, with or without a pip outside; `log` is what it
+    ran.
+    """
 
     def __init__(self, venv):
         self.venv = venv
@@ -31,7 +33,9 @@ class Machine:
         return True
 
     def works(self, command):
-        return command[0] != str(self.python) or (self.python.exists() and self.python.read_text() == "works")
+        return command[0] != str(self.python) or (
+            self.python.exists() and self.python.read_text() == "works"
+        )
 
     def answer(self, command):
         if "venv" in command:
@@ -48,7 +52,8 @@ class Machine:
         if "venv" in command:
             self.make(with_pip=False)
             return SimpleNamespace(returncode=0)
-        assert (self.venv / ".installed").read_text() == "unfinished"  # a stop from here on is seen later
+        # a stop from here on is seen later
+        assert (self.venv / ".installed").read_text() == "unfinished"
         name = "own pip" if command[0] == str(self.python) else Path(command[0]).name
         self.log.append(name)
         self.command = command
@@ -86,15 +91,31 @@ def test_a_fresh_machine_and_then_nothing_more(machine):
     assert machine.log == ["venv", "own pip"]
 
 
-COLAB = ["--venv", ".venv-colab", "--constraints", "constraints-colab.txt", "--extras", "test,offline"]
+COLAB = [
+    "--venv",
+    ".venv-colab",
+    "--constraints",
+    "constraints-colab.txt",
+    "--extras",
+    "test,offline",
+]
 
 
 @pytest.mark.parametrize("machine", [".venv-colab"], indirect=True)
 def test_another_environment_from_another_list(machine, tmp_path, capsys):
     machine.main(*COLAB)
-    assert machine.log == ["venv", "own pip"] and "Making .venv-colab with Python 3." in capsys.readouterr().out
+    assert (
+        machine.log == ["venv", "own pip"]
+        and "Making .venv-colab with Python 3." in capsys.readouterr().out
+    )
     assert machine.command[0] == str(machine.python)
-    assert machine.command[-5:] == ["install", "-e", ".[test,offline]", "-c", "constraints-colab.txt"]
+    assert machine.command[-5:] == [
+        "install",
+        "-e",
+        ".[test,offline]",
+        "-c",
+        "constraints-colab.txt",
+    ]
     (tmp_path / "constraints.txt").write_text("the other environment's list")
     machine.main(*COLAB)
     assert machine.log == ["venv", "own pip"]
@@ -109,18 +130,32 @@ def test_another_environment_from_another_list(machine, tmp_path, capsys):
 def test_the_newest_releases_are_asked_for_every_time(machine):
     for _ in range(2):
         machine.main("--venv", ".venv-newest", "--newest")
-        assert machine.command[-5:] == ["-e", ".[lab,test,offline]", "--upgrade", "--upgrade-strategy", "eager"]
+        assert machine.command[-5:] == [
+            "-e",
+            ".[lab,test,offline]",
+            "--upgrade",
+            "--upgrade-strategy",
+            "eager",
+        ]
     assert machine.log == ["venv", "own pip", "own pip"]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--venv", "notebooks"], "--venv is 'notebooks', expected a name that begins with .venv"),
-    (["--venv", ".venv/../notebooks"], "expected a name that begins with .venv"),
-    (["--venv", ""], "--venv is '', expected"),
-    (["--constraints", "constraints-collab.txt"], "--constraints is 'constraints-collab.txt', and .* has no such file"),
-    (["--newest", "--constraints", "constraints.txt"], "not allowed with argument --newest"),
-])
-def test_a_folder_that_is_no_environment_is_never_touched(machine, tmp_path, capsys, arguments, message):
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--venv", "notebooks"], "--venv is 'notebooks', expected a name that begins with .venv"),
+        (["--venv", ".venv/../notebooks"], "expected a name that begins with .venv"),
+        (["--venv", ""], "--venv is '', expected"),
+        (
+            ["--constraints", "constraints-collab.txt"],
+            "--constraints is 'constraints-collab.txt', and .* has no such file",
+        ),
+        (["--newest", "--constraints", "constraints.txt"], "not allowed with argument --newest"),
+    ],
+)
+def test_a_folder_that_is_no_environment_is_never_touched(
+    machine, tmp_path, capsys, arguments, message
+):
     (tmp_path / "notebooks").mkdir()
     with pytest.raises(SystemExit):
         machine.main(*arguments)

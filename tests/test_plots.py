@@ -1,4 +1,7 @@
-"""Figures: colours that everyone can tell apart, labels that do not hide each other, captions, plain text."""
+"""Figures: colours that everyone can tell apart, labels that do not hide each other, captions,
+plain text.
+"""
+
 import inspect
 import itertools
 import warnings
@@ -10,28 +13,67 @@ from matplotlib.text import Text
 
 from course_utils import plots
 
-# Red-blind, green-blind and blue-blind sight: linear RGB in, linear RGB out. Machado, Oliveira and Fernandes (2009),
-# "A Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE TVCG 15(6), severity 1.0.
+# Red-blind, green-blind and blue-blind sight: linear RGB in, linear RGB out. Machado, Oliveira and
+# Fernandes (2009), "A Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE
+# TVCG 15(6), severity 1.0.
 SIGHT = {
     "full": np.eye(3),
-    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
 }
 APART = 15  # CIELAB units; colours 2.3 apart can just be told from each other side by side
 RNG = np.random.default_rng(0)
-SCORES = {"text": (68.9, 0.4), "image": (83.6, 0.5), "concatenation": (86.1, 0.6), "text shuffled": (83.2, 0.9)}
+SCORES = {
+    "text": (68.9, 0.4),
+    "image": (83.6, 0.5),
+    "concatenation": (86.1, 0.6),
+    "text shuffled": (83.2, 0.9),
+}
 SOUNDS = {"tone": np.sin(np.arange(4000)), "nothing": np.zeros(4000)}
 DRAWN = {
     "bars": lambda **more: plots.bars.figure(SCORES, label="accuracy (%)", **more),
     "curves": lambda **more: plots.curves.figure(
-        [64, 256, 1024], {"text": [50.1, 60, 70], "image": [50, 60, 70.1], "sum": [(50, 2), (61, 2), (70, 1)], "gated": [50, 60, 70.2]},
-        xlabel="samples", label="accuracy (%)", **more),
-    "points": lambda: plots.points.figure(["clean", "hard"], {name: [(50, 1), (60, 2)] for name in SCORES}, label="accuracy (%)"),
+        [64, 256, 1024],
+        {
+            "text": [50.1, 60, 70],
+            "image": [50, 60, 70.1],
+            "sum": [(50, 2), (61, 2), (70, 1)],
+            "gated": [50, 60, 70.2],
+        },
+        xlabel="samples",
+        label="accuracy (%)",
+        **more,
+    ),
+    "points": lambda: plots.points.figure(
+        ["clean", "hard"], {name: [(50, 1), (60, 2)] for name in SCORES}, label="accuracy (%)"
+    ),
     "pictures": lambda: plots.pictures.figure([np.eye(8)] * 7, titles=list("abcdefg")),
-    "overlay": lambda **more: plots.overlay.figure([RNG.random((3, 8, 8)), np.eye(8)], **{"titles": ["one", "two"], **more}),
+    "overlay": lambda **more: plots.overlay.figure(
+        [RNG.random((3, 8, 8)), np.eye(8)], **{"titles": ["one", "two"], **more}
+    ),
     "spectrograms": lambda: plots.spectrograms.figure(SOUNDS, 8000),
-    "table_of_numbers": lambda **more: plots.table_of_numbers.figure([[1, -2.5], [0.125, 1e-9]], ["a", "b"], ["x", "y"], **more),
+    "table_of_numbers": lambda **more: plots.table_of_numbers.figure(
+        [[1, -2.5], [0.125, 1e-9]], ["a", "b"], ["x", "y"], **more
+    ),
 }
 
 
@@ -42,15 +84,32 @@ def linear(color):
 
 def cielab(rgb):
     """Linear RGB (3,) -> L*, a*, b* under daylight D65."""
-    xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]) @ rgb
-    x, y, z = (t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in xyz / [0.95047, 1, 1.08883])
+    xyz = (
+        np.array(
+            [
+                [0.4124564, 0.3575761, 0.1804375],
+                [0.2126729, 0.7151522, 0.0721750],
+                [0.0193339, 0.1191920, 0.9503041],
+            ]
+        )
+        @ rgb
+    )
+    x, y, z = (
+        t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116
+        for t in xyz / [0.95047, 1, 1.08883]
+    )
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def nearest(colors, sight):
     """(distance, name, name) of the two colours that this sight confuses most easily."""
-    seen = {name: cielab(np.clip(SIGHT[sight] @ linear(np.array(to_rgb(color))), 0, 1)) for name, color in colors.items()}
-    return min((np.linalg.norm(seen[a] - seen[b]), a, b) for a, b in itertools.combinations(seen, 2))
+    seen = {
+        name: cielab(np.clip(SIGHT[sight] @ linear(np.array(to_rgb(color))), 0, 1))
+        for name, color in colors.items()
+    }
+    return min(
+        (np.linalg.norm(seen[a] - seen[b]), a, b) for a, b in itertools.combinations(seen, 2)
+    )
 
 
 def words(figure):
@@ -58,18 +117,29 @@ def words(figure):
 
 
 def overlapping(figure, names):
-    """Pairs of labels that cover each other (asked of Text, since an annotation counts its leader line as well)."""
+    """Pairs of labels that cover each other (asked of Text, since an annotation counts its
+    leader line as well).
+    """
     figure.draw_without_rendering()
-    boxes = {text.get_text(): Text.get_window_extent(text) for text in words(figure) if text.get_text() in names}
+    boxes = {
+        text.get_text(): Text.get_window_extent(text)
+        for text in words(figure)
+        if text.get_text() in names
+    }
     assert boxes.keys() == set(names)
-    return [pair for pair in itertools.combinations(names, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])]
+    return [
+        pair for pair in itertools.combinations(names, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])
+    ]
 
 
 @pytest.fixture
 def shown(monkeypatch):
     """What the page would get: a list of (content, metadata)."""
     found = []
-    monkeypatch.setattr("IPython.display.display", lambda data, metadata=None, raw=False: found.append((data, metadata)))
+    monkeypatch.setattr(
+        "IPython.display.display",
+        lambda data, metadata=None, raw=False: found.append((data, metadata)),
+    )
     return found
 
 
@@ -83,7 +153,9 @@ def test_the_measure_finds_the_colours_that_are_confused():
     assert nearest({"text": "#0072B2", "fused": "#8A4FA3"}, "protanopia")[0] < 10
     assert nearest({"audio": "#009E73", "control": "#7F7F7F"}, "deuteranopia")[0] < 10
     assert cielab(np.ones(3)) == pytest.approx([100, 0, 0], abs=0.01)
-    assert all(matrix @ np.ones(3) == pytest.approx(np.ones(3), abs=1e-5) for matrix in SIGHT.values()), "gray stays gray"
+    assert all(
+        matrix @ np.ones(3) == pytest.approx(np.ones(3), abs=1e-5) for matrix in SIGHT.values()
+    ), "gray stays gray"
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -92,12 +164,20 @@ def test_a_figure_is_drawn_in_plain_letters_and_without_a_warning(name):
         warnings.simplefilter("error")
         figure = DRAWN[name]()
         assert plots.png(figure).startswith(b"\x89PNG")
-    beyond_ascii = set("".join(text.get_text() for text in words(figure))) - set(map(chr, range(128)))
-    assert beyond_ascii <= {"±", "\N{MINUS SIGN}"}, "in matplotlib's own font, which is all that we count on"
+    beyond_ascii = set("".join(text.get_text() for text in words(figure))) - set(
+        map(chr, range(128))
+    )
+    assert beyond_ascii <= {"±", "\N{MINUS SIGN}"}, (
+        "in matplotlib's own font, which is all that we count on"
+    )
 
 
 def test_every_figure_is_tested_and_needs_a_caption(shown):
-    functions = {name: thing for name, thing in vars(plots).items() if hasattr(thing, "figure") and inspect.isfunction(thing)}
+    functions = {
+        name: thing
+        for name, thing in vars(plots).items()
+        if hasattr(thing, "figure") and inspect.isfunction(thing)
+    }
     assert functions.keys() == DRAWN.keys()
     for function in [*functions.values(), plots.listen]:
         parameter = inspect.signature(function).parameters["caption"]
@@ -117,9 +197,18 @@ def test_a_figure_reaches_the_page_with_its_caption_and_width(shown):
 
 
 def test_a_name_finds_its_colour():
-    kinds = {"text": "text", "image alone": "image", "best audio": "audio", "text + image": "fused", "all three": "fused",
-             "audio shuffled": "control", "context": "fused", "text, mean": "text", "fused": "fused",
-             "control": "control"}
+    kinds = {
+        "text": "text",
+        "image alone": "image",
+        "best audio": "audio",
+        "text + image": "fused",
+        "all three": "fused",
+        "audio shuffled": "control",
+        "context": "fused",
+        "text, mean": "text",
+        "fused": "fused",
+        "control": "control",
+    }
     assert {name: plots.kind(name) for name in kinds} == kinds
 
 
@@ -129,7 +218,9 @@ def test_series_of_one_colour_differ_in_marker_and_line():
     assert len({(look["color"], look["linestyle"]) for look in looks}) == 5
 
 
-@pytest.mark.parametrize("ceiling, expected", [(90, [90] * 4), ([69.15, 84.13, 86.82, None], [69.15, 84.13, 86.82])])
+@pytest.mark.parametrize(
+    "ceiling, expected", [(90, [90] * 4), ([69.15, 84.13, 86.82, None], [69.15, 84.13, 86.82])]
+)
 def test_a_ceiling_stands_beside_each_bar_and_hides_no_number(ceiling, expected):
     figure = DRAWN["bars"](ceiling=ceiling)
     lines = [line for line in figure.axes[0].lines if line.get_color() == plots.CEILING["color"]]
@@ -156,19 +247,27 @@ def test_curves_name_each_line_at_its_end():
     figure = DRAWN["curves"](log="x", ceiling=[60, 65, 70.3], chance=50)
     assert overlapping(figure, ["text", "image", "sum", "gated", "ceiling", "chance"]) == []
     ax = figure.axes[0]
-    assert ax.get_xscale() == "log" and [tick.get_text() for tick in ax.get_xticklabels()] == ["64", "256", "1024"]
+    assert ax.get_xscale() == "log" and [tick.get_text() for tick in ax.get_xticklabels()] == [
+        "64",
+        "256",
+        "1024",
+    ]
     assert len(ax.collections) == 1, "a band where there are intervals, and only there"
 
 
 def test_a_logarithmic_axis_has_plain_numbers():
-    figure = plots.curves.figure(range(20), {"sum": np.geomspace(2, 0.15, 20)}, xlabel="step", label="loss", log="y")
+    figure = plots.curves.figure(
+        range(20), {"sum": np.geomspace(2, 0.15, 20)}, xlabel="step", label="loss", log="y"
+    )
     figure.draw_without_rendering()
     labels = {text.get_text() for text in figure.axes[0].get_yticklabels(which="both")}
     assert {"1", "0.2"} <= labels and not any("e" in label or "$" in label for label in labels)
 
 
 def test_a_line_that_ends_in_nan_is_named_where_it_was_last_seen():
-    figure = plots.curves.figure([1, 2, 3], {"sum": [1, 2, float("nan")], "mean": [float("nan")] * 3}, xlabel="x", label="y")
+    figure = plots.curves.figure(
+        [1, 2, 3], {"sum": [1, 2, float("nan")], "mean": [float("nan")] * 3}, xlabel="x", label="y"
+    )
     assert "sum" in [text.get_text() for text in words(figure)]
 
 
@@ -190,7 +289,9 @@ def test_numbers_with_signs_are_lined_up():
 def test_a_table_shows_two_groups_of_rows():
     figure = DRAWN["table_of_numbers"](row_groups=["text", "image"])
     assert {"text", "image", "-2.500", "+0.125"} <= {text.get_text() for text in words(figure)}
-    assert [patch.get_facecolor()[:3] for patch in figure.axes[0].patches[::2]] == [to_rgb(plots.COLORS[m]) for m in ("text", "image")]
+    assert [patch.get_facecolor()[:3] for patch in figure.axes[0].patches[::2]] == [
+        to_rgb(plots.COLORS[m]) for m in ("text", "image")
+    ]
     assert np.diff(figure.axes[0].get_yticks()) > 1.3
 
 
@@ -200,7 +301,9 @@ def test_attention_darkens_what_is_not_looked_at():
     picture, veil = ax.images
     opacity = veil.get_array()[..., 3]
     assert opacity[1, 1] == 0 and (np.argsort(opacity.ravel()) == [3, 2, 1, 0]).all()
-    assert veil.get_extent() == picture.get_extent(), "over the whole picture, whatever the two grids"
+    assert veil.get_extent() == picture.get_extent(), (
+        "over the whole picture, whatever the two grids"
+    )
     assert "largest weight 0.40" in [text.get_text() for text in ax.texts]
 
 
@@ -208,7 +311,16 @@ def test_boxes_stand_where_their_pixels_are():
     ax = DRAWN["overlay"](boxes=[{"true": (2, 1, 5, 4), "found": (2, 1, 6, 4)}, None]).axes[0]
     assert ax.images[0].get_extent() == [0, 8, 8, 0]
     assert {patch.get_bbox().bounds for patch in ax.patches} == {(2, 1, 3, 3), (2, 1, 4, 3)}
-    assert len({patch.get_linestyle() for patch in ax.patches if patch.get_edgecolor()[:3] != (1, 1, 1)}) == 2
+    assert (
+        len(
+            {
+                patch.get_linestyle()
+                for patch in ax.patches
+                if patch.get_edgecolor()[:3] != (1, 1, 1)
+            }
+        )
+        == 2
+    )
 
 
 def test_a_sound_comes_with_its_player(shown):
@@ -218,16 +330,27 @@ def test_a_sound_comes_with_its_player(shown):
     assert shown[2][0].data.count("<audio") == 1 and "a &lt;tone&gt;" in shown[2][0].data
 
 
-@pytest.mark.parametrize("name, options, message", [
-    ("bars", {"ceiling": [1, 2]}, "ceiling has 2 entries, expected one for all or 4"),
-    ("curves", {"ceiling": [1, 2]}, "ceiling has 2 entries, expected one for all or 3"),
-    ("overlay", {"titles": ["one"]}, "titles has 1 entries"),
-    ("overlay", {"attention": [None, -np.eye(2)]}, r"attention has shape \(2, 2\) and values from -1 to -0"),
-    ("overlay", {"attention": [None, np.zeros((2, 2))]}, "not all 0"),
-    ("overlay", {"attention": [None, np.ones(4)]}, r"attention has shape \(4,\)"),
-    ("table_of_numbers", {"groups": ["text"]}, "groups has 1 entries, expected one for all or 2"),
-    ("table_of_numbers", {"row_groups": ["text"]}, "row_groups has 1 entries"),
-])
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("bars", {"ceiling": [1, 2]}, "ceiling has 2 entries, expected one for all or 4"),
+        ("curves", {"ceiling": [1, 2]}, "ceiling has 2 entries, expected one for all or 3"),
+        ("overlay", {"titles": ["one"]}, "titles has 1 entries"),
+        (
+            "overlay",
+            {"attention": [None, -np.eye(2)]},
+            r"attention has shape \(2, 2\) and values from -1 to -0",
+        ),
+        ("overlay", {"attention": [None, np.zeros((2, 2))]}, "not all 0"),
+        ("overlay", {"attention": [None, np.ones(4)]}, r"attention has shape \(4,\)"),
+        (
+            "table_of_numbers",
+            {"groups": ["text"]},
+            "groups has 1 entries, expected one for all or 2",
+        ),
+        ("table_of_numbers", {"row_groups": ["text"]}, "row_groups has 1 entries"),
+    ],
+)
 def test_what_does_not_fit_is_named(name, options, message):
     with pytest.raises(ValueError, match=message):
         DRAWN[name](**options)

@@ -1,4 +1,5 @@
 """The stored sweeps on public data, one run of each made again. Skips where the data are not."""
+
 import json
 import sys
 
@@ -16,7 +17,9 @@ SPLITS = ("train", "validation", "test")
 @pytest.fixture(scope="module", autouse=True)
 def data():
     if not store.have("mnist", "fsdd"):
-        pytest.skip("needs MNIST and FSDD: python -m course_utils.datasets.store mnist fsdd, or COURSE_DATA")
+        pytest.skip(
+            "needs MNIST and FSDD: python -m course_utils.datasets.store mnist fsdd, or COURSE_DATA"
+        )
 
 
 def stored(sweep):
@@ -27,7 +30,9 @@ def test_digits_real_made_again_agrees():
     page, row = measure.measured_cells("00_start_here"), stored("digits_real")["mnist-fsdd"]
     draw = {split: page["load"](split, 3, source="mnist-fsdd") for split in SPLITS}
     for model in ("text", "audio"):
-        again = page["test"](page["MODELS"][model], draw, row["weight_decay"][model], seed=3).accuracy
+        again = page["test"](
+            page["MODELS"][model], draw, row["weight_decay"][model], seed=3
+        ).accuracy
         assert again == pytest.approx(row["accuracy"][model][3], abs=0.02), model
 
 
@@ -35,9 +40,14 @@ def test_fits_real_made_again_agrees():
     page, rows = measure.measured_cells("09_fusion_concat"), stored("fits_real")
     draw = {split: page["pairs"](split, 2, "audio", source="mnist-fsdd") for split in SPLITS}
     dims = {name: draw["train"][name].shape[1] for name in ("audio", "image")}
-    for glue, tolerance in (("concat", 0.02), ("concat, hidden", 0.05)):  # the second learns slowly, and drifts more
-        again = page["train_and_test"](lambda: page["GLUES"][glue](dims), draw, 2, epochs=20)[1].accuracy
-        assert again == pytest.approx(rows[f"image + audio: {glue}"]["accuracy"][2], abs=tolerance), glue
+    # the second learns slowly, and drifts more
+    for glue, tolerance in (("concat", 0.02), ("concat, hidden", 0.05)):
+        again = page["train_and_test"](lambda: page["GLUES"][glue](dims), draw, 2, epochs=20)[
+            1
+        ].accuracy
+        assert again == pytest.approx(
+            rows[f"image + audio: {glue}"]["accuracy"][2], abs=tolerance
+        ), glue
 
 
 def test_fsdd_speakers_made_again_agrees(monkeypatch):
@@ -61,7 +71,11 @@ def test_by_hand_made_again_agrees():
 def test_image_cnn_made_again_agrees():
     page, rows = measure.measured_cells("03_image_features"), stored("image_cnn")
     draw = {split: page["load_digits"](split, 2, source="mnist-fsdd") for split in SPLITS}
-    again = page["test"](page["train"](lambda: page["Pixels"](784), draw, 2, epochs=20), draw["test"])
+    again = page["test"](
+        page["train"](lambda: page["Pixels"](784), draw, 2, epochs=20), draw["test"]
+    )
     assert again == pytest.approx(rows["MNIST: pixels, linear"]["accuracy"][2], abs=0.01)
-    again = page["test"](page["train"](lambda: page["Classifier"](1, 10, width=64), draw, 2, epochs=4), draw["test"])
+    again = page["test"](
+        page["train"](lambda: page["Classifier"](1, 10, width=64), draw, 2, epochs=4), draw["test"]
+    )
     assert again == pytest.approx(rows["MNIST: network"]["accuracy"][2], abs=0.02)

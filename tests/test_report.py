@@ -1,4 +1,5 @@
 """The ground floor: seeds, reports, twins of equations, guesses."""
+
 import json
 import math
 import random
@@ -19,7 +20,12 @@ def home(tmp_path, monkeypatch):
 
 def test_one_seed_call_seeds_every_generator():
     def draw():
-        return random.random(), np.random.rand(), torch.rand(1).item(), torch.rand(1, generator=generator).item()
+        return (
+            random.random(),
+            np.random.rand(),
+            torch.rand(1).item(),
+            torch.rand(1, generator=generator).item(),
+        )
 
     generator = seed_everything(3)
     first = draw()
@@ -47,7 +53,9 @@ def test_report_outside_its_band_stops_a_strict_run_and_tells_a_reader(value, mo
         report("fused accuracy", value, near=0.94, within=0.02)
     monkeypatch.setenv("COURSE_STRICT", "0")
     report("fused accuracy", value, near=0.94, within=0.02)
-    assert "outside the band of this page, which is 0.94, give or take 0.02" in capsys.readouterr().out
+    assert (
+        "outside the band of this page, which is 0.94, give or take 0.02" in capsys.readouterr().out
+    )
 
 
 def test_report_needs_a_band():
@@ -63,12 +71,15 @@ def test_verify_accepts_a_twin_and_refuses_a_wrong_formula(capsys):
         verify("00.1", by_hand=x.softmax(dim=0), reference=x.softmax(dim=1))
 
 
-@pytest.mark.parametrize("by_hand, reference, error, words", [
-    (torch.ones(2), torch.ones(2), TypeError, "torch.float32"),
-    (torch.ones(2).double(), torch.ones(3).double(), ValueError, r"\(2,\).*\(3,\)"),
-    (torch.zeros(2).double(), torch.zeros(2).double(), ValueError, "proves nothing"),
-    (torch.tensor([math.nan]).double(), torch.ones(1).double(), ValueError, "not finite"),
-])
+@pytest.mark.parametrize(
+    "by_hand, reference, error, words",
+    [
+        (torch.ones(2), torch.ones(2), TypeError, "torch.float32"),
+        (torch.ones(2).double(), torch.ones(3).double(), ValueError, r"\(2,\).*\(3,\)"),
+        (torch.zeros(2).double(), torch.zeros(2).double(), ValueError, "proves nothing"),
+        (torch.tensor([math.nan]).double(), torch.ones(1).double(), ValueError, "not finite"),
+    ],
+)
 def test_verify_refuses_what_proves_nothing(by_hand, reference, error, words):
     with pytest.raises(error, match=words):
         verify("00.1", by_hand, reference)
@@ -86,7 +97,9 @@ def test_a_guess_is_kept_and_compared(home, capsys):
     guesses("00")
     out = capsys.readouterr().out
     assert "You said 0.9, 70% sure: not this time." in out
-    assert "Guess 00.3: 'No.', 90% sure: right" in out and "Guess 00.4: '0.93', 50% sure: right" in out
+    assert (
+        "Guess 00.3: 'No.', 90% sure: right" in out and "Guess 00.4: '0.93', 50% sure: right" in out
+    )
     assert "Guess 00.5: 'many', 50% sure: not this time" in out
     assert json.loads((home / "guesses.json").read_text())["00.3"]["right"] is True
 
@@ -106,7 +119,8 @@ def test_without_a_guess_one_fixed_line_is_printed_and_nothing_is_written(home, 
     assert capsys.readouterr().out.splitlines() == [
         "Guess 00.1: nothing noted yet. Put your answer in place of None and run this cell again.",
         "Guess 00.1: the result is 0.94, give or take 0.03. You made no guess.",
-        "You made no guesses on page 00."]
+        "You made no guesses on page 00.",
+    ]
     assert not list(home.iterdir())
 
 

@@ -23,7 +23,10 @@ def run(folder, *arguments, **environment):
     """(exit code, output, progress) of the tool as a reader calls it."""
     done = subprocess.run(
         [sys.executable, str(TOOL), "--folder", str(folder), *arguments],
-        capture_output=True, text=True, env={**os.environ, **environment}, timeout=120,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -43,14 +46,27 @@ def main(monkeypatch):
 def course(tmp_path_factory):
     """A good notebook, a failing one, one whose kernel dies, and a good one; and their run."""
     folder = tmp_path_factory.mktemp("a course")
-    write(folder, "00_good", "import os\nassert os.path.basename(os.getcwd()).startswith('a course')",
-          "ballast = bytearray(300_000_000)\nfor i in range(0, len(ballast), 4096): ballast[i] = 1",
-          "del ballast; print = float = None")
-    write(folder, "01_fails", "x = 1", "def check():\n    raise ValueError('first\\nthe scores are upside down')\ncheck()",
-          "open('later_cell', 'w')")
+    write(
+        folder,
+        "00_good",
+        "import os\nassert os.path.basename(os.getcwd()).startswith('a course')",
+        "ballast = bytearray(300_000_000)\nfor i in range(0, len(ballast), 4096): ballast[i] = 1",
+        "del ballast; print = float = None",
+    )
+    write(
+        folder,
+        "01_fails",
+        "x = 1",
+        "def check():\n    raise ValueError('first\\nthe scores are upside down')\ncheck()",
+        "open('later_cell', 'w')",
+    )
     write(folder, "02_dies", "import os\nos._exit(1)")
-    write(folder, "03_last", "import os\nopen('last_ran', 'w').write(os.environ['COURSE_HOME'])",
-          "assert 'MPLBACKEND' not in os.environ or 'inline' in os.environ['MPLBACKEND']")
+    write(
+        folder,
+        "03_last",
+        "import os\nopen('last_ran', 'w').write(os.environ['COURSE_HOME'])",
+        "assert 'MPLBACKEND' not in os.environ or 'inline' in os.environ['MPLBACKEND']",
+    )
     before = {path.name: path.read_bytes() for path in folder.glob("*.ipynb")}
     result = run(folder, COURSE_HOME=str(folder / "mine"), MPLBACKEND="Agg")
     return folder, before, result

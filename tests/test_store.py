@@ -1,4 +1,7 @@
-"""The download store, against a server on this machine that does everything a network can do to a file."""
+"""The download store, against a server on this machine that does everything a network can do to
+a file.
+"""
+
 import gzip
 import hashlib
 import io
@@ -16,7 +19,9 @@ import pytest
 from course_utils.datasets import store
 from course_utils.runtime import ROOT
 
-CLIPS = {f"{digit}_ann_{take}.wav": bytes([digit, take]) * 500 for digit in (1, 2) for take in (0, 1)}
+CLIPS = {
+    f"{digit}_ann_{take}.wav": bytes([digit, take]) * 500 for digit in (1, 2) for take in (0, 1)
+}
 LABELS = b"the labels " * 1000
 
 
@@ -29,12 +34,21 @@ def zipped(files):
 
 
 def good_archive(extra=()):
-    return zipped({"set-1.0/README.md": b"read me", **{f"set-1.0/recordings/{name}": data for name, data in CLIPS.items()},
-                   **dict(extra)})
+    return zipped(
+        {
+            "set-1.0/README.md": b"read me",
+            **{f"set-1.0/recordings/{name}": data for name, data in CLIPS.items()},
+            **dict(extra),
+        }
+    )
 
 
 def listing_hash(files):
-    return hashlib.sha256("".join(f"{name} {hashlib.sha256(files[name]).hexdigest()}\n" for name in sorted(files)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(
+            f"{name} {hashlib.sha256(files[name]).hexdigest()}\n" for name in sorted(files)
+        ).encode()
+    ).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         if answer.get("length", True):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[:answer.get("sent", len(body))])
+        self.wfile.write(body[: answer.get("sent", len(body))])
 
     def log_message(self, *arguments):
         pass
@@ -59,9 +73,14 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.answers = {"/labels.gz": {"body": gzip.compress(LABELS)}, "/set.zip": {"body": good_archive()}}
+        running.answers = {
+            "/labels.gz": {"body": gzip.compress(LABELS)},
+            "/set.zip": {"body": good_archive()},
+        }
         running.asked, running.gate = [], None
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread = threading.Thread(
+            target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
         thread.start()
         yield running
         running.shutdown()
@@ -71,17 +90,41 @@ def server():
 def home(tmp_path, monkeypatch, server):
     """An empty store, and a manifest of two small sets that the server has."""
     site = f"http://127.0.0.1:{server.server_port}"
-    items = {"labels": store.Item("L/raw/labels.gz", f"{site}/labels.gz", 100, len(LABELS), hashlib.sha256(LABELS).hexdigest()),
-             "clips": store.Item("clips/recordings", f"{site}/set.zip", 2000, 4000, listing_hash(CLIPS),
-                                 members=r"[^/]+/recordings/(\d_[a-z]+_\d+\.wav)")}
-    monkeypatch.setattr(store, "MANIFEST", {name: store.DataSet(name.title(), (item,), "CC0", "nobody, 2026")
-                                            for name, item in items.items()})
+    items = {
+        "labels": store.Item(
+            "L/raw/labels.gz",
+            f"{site}/labels.gz",
+            100,
+            len(LABELS),
+            hashlib.sha256(LABELS).hexdigest(),
+        ),
+        "clips": store.Item(
+            "clips/recordings",
+            f"{site}/set.zip",
+            2000,
+            4000,
+            listing_hash(CLIPS),
+            members=r"[^/]+/recordings/(\d_[a-z]+_\d+\.wav)",
+        ),
+    }
+    monkeypatch.setattr(
+        store,
+        "MANIFEST",
+        {
+            name: store.DataSet(name.title(), (item,), "CC0", "nobody, 2026")
+            for name, item in items.items()
+        },
+    )
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "store"))
     return tmp_path / "store"
 
 
 def everything(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) if folder.exists() else []
+    return (
+        sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+        if folder.exists()
+        else []
+    )
 
 
 def refused(name, home, *words):
@@ -90,11 +133,15 @@ def refused(name, home, *words):
         store.fetch(name)
     for word in (f"{name}: ", *words):
         assert word in str(caught.value)
-    assert not [path for path in home.rglob("*") if path.is_file() or path.name.startswith(".download")]
+    assert not [
+        path for path in home.rglob("*") if path.is_file() or path.name.startswith(".download")
+    ]
     assert not store.have(name)
 
 
-# ---- what goes well --------------------------------------------------------------------------------
+# ---- what goes well
+# --------------------------------------------------------------------------------
+
 
 def test_a_file_is_kept_as_it_came_and_fetched_once(home, server):
     (path,) = store.fetch("labels")
@@ -107,7 +154,11 @@ def test_of_an_archive_only_the_wanted_files_are_kept(home, server):
     (path,) = store.fetch("clips")
     assert {file.name: file.read_bytes() for file in path.iterdir()} == CLIPS
     assert store.fetch("clips") == [path] and server.asked == ["/set.zip"]
-    assert everything(home) == ["clips", "clips/recordings", *(f"clips/recordings/{name}" for name in sorted(CLIPS))]
+    assert everything(home) == [
+        "clips",
+        "clips/recordings",
+        *(f"clips/recordings/{name}" for name in sorted(CLIPS)),
+    ]
 
 
 def test_an_archive_packed_anew_is_as_good(home, server):
@@ -129,11 +180,19 @@ def test_have_says_how_to_get_what_is_missing_and_downloads_nothing(home, server
     assert store.have("labels", "clips") and capsys.readouterr().out == ""
 
 
-# ---- what goes wrong on the way --------------------------------------------------------------------
+# ---- what goes wrong on the way
+# --------------------------------------------------------------------
+
 
 def test_an_interrupted_transfer(home, server):
     server.answers["/set.zip"]["sent"] = 700
-    refused("clips", home, "the transfer broke off after 700 of", "Nothing was kept", "copy its store to")
+    refused(
+        "clips",
+        home,
+        "the transfer broke off after 700 of",
+        "Nothing was kept",
+        "copy its store to",
+    )
     server.answers["/set.zip"].pop("sent")
     assert store.fetch("clips")
 
@@ -145,13 +204,20 @@ def test_an_interrupted_transfer_of_unknown_length(home, server):
 
 def test_other_content_under_the_same_address(home, server):
     server.answers["/labels.gz"]["body"] = gzip.compress(LABELS + b"!")
-    refused("labels", home, "sent something else than expected: its SHA-256 is", hashlib.sha256(LABELS).hexdigest()[:12])
+    refused(
+        "labels",
+        home,
+        "sent something else than expected: its SHA-256 is",
+        hashlib.sha256(LABELS).hexdigest()[:12],
+    )
 
 
 def test_one_altered_one_missing_and_one_added_clip(home, server):
     for change in ({"1_ann_0.wav": b"other"}, {"1_ann_0.wav": None}, {"3_ann_0.wav": b""}):
         clips = {name: data for name, data in (CLIPS | change).items() if data is not None}
-        server.answers["/set.zip"]["body"] = zipped({f"set-1.0/recordings/{name}": data for name, data in clips.items()})
+        server.answers["/set.zip"]["body"] = zipped(
+            {f"set-1.0/recordings/{name}": data for name, data in clips.items()}
+        )
         refused("clips", home, "its SHA-256 is")
 
 
@@ -171,7 +237,9 @@ def test_a_web_page_instead_of_the_file(home, server):
     refused("labels", home, "something else than expected", "cannot be read")
 
 
-@pytest.mark.parametrize("name", ["set-1.0/recordings/../../../evil.wav", "/evil.wav", "../1_ann_0.wav"])
+@pytest.mark.parametrize(
+    "name", ["set-1.0/recordings/../../../evil.wav", "/evil.wav", "../1_ann_0.wav"]
+)
 def test_an_archive_that_would_write_outside_its_folder(name, home, server, tmp_path):
     server.answers["/set.zip"]["body"] = good_archive({name: b"evil"})
     refused("clips", home, "write outside its folder", "evil" if "evil" in name else "..")
@@ -179,7 +247,9 @@ def test_an_archive_that_would_write_outside_its_folder(name, home, server, tmp_
 
 
 def test_an_archive_that_grows_when_unpacked(home, server):
-    server.answers["/set.zip"]["body"] = good_archive({"set-1.0/recordings/7_zoe_0.wav": bytes(10_000_000)})
+    server.answers["/set.zip"]["body"] = good_archive(
+        {"set-1.0/recordings/7_zoe_0.wav": bytes(10_000_000)}
+    )
     refused("clips", home, "holds 10,004,000 bytes, expected 4,000")
 
 
@@ -192,15 +262,25 @@ def test_a_broken_archive(home, server):
 
 def test_no_network(home, server, monkeypatch):
     server.shutdown(), server.server_close()
-    refused("labels", home, "no answer from http://127.0.0.1", "on a machine with a network", "python -m course_utils.datasets.store labels")
+    refused(
+        "labels",
+        home,
+        "no answer from http://127.0.0.1",
+        "on a machine with a network",
+        "python -m course_utils.datasets.store labels",
+    )
 
 
-# ---- what goes wrong on the disk -------------------------------------------------------------------
+# ---- what goes wrong on the disk
+# -------------------------------------------------------------------
+
 
 def test_altered_data_are_refused_and_left_alone(home):
     (path,) = store.fetch("labels")
     path.write_bytes(gzip.compress(b"mine"))
-    with pytest.raises(store.StoreError, match=r"labels.gz is not what it was .* SHA-256 .* Move it away"):
+    with pytest.raises(
+        store.StoreError, match=r"labels.gz is not what it was .* SHA-256 .* Move it away"
+    ):
         store.fetch("labels")
     assert gzip.decompress(path.read_bytes()) == b"mine"
     (clips,) = store.fetch("clips")
@@ -222,7 +302,9 @@ def test_what_a_killed_download_leaves_behind_is_never_taken_for_data(home):
 def test_two_at_once_both_end_well(home, server):
     server.gate = threading.Barrier(2)
     results = []
-    threads = [threading.Thread(target=lambda: results.append(store.fetch("clips"))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: results.append(store.fetch("clips"))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -233,7 +315,9 @@ def test_two_at_once_both_end_well(home, server):
 
 
 def child(home, code, **options):
-    """Run `code` in a process of its own, with this test's manifest; the module alone, because torch takes seconds."""
+    """Run `code` in a process of its own, with this test's manifest; the module alone, because
+    torch takes seconds.
+    """
     start = f"""import importlib.util, sys
 sys.path.insert(0, {str(ROOT)!r})
 spec = importlib.util.spec_from_file_location({store.__name__!r}, {store.__file__!r})
@@ -242,8 +326,14 @@ spec.loader.exec_module(store)
 DataSet, Item = store.DataSet, store.Item
 store.MANIFEST = {store.MANIFEST!r}
 """
-    return subprocess.Popen([sys.executable, "-c", start + code], env={**os.environ, "COURSE_DATA": str(home)},
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", start + code],
+        env={**os.environ, "COURSE_DATA": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def test_two_processes_at_once_both_end_well(home, server):
@@ -267,22 +357,34 @@ def test_a_process_killed_in_the_middle_leaves_nothing_that_counts(home, server)
 
 
 def test_a_full_disk(home, server):
-    resource = pytest.importorskip("resource", reason="this system has no limit on the size of files")
-    # A limit on the size of files stands in for the full disk: writing fails after the first bytes in the same way.
+    resource = pytest.importorskip(
+        "resource", reason="this system has no limit on the size of files"
+    )
+    # A limit on the size of files stands in for the full disk: writing fails after the first bytes
+    # in the same way.
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))  # noqa: E731
     process = child(home, "store.fetch('clips')", preexec_fn=limit)
     err = process.communicate(timeout=60)[1]
-    assert "StoreError: clips: cannot write in" in err and "It needs 0 MB in a folder that you may write to" in err
+    assert (
+        "StoreError: clips: cannot write in" in err
+        and "It needs 0 MB in a folder that you may write to" in err
+    )
     assert not [path for path in home.rglob("*") if path.is_file()] and not store.have("clips")
 
 
 @pytest.fixture
 def no_rights(home):
-    """The store as a folder in which nothing may be written. Root may write anywhere, so root becomes nobody."""
+    """The store as a folder in which nothing may be written. Root may write anywhere, so root
+    becomes nobody.
+    """
     if not hasattr(os, "geteuid"):
         pytest.skip("this system has no file modes")
     home.mkdir(exist_ok=True)
-    changed = [path for path in (*home.parents, home, *home.rglob("*")) if not path.stat().st_mode & 0o005 == 0o005]
+    changed = [
+        path
+        for path in (*home.parents, home, *home.rglob("*"))
+        if not path.stat().st_mode & 0o005 == 0o005
+    ]
     modes = {path: path.stat().st_mode for path in (*changed, home)}
     for path in changed:
         path.chmod(path.stat().st_mode | 0o055)
@@ -298,7 +400,9 @@ def no_rights(home):
 
 
 def test_a_read_only_store_without_the_data(no_rights):
-    refused("labels", no_rights, "cannot write in", "Permission denied", "COURSE_DATA names another one")
+    refused(
+        "labels", no_rights, "cannot write in", "Permission denied", "COURSE_DATA names another one"
+    )
 
 
 def test_a_read_only_store_with_the_data_is_all_one_needs(home, server, request):
@@ -308,11 +412,15 @@ def test_a_read_only_store_with_the_data_is_all_one_needs(home, server, request)
     assert len(store.fetch("labels") + store.fetch("clips")) == 2 and server.asked == []
 
 
-# ---- the folder, the names, the command ------------------------------------------------------------
+# ---- the folder, the names, the command
+# ------------------------------------------------------------
+
 
 def test_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", "../elsewhere")
-    assert store.folder() == ROOT / "../elsewhere", "relative to the course, because a kernel's folder is notebooks/"
+    assert store.folder() == ROOT / "../elsewhere", (
+        "relative to the course, because a kernel's folder is notebooks/"
+    )
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     assert store.folder() == tmp_path
     monkeypatch.delenv("COURSE_DATA")
@@ -323,7 +431,9 @@ def test_the_folder(monkeypatch, tmp_path):
 
 
 def test_an_unknown_name(home):
-    with pytest.raises(ValueError, match=r"name: expected one of \['labels', 'clips'\], got 'mnits'"):
+    with pytest.raises(
+        ValueError, match=r"name: expected one of \['labels', 'clips'\], got 'mnits'"
+    ):
         store.fetch("mnits")
     with pytest.raises(ValueError, match="got 'mnits'"):
         store.have("mnits")
@@ -343,4 +453,9 @@ def test_every_entry_says_what_it_is():
     for one in store.MANIFEST.values():
         assert one.title and one.licence and one.citation and one.items
         for item in one.items:
-            assert item.address.startswith("https://") and len(item.sha256) == 64 and item.download and item.bytes
+            assert (
+                item.address.startswith("https://")
+                and len(item.sha256) == 64
+                and item.download
+                and item.bytes
+            )

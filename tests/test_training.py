@@ -1,4 +1,5 @@
 """The loop, the scores, the plain extractors, and what the default dials promise."""
+
 import json
 import math
 import sys
@@ -34,9 +35,12 @@ def blobs(n, seed):
 
 def test_evaluate_counts_every_sample_once_whatever_the_batches_are():
     data, model = blobs(10, 0), Linear(3, 3)
-    whole, uneven = evaluate(model, Batches(data, 10)), evaluate(model, Batches(data, 4))  # 4 + 4 + 2
+    # 4 + 4 + 2
+    whole, uneven = evaluate(model, Batches(data, 10)), evaluate(model, Batches(data, 4))
     assert uneven.loss == pytest.approx(whole.loss, rel=1e-6) and uneven.accuracy == whole.accuracy
-    assert whole.loss == pytest.approx(nn.functional.cross_entropy(model(data), data["label"]).item(), rel=1e-6)
+    assert whole.loss == pytest.approx(
+        nn.functional.cross_entropy(model(data), data["label"]).item(), rel=1e-6
+    )
 
 
 def test_the_epoch_loss_weights_samples_not_batches():
@@ -59,7 +63,13 @@ def test_evaluate_runs_in_eval_mode_and_puts_the_mode_back():
 def test_fit_learns_and_leaves_the_model_at_its_best_epoch():
     torch.manual_seed(0)
     train, validation, model = blobs(60, 1), blobs(200, 2), Linear(3, 3)
-    history = fit(model, Batches(train, 20, torch.Generator().manual_seed(0)), Batches(validation, 200), epochs=40, lr=0.3)
+    history = fit(
+        model,
+        Batches(train, 20, torch.Generator().manual_seed(0)),
+        Batches(validation, 200),
+        epochs=40,
+        lr=0.3,
+    )
     best = min(history.validation_loss)
     assert best < 0.8 < history.validation_loss[0] + 0.5 and history.validation_loss[-1] > best
     assert history.validation_loss[history.best_epoch] == best
@@ -76,10 +86,17 @@ def test_fit_stops_at_a_loss_that_is_not_finite():
 def test_batches_shuffle_whole_samples_and_differ_between_epochs():
     data = {"x": torch.arange(20.0)[:, None], "label": torch.arange(20)}
     batches = Batches(data, 8, torch.Generator().manual_seed(0))
-    first, second = ([torch.cat([b[k].flatten() for b in epoch]) for k in ("x", "label")] for epoch in ([*batches], [*batches]))
-    assert torch.equal(first[0].long(), first[1]) and torch.equal(first[1].sort().values, data["label"])
+    first, second = (
+        [torch.cat([b[k].flatten() for b in epoch]) for k in ("x", "label")]
+        for epoch in ([*batches], [*batches])
+    )
+    assert torch.equal(first[0].long(), first[1]) and torch.equal(
+        first[1].sort().values, data["label"]
+    )
     assert not torch.equal(first[1], second[1])
-    with pytest.raises(ValueError, match="common, non-zero number of rows, got {'x': 20, 'label': 3}"):
+    with pytest.raises(
+        ValueError, match="common, non-zero number of rows, got {'x': 20, 'label': 3}"
+    ):
         Batches({"x": data["x"], "label": data["label"][:3]}, 8)
 
 
@@ -103,7 +120,9 @@ def test_the_shuffled_control_moves_one_modality_and_nothing_else():
 
 
 def test_accuracy_and_its_bad_inputs():
-    assert accuracy(torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([1, 0, 0])) == pytest.approx(2 / 3)
+    assert accuracy(
+        torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([1, 0, 0])
+    ) == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match=r"got \(3,\) and \(3,\)"):
         accuracy(torch.zeros(3), torch.zeros(3))
 
@@ -113,7 +132,8 @@ def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
     for n in (3, 5, 10):
         draws = rng.normal(size=(4000, n))
         covered = [abs(mean) <= half for mean, half in map(mean_interval, draws)]
-        assert np.mean(covered) == pytest.approx(0.95, abs=0.012)  # 3.5 standard errors of 4000 draws
+        # 3.5 standard errors of 4000 draws
+        assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
     with pytest.raises(ValueError, match="2 to 10 seeds"):
         mean_interval([0.5])
 
@@ -121,9 +141,12 @@ def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
 def test_the_clustered_interval_is_wide_when_groups_succeed_together():
     rng = np.random.default_rng(1)
     groups = np.repeat(np.arange(10), 50)
-    together = np.repeat(rng.normal(size=10), 50)       # the samples of a group are one witness
+    together = np.repeat(rng.normal(size=10), 50)  # the samples of a group are one witness
     apart = rng.normal(size=500)
-    width = {name: np.diff(cluster_bootstrap(v, groups))[0] for name, v in (("together", together), ("apart", apart))}
+    width = {
+        name: np.diff(cluster_bootstrap(v, groups))[0]
+        for name, v in (("together", together), ("apart", apart))
+    }
     assert width["together"] > 4 * width["apart"]
     assert width["apart"] == pytest.approx(2 * 1.96 / math.sqrt(500), rel=0.5)
     with pytest.raises(ValueError, match="at least two different ones"):
@@ -134,18 +157,28 @@ def test_features_ignore_padding_and_what_stands_under_it():
     samples = [Digits("train")[i] for i in range(6)]
     batch = collate(samples)
     mask = batch["mask"]
-    together = letter_features(batch["text"], mask["text"]), band_features(batch["audio"], mask["audio"])
-    assert [f.shape for f in together] == [(6, 78), (6, 256)] and pixel_features(batch["image"]).shape == (6, 256)
+    together = (
+        letter_features(batch["text"], mask["text"]),
+        band_features(batch["audio"], mask["audio"]),
+    )
+    assert [f.shape for f in together] == [(6, 78), (6, 256)] and pixel_features(
+        batch["image"]
+    ).shape == (6, 256)
     for i, sample in enumerate(samples):
         alone = collate([sample])
         assert torch.equal(letter_features(alone["text"], alone["mask"]["text"])[0], together[0][i])
-        assert torch.allclose(band_features(alone["audio"], alone["mask"]["audio"])[0], together[1][i])
+        assert torch.allclose(
+            band_features(alone["audio"], alone["mask"]["audio"])[0], together[1][i]
+        )
     spoiled = batch["audio"].masked_fill(~mask["audio"], math.nan)
     assert torch.equal(band_features(spoiled, mask["audio"]), together[1])
     hidden = batch["text"].masked_fill(~mask["text"], 26)
     assert torch.equal(letter_features(hidden, mask["text"]), together[0])
-    letters = letter_features(*(lambda b: (b["text"], b["mask"]["text"]))(collate([{**samples[0], "text": "noon"}])))[0]
-    assert letters.nonzero().flatten().tolist() == [13, 14, 26 + 13, 52 + 13]  # n and o; first n, last n
+    letters = letter_features(
+        *(lambda b: (b["text"], b["mask"]["text"]))(collate([{**samples[0], "text": "noon"}]))
+    )[0]
+    # n and o; first n, last n
+    assert letters.nonzero().flatten().tolist() == [13, 14, 26 + 13, 52 + 13]
 
 
 def test_features_of_a_missing_modality_are_zero():
@@ -173,9 +206,13 @@ def sweep(page):
 
 
 def test_the_default_dials_leave_each_modality_wanting_and_all_three_good(page):
-    """Bands around what was measured elsewhere with other linear classifiers on 2,000 pairs: 75, 66, 76 and 94.5 %."""
+    """Bands around what was measured elsewhere with other linear classifiers on 2,000 pairs: 75,
+    66, 76 and 94.5 %.
+    """
     data = {split: page["load"](split, 1) for split in ("train", "validation", "test")}
-    score = {name: page["test"](names, data, 1.0, 1).accuracy for name, names in page["MODELS"].items()}
+    score = {
+        name: page["test"](names, data, 1.0, 1).accuracy for name, names in page["MODELS"].items()
+    }
     for name, near in (("text", 0.75), ("image", 0.66), ("audio", 0.75), ("all three", 0.93)):
         assert score[name] == pytest.approx(near, abs=0.05), name
 
@@ -184,8 +221,14 @@ def test_the_stored_sweep_is_of_the_default_dials_and_five_seeds(sweep):
     defaults = Digits("test")
     row = sweep["rows"]["default"]
     assert row["dials"] == {name: getattr(defaults, name) for name in row["dials"]}
-    assert sweep["seeds"] == [0, 1, 2, 3, 4] and set(sweep["versions"]) == {"torch", "numpy", "scikit-learn"}
-    assert all(len(values) == 5 for row in sweep["rows"].values() for values in row["accuracy"].values())
+    assert sweep["seeds"] == [0, 1, 2, 3, 4] and set(sweep["versions"]) == {
+        "torch",
+        "numpy",
+        "scikit-learn",
+    }
+    assert all(
+        len(values) == 5 for row in sweep["rows"].values() for values in row["accuracy"].values()
+    )
 
 
 @pytest.mark.parametrize("name", ["digits_dials", "digits_real", "fsdd_speakers"])
@@ -197,9 +240,13 @@ def test_the_datasheet_shows_the_stored_sweep(name, page):
 
 
 def test_multiplying_is_best_with_separate_noise_and_worse_with_shared_noise(sweep):
-    """Without the shared dial the modalities are independent given the digit, which is what the product assumes."""
+    """Without the shared dial the modalities are independent given the digit, which is what the
+    product assumes.
+    """
+
     def mean(row, model):
         return sum(sweep["rows"][row]["loss"][model]) / 5
+
     assert mean("easy", "product") < mean("easy", "all three")
     assert mean("shared noise", "product") > mean("shared noise", "all three")
 
@@ -208,7 +255,10 @@ def test_shared_noise_makes_the_product_count_the_same_evidence_twice(page):
     dials = {"image_noise": 0.2, "speech_snr": 0.0, "text_error": 0.3}
     gain = {}
     for shared in (0.0, 1.0):
-        data = {split: page["load"](split, 0, shared_noise=shared, **dials) for split in ("train", "validation", "test")}
+        data = {
+            split: page["load"](split, 0, shared_noise=shared, **dials)
+            for split in ("train", "validation", "test")
+        }
         image, audio = (page["test"]([name], data, 1.0, 0) for name in ("image", "audio"))
         product = accuracy(image.logits.log_softmax(1) + audio.logits.log_softmax(1), image.labels)
         gain[shared] = product - max(image.accuracy, audio.accuracy)

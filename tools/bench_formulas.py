@@ -1,4 +1,7 @@
-"""The fusion strategies' formulas in plain PyTorch, with the weights of a copy (`twin`): what `tools/bench.py` compares with."""
+"""The fusion strategies' formulas in plain PyTorch, with the weights of a copy (`twin`): what
+`tools/bench.py` compares with.
+"""
+
 from collections.abc import Callable
 
 import torch
@@ -13,14 +16,23 @@ def share(scores, kept, dim: int = 1):
 
 def projected(twin, inputs: list, columns: list) -> list:
     """The twin's projections, zero where a modality or token is missing."""
-    return [torch.where(kept[..., None], project(x), 0)
-            for project, x, kept in zip(twin.project.values(), inputs, columns)] if twin.project else inputs
+    return (
+        [
+            torch.where(kept[..., None], project(x), 0)
+            for project, x, kept in zip(twin.project.values(), inputs, columns)
+        ]
+        if twin.project
+        else inputs
+    )
 
 
 def vector_formulas() -> dict[str, tuple[str, Callable]]:
-    """By the name in STRATEGIES: what the counterpart is made of, and formula(twin, inputs, mask) -> (B, C)."""
+    """By the name in STRATEGIES: what the counterpart is made of, and formula(twin, inputs,
+    mask) -> (B, C).
+    """
+
     def columns(mask) -> list:
-        return [kept[:, None] for kept in mask.unbind(1)]           # M times (B, 1)
+        return [kept[:, None] for kept in mask.unbind(1)]  # M times (B, 1)
 
     def hidden(twin, x, mask) -> list:
         return projected(twin, x, mask.unbind(1))
@@ -32,19 +44,29 @@ def vector_formulas() -> dict[str, tuple[str, Callable]]:
         return [a[:, None] * h for a, h in zip(share(scores, mask).unbind(1), x)]
 
     def late(twin, x, mask):
-        return sum(where(kept, head(h), 0) for head, h, kept in zip(twin.heads.values(), x, columns(mask))) / count(mask)
+        return sum(
+            where(kept, head(h), 0) for head, h, kept in zip(twin.heads.values(), x, columns(mask))
+        ) / count(mask)
 
     def experts(twin, x, mask):
-        return twin.log_prior + sum(where(kept, log_softmax(head(h), 1) - twin.log_prior, 0)
-                                    for head, h, kept in zip(twin.heads.values(), x, columns(mask)))
+        return twin.log_prior + sum(
+            where(kept, log_softmax(head(h), 1) - twin.log_prior, 0)
+            for head, h, kept in zip(twin.heads.values(), x, columns(mask))
+        )
 
     def largest(twin, x, mask):
-        scored = [where(kept, project(h), -torch.inf) for project, h, kept in zip(twin.project.values(), x, columns(mask))]
+        scored = [
+            where(kept, project(h), -torch.inf)
+            for project, h, kept in zip(twin.project.values(), x, columns(mask))
+        ]
         return twin.head(where(mask.any(1, keepdim=True), stack(scored, 1).amax(1), 0))
 
     def gated(twin, x, mask):
-        values = stack([value(h) for value, h in zip(twin.value.values(), x)], 1).tanh()                # (B, M, H)
-        return twin.head((share(twin.gate(cat(x, 1)).view_as(values), mask[..., None]) * values).sum(1))
+        # (B, M, H)
+        values = stack([value(h) for value, h in zip(twin.value.values(), x)], 1).tanh()
+        return twin.head(
+            (share(twin.gate(cat(x, 1)).view_as(values), mask[..., None]) * values).sum(1)
+        )
 
     def film(twin, x, mask):
         scale, shift = twin.film(cat(x[1:], 1)).chunk(2, 1)
@@ -52,41 +74,76 @@ def vector_formulas() -> dict[str, tuple[str, Callable]]:
 
     def bilinear(twin, x, mask):
         a, b, c = hidden(twin, x, mask)
-        return twin.head(cat([einsum("bi,bj->bij", *pair).flatten(1) for pair in ((a, b), (a, c), (b, c))], 1))
+        return twin.head(
+            cat([einsum("bi,bj->bij", *pair).flatten(1) for pair in ((a, b), (a, c), (b, c))], 1)
+        )
 
     def tensor(twin, x, mask):
-        return twin.head(einsum("bi,bj,bk->bijk", *(pad(h, (0, 1), value=1) for h in hidden(twin, x, mask))).flatten(1))
+        return twin.head(
+            einsum(
+                "bi,bj,bk->bijk", *(pad(h, (0, 1), value=1) for h in hidden(twin, x, mask))
+            ).flatten(1)
+        )
 
     def low_rank(twin, x, mask):
         a, b, c = (factor(h) for factor, h in zip(twin.factors.values(), x))
         return (a * b * c).view(len(a), twin.rank, -1).sum(1) + twin.bias
 
-    return {"weighted_concat": ("softmax + torch.cat + nn.Linear",
-                                lambda twin, x, mask: twin.head(cat(weighted(twin.scores, x, mask), 1))),
-            "early": ("torch.cat + nn.Sequential", lambda twin, x, mask: twin.head(twin.encoder(cat(x, 1)))),
-            "late": ("nn.Linear each, mean", late), "product_of_experts": ("nn.Linear and log_softmax each, sum", experts),
-            "sum": ("nn.Linear each, sum", lambda twin, x, mask: twin.head(sum(hidden(twin, x, mask)))),
-            "mean": ("nn.Linear each, mean", lambda twin, x, mask: twin.head(sum(hidden(twin, x, mask)) / count(mask))),
-            "weighted_sum": ("nn.Linear each, weighted sum",
-                             lambda twin, x, mask: twin.head(sum(weighted(twin.scores, hidden(twin, x, mask), mask)))),
-            "max": ("nn.Linear each, amax", largest), "gated": ("nn.Linear, tanh and softmax", gated),
-            "film": ("nn.Linear, (1 + scale) x + shift", film), "bilinear": ("einsum of each pair + nn.Linear", bilinear),
-            "tensor": ("einsum of [h; 1] + nn.Linear", tensor), "low_rank": ("product of nn.Linear", low_rank)}
+    return {
+        "weighted_concat": (
+            "softmax + torch.cat + nn.Linear",
+            lambda twin, x, mask: twin.head(cat(weighted(twin.scores, x, mask), 1)),
+        ),
+        "early": (
+            "torch.cat + nn.Sequential",
+            lambda twin, x, mask: twin.head(twin.encoder(cat(x, 1))),
+        ),
+        "late": ("nn.Linear each, mean", late),
+        "product_of_experts": ("nn.Linear and log_softmax each, sum", experts),
+        "sum": ("nn.Linear each, sum", lambda twin, x, mask: twin.head(sum(hidden(twin, x, mask)))),
+        "mean": (
+            "nn.Linear each, mean",
+            lambda twin, x, mask: twin.head(sum(hidden(twin, x, mask)) / count(mask)),
+        ),
+        "weighted_sum": (
+            "nn.Linear each, weighted sum",
+            lambda twin, x, mask: twin.head(
+                sum(weighted(twin.scores, hidden(twin, x, mask), mask))
+            ),
+        ),
+        "max": ("nn.Linear each, amax", largest),
+        "gated": ("nn.Linear, tanh and softmax", gated),
+        "film": ("nn.Linear, (1 + scale) x + shift", film),
+        "bilinear": ("einsum of each pair + nn.Linear", bilinear),
+        "tensor": ("einsum of [h; 1] + nn.Linear", tensor),
+        "low_rank": ("product of nn.Linear", low_rank),
+    }
 
 
 def token_formulas() -> dict[str, tuple[str, Callable]]:
     """As `vector_formulas`; the mask is a list of (B, T)."""
+
     def found(attend, q, k, v, kept):
-        q, k, v = (x.unflatten(2, (attend.heads, -1)).transpose(1, 2) for x in (q, k, v))           # (B, heads, T, d)
-        return attend.out(scaled_dot_product_attention(q, k, v, kept[:, None, None]).transpose(1, 2).flatten(2))
+        # (B, heads, T, d)
+        q, k, v = (x.unflatten(2, (attend.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return attend.out(
+            scaled_dot_product_attention(q, k, v, kept[:, None, None]).transpose(1, 2).flatten(2)
+        )
 
     def normed(norm, x):
         return layer_norm(x, norm.normalized_shape, norm.weight, norm.bias)
 
     def encoder_block(block, x, kept):
         q, k, v = (getattr(block.attention, name) for name in "qkv")
-        weight, bias = cat([q.weight, k.weight, v.weight]), cat([q.bias, zeros_like(q.bias), v.bias])
-        x = x + found(block.attention, *linear(normed(block.before_attention, x), weight, bias).chunk(3, 2), kept)
+        weight, bias = (
+            cat([q.weight, k.weight, v.weight]),
+            cat([q.bias, zeros_like(q.bias), v.bias]),
+        )
+        x = x + found(
+            block.attention,
+            *linear(normed(block.before_attention, x), weight, bias).chunk(3, 2),
+            kept,
+        )
         return x + block.mlp(normed(block.before_mlp, x))
 
     def mean(x, kept):
@@ -94,31 +151,48 @@ def token_formulas() -> dict[str, tuple[str, Callable]]:
 
     def pool(twin, x, mask):
         items, kept = cat(projected(twin, x, mask), 1), cat(mask, 1)
-        return twin.head((share(twin.score(items), kept[..., None]).mT @ items)[:, 0])              # (B, 1, N) (B, N, D)
+        # (B, 1, N) (B, N, D)
+        return twin.head((share(twin.score(items), kept[..., None]).mT @ items)[:, 0])
 
     def cross(twin, x, mask):
         asking, *others = projected(twin, x, mask)
         keys = cat([*others, twin.null.expand(len(asking), 1, -1)], 1)
         kept = cat([*mask[1:], ones_like(mask[0][:, :1])], 1)
         (attend,) = twin.attend.values()
-        return twin.head(mean(asking + found(attend, attend.q(asking), attend.k(keys), attend.v(keys), kept), mask[0]))
+        return twin.head(
+            mean(
+                asking + found(attend, attend.q(asking), attend.k(keys), attend.v(keys), kept),
+                mask[0],
+            )
+        )
 
     def bottleneck(twin, x, mask):
         x, n = projected(twin, x, mask), len(twin.bottlenecks)
-        shared, there = twin.bottlenecks.expand(len(x[0]), -1, -1), stack([kept.any(1) for kept in mask], 1)
+        shared, there = (
+            twin.bottlenecks.expand(len(x[0]), -1, -1),
+            stack([kept.any(1) for kept in mask], 1),
+        )
         wide = [cat([ones_like(kept[:, :1]).expand(-1, n), kept], 1) for kept in mask]
         for blocks in twin.layers:
-            states = [encoder_block(block, cat([shared, h], 1), kept) for block, h, kept in zip(blocks.values(), x, wide)]
+            states = [
+                encoder_block(block, cat([shared, h], 1), kept)
+                for block, h, kept in zip(blocks.values(), x, wide)
+            ]
             x = [state[:, n:] for state in states]
-            kept = there[..., None, None]                                                           # (B, M, 1, 1)
-            updates = where(kept, stack([state[:, :n] for state in states], 1), 0).sum(1) / kept.sum(1).clamp(min=1)
+            # (B, M, 1, 1)
+            kept = there[..., None, None]
+            updates = where(kept, stack([state[:, :n] for state in states], 1), 0).sum(
+                1
+            ) / kept.sum(1).clamp(min=1)
             shared = where(kept.any(1), updates, shared)
         norm, head = twin.head
         return head(normed(norm, shared.mean(1)))
 
     def joint(twin, x, mask):
         x = projected(twin, x, mask)
-        states = cat([twin.token.expand(len(x[0]), 1, -1), *(h + kind for h, kind in zip(x, twin.kinds))], 1)
+        states = cat(
+            [twin.token.expand(len(x[0]), 1, -1), *(h + kind for h, kind in zip(x, twin.kinds))], 1
+        )
         kept = cat([ones_like(mask[0][:, :1]), *mask], 1)
         for block in twin.layers:
             states = encoder_block(block, states, kept)
@@ -126,5 +200,9 @@ def token_formulas() -> dict[str, tuple[str, Callable]]:
         return head(normed(norm, states[:, 0]))
 
     name = "scaled_dot_product_attention"
-    return {"attention_pool": ("softmax + matmul", pool), "cross_attention": (name, cross),
-            "bottleneck": (f"{name}, layer_norm", bottleneck), "joint_transformer": (f"{name}, layer_norm", joint)}
+    return {
+        "attention_pool": ("softmax + matmul", pool),
+        "cross_attention": (name, cross),
+        "bottleneck": (f"{name}, layer_norm", bottleneck),
+        "joint_transformer": (f"{name}, layer_norm", joint),
+    }

@@ -8,6 +8,7 @@
 
 One way only: no one edits an .ipynb by hand, and building twice gives the same bytes.
 """
+
 import argparse
 import ast
 import hashlib
@@ -31,11 +32,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 CELL_TIMEOUT = 300  # seconds
-ENVIRONMENT = {"COURSE_STRICT": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-               "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+ENVIRONMENT = {
+    "COURSE_STRICT": "1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 UNSET = ("COURSE_ADDRESS", "MPLBACKEND", "NBGRADER_EXECUTION")
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
-SET_UP = '''\
+SET_UP = """\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
 import os, pathlib, subprocess, sys
 if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
@@ -45,7 +51,7 @@ if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
         raise RuntimeError(f"{{address}} could not be fetched; git says why above. Then run this cell again.")
     os.chdir("{folder}/notebooks")
 folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
-sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]'''
+sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]"""
 
 
 class BuildError(Exception):
@@ -58,7 +64,9 @@ class Exercise(NamedTuple):
     solution: str
 
 
-# ---- source -> cells ------------------------------------------------------------------------------
+# ---- source -> cells
+# ------------------------------------------------------------------------------
+
 
 def sources(root=ROOT):
     """The sorted source files; two with one number would make exercise keys ambiguous."""
@@ -76,16 +84,22 @@ def built(root, source):
 
 
 def address(root):
-    """The repository's address stands in pyproject.toml alone; everything else is generated from it."""
+    """The repository's address stands in pyproject.toml alone; everything else is generated from
+    it.
+    """
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     url = project["urls"]["Repository"].rstrip("/").removesuffix(".git")
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", url):
-        raise BuildError(f"pyproject.toml: Repository is {url!r}, expected https://github.com/owner/name")
+        raise BuildError(
+            f"pyproject.toml: Repository is {url!r}, expected https://github.com/owner/name"
+        )
     return url
 
 
 def fail(source, mark, message):
-    """Raise with the file and the line where `mark` stands first, because jupytext keeps no lines."""
+    """Raise with the file and the line where `mark` stands first, because jupytext keeps no
+    lines.
+    """
     lines = source.read_text(encoding="utf-8").splitlines()
     line = next((i for i, text in enumerate(lines, 1) if mark in text), 1)
     raise BuildError(f"{source.name}:{line}: {message}")
@@ -114,8 +128,8 @@ def open_exercise(source, key, code):
         fail(source, mark, f"{what}: expected one {BEGIN!r} and below it one {END!r}")
     begin, end = places
     indent = lines[begin].removesuffix(BEGIN)
-    solution = "\n".join([*lines[:begin], *lines[begin + 1:end], *lines[end + 1:]])
-    stub = "\n".join([*lines[:begin], indent + "...", *lines[end + 1:]])
+    solution = "\n".join([*lines[:begin], *lines[begin + 1 : end], *lines[end + 1 :]])
+    stub = "\n".join([*lines[:begin], indent + "...", *lines[end + 1 :]])
     try:
         ast.parse(solution)
         functions = [node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)]
@@ -136,19 +150,33 @@ def read_exercises(source, cells):
         key, hints = cell.metadata.get("exercise"), after.metadata.get("hints")
         if key is None:
             if BEGIN in cell.source:
-                fail(source, BEGIN, 'a solution needs exercise="NN.k" on its cell, or readers see it')
+                fail(
+                    source, BEGIN, 'a solution needs exercise="NN.k" on its cell, or readers see it'
+                )
             if hints is not None:
-                fail(source, f'hints="{hints}"', f'expected exercise="{hints}" in the cell directly above')
+                fail(
+                    source,
+                    f'hints="{hints}"',
+                    f'expected exercise="{hints}" in the cell directly above',
+                )
             continue
         mark = f'exercise="{key}"'
         if not re.fullmatch(source.name[:2] + r"\.\d+", str(key)):
-            fail(source, mark, f'exercise {key}: expected a key like "{source.name[:2]}.1" in this notebook')
+            fail(
+                source,
+                mark,
+                f'exercise {key}: expected a key like "{source.name[:2]}.1" in this notebook',
+            )
         if key in found:
             fail(source, mark, f"exercise {key}: this key stands twice")
         if cell.cell_type != "code":
             fail(source, mark, f"exercise {key}: expected a code cell with one function")
         if hints != key or after.cell_type != "markdown":
-            fail(source, mark, f'exercise {key}: expected a markdown cell hints="{key}" directly below')
+            fail(
+                source,
+                mark,
+                f'exercise {key}: expected a markdown cell hints="{key}" directly below',
+            )
         found[key] = open_exercise(source, key, cell.source)
     return found
 
@@ -189,10 +217,17 @@ def name_cells(source, cells):
         if cell.cell_type == "markdown":
             prose = re.sub(r"```.*?```", "", cell.source, flags=re.S)
         if heading := re.search(r"^#+ (.+)", prose, re.M):
-            slug = re.sub(r"[^a-z0-9]+", "-", heading[1].lower()).strip("-")[:48].strip("-") or "section"
+            slug = (
+                re.sub(r"[^a-z0-9]+", "-", heading[1].lower()).strip("-")[:48].strip("-")
+                or "section"
+            )
         equation = re.search(r"\\tag\{(.*?)\}", prose)
         if equation and not re.fullmatch(source.name[:2] + r"\.\d+", equation[1]):
-            fail(source, equation[0], f"equation {equation[1]}: expected a number like {source.name[:2]}.1")
+            fail(
+                source,
+                equation[0],
+                f"equation {equation[1]}: expected a number like {source.name[:2]}.1",
+            )
         if place == 0 or "set-up" in data.get("tags", []):
             cell.id = "set-up" if place else "title"
         elif key := data.get("exercise") or data.get("check") or data.get("hints"):
@@ -204,7 +239,11 @@ def name_cells(source, cells):
             counters[slug] = counters.get(slug, 0) + 1
             cell.id = f"{slug}-{counters[slug]}"
         if cell.id in [other.id for other in cells[:place]]:
-            fail(source, equation[0] if equation else cell.id, f"two cells would have the id {cell.id!r}")
+            fail(
+                source,
+                equation[0] if equation else cell.id,
+                f"two cells would have the id {cell.id!r}",
+            )
 
 
 def assemble(root, source):
@@ -225,16 +264,23 @@ def assemble(root, source):
     cells.insert(first, new_code_cell(set_up(root), metadata={"tags": ["set-up"]}))
     name_cells(source, cells)
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+    return new_notebook(
+        cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}}
+    )
 
 
-# ---- what has changed -----------------------------------------------------------------------------
+# ---- what has changed
+# -----------------------------------------------------------------------------
+
 
 def freshness(root, source):
-    """A hash over all that outputs come from: the source, the package, the data and this builder."""
+    """A hash over all that outputs come from: the source, the package, the data and this
+    builder.
+    """
     files = [source, *(root / "course_utils").rglob("*.py"), *(root / "data").rglob("*")]
     key = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted(path for path in files if path.is_file() and path.suffix != ".md"):  # no page reads a datasheet
+    # no page reads a datasheet
+    for path in sorted(path for path in files if path.is_file() and path.suffix != ".md"):
         key.update(f"\0{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return key.hexdigest()
 
@@ -267,35 +313,56 @@ def stale(root, source):
     return "; ".join(problems(built(root, source))[:1])
 
 
-# ---- execute, normalise, write --------------------------------------------------------------------
+# ---- execute, normalise, write
+# --------------------------------------------------------------------
+
 
 def execute(root, source, nb):
     """Run all cells in a fresh kernel of this very Python, untouched by the user's own settings."""
     now = {}
     with tempfile.TemporaryDirectory() as home:
         env = {name: value for name, value in os.environ.items() if name not in UNSET}
-        # an empty store, so that what a page shows of public data does not depend on what this machine has
-        env |= ENVIRONMENT | {"COURSE_HOME": home, "COURSE_DATA": str(Path(home, "data")),
-                              "IPYTHONDIR": str(Path(home, "ipython"))}
+        # an empty store, so that what a page shows of public data does not depend on what this
+        # machine has
+        env |= ENVIRONMENT | {
+            "COURSE_HOME": home,
+            "COURSE_DATA": str(Path(home, "data")),
+            "IPYTHONDIR": str(Path(home, "ipython")),
+        }
         # without folders to look in, the manager knows one kernel: the running interpreter's
         manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-        client = NotebookClient(nb, km=manager, timeout=CELL_TIMEOUT, record_timing=False,
-                                store_widget_state=False, extra_arguments=["--log-level=ERROR"],
-                                resources={"metadata": {"path": root / "notebooks"}},
-                                on_cell_start=lambda cell, cell_index: now.update(id=cell.id))
+        client = NotebookClient(
+            nb,
+            km=manager,
+            timeout=CELL_TIMEOUT,
+            record_timing=False,
+            store_widget_state=False,
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": root / "notebooks"}},
+            on_cell_start=lambda cell, cell_index: now.update(id=cell.id),
+        )
         try:
-            client.execute(env=env, cleanup_kc=True)  # or a kernel that was handed in is left running
+            # or a kernel that was handed in is left running
+            client.execute(env=env, cleanup_kc=True)
         except CellTimeoutError:
-            raise BuildError(f"{source.stem}: cell {now['id']}: ran longer than {CELL_TIMEOUT} s") from None
+            raise BuildError(
+                f"{source.stem}: cell {now['id']}: ran longer than {CELL_TIMEOUT} s"
+            ) from None
         except DeadKernelError:
-            raise BuildError(f"{source.stem}: cell {now['id']}: the kernel died (memory?)") from None
+            raise BuildError(
+                f"{source.stem}: cell {now['id']}: the kernel died (memory?)"
+            ) from None
         except CellExecutionError as error:
             trace = re.sub(r"\x1b\[[\d;]*m", "", error.traceback).strip().splitlines()[-12:]
-            raise BuildError("\n  ".join([f"{source.stem}: cell {now['id']} raised", *trace])) from None
+            raise BuildError(
+                "\n  ".join([f"{source.stem}: cell {now['id']} raised", *trace])
+            ) from None
 
 
 def normalise_outputs(outputs):
-    """Join a stream's pieces, apply carriage returns as nbval does, drop live widgets (random ids)."""
+    """Join a stream's pieces, apply carriage returns as nbval does, drop live widgets (random
+    ids).
+    """
     result = []
     for output in outputs:
         data = output.get("data", {})
@@ -312,7 +379,9 @@ def normalise_outputs(outputs):
 
 
 def normalise(nb):
-    """What differs between two runs of one notebook goes; what should not be there stays, to be refused."""
+    """What differs between two runs of one notebook goes; what should not be there stays, to be
+    refused.
+    """
     count = 0
     nb.metadata.pop("widgets", None)
     nb.metadata.language_info = {"name": "python"}
@@ -344,10 +413,14 @@ def build(root, source):
     write(built(root, source), nb)
 
 
-# ---- commands -------------------------------------------------------------------------------------
+# ---- commands
+# -------------------------------------------------------------------------------------
+
 
 def write_address(root, new):
-    """Change the address in pyproject.toml, README.md, badges and set-up cells; outputs stay as they are."""
+    """Change the address in pyproject.toml, README.md, badges and set-up cells; outputs stay as
+    they are.
+    """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         raise BuildError(f"--address takes owner/name, got {new!r}")
     old = re.escape(address(root).removeprefix("https://github.com/"))
@@ -357,7 +430,9 @@ def write_address(root, new):
 
     for path in (root / "pyproject.toml", root / "README.md"):
         if path.is_file():
-            path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+            path.write_text(
+                change(path.read_text(encoding="utf-8")), encoding="utf-8", newline="\n"
+            )
     for path in (root / "notebooks").glob("*.ipynb"):
         nb = nbformat.read(path, as_version=4)
         for cell in nb.cells:
@@ -372,8 +447,11 @@ def check(root, chosen):
     """Compare cells only, because outputs are nbval's task; a stale key is told, not refused."""
     found = {source.stem: difference(root, source) for source in chosen}
     stems = {source.stem for source in sources(root)}
-    found |= {path.stem: "a notebook without a source"
-              for path in sorted((root / "notebooks").glob("*.ipynb")) if path.stem not in stems}
+    found |= {
+        path.stem: "a notebook without a source"
+        for path in sorted((root / "notebooks").glob("*.ipynb"))
+        if path.stem not in stems
+    }
     notes = {source.stem: stale(root, source) for source in chosen if not found[source.stem]}
     for stem, reason in found.items():
         print(f"{stem}: {reason or notes[stem] or 'equal'}")
@@ -404,8 +482,12 @@ def main(arguments=None, root=ROOT):
     parser.add_argument("numbers", nargs="*", help="notebooks such as 09; all when none is named")
     parser.add_argument("--force", action="store_true", help="rebuild even if nothing has changed")
     parser.add_argument("--check", action="store_true", help="compare without executing")
-    parser.add_argument("--address", metavar="OWNER/NAME", help="write the repository's address everywhere")
-    parser.add_argument("--edition", choices=["classroom"], help="write pages without solutions, for nbgrader")
+    parser.add_argument(
+        "--address", metavar="OWNER/NAME", help="write the repository's address everywhere"
+    )
+    parser.add_argument(
+        "--edition", choices=["classroom"], help="write pages without solutions, for nbgrader"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.address:
@@ -417,6 +499,7 @@ def main(arguments=None, root=ROOT):
         chosen = [everyone[number] for number in options.numbers] or list(everyone.values())
         if options.edition:
             import classroom  # which imports this file
+
             return classroom.write_all(root, chosen)
         return check(root, chosen) if options.check else build_all(root, chosen, options.force)
     except BuildError as error:

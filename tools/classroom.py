@@ -2,25 +2,39 @@
 
     python tools/build_notebooks.py --edition classroom [09 10]     or: make classroom N="09 10"
 
-Writes classroom/, a course folder as nbgrader wants it: source/NN_name/NN_name.ipynb for each page with
-exercises, and nbgrader_config.py. notebooks/TEACHING.md says how a class uses it.
+Writes classroom/, a course folder as nbgrader wants it: source/NN_name/NN_name.ipynb for each
+page with exercises, and nbgrader_config.py. notebooks/TEACHING.md says how a class uses it.
 
-No file in it holds a solution, so that none can be handed out by mistake. Outputs are left out too: a
-result that stands below a `guess` is no longer a guess. A separate file, because a change in the builder
-itself makes every notebook stale.
+No file in it holds a solution, so that none can be handed out by mistake. Outputs are left out
+too: a result that stands below a `guess` is no longer a guess. A separate file, because a change
+in the builder itself makes every notebook stale.
 """
+
 import re
 import shutil
 import sys
 from pathlib import Path
 
-from build_notebooks import (BEGIN, END, BuildError, address, assemble, fail, folded, read_cells, solutions,
-                             title_line, write)
+from build_notebooks import (
+    BEGIN,
+    END,
+    BuildError,
+    address,
+    assemble,
+    fail,
+    folded,
+    read_cells,
+    solutions,
+    title_line,
+    write,
+)
 
 POINTS = {"warm-up": 1, "core": 2, "stretch": 3}
 CARD = re.compile(r"^> \*\*Exercise (\d\d\.\d+) · .+\*\* — \*\d+ minutes · (.+)\*$", re.M)
-HAND_IN = ("**Classroom edition**, without the folded solutions. Write into the function cells, leave the `check` cells as they "
-           "are, and hand this file in under its own name, `{name}`.")
+HAND_IN = (
+    "**Classroom edition**, without the folded solutions. Write into the function cells, leave the"
+    " `check` cells as they are, and hand this file in under its own name, `{name}`."
+)
 
 
 def points(source, cells, keys):
@@ -31,22 +45,37 @@ def points(source, cells, keys):
             cards |= dict(CARD.findall(cell.source))
     for key in keys:
         if cards.get(key) not in POINTS:
-            fail(source, f'exercise="{key}"', f"exercise {key}: expected a card above it, '> **Exercise {key} · Name** — "
-                 f"*10 minutes · core*', with {', '.join(POINTS)}; got {cards.get(key, 'none')}")
+            fail(
+                source,
+                f'exercise="{key}"',
+                f"exercise {key}: expected a card above it, '> **Exercise {key} · Name** — "
+                f"*10 minutes · core*', with {', '.join(POINTS)}; got {cards.get(key, 'none')}",
+            )
     return {key: POINTS[cards[key]] for key in keys}
 
 
 def metadata(name, **values):
     """nbgrader's metadata of one cell, version 3: what is not said is False."""
-    return {"grade": False, "grade_id": name, "locked": False, "schema_version": 3, "solution": False, "task": False, **values}
+    return {
+        "grade": False,
+        "grade_id": name,
+        "locked": False,
+        "schema_version": 3,
+        "solution": False,
+        "task": False,
+        **values,
+    }
 
 
 def emptied(code):
     """An exercise's cell with its markers and `...` between them.
 
-    The markers stay, because nbgrader wipes the whole cell, signature and docstring too, where it finds none.
+    The markers stay, because nbgrader wipes the whole cell, signature and docstring too, where
+    it finds none.
     """
-    return re.sub(rf"^( *){BEGIN}\n.*?^ *{END}", rf"\1{BEGIN}\n\1...\n\1{END}", code, flags=re.M | re.S)
+    return re.sub(
+        rf"^( *){BEGIN}\n.*?^ *{END}", rf"\1{BEGIN}\n\1...\n\1{END}", code, flags=re.M | re.S
+    )
 
 
 def page(root, source):
@@ -56,9 +85,15 @@ def page(root, source):
     stubs = {cell.metadata.get("exercise"): emptied(cell.source) for cell in author}
     nb = assemble(root, source)
     for cell in nb.cells:
-        key = cell.metadata.get("exercise") or cell.metadata.get("check") or cell.metadata.get("hints")
+        key = (
+            cell.metadata.get("exercise")
+            or cell.metadata.get("check")
+            or cell.metadata.get("hints")
+        )
         if cell.id == "title":  # the badge and the neighbours lead to the edition with solutions
-            cell.source = cell.source.removesuffix(title_line(root, source)) + HAND_IN.format(name=f"{source.stem}.ipynb")
+            cell.source = cell.source.removesuffix(title_line(root, source)) + HAND_IN.format(
+                name=f"{source.stem}.ipynb"
+            )
         elif cell.id == "set-up":
             cell.metadata.nbgrader = metadata(cell.id, locked=True)
         elif "exercise" in cell.metadata:
@@ -91,7 +126,14 @@ def write_all(root, chosen, course=None):
         path = course / "source" / source.stem / f"{source.stem}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, nb)
-        print(f"{path.relative_to(course.parent).as_posix()}: exercises {len(worth)}, points {sum(worth)}")
+        print(
+            f"{path.relative_to(course.parent).as_posix()}: exercises {len(worth)}, points"
+            f" {sum(worth)}"
+        )
     if address(root).endswith("/OWNER/REPO"):
-        print("Colab cannot fetch the course yet: first name your repository with make address REPO=owner/name", file=sys.stderr)
+        print(
+            "Colab cannot fetch the course yet: first name your repository with make address"
+            " REPO=owner/name",
+            file=sys.stderr,
+        )
     return failed

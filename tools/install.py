@@ -1,7 +1,8 @@
 """Make .venv and install the course into it; do nothing when that has been done.
 
     python3 tools/install.py
-    python3 tools/install.py --venv .venv-colab --constraints constraints-colab.txt --extras test,offline
+    python3 tools/install.py --venv .venv-colab --constraints constraints-colab.txt --extras
+    test,offline
     python3 tools/install.py --venv .venv-newest --newest
 
 Standard library only: it runs before anything is installed. `.venv/.installed` says what
@@ -60,7 +61,8 @@ def fingerprint(root, venv, lists, extras):
 def answer(command):
     """What a command prints, or None when it fails or cannot be run."""
     try:
-        # Spelled out, because a Python too old for the course must still get as far as being told so.
+        # Spelled out, because a Python too old for the course must still get as far as being told
+        # so.
         done = subprocess.run(command, stdout=PIPE, stderr=PIPE, universal_newlines=True)
     except OSError:
         return None
@@ -103,7 +105,10 @@ def make_venv(venv):
     if not bundled_pip and outer_pip() is None:
         sys.exit(NO_PIP)
 
-    print(f"Making {venv.name} with Python {sys.version_info[0]}.{sys.version_info[1]} ...", flush=True)
+    print(
+        f"Making {venv.name} with Python {sys.version_info[0]}.{sys.version_info[1]} ...",
+        flush=True,
+    )
     if venv.exists():
         shutil.rmtree(venv)
     venv.mkdir()
@@ -111,19 +116,26 @@ def make_venv(venv):
     command = [sys.executable, "-m", "venv", str(venv)]
     if bundled_pip and answer(command) is not None:
         return
-    # Debian ships Python and its bundled pip apart: make the environment bare, fill it from outside.
+    # Debian ships Python and its bundled pip apart: make the environment bare, fill it from
+    # outside.
     if subprocess.run([*command, "--without-pip"]).returncode:
         sys.exit(f"Python could not make {venv.name}; its message stands above.")
 
 
 def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS):
-    """Bring an environment up to date; exits with a message when that fails. Without constraints: the newest releases."""
+    """Bring an environment up to date; exits with a message when that fails. Without
+    constraints: the newest releases.
+    """
     venv = root / venv
     lists = ["pyproject.toml", constraints] if constraints else ["pyproject.toml"]
     wanted = ["-c", constraints] if constraints else ["--upgrade", "--upgrade-strategy", "eager"]
     stamp = venv / ".installed"
     before = stamp.read_text() if stamp.exists() else None
-    if constraints and before == fingerprint(root, venv, lists, extras) and venv_python(venv).exists():
+    if (
+        constraints
+        and before == fingerprint(root, venv, lists, extras)
+        and venv_python(venv).exists()
+    ):
         return
 
     # An environment made by hand has no stamp; it is kept when it works.
@@ -143,14 +155,21 @@ def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS):
 
 
 def main(arguments=None, root=ROOT):
-    parser = argparse.ArgumentParser(description="Make an environment and install the course into it.")
+    parser = argparse.ArgumentParser(
+        description="Make an environment and install the course into it."
+    )
     parser.add_argument("--venv", default=VENV, help="its folder in the repository (%(default)s)")
     versions = parser.add_mutually_exclusive_group()
-    versions.add_argument("--constraints", default=CONSTRAINTS, help="the file with the versions (%(default)s)")
+    versions.add_argument(
+        "--constraints", default=CONSTRAINTS, help="the file with the versions (%(default)s)"
+    )
     versions.add_argument("--newest", action="store_true", help="no file: the newest releases")
-    parser.add_argument("--extras", default=EXTRAS, help="the extras of pyproject.toml (%(default)s)")
+    parser.add_argument(
+        "--extras", default=EXTRAS, help="the extras of pyproject.toml (%(default)s)"
+    )
     options = parser.parse_args(arguments)
-    # An environment that does not work is deleted, so the name of any other folder must not be taken for one.
+    # An environment that does not work is deleted, so the name of any other folder must not be
+    # taken for one.
     if not re.fullmatch(r"\.venv[\w-]*", options.venv):
         parser.error(f"--venv is {options.venv!r}, expected a name that begins with .venv")
     if not (root / options.constraints).is_file():

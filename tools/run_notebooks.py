@@ -76,7 +76,10 @@ def run_notebook(path, timeout):
     # the bar in two; it is shown when the kernel dies.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as kernel_log:
         try:
-            with client.setup_kernel(stderr=kernel_log), tqdm(code, desc=path.stem, unit="cell") as bar:
+            with (
+                client.setup_kernel(stderr=kernel_log),
+                tqdm(code, desc=path.stem, unit="cell") as bar,
+            ):
                 try:
                     for number, index in enumerate(bar, start=1):
                         client.execute_cell(notebook.cells[index], index)
@@ -94,7 +97,9 @@ def run_notebook(path, timeout):
 
 
 def table(runs):
-    """The results as text: notebook, seconds, peak MB; last the sum of seconds and the highest peak."""
+    """The results as text: notebook, seconds, peak MB; last the sum of seconds and the highest
+    peak.
+    """
     peaks = [run.peak_mb for run in runs if run.peak_mb is not None]
     rows = [(run.name, run.seconds, run.peak_mb, "  FAILED" if run.problem else "") for run in runs]
     rows.append(("total", sum(run.seconds for run in runs), max(peaks, default=None), ""))
@@ -114,14 +119,19 @@ def chosen(folder, numbers):
     wanted = [number.zfill(2) for number in numbers]
     for number in wanted:
         if not any(path.name.startswith(f"{number}_") for path in paths):
-            sys.exit(f"There is no notebook {number}; there are: " + ", ".join(path.stem for path in paths))
+            sys.exit(
+                f"There is no notebook {number}; there are: "
+                + ", ".join(path.stem for path in paths)
+            )
     return [path for path in paths if not wanted or path.name.split("_")[0] in wanted]
 
 
 def main(arguments=None):
     """Run what the command line names and print the table; gives the exit code."""
     parser = argparse.ArgumentParser(description="Run notebooks and show seconds and peak memory.")
-    parser.add_argument("numbers", nargs="*", metavar="NN", help="notebooks to run, such as 07 (default: all)")
+    parser.add_argument(
+        "numbers", nargs="*", metavar="NN", help="notebooks to run, such as 07 (default: all)"
+    )
     parser.add_argument("--folder", type=Path, default=NOTEBOOKS, help="where the notebooks are")
     parser.add_argument("--timeout", type=int, default=300, help="seconds that a cell may take")
     options = parser.parse_args(arguments)

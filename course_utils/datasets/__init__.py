@@ -1,4 +1,7 @@
-"""The worlds that the course is played on, each behind one class, and the collation that they share."""
+"""The worlds that the course is played on, each behind one class, and the collation that they
+share.
+"""
+
 from course_utils.datasets.collate import MODALITIES, collate
 from course_utils.datasets.digits import Digits
 from course_utils.datasets.gates import LARGE, SMALL, Cues, Gates

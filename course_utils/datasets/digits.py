@@ -1,10 +1,12 @@
 """One digit, written, spoken and typed: the course's running example.
 
-The written digits are scikit-learn's 1,797 real scans, split by writer; the spoken ones are the clips in
-data/digits, split by voice; the typed ones are words sent through a noisy channel. How hard each
-modality is can be set by a dial. A second source has people's voices: MNIST's test images with the recordings of
-the Free Spoken Digit Dataset. See data/digits/README.md for the datasheet.
+The written digits are scikit-learn's 1,797 real scans, split by writer; the spoken ones are the
+clips in data/digits, split by voice; the typed ones are words sent through a noisy channel. How
+hard each modality is can be set by a dial. A second source has people's voices: MNIST's test
+images with the recordings of the Free Spoken Digit Dataset. See data/digits/README.md for the
+datasheet.
 """
+
 import gzip
 import json
 import math
@@ -21,58 +23,87 @@ from course_utils.datasets.collate import MODALITIES
 from course_utils.runtime import DATA
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-HOMOPHONES = {"one": ("won",), "two": ("to", "too"), "four": ("for", "fore"), "six": ("sicks",), "eight": ("ate",)}
+HOMOPHONES = {
+    "one": ("won",),
+    "two": ("to", "too"),
+    "four": ("for", "fore"),
+    "six": ("sicks",),
+    "eight": ("ate",),
+}
 SAMPLE_RATE = 8_000  # Hz
-# scikit-learn's scans stand in blocks, a writer after the other; the boundaries were found by the scikit-learn MOOC.
+# scikit-learn's scans stand in blocks, a writer after the other; the boundaries were found by the
+# scikit-learn MOOC.
 WRITER_BLOCKS = (0, 130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667, 1797)
 SPLITS = {"train": range(0, 10), "validation": range(10, 12), "test": range(12, 14)}  # blocks
 # MNIST's test images in a fixed random order, and FSDD's speakers in the order of the alphabet.
-REAL_SPLITS = {"train": (range(0, 5_000), range(0, 3)), "validation": (range(5_000, 7_000), range(3, 4)),
-               "test": (range(7_000, 10_000), range(4, 6))}
-DEFAULTS = {"bundled": {"image_noise": 0.5, "speech_snr": -10.0, "text_error": 0.6},
-            "mnist-fsdd": {"image_noise": 0.0, "speech_snr": math.inf, "text_error": 0.6}}
+REAL_SPLITS = {
+    "train": (range(0, 5_000), range(0, 3)),
+    "validation": (range(5_000, 7_000), range(3, 4)),
+    "test": (range(7_000, 10_000), range(4, 6)),
+}
+DEFAULTS = {
+    "bundled": {"image_noise": 0.5, "speech_snr": -10.0, "text_error": 0.6},
+    "mnist-fsdd": {"image_noise": 0.0, "speech_snr": math.inf, "text_error": 0.6},
+}
 
 
 class Source(NamedTuple):
     """Where samples are drawn from: the scans and clips, and which of them belong to a split."""
 
-    scans: np.ndarray                                 # (N, H, W) between 0 and 1
-    labels: np.ndarray                                # (N,) int
-    clips: dict[tuple[int, int], list[np.ndarray]]    # by (voice, digit), (S,) float between -1 and 1
-    scans_of: dict[str, np.ndarray]                   # by split, the places of its scans
-    voices_of: dict[str, list[int]]                   # by split
+    scans: np.ndarray  # (N, H, W) between 0 and 1
+    labels: np.ndarray  # (N,) int
+    # by (voice, digit), (S,) float between -1 and 1
+    clips: dict[tuple[int, int], list[np.ndarray]]
+    scans_of: dict[str, np.ndarray]  # by split, the places of its scans
+    voices_of: dict[str, list[int]]  # by split
 
 
 class Digits(Dataset):
     """Digits seen, heard and typed, one dict a sample.
 
-    A sample is {"text": str or None, "image": (1, H, W) float or None, "audio": (S,) float at 8 kHz or None,
-    "label": int 0-9, "writer": int, "voice": int}. Pixels are 0 for paper and 1 for ink before noise; sound is between
+    A sample is {"text": str or None, "image": (1, H, W) float or None, "audio": (S,) float at 8
+    kHz or None, "label": int 0-9, "writer": int, "voice": int}. Pixels are 0 for paper and 1 for
+    ink before noise; sound is between
     -1 and 1 before noise.
 
-      source        "bundled": scikit-learn's scans, enlarged to 16x16, with synthetic voices; "writer" is the block of
-                    scans. "mnist-fsdd": MNIST's 10,000 test images, 28x28, of writers unknown ("writer" is -1), with
-                    3,000 recordings of six speakers: three train, one validates, two test. The first use downloads
-                    18 MB; see `course_utils.datasets.store`
+      source        "bundled": scikit-learn's scans, enlarged to 16x16, with synthetic voices;
+                    "writer" is the block of
+                    scans. "mnist-fsdd": MNIST's 10,000 test images, 28x28, of writers unknown
+                    ("writer" is -1), with 3,000 recordings of six speakers: three train, one
+                    validates, two test. The first use downloads 18 MB; see
+                    `course_utils.datasets.store`
 
-    Dials; None takes the source's default: with those of "bundled" no modality alone is enough, while the pictures and
-    sounds of "mnist-fsdd" are left as they are (0, math.inf, 0.6):
+    Dials; None takes the source's default: with those of "bundled" no modality alone is enough,
+    while the pictures and sounds of "mnist-fsdd" are left as they are (0, math.inf, 0.6):
 
-      image_noise   standard deviation of the Gaussian noise added to each pixel of the scan (8x8 or 28x28); 0.5
-      speech_snr    signal-to-noise ratio of the spoken digit in dB, white noise; math.inf for none; -10
-      text_error    probability that a word with a homophone is swapped for it, and of a slip at each letter
+      image_noise   standard deviation of the Gaussian noise added to each pixel of the scan (8x8 or
+                    28x28); 0.5
+      speech_snr    signal-to-noise ratio of the spoken digit in dB, white noise; math.inf for none;
+                    -10
+      text_error    probability that a word with a homophone is swapped for it, and of a slip at
+                    each letter
                     (dropped, replaced, or followed by a wrong one); 0.6
-      shared_noise  from 0 to 1, how strongly a second digit is mixed in, by a random degree that all three share
+      shared_noise  from 0 to 1, how strongly a second digit is mixed in, by a random degree that
+                    all three share
       missing       probability per modality of being absent, for example {"audio": 0.2}
 
-    Every sample depends on `seed`, split and index alone: the order of access does not matter, and turning one dial
-    leaves what the others do as it was. Raises ValueError for a bad argument, and `store.StoreError` when the public
-    data cannot be had.
+    Every sample depends on `seed`, split and index alone: the order of access does not matter,
+    and turning one dial leaves what the others do as it was. Raises ValueError for a bad
+    argument, and `store.StoreError` when the public data cannot be had.
     """
 
-    def __init__(self, split: str = "train", *, source: str = "bundled", image_noise: float | None = None,
-                 speech_snr: float | None = None, text_error: float | None = None, shared_noise: float = 0.0,
-                 missing: dict[str, float] | None = None, seed: int = 0):
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        source: str = "bundled",
+        image_noise: float | None = None,
+        speech_snr: float | None = None,
+        text_error: float | None = None,
+        shared_noise: float = 0.0,
+        missing: dict[str, float] | None = None,
+        seed: int = 0,
+    ):
         if split not in SPLITS:
             raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
         if source not in DEFAULTS:
@@ -83,16 +114,25 @@ class Digits(Dataset):
         missing = dict(missing or {})
         if set(missing) - set(MODALITIES):
             raise ValueError(f"missing: expected names among {MODALITIES}, got {sorted(missing)}")
-        rates = {"text_error": text_error, **{f"missing[{name!r}]": rate for name, rate in missing.items()}}
+        rates = {
+            "text_error": text_error,
+            **{f"missing[{name!r}]": rate for name, rate in missing.items()},
+        }
         for name, rate in rates.items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"{name}: expected a probability between 0 and 1, got {rate!r}")
         if not (image_noise >= 0 and math.isfinite(image_noise)):
-            raise ValueError(f"image_noise: expected a standard deviation of at least 0, got {image_noise!r}")
+            raise ValueError(
+                f"image_noise: expected a standard deviation of at least 0, got {image_noise!r}"
+            )
         if not 0 <= shared_noise <= 1:
-            raise ValueError(f"shared_noise: expected a degree between 0 and 1, got {shared_noise!r}")
+            raise ValueError(
+                f"shared_noise: expected a degree between 0 and 1, got {shared_noise!r}"
+            )
         if math.isnan(speech_snr) or speech_snr == -math.inf:
-            raise ValueError(f"speech_snr: expected decibels, or math.inf for no noise, got {speech_snr!r}")
+            raise ValueError(
+                f"speech_snr: expected decibels, or math.inf for no noise, got {speech_snr!r}"
+            )
         self.split, self.source, self.seed = split, source, seed
         self.image_noise, self.speech_snr, self.text_error = image_noise, speech_snr, text_error
         self.shared_noise, self.missing = shared_noise, missing
@@ -104,54 +144,79 @@ class Digits(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is outside the {len(self)} samples of split {self.split!r}")
+            raise IndexError(
+                f"index {index} is outside the {len(self)} samples of split {self.split!r}"
+            )
         scan = int(self._places[index])
-        # A generator for each purpose, so that one dial does not shift the random numbers of another.
+        # A generator for each purpose, so that one dial does not shift the random numbers of
+        # another.
         key = [self.seed, list(SPLITS).index(self.split), index % len(self)]
-        pairing, image_rng, audio_rng, text_rng, shared_rng, missing_rng = (np.random.default_rng([*key, k]) for k in range(6))
+        pairing, image_rng, audio_rng, text_rng, shared_rng, missing_rng = (
+            np.random.default_rng([*key, k]) for k in range(6)
+        )
         digit = int(self._from.labels[scan])
         voice = int(pairing.choice(self._voices))
         take = int(pairing.integers(len(self._from.clips[voice, digit])))
-        image, sound, word = self._from.scans[scan], self._from.clips[voice, digit][take], WORDS[digit]
+        image, sound, word = (
+            self._from.scans[scan],
+            self._from.clips[voice, digit][take],
+            WORDS[digit],
+        )
         if self.shared_noise:
             image, sound, word = self._disturb(image, sound, digit, voice, shared_rng)
-        sample = {"text": type_word(word, self.text_error, text_rng),
-                  "image": _picture(image + self.image_noise * image_rng.standard_normal(image.shape)),
-                  "audio": torch.from_numpy(add_noise(sound, self.speech_snr, audio_rng)).float()}
+        sample = {
+            "text": type_word(word, self.text_error, text_rng),
+            "image": _picture(image + self.image_noise * image_rng.standard_normal(image.shape)),
+            "audio": torch.from_numpy(add_noise(sound, self.speech_snr, audio_rng)).float(),
+        }
         for name, chance in zip(MODALITIES, missing_rng.random(len(MODALITIES))):
             if chance < self.missing.get(name, 0.0):
                 sample[name] = None
-        writer = int(np.searchsorted(WRITER_BLOCKS, scan, side="right")) - 1 if self.source == "bundled" else -1
+        writer = (
+            int(np.searchsorted(WRITER_BLOCKS, scan, side="right")) - 1
+            if self.source == "bundled"
+            else -1
+        )
         return {**sample, "label": digit, "writer": writer, "voice": voice}
 
-    def _disturb(self, image: np.ndarray, sound: np.ndarray, digit: int, voice: int,
-                 rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
-        """A second digit shines through, is heard behind and gets into the typing, all to a degree that they share.
+    def _disturb(
+        self, image: np.ndarray, sound: np.ndarray, digit: int, voice: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """A second digit shines through, is heard behind and gets into the typing, all to a
+        degree that they share.
 
-        It disturbs the picture twice as much as the sound, so that the picture also tells how disturbed the sound is.
+        It disturbs the picture twice as much as the sound, so that the picture also tells how
+        disturbed the sound is.
         """
         other = int(rng.choice(self._places[self._from.labels[self._places] != digit]))
         other_digit, degree = int(self._from.labels[other]), self.shared_noise * rng.uniform(0, 2)
         clips = sound, self._from.clips[voice, other_digit][0]
         mixture = np.zeros(max(map(len, clips)))
         for clip, weight in zip(clips, (1, degree / 2)):
-            mixture[:len(clip)] += weight * clip
+            mixture[: len(clip)] += weight * clip
         word, other_word = WORDS[digit], WORDS[other_digit]
         taken = rng.random(len(word)) < degree / 4
-        mixed = "".join(other_word[i % len(other_word)] if wrong else letter for i, (letter, wrong) in enumerate(zip(word, taken)))
+        mixed = "".join(
+            other_word[i % len(other_word)] if wrong else letter
+            for i, (letter, wrong) in enumerate(zip(word, taken))
+        )
         return image + degree * self._from.scans[other], mixture, mixed
 
 
 def add_noise(sound: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
-    """White noise added to `sound` (S,) at a signal-to-noise ratio of `snr` dB, a ratio of powers."""
-    noise_power = (sound ** 2).mean() / 10 ** (snr / 10)
+    """White noise added to `sound` (S,) at a signal-to-noise ratio of `snr` dB, a ratio of
+    powers.
+    """
+    noise_power = (sound**2).mean() / 10 ** (snr / 10)
     return sound + math.sqrt(noise_power) * rng.standard_normal(len(sound))
 
 
 def type_word(word: str, error: float, rng: np.random.Generator) -> str:
-    """`word` as somebody in a hurry types it: "to" for "two", letters dropped, replaced or followed by a wrong one.
+    """`word` as somebody in a hurry types it: "to" for "two", letters dropped, replaced or
+    followed by a wrong one.
 
-    `error` is the probability of taking a homophone, where there is one, and of a slip at each letter.
+    `error` is the probability of taking a homophone, where there is one, and of a slip at each
+    letter.
     """
     if word in HOMOPHONES and rng.random() < error:
         word = str(rng.choice(HOMOPHONES[word]))
@@ -166,7 +231,9 @@ def _picture(scan: np.ndarray) -> Tensor:
     """A scan as a (1, H, W) float32 picture; one of 8x8 pixels is enlarged to 16x16."""
     picture = torch.from_numpy(scan).float()[None, None]
     if scan.shape == (8, 8):
-        picture = torch.nn.functional.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False)
+        picture = torch.nn.functional.interpolate(
+            picture, scale_factor=2, mode="bilinear", align_corners=False
+        )
     return picture[0]
 
 
@@ -174,19 +241,36 @@ def _picture(scan: np.ndarray) -> Tensor:
 def _bundled() -> Source:
     """scikit-learn's scans, and the clips that ship with the course."""
     from sklearn.datasets import load_digits
+
     bunch, folder = load_digits(), DATA / "digits"
     voices = json.loads((folder / "manifest.json").read_text())["voices"]
-    clips = {(voice["voice"], digit): [_read_clip(folder / "speech" / f"{voice['voice']:02d}_{digit}.flac")]
-             for voice in voices for digit in range(10)}
-    return Source(bunch.images / 16.0, bunch.target, clips,
-                  {split: np.arange(WRITER_BLOCKS[blocks.start], WRITER_BLOCKS[blocks.stop]) for split, blocks in SPLITS.items()},
-                  {split: [voice["voice"] for voice in voices if voice["split"] == split] for split in SPLITS})
+    clips = {
+        (voice["voice"], digit): [
+            _read_clip(folder / "speech" / f"{voice['voice']:02d}_{digit}.flac")
+        ]
+        for voice in voices
+        for digit in range(10)
+    }
+    return Source(
+        bunch.images / 16.0,
+        bunch.target,
+        clips,
+        {
+            split: np.arange(WRITER_BLOCKS[blocks.start], WRITER_BLOCKS[blocks.stop])
+            for split, blocks in SPLITS.items()
+        },
+        {
+            split: [voice["voice"] for voice in voices if voice["split"] == split]
+            for split in SPLITS
+        },
+    )
 
 
 @cache
 def _mnist_fsdd() -> Source:
     """MNIST's test images and FSDD's recordings, downloaded at the first use."""
     from course_utils.datasets import store
+
     images, labels = (gzip.decompress(path.read_bytes()) for path in store.fetch("mnist"))
     (recordings,) = store.fetch("fsdd")
     files = sorted(recordings.glob("*.wav"))
@@ -195,23 +279,34 @@ def _mnist_fsdd() -> Source:
     for file in files:
         digit, speaker, _ = file.stem.split("_")
         clip = _read_clip(file)
-        clip /= np.abs(clip).max()  # each speaker's recordings have a level of their own, which says nothing about the digit
+        # each speaker's recordings have a level of their own, which says nothing about the digit
+        clip /= np.abs(clip).max()
         clips.setdefault((speakers.index(speaker), int(digit)), []).append(clip)
     order = np.random.default_rng(0).permutation(10_000)
-    return Source(np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28) / 255,  # idx: a header, then bytes
-                  np.frombuffer(labels, np.uint8, offset=8).astype(np.int64), clips,
-                  {split: order[scans.start:scans.stop] for split, (scans, _) in REAL_SPLITS.items()},
-                  {split: list(voices) for split, (_, voices) in REAL_SPLITS.items()})
+    # idx: a header, then bytes
+    return Source(
+        np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28) / 255,
+        np.frombuffer(labels, np.uint8, offset=8).astype(np.int64),
+        clips,
+        {split: order[scans.start : scans.stop] for split, (scans, _) in REAL_SPLITS.items()},
+        {split: list(voices) for split, (_, voices) in REAL_SPLITS.items()},
+    )
 
 
 def _read_clip(file: Path) -> np.ndarray:
     """A clip's samples, (S,) float between -1 and 1."""
     import soundfile
+
     try:
         samples, rate = soundfile.read(file, dtype="int16")
     except (OSError, RuntimeError) as error:  # soundfile's own error is a RuntimeError
-        raise RuntimeError(f"the clip {file.name} is missing or broken; if it is one of the course's own, "
-                           "`git checkout data/digits` brings it back") from error
+        raise RuntimeError(
+            f"the clip {file.name} is missing or broken; if it is one of the course's own, "
+            "`git checkout data/digits` brings it back"
+        ) from error
     if rate != SAMPLE_RATE or samples.ndim != 1:
-        raise RuntimeError(f"the clip {file.name}: expected {SAMPLE_RATE} Hz mono, got {rate} Hz, shape {samples.shape}")
+        raise RuntimeError(
+            f"the clip {file.name}: expected {SAMPLE_RATE} Hz mono, got {rate} Hz, shape"
+            f" {samples.shape}"
+        )
     return samples / 32768.0

@@ -1,13 +1,17 @@
-"""Worlds for theory: vectors whose information about the label is set by hand, so that the best accuracy is known.
+"""Worlds for theory: vectors whose information about the label is set by hand, so that the best
+accuracy is known.
 
-Datasheet. Everything is generated from seeds; nothing is shipped, downloaded or about a person. The worlds are for
-asking whether a model *can* use a kind of information and how far it stays below the best possible rule. They say
-nothing about real text, images or sound: the modalities bear the course's names, but each is a plain vector.
+Datasheet. Everything is generated from seeds; nothing is shipped, downloaded or about a person.
+The worlds are for asking whether a model *can* use a kind of information and how far it stays
+below the best possible rule. They say nothing about real text, images or sound: the modalities
+bear the course's names, but each is a plain vector.
 
-`Gates`: each modality hides one bit, and a gate makes the label of the bits. Without noise and flips the information
-about the label divides as follows, in bits (measure of "Quantifying unique information", arXiv:1311.2852):
+`Gates`: each modality hides one bit, and a gate makes the label of the bits. Without noise and
+flips the information about the label divides as follows, in bits (measure of "Quantifying unique
+information", arXiv:1311.2852):
 
-    gate        the label is 1 when              redundant  unique to text  unique to image  synergistic
+    gate        the label is 1 when              redundant  unique to text  unique to image
+                synergistic
     redundant   the bit that both share is 1         1            0                0              0
     unique      the bit of text is 1                 0            1                0              0
     xor         one bit is 1, the other is 0         0            0                0              1
@@ -16,9 +20,11 @@ about the label divides as follows, in bits (measure of "Quantifying unique info
 
 `Cues`: single numbers with Gaussian noise, which may be correlated between them.
 
-A ceiling is the accuracy of the Bayes rule, which answers the likelier label given all that it sees: no model's
-expected accuracy is higher. Where modalities are missing, it is the Bayes rule of those that are present.
+A ceiling is the accuracy of the Bayes rule, which answers the likelier label given all that it
+sees: no model's expected accuracy is higher. Where modalities are missing, it is the Bayes rule
+of those that are present.
 """
+
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +38,9 @@ from torch import Tensor
 from course_utils.datasets.collate import MODALITIES
 
 PAIRS, TRIPLES = (list(product((-1, 1), repeat=modalities)) for modalities in (2, 3))
-GATES = {  # the equally likely rows of each gate: the sign that each modality carries (0 for none), and the label
+# the equally likely rows of each gate: the sign that each modality carries (0 for none), and the
+# label
+GATES = {
     "redundant": {(-1, -1): 0, (1, 1): 1},
     "unique": {(-1, 0): 0, (1, 0): 1},
     "xor": {signs: signs.count(1) % 2 for signs in PAIRS},
@@ -40,16 +48,19 @@ GATES = {  # the equally likely rows of each gate: the sign that each modality c
     "or": {signs: int(max(signs) == 1) for signs in PAIRS},
     "parity": {signs: signs.count(1) % 2 for signs in TRIPLES},
 }
-LARGE = {"rows": 2_000, "dim": 8, "noise": 0.35, "flips": 0.1}  # what can represent a gate, learns it
-SMALL = {"rows": 150, "dim": 16, "noise": 1.0, "flips": 0.1}    # few and noisy: flexible models pay for it
+# what can represent a gate, learns it
+LARGE = {"rows": 2_000, "dim": 8, "noise": 0.35, "flips": 0.1}
+# few and noisy: flexible models pay for it
+SMALL = {"rows": 150, "dim": 16, "noise": 1.0, "flips": 0.1}
 
 
 @dataclass(frozen=True)
 class Gates:
     """The world of one gate, for example `Gates("xor", **SMALL)`.
 
-    A modality with sign s is the vector x = s u + noise * (standard normal), u being a direction of length 1 that
-    belongs to the world. In "unique" the image is noise alone. At last the label is flipped with probability `flips`.
+    A modality with sign s is the vector x = s u + noise * (standard normal), u being a direction
+    of length 1 that belongs to the world. In "unique" the image is noise alone. At last the
+    label is flipped with probability `flips`.
 
       gate    one of GATES
       rows    the size of the setting's training sample; `sample` takes any size
@@ -58,6 +69,7 @@ class Gates:
       flips   share of flipped labels, from 0 to .5
       seed    fixes the directions, which all samples of this world share
     """
+
     gate: str
     rows: int = LARGE["rows"]
     dim: int = LARGE["dim"]
@@ -69,13 +81,23 @@ class Gates:
         _expect("gate", self.gate in list(GATES), f"one of {list(GATES)}", self.gate)
         _expect_integers(1, rows=self.rows, dim=self.dim)
         _expect_integers(0, seed=self.seed)
-        _expect("noise", _finite(self.noise) and self.noise >= 0, "a standard deviation of at least 0", self.noise)
-        _expect("flips", _finite(self.flips) and 0 <= self.flips <= 0.5, "a probability between 0 and .5", self.flips)
+        _expect(
+            "noise",
+            _finite(self.noise) and self.noise >= 0,
+            "a standard deviation of at least 0",
+            self.noise,
+        )
+        _expect(
+            "flips",
+            _finite(self.flips) and 0 <= self.flips <= 0.5,
+            "a probability between 0 and .5",
+            self.flips,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         """The world's modalities: text, image and, for "parity", audio."""
-        return MODALITIES[:len(next(iter(GATES[self.gate])))]
+        return MODALITIES[: len(next(iter(GATES[self.gate])))]
 
     @cached_property
     def directions(self) -> Tensor:
@@ -86,31 +108,46 @@ class Gates:
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
         """`n` samples: each modality (n, dim) float32, and "label" (n,) int64.
 
-        Training, validation and test take different seeds. With one seed, a smaller sample begins a larger one.
+        Training, validation and test take different seeds. With one seed, a smaller sample
+        begins a larger one.
         """
         _expect_integers(1, n=n)
         _expect_integers(0, seed=seed)
         # A generator for each purpose, so that one dial does not move what the others draw.
-        row_rng, flip_rng, noise_rng = (np.random.default_rng([purpose, self.seed, seed]) for purpose in (1, 2, 3))
-        signs, labels = (torch.tensor(list(part)) for part in (GATES[self.gate].keys(), GATES[self.gate].values()))
+        row_rng, flip_rng, noise_rng = (
+            np.random.default_rng([purpose, self.seed, seed]) for purpose in (1, 2, 3)
+        )
+        signs, labels = (
+            torch.tensor(list(part))
+            for part in (GATES[self.gate].keys(), GATES[self.gate].values())
+        )
         row = torch.from_numpy(row_rng.integers(len(labels), size=n))
         noise = torch.from_numpy(noise_rng.standard_normal((n, *self.directions.shape)))
-        vectors = signs[row][:, :, None] * self.directions + self.noise * noise  # (n, M, 1) * (M, dim) -> (n, M, dim)
+        # (n, M, 1) * (M, dim) -> (n, M, dim)
+        vectors = signs[row][:, :, None] * self.directions + self.noise * noise
         flipped = torch.from_numpy(flip_rng.random(n) < self.flips)
-        return {**{name: vectors[:, m].float() for m, name in enumerate(self.names)}, "label": labels[row] ^ flipped}
+        return {
+            **{name: vectors[:, m].float() for m, name in enumerate(self.names)},
+            "label": labels[row] ^ flipped,
+        }
 
     def ceiling(self, present: tuple[str, ...] | None = None) -> float:
-        """The accuracy of the Bayes rule that sees the modalities in `present`; None means all of them, () none.
+        """The accuracy of the Bayes rule that sees the modalities in `present`; None means all
+        of them, () none.
 
-        Of a vector only t = u . x = s + noise * (standard normal) matters. Its sign misreads the bit with probability
-        e = Phi(-1 / noise). With k modalities present, the label before the flip is found with probability A:
+        Of a vector only t = u . x = s + noise * (standard normal) matters. Its sign misreads the
+        bit with probability e = Phi(-1 / noise). With k modalities present, the label before the
+        flip is found with probability A:
 
           redundant    Phi(sqrt(k) / noise), by the sign of the sum of the t
           unique       Phi(1 / noise) with text, 1/2 without
-          xor, parity  (1 + (1 - 2 e)^k) / 2 with all, by the product of the signs; 1/2 with any one missing
-          and, or      with both, an integral over one t (trapezoid rule, error below 1e-8); 3/4 with one or none
+          xor, parity  (1 + (1 - 2 e)^k) / 2 with all, by the product of the signs; 1/2 with any one
+                       missing
+          and, or      with both, an integral over one t (trapezoid rule, error below 1e-8); 3/4
+                       with one or none
 
-        A flip turns right into wrong and back: the ceiling is flips + (1 - 2 flips) A. At noise 0, e is 0.
+        A flip turns right into wrong and back: the ceiling is flips + (1 - 2 flips) A. At noise
+        0, e is 0.
         """
         present = _chosen(self.names, present)
         sharpness = 1 / self.noise if self.noise else math.inf
@@ -122,13 +159,15 @@ class Gates:
         elif self.gate in ("xor", "parity"):
             found = (1 + (2 * _phi(sharpness) - 1) ** len(present)) / 2 if complete else 0.5
         else:
-            found = _find_and(self.noise) if complete else 0.75  # "or" is "and" with bits and label turned round
+            # "or" is "and" with bits and label turned round
+            found = _find_and(self.noise) if complete else 0.75
         return self.flips + (1 - 2 * self.flips) * found
 
 
 @dataclass(frozen=True)
 class Cues:
-    """Gaussian cues: y is -1 or 1 (label 0 or 1), and cue m is mu_m y + noise of standard deviation 1.
+    """Gaussian cues: y is -1 or 1 (label 0 or 1), and cue m is mu_m y + noise of standard
+    deviation 1.
 
       mu      strengths of one to three cues: of text, image and audio, in this order
       rho     correlation of the noise between any two cues; at 0 they are independent given y
@@ -137,21 +176,37 @@ class Cues:
     >>> [round(100 * Cues(mu=(0.5, 1.0)).ceiling(present), 2) for present in (["text"], ["image"], ["text", "image"])]
     [69.15, 84.13, 86.82]
     """
+
     mu: tuple[float, ...] = (0.5, 1.0)
     rho: float = 0.0
     prior: float = 0.5
 
     def __post_init__(self):
-        good = isinstance(self.mu, (tuple, list)) and 1 <= len(self.mu) <= 3 and all(map(_finite, self.mu))
+        good = (
+            isinstance(self.mu, (tuple, list))
+            and 1 <= len(self.mu) <= 3
+            and all(map(_finite, self.mu))
+        )
         _expect("mu", good, "one to three finite numbers", self.mu)
-        least = -1 / max(1, len(self.mu) - 1)  # three cues cannot all be opposed: covariance needs positive eigenvalues
-        _expect("rho", _finite(self.rho) and least < self.rho < 1, f"a number above {least:g} and below 1", self.rho)
-        _expect("prior", _finite(self.prior) and 0 < self.prior < 1, "a probability above 0 and below 1", self.prior)
+        # three cues cannot all be opposed: covariance needs positive eigenvalues
+        least = -1 / max(1, len(self.mu) - 1)
+        _expect(
+            "rho",
+            _finite(self.rho) and least < self.rho < 1,
+            f"a number above {least:g} and below 1",
+            self.rho,
+        )
+        _expect(
+            "prior",
+            _finite(self.prior) and 0 < self.prior < 1,
+            "a probability above 0 and below 1",
+            self.prior,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         """The modalities of the cues."""
-        return MODALITIES[:len(self.mu)]
+        return MODALITIES[: len(self.mu)]
 
     @property
     def covariance(self) -> np.ndarray:
@@ -165,40 +220,61 @@ class Cues:
         label_rng, noise_rng = (np.random.default_rng([purpose, seed]) for purpose in (1, 2))
         labels = label_rng.random(n) < self.prior
         noise = noise_rng.standard_normal((n, len(self.mu))) @ np.linalg.cholesky(self.covariance).T
-        cues = torch.from_numpy(np.where(labels[:, None], self.mu, np.negative(self.mu)) + noise).float()  # (n, M)
-        return {**dict(zip(self.names, cues.split(1, dim=1))), "label": torch.from_numpy(labels).long()}
+        # (n, M)
+        cues = torch.from_numpy(
+            np.where(labels[:, None], self.mu, np.negative(self.mu)) + noise
+        ).float()
+        return {
+            **dict(zip(self.names, cues.split(1, dim=1))),
+            "label": torch.from_numpy(labels).long(),
+        }
 
     def bayes_weights(self, present: tuple[str, ...] | None = None) -> np.ndarray:
-        """w (M,) in the log-odds of y = 1 given the cues, w . x + log(prior / (1 - prior)): w = 2 Sigma^-1 mu.
+        """w (M,) in the log-odds of y = 1 given the cues, w . x + log(prior / (1 - prior)): w =
+        2 Sigma^-1 mu.
 
         A missing cue is integrated out: mu and Sigma lose its entries, and its weight is 0.
         """
         at = [self.names.index(name) for name in _chosen(self.names, present)]
         weights = np.zeros(len(self.mu))
-        weights[at] = 2 * np.linalg.solve(self.covariance[np.ix_(at, at)], np.array(self.mu, dtype=float)[at])
+        weights[at] = 2 * np.linalg.solve(
+            self.covariance[np.ix_(at, at)], np.array(self.mu, dtype=float)[at]
+        )
         return weights
 
     def product_weights(self, present: tuple[str, ...] | None = None) -> np.ndarray:
-        """The same for the product of experts, which adds the log-odds 2 mu_m x_m of each cue as if rho were 0."""
-        return 2 * np.array(self.mu, dtype=float) * np.isin(self.names, _chosen(self.names, present))
+        """The same for the product of experts, which adds the log-odds 2 mu_m x_m of each cue as
+        if rho were 0.
+        """
+        return (
+            2 * np.array(self.mu, dtype=float) * np.isin(self.names, _chosen(self.names, present))
+        )
 
     def rule_accuracy(self, weights, bias: float | None = None) -> float:
-        """The exact accuracy of answering 1 when w . x + bias > 0; None takes the log-odds of the prior as bias.
+        """The exact accuracy of answering 1 when w . x + bias > 0; None takes the log-odds of
+        the prior as bias.
 
-        With a = w . mu and s = sqrt(w . Sigma w) it is prior Phi((a + bias) / s) + (1 - prior) Phi((a - bias) / s).
+        With a = w . mu and s = sqrt(w . Sigma w) it is prior Phi((a + bias) / s) + (1 - prior)
+        Phi((a - bias) / s).
         """
         weights = np.asarray(weights, dtype=float)
         good = weights.shape == (len(self.mu),) and np.isfinite(weights).all()
         _expect("weights", good, f"{len(self.mu)} finite numbers", weights.tolist())
         bias = math.log(self.prior / (1 - self.prior)) if bias is None else bias
         _expect("bias", _finite(bias), "a finite number", bias)
-        signal, spread = float(weights @ np.array(self.mu)), math.sqrt(weights @ self.covariance @ weights)
+        signal, spread = (
+            float(weights @ np.array(self.mu)),
+            math.sqrt(weights @ self.covariance @ weights),
+        )
         if not spread:  # no cue counts, and everything gets the same answer
             return self.prior if bias > 0 else 1 - self.prior
-        return self.prior * _phi((signal + bias) / spread) + (1 - self.prior) * _phi((signal - bias) / spread)
+        return self.prior * _phi((signal + bias) / spread) + (1 - self.prior) * _phi(
+            (signal - bias) / spread
+        )
 
     def ceiling(self, present: tuple[str, ...] | None = None) -> float:
-        """The accuracy of the Bayes rule that sees the cues in `present`; None means all of them, () none.
+        """The accuracy of the Bayes rule that sees the cues in `present`; None means all of
+        them, () none.
 
         With prior .5 it is Phi(sqrt(mu . Sigma^-1 mu)), and with rho 0 Phi of the length of mu.
         """
@@ -211,19 +287,31 @@ def _phi(x: float) -> float:
 
 
 def _find_and(noise: float) -> float:
-    """How often the Bayes rule finds the AND of two bits, of which it sees t = s + noise * (standard normal), s = -1 or 1.
+    """How often the Bayes rule finds the AND of two bits, of which it sees t = s + noise *
+    (standard normal), s = -1 or 1.
 
-    P(s = 1 | t) = 1 / (1 + exp(-2 t / noise^2)), so "both" is the likelier answer where t1 > 0 and
-    t2 > c(t1) = -noise^2 / 2 log tanh(t1 / noise^2). Always answering 0 finds 3/4. To this comes, over that region, the
-    integral of 2 p(t1, t2, both) - p(t1, t2): by Phi over t2, and numerically over z = (t1 - 1) / noise.
+    P(s = 1 | t) = 1 / (1 + exp(-2 t / noise^2)), so "both" is the likelier answer where t1 > 0
+    and t2 > c(t1) = -noise^2 / 2 log tanh(t1 / noise^2). Always answering 0 finds 3/4. To this
+    comes, over that region, the integral of 2 p(t1, t2, both) - p(t1, t2): by Phi over t2, and
+    numerically over z = (t1 - 1) / noise.
     """
     if not noise:
         return 1.0
-    z = torch.linspace(max(-9.0, -1 / noise), 9.0, 20_001, dtype=torch.float64)[1:]  # without t1 = 0, where c is infinite
+    # without t1 = 0, where c is infinite
+    z = torch.linspace(max(-9.0, -1 / noise), 9.0, 20_001, dtype=torch.float64)[1:]
     c = -noise * noise / 2 * torch.log(torch.tanh((1 + noise * z) / (noise * noise)))
-    tail1, tail0 = (torch.special.ndtr((s - c) / noise) for s in (1, -1))                          # P(t2 > c | s2)
-    density1, density0 = (torch.exp(-x ** 2 / 2) / math.sqrt(2 * math.pi) for x in (z, z + 2 / noise))  # p(z | s1)
-    return 0.75 + torch.trapezoid(density1 * tail1 / 2 - (density1 + density0) * (tail1 + tail0) / 4, z).item()
+    # P(t2 > c | s2)
+    tail1, tail0 = (torch.special.ndtr((s - c) / noise) for s in (1, -1))
+    # p(z | s1)
+    density1, density0 = (
+        torch.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) for x in (z, z + 2 / noise)
+    )
+    return (
+        0.75
+        + torch.trapezoid(
+            density1 * tail1 / 2 - (density1 + density0) * (tail1 + tail0) / 4, z
+        ).item()
+    )
 
 
 def _chosen(names: tuple[str, ...], present) -> tuple[str, ...]:
@@ -241,7 +329,12 @@ def _finite(value) -> bool:
 
 def _expect_integers(least: int, **values) -> None:
     for name, value in values.items():
-        _expect(name, isinstance(value, Integral) and value >= least, f"a whole number of at least {least}", value)
+        _expect(
+            name,
+            isinstance(value, Integral) and value >= least,
+            f"a whole number of at least {least}",
+            value,
+        )
 
 
 def _expect(name: str, good: bool, expected: str, got) -> None:

@@ -1,8 +1,11 @@
-"""Pictures of a few coloured shapes, each with a caption, questions and answers, and the true place of every object.
+"""Pictures of a few coloured shapes, each with a caption, questions and answers, and the true
+place of every object.
 
-Everything is drawn when it is asked for, from a seed: nothing is shipped, downloaded or about a person. For lessons on
-attention, captions, question answering, retrieval and dialogue. See data/scenes/README.md for the datasheet.
+Everything is drawn when it is asked for, from a seed: nothing is shipped, downloaded or about a
+person. For lessons on attention, captions, question answering, retrieval and dialogue. See
+data/scenes/README.md for the datasheet.
 """
+
 import math
 import operator
 from dataclasses import dataclass, field
@@ -18,27 +21,37 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 SIDE = 64  # pixels
-# Apart for readers with a red, green or blue blindness too: a CIELAB distance of at least 28 under each.
-COLOURS = {"red": (210, 25, 10), "yellow": (250, 210, 30), "green": (10, 185, 95), "blue": (40, 90, 205),
-           "pink": (230, 108, 170), "white": (250, 250, 250)}
+# Apart for readers with a red, green or blue blindness too: a CIELAB distance of at least 28 under
+# each.
+COLOURS = {
+    "red": (210, 25, 10),
+    "yellow": (250, 210, 30),
+    "green": (10, 185, 95),
+    "blue": (40, 90, 205),
+    "pink": (230, 108, 170),
+    "white": (250, 250, 250),
+}
 SHAPES = ("circle", "square", "triangle", "cross")
 SIZES = {"small": (9, 10, 11), "large": (17, 18, 19)}  # pixels from side to side
 ATTRIBUTES = {"size": tuple(SIZES), "colour": tuple(COLOURS), "shape": SHAPES}
-HELD_OUT = (("red", "triangle"), ("yellow", "square"), ("green", "circle"), ("blue", "cross"))  # only in "novel"
+# only in "novel"
+HELD_OUT = (("red", "triangle"), ("yellow", "square"), ("green", "circle"), ("blue", "cross"))
 SPLITS = ("train", "validation", "test", "novel")
 COMPARISONS = {"more": "than", "as many": "as"}
 KINDS = ("exists", "count", "colour", "shape", "size", "compare", "relation")
 RELATIONS = {"left of": ("x", -1), "right of": ("x", 1), "above": ("y", -1), "below": ("y", 1)}
-APART = 6               # pixels between two centres, from which on one object counts as left of the other
+# pixels between two centres, from which on one object counts as left of the other
+APART = 6
 NUMBERS = ("zero", "one", "two", "three", "four")
-DARK, SPECK = 40, 130   # grey levels of the background and of clutter
-BACKGROUND_RANGE = 70   # grey levels by which the background varies at most
-GAP = 2                 # pixels between objects of one colour, which would else melt into one
+DARK, SPECK = 40, 130  # grey levels of the background and of clutter
+BACKGROUND_RANGE = 70  # grey levels by which the background varies at most
+GAP = 2  # pixels between objects of one colour, which would else melt into one
 
 # What a phrase can name: ("colour", "shape") is "red circle". Captions prefer those that say much.
 NAMINGS = tuple(names for k in (1, 2, 3) for names in combinations(ATTRIBUTES, k))
 CAPTION_NAMINGS = NAMINGS[1:] + 3 * (("colour", "shape"), ("size", "colour", "shape"))
-# Bilinear weights, in sixteenths, from 5 points at 0, 16, ..., 64 to the pixels. Whole numbers are exact everywhere.
+# Bilinear weights, in sixteenths, from 5 points at 0, 16, ..., 64 to the pixels. Whole numbers are
+# exact everywhere.
 WEIGHTS = np.maximum(0, 16 - np.abs(np.arange(SIDE)[:, None] - 16 * np.arange(5)))  # (64, 5)
 
 
@@ -46,15 +59,18 @@ WEIGHTS = np.maximum(0, 16 - np.abs(np.arange(SIDE)[:, None] - 16 * np.arange(5)
 class Thing:
     """An object of a scene: what it is and where.
 
-      size, colour, shape  words, of ATTRIBUTES
-      box                  (left, top, right, bottom) in pixels, right and bottom exclusive; of the whole object, also
-                           of what another hides
+    size, colour, shape  words, of ATTRIBUTES
+    box                  (left, top, right, bottom) in pixels, right and bottom exclusive; of the
+                         whole object, also
+                         of what another hides
     """
+
     size: str
     colour: str
     shape: str
     box: tuple[int, int, int, int]
-    _owner: np.ndarray = field(repr=False, compare=False)  # (64, 64): which object each pixel shows, 0 for none
+    # (64, 64): which object each pixel shows, 0 for none
+    _owner: np.ndarray = field(repr=False, compare=False)
     _number: int = field(repr=False, compare=False)
 
     @property
@@ -69,15 +85,20 @@ class Thing:
 
 
 class Description(NamedTuple):
-    """What a phrase says of a thing: ("large", None, "cross") is "large cross", and one without a shape a "thing"."""
+    """What a phrase says of a thing: ("large", None, "cross") is "large cross", and one without
+    a shape a "thing".
+    """
 
     size: str | None = None
     colour: str | None = None
     shape: str | None = None
 
     def fits(self, thing) -> bool:
-        return (self.colour in (None, thing.colour) and self.shape in (None, thing.shape)
-                and self.size in (None, thing.size))
+        return (
+            self.colour in (None, thing.colour)
+            and self.shape in (None, thing.shape)
+            and self.size in (None, thing.size)
+        )
 
     def phrase(self, number: int = 1) -> str:
         noun = self.shape or "thing"
@@ -107,9 +128,11 @@ class Question(NamedTuple):
         return f"what {self.kind} is the {one}?"
 
     def answer(self, things: list) -> str | None:
-        """One word; None where the question makes no sense: it asks about "the" circle, and there are two.
+        """One word; None where the question makes no sense: it asks about "the" circle, and
+        there are two.
 
-        `things` are of class `Thing`; all but a relation can also be told from `Description`s that leave nothing open.
+        `things` are of class `Thing`; all but a relation can also be told from `Description`s
+        that leave nothing open.
         """
         firsts = [thing for thing in things if self.first.fits(thing)]
         if self.kind == "exists":
@@ -120,50 +143,100 @@ class Question(NamedTuple):
             return getattr(firsts[0], self.kind) if len(firsts) == 1 else None
         seconds = [thing for thing in things if self.second.fits(thing)]
         if self.kind == "relation":
-            return _related(firsts[0], self.word, seconds[0]) if len(firsts) == len(seconds) == 1 else None
+            return (
+                _related(firsts[0], self.word, seconds[0])
+                if len(firsts) == len(seconds) == 1
+                else None
+            )
         if not firsts and not seconds:
             return None
-        return _yes(len(firsts) > len(seconds) if self.word == "more" else len(firsts) == len(seconds))
+        return _yes(
+            len(firsts) > len(seconds) if self.word == "more" else len(firsts) == len(seconds)
+        )
 
 
 class Scenes(Dataset):
     """Scenes of one to four coloured shapes, one dict a scene.
 
-    An item is {"image": (3, 64, 64) float32 between 0 and 1, "caption": str, "question": str, "answer": str, one word,
-    "kind": str, one of KINDS, in turn, "objects": list of `Thing`, the one furthest behind first}.
+    An item is {"image": (3, 64, 64) float32 between 0 and 1, "caption": str, "question": str,
+    "answer": str, one word, "kind": str, one of KINDS, in turn, "objects": list of `Thing`, the
+    one furthest behind first}.
 
     >>> item = Scenes()[0]
     >>> item["caption"], item["question"], item["answer"]
     ('right of a small cross there is a small triangle', 'is there a triangle?', 'yes')
 
-    `split` is one of SPLITS, and no scene of one split is in another. The combinations of colour and shape in HELD_OUT
-    are seen and asked about in "novel" only: every scene there has one, and they are more than half of its objects.
-    `size` is the number of scenes. Dials:
+    `split` is one of SPLITS, and no scene of one split is in another. The combinations of colour
+    and shape in HELD_OUT are seen and asked about in "novel" only: every scene there has one,
+    and they are more than half of its objects. `size` is the number of scenes. Dials:
 
-      objects      (fewest, most) objects in a scene, from 1 to 4; with (1, 1), "relation" is not asked
-      overlap      from 0 to .75, the largest share of an object that the others may hide, all together
-      background   from 0, plain dark grey, to 1, smooth clouds of dim colours; the objects stay brighter
+      objects      (fewest, most) objects in a scene, from 1 to 4; with (1, 1), "relation" is not
+                   asked
+      overlap      from 0 to .75, the largest share of an object that the others may hide, all
+                   together
+      background   from 0, plain dark grey, to 1, smooth clouds of dim colours; the objects stay
+                   brighter
       clutter      from 0 to 60, the number of grey specks of 2 or 3 pixels, all behind the objects
 
-    A scene depends on `seed`, split, its index, `objects` and `overlap` alone: the other dials leave objects and words
-    as they are. Random numbers are Python's `Random(...).random()`, the same on any machine and version, and pixels are
-    whole numbers out of 255.
+    A scene depends on `seed`, split, its index, `objects` and `overlap` alone: the other dials
+    leave objects and words as they are. Random numbers are Python's `Random(...).random()`, the
+    same on any machine and version, and pixels are whole numbers out of 255.
 
-    The course's `collate` turns text into ids and the rest into numbers, so captions and objects need one that keeps
-    lists: `DataLoader(scenes, 32, collate_fn=Scenes.collate)`. Raises ValueError for a bad argument.
+    The course's `collate` turns text into ids and the rest into numbers, so captions and objects
+    need one that keeps lists: `DataLoader(scenes, 32, collate_fn=Scenes.collate)`. Raises
+    ValueError for a bad argument.
     """
 
-    def __init__(self, split: str = "train", *, size: int = 2_000, seed: int = 0, objects: tuple[int, int] = (1, 4),
-                 overlap: float = 0.25, background: float = 0.0, clutter: int = 0):
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        size: int = 2_000,
+        seed: int = 0,
+        objects: tuple[int, int] = (1, 4),
+        overlap: float = 0.25,
+        background: float = 0.0,
+        clutter: int = 0,
+    ):
         _expect("split", split in SPLITS, f"one of {list(SPLITS)}", split)
-        _expect("size", isinstance(size, Integral) and size >= 1, "a whole number of at least 1", size)
-        _expect("seed", isinstance(seed, Integral) and seed >= 0, "a whole number of at least 0", seed)
-        two = isinstance(objects, (tuple, list)) and len(objects) == 2 and all(isinstance(n, Integral) for n in objects)
-        _expect("objects", two and 1 <= objects[0] <= objects[1] <= 4, "(fewest, most) from 1 to 4", objects)
-        _expect("overlap", _finite(overlap) and 0 <= overlap <= 0.75, "a share from 0 to .75", overlap)
-        _expect("background", _finite(background) and 0 <= background <= 1, "a degree from 0 to 1", background)
-        _expect("clutter", isinstance(clutter, Integral) and 0 <= clutter <= 60, "a whole number from 0 to 60", clutter)
-        self.split, self.size, self.seed, self.objects = split, int(size), int(seed), (int(objects[0]), int(objects[1]))
+        _expect(
+            "size", isinstance(size, Integral) and size >= 1, "a whole number of at least 1", size
+        )
+        _expect(
+            "seed", isinstance(seed, Integral) and seed >= 0, "a whole number of at least 0", seed
+        )
+        two = (
+            isinstance(objects, (tuple, list))
+            and len(objects) == 2
+            and all(isinstance(n, Integral) for n in objects)
+        )
+        _expect(
+            "objects",
+            two and 1 <= objects[0] <= objects[1] <= 4,
+            "(fewest, most) from 1 to 4",
+            objects,
+        )
+        _expect(
+            "overlap", _finite(overlap) and 0 <= overlap <= 0.75, "a share from 0 to .75", overlap
+        )
+        _expect(
+            "background",
+            _finite(background) and 0 <= background <= 1,
+            "a degree from 0 to 1",
+            background,
+        )
+        _expect(
+            "clutter",
+            isinstance(clutter, Integral) and 0 <= clutter <= 60,
+            "a whole number from 0 to 60",
+            clutter,
+        )
+        self.split, self.size, self.seed, self.objects = (
+            split,
+            int(size),
+            int(seed),
+            (int(objects[0]), int(objects[1])),
+        )
         self.overlap, self.background, self.clutter = overlap, background, int(clutter)
         self._kinds = KINDS if objects[1] > 1 else KINDS[:-1]
         self._pairs = [pair for pair in product(COLOURS, SHAPES) if pair not in HELD_OUT]
@@ -176,26 +249,54 @@ class Scenes(Dataset):
     def __getitem__(self, index: int) -> dict:
         index = self._place(index)
         things, question, answer, rng = self._draw(index)
-        return {"image": self._paint(things, index), "caption": _caption(things, rng),
-                "question": question.text(), "answer": answer, "kind": question.kind, "objects": things}
+        return {
+            "image": self._paint(things, index),
+            "caption": _caption(things, rng),
+            "question": question.text(),
+            "answer": answer,
+            "kind": question.kind,
+            "objects": things,
+        }
 
     def questions(self, index: int) -> list[tuple[str, str, str]]:
-        """All questions that make sense for a scene, as (question, answer, kind), in the order of KINDS.
+        """All questions that make sense for a scene, as (question, answer, kind), in the order
+        of KINDS.
 
-        "The circle" needs exactly one, and "left of" centres at least 6 pixels apart. Relations are asked of things
-        named by colour and shape. Outside "novel" no question names a held-out combination.
+        "The circle" needs exactly one, and "left of" centres at least 6 pixels apart. Relations
+        are asked of things named by colour and shape. Outside "novel" no question names a
+        held-out combination.
         """
         things, _, _, _ = self._draw(self._place(index))
-        every = [Description(*words) for words in product(*((None, *values) for values in ATTRIBUTES.values()))]
+        every = [
+            Description(*words)
+            for words in product(*((None, *values) for values in ATTRIBUTES.values()))
+        ]
         every = [d for d in every if self._fitting(d)]
-        asked = [Question("exists", d) for d in every if any(d)] + [Question("count", d) for d in every]
-        asked += [Question(kind, d) for kind in ATTRIBUTES for d in every if any(d) and getattr(d, kind) is None]
-        asked += [Question("compare", Description(**{name: a}), Description(**{name: b}), word) for word in COMPARISONS
-                  for name, values in ATTRIBUTES.items() for a, b in permutations(values, 2)]
+        asked = [Question("exists", d) for d in every if any(d)] + [
+            Question("count", d) for d in every
+        ]
+        asked += [
+            Question(kind, d)
+            for kind in ATTRIBUTES
+            for d in every
+            if any(d) and getattr(d, kind) is None
+        ]
+        asked += [
+            Question("compare", Description(**{name: a}), Description(**{name: b}), word)
+            for word in COMPARISONS
+            for name, values in ATTRIBUTES.items()
+            for a, b in permutations(values, 2)
+        ]
         named = dict.fromkeys(Description(None, thing.colour, thing.shape) for thing in things)
-        asked += [Question("relation", a, b, word) for a, b in permutations(named, 2) for word in RELATIONS]
+        asked += [
+            Question("relation", a, b, word)
+            for a, b in permutations(named, 2)
+            for word in RELATIONS
+        ]
         answered = [(question.text(), question.answer(things), question.kind) for question in asked]
-        return sorted((row for row in answered if row[1] is not None), key=lambda row: KINDS.index(row[2]))
+        return sorted(
+            (row for row in answered if row[1] is not None), key=lambda row: KINDS.index(row[2])
+        )
 
     @staticmethod
     def collate(items: list[dict]) -> dict:
@@ -208,14 +309,18 @@ class Scenes(Dataset):
         """An index as a plain whole number, counted from the start."""
         place = operator.index(index)
         if not -self.size <= place < self.size:
-            raise IndexError(f"index {place} is outside the {self.size} scenes of split {self.split!r}")
+            raise IndexError(
+                f"index {place} is outside the {self.size} scenes of split {self.split!r}"
+            )
         return place % self.size
 
     def _draw(self, index: int) -> tuple[list[Thing], Question, str, Callable[[], float]]:
-        """A scene's things, its question and answer, and the random numbers that the caption goes on with.
+        """A scene's things, its question and answer, and the random numbers that the caption
+        goes on with.
 
-        Question and answer come first, and the scene is drawn until it has that answer. So all answers to a question
-        are equally frequent, and the question alone does not give them away.
+        Question and answer come first, and the scene is drawn until it has that answer. So all
+        answers to a question are equally frequent, and the question alone does not give them
+        away.
         """
         rng = Random(f"scenes {self.seed} {self.split} {index}").random
         while True:
@@ -234,28 +339,41 @@ class Scenes(Dataset):
                     things = _lay_out(kinds, SPLITS.index(self.split), self.overlap, rng)
                     if question.answer(things) == answer:
                         return things, question, answer, rng
-            # Few can never come true, such as "yes, a white square" in "novel" with room for one object.
+            # Few can never come true, such as "yes, a white square" in "novel" with room for one
+            # object.
 
     def _plan(self, kind: str, rng) -> tuple[Question, str, list[Description], list[Description]]:
-        """A question, the answer wanted, things that the scene needs for it, and things for where there is room."""
+        """A question, the answer wanted, things that the scene needs for it, and things for
+        where there is room.
+        """
         yes, most = rng() < 0.5, self.objects[1]
         if kind == "exists":
             naming = _pick(NAMINGS, rng)
             asked = self._describe(naming, rng)
-            like = asked._replace(**{_pick(naming, rng): None})  # for a red circle, another circle or red thing
+            # for a red circle, another circle or red thing
+            like = asked._replace(**{_pick(naming, rng): None})
             return Question(kind, asked), _yes(yes), yes * [asked], [like]
         if kind == "count":
             asked = self._describe(_pick(((), *NAMINGS), rng), rng)
             number = _pick(range(0 if any(asked) else self.objects[0], most + 1), rng)
             return Question(kind, asked), NUMBERS[number], number * [asked], []
         if kind in ATTRIBUTES:
-            asked = self._describe(_pick([naming for naming in NAMINGS if kind not in naming], rng), rng)
-            possible = SIZES if kind == "size" else [pair[kind == "shape"] for pair in self._fitting(asked)]
+            asked = self._describe(
+                _pick([naming for naming in NAMINGS if kind not in naming], rng), rng
+            )
+            possible = (
+                SIZES
+                if kind == "size"
+                else [pair[kind == "shape"] for pair in self._fitting(asked)]
+            )
             answer = _pick(list(dict.fromkeys(possible)), rng)
             return Question(kind, asked), answer, [asked._replace(**{kind: answer})], []
         if kind == "compare":
             name = _pick(list(ATTRIBUTES), rng)
-            a, b = (Description(**{name: value}) for value in _pick(list(permutations(ATTRIBUTES[name], 2)), rng))
+            a, b = (
+                Description(**{name: value})
+                for value in _pick(list(permutations(ATTRIBUTES[name], 2)), rng)
+            )
             if most == 1 or rng() < 0.5:
                 return Question(kind, a, b, "more"), _yes(yes), [a if yes else b], []
             return Question(kind, a, b, "as many"), _yes(yes), [a, b if yes else Description()], []
@@ -265,35 +383,50 @@ class Scenes(Dataset):
         return Question(kind, a, b, _pick(list(RELATIONS), rng)), _yes(yes), [a, b], []
 
     def _describe(self, naming: tuple[str, ...], rng) -> Description:
-        """A random description that names these attributes, of a combination that the split may have."""
+        """A random description that names these attributes, of a combination that the split may
+        have.
+        """
         values = self._complete(Description(), rng)
-        return Description(*(value if name in naming else None for name, value in zip(ATTRIBUTES, values)))
+        return Description(
+            *(value if name in naming else None for name, value in zip(ATTRIBUTES, values))
+        )
 
     def _complete(self, wanted: Description, rng) -> Description:
         """A thing that `wanted` describes, with what that leaves open drawn at random."""
-        return Description(wanted.size or _pick(ATTRIBUTES["size"], rng), *_pick(self._fitting(wanted), rng))
+        return Description(
+            wanted.size or _pick(ATTRIBUTES["size"], rng), *_pick(self._fitting(wanted), rng)
+        )
 
     def _fitting(self, wanted: Description) -> list[tuple[str, str]]:
         """The (colour, shape) that the split may have and that `wanted` describes."""
-        return [(colour, shape) for colour, shape in self._pairs
-                if wanted.colour in (None, colour) and wanted.shape in (None, shape)]
+        return [
+            (colour, shape)
+            for colour, shape in self._pairs
+            if wanted.colour in (None, colour) and wanted.shape in (None, shape)
+        ]
 
     def _paint(self, things: list[Thing], index: int) -> Tensor:
-        """The picture, (3, 64, 64). Each dial has random numbers of its own, so that one does not shift the other's."""
+        """The picture, (3, 64, 64). Each dial has random numbers of its own, so that one does
+        not shift the other's.
+        """
         pixels = np.full((3, SIDE, SIDE), DARK, np.uint8)
         if self.background:
             rng = Random(f"background {self.seed} {self.split} {index}").random
             strength = int(self.background * BACKGROUND_RANGE)
             levels = np.array([int(rng() * (strength + 1)) for _ in range(75)]).reshape(3, 5, 5)
-            pixels += (WEIGHTS @ levels @ WEIGHTS.T >> 8).astype(np.uint8)  # (64, 5) @ (3, 5, 5) @ (5, 64)
+            # (64, 5) @ (3, 5, 5) @ (5, 64)
+            pixels += (WEIGHTS @ levels @ WEIGHTS.T >> 8).astype(np.uint8)
         if self.clutter:
             rng = Random(f"clutter {self.seed} {self.split} {index}").random
             for _ in range(self.clutter):
                 width, x, y = 2 + int(rng() * 2), int(rng() * (SIDE - 2)), int(rng() * (SIDE - 2))
-                pixels[:, y:y + width, x:x + width] = SPECK
+                pixels[:, y : y + width, x : x + width] = SPECK
         for thing in things:
             left, top, right, bottom = thing.box
-            seen, rgb = thing._owner[top:bottom, left:right] == thing._number, np.array(COLOURS[thing.colour], np.uint8)
+            seen, rgb = (
+                thing._owner[top:bottom, left:right] == thing._number,
+                np.array(COLOURS[thing.colour], np.uint8),
+            )
             np.copyto(pixels[:, top:bottom, left:right], rgb[:, None, None], where=seen)
         return torch.from_numpy(pixels / np.float32(255))
 
@@ -304,7 +437,7 @@ def _stamp(shape: str, side: int) -> np.ndarray:
     x = 2 * np.arange(side) - (side - 1)  # from the centre, in half pixels
     y = x[:, None]
     if shape == "circle":
-        return x ** 2 + y ** 2 <= side ** 2
+        return x**2 + y**2 <= side**2
     if shape == "triangle":
         return np.abs(x) <= np.maximum(1, np.arange(side))[:, None]
     if shape == "cross":
@@ -321,13 +454,19 @@ class _Canvas:
 
     def __init__(self, overlap: float):
         self.overlap, self.owner = overlap, np.zeros((SIDE, SIDE), np.uint8)
-        self.kinds, self.boxes, self.areas, self.seen = [], [], [], []  # seen: pixels of each that nothing hides
+        # seen: pixels of each that nothing hides
+        self.kinds, self.boxes, self.areas, self.seen = [], [], [], []
 
     def put(self, kind: Description, left: int, top: int, side: int) -> bool:
-        """Put a thing here, unless it would touch one of its colour or hide too much of others; says whether it did."""
+        """Put a thing here, unless it would touch one of its colour or hide too much of others;
+        says whether it did.
+        """
         right, bottom = left + side, top + side
-        near = [other.colour for other, (l, t, r, b) in zip(self.kinds, self.boxes)
-                if left < r + GAP and l < right + GAP and top < b + GAP and t < bottom + GAP]
+        near = [
+            other.colour
+            for other, (l, t, r, b) in zip(self.kinds, self.boxes)
+            if left < r + GAP and l < right + GAP and top < b + GAP and t < bottom + GAP
+        ]
         if kind.colour in near:
             return False
         window, stamp = self.owner[top:bottom, left:right], _stamp(kind.shape, side)
@@ -348,52 +487,77 @@ class _Canvas:
 def _lay_out(kinds: list[Description], code: int, overlap: float, rng) -> list[Thing]:
     """The things at random places inside the picture, later ones in front of earlier ones.
 
-    No more than `overlap` of one is hidden, and those of one colour do not touch. The left and top edges of all things
-    add up to `code` modulo 4. The code is the split's, so that no scene can be in two splits.
+    No more than `overlap` of one is hidden, and those of one colour do not touch. The left and
+    top edges of all things add up to `code` modulo 4. The code is the split's, so that no scene
+    can be in two splits.
     """
     sides, half = [_pick(SIZES[kind.size], rng) for kind in kinds], SIDE // 2
     anywhere = [(0, 0, SIDE)] * 4  # left, top and width of the room for each
-    quarters = [(1 + half * (k % 2), 1 + half * (k // 2), half - GAP) for k in _shuffle(range(4), rng)]
-    for rooms, tries in ((anywhere, 100), (quarters, 10_000)):  # in a quarter of its own there is always a place
+    quarters = [
+        (1 + half * (k % 2), 1 + half * (k // 2), half - GAP) for k in _shuffle(range(4), rng)
+    ]
+    # in a quarter of its own there is always a place
+    for rooms, tries in ((anywhere, 100), (quarters, 10_000)):
         canvas = _Canvas(overlap)
         for kind, side, (x, y, room) in zip(kinds, sides, rooms):
-            last, rest = len(canvas.boxes) == len(kinds) - 1, code - sum(left + top for left, top, _, _ in canvas.boxes)
+            last, rest = (
+                len(canvas.boxes) == len(kinds) - 1,
+                code - sum(left + top for left, top, _, _ in canvas.boxes),
+            )
             for _ in range(tries):
                 left, top = x + int(rng() * (room - side + 1)), y + int(rng() * (room - side + 1))
                 if not (last and (left + top - rest) % 4) and canvas.put(kind, left, top, side):
                     break
         if len(canvas.boxes) == len(kinds):
             break
-    return [Thing(*kind, box, canvas.owner, k) for k, (kind, box) in enumerate(zip(kinds, canvas.boxes), start=1)]
+    return [
+        Thing(*kind, box, canvas.owner, k)
+        for k, (kind, box) in enumerate(zip(kinds, canvas.boxes), start=1)
+    ]
 
 
 def _caption(things: list[Thing], rng) -> str:
-    """One of many true captions. Numbers are exact: "a red circle" says that there is exactly one."""
+    """One of many true captions. Numbers are exact: "a red circle" says that there is exactly
+    one.
+    """
     naming = _pick(CAPTION_NAMINGS, rng)
     groups: dict[Description, list[Thing]] = {}
     for thing in _shuffle(things, rng):
         named = Description(**{name: getattr(thing, name) for name in naming})
         groups.setdefault(named, []).append(thing)
-    phrases = [f"{'a' if len(group) == 1 else NUMBERS[len(group)]} {named.phrase(len(group))}"
-               for named, group in groups.items()]
+    phrases = [
+        f"{'a' if len(group) == 1 else NUMBERS[len(group)]} {named.phrase(len(group))}"
+        for named, group in groups.items()
+    ]
     listed = " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
     single = [(named, group[0]) for named, group in groups.items() if len(group) == 1]
-    true = [(a.phrase(), word, b.phrase()) for (a, one), (b, other) in permutations(single, 2)
-            for word in RELATIONS if _related(one, word, other) == "yes"]
+    true = [
+        (a.phrase(), word, b.phrase())
+        for (a, one), (b, other) in permutations(single, 2)
+        for word in RELATIONS
+        if _related(one, word, other) == "yes"
+    ]
     form = int(rng() * 4)
     if true and form:
         a, word, b = _pick(true, rng)
-        forms = f"{listed}; the {a} is {word} the {b}", f"a {a} is {word} a {b}", f"{word} a {b} there is a {a}"
+        forms = (
+            f"{listed}; the {a} is {word} the {b}",
+            f"a {a} is {word} a {b}",
+            f"{word} a {b} there is a {a}",
+        )
         return forms[form - 1]
     verb = "is" if phrases[0].startswith("a ") else "are"
     return _pick((listed, f"a picture of {listed}", f"there {verb} {listed}"), rng)
 
 
 def _related(one: Thing, word: str, other: Thing) -> str | None:
-    """Whether `one` is left of `other` (or right of, above, below): yes, no, or None if it is not clear."""
+    """Whether `one` is left of `other` (or right of, above, below): yes, no, or None if it is
+    not clear.
+    """
     axis, sign = RELATIONS[word]
     start, end = (0, 2) if axis == "x" else (1, 3)
-    ahead = sign * (one.box[start] + one.box[end] - other.box[start] - other.box[end])  # twice the pixels
+    # twice the pixels
+    ahead = sign * (one.box[start] + one.box[end] - other.box[start] - other.box[end])
     return None if abs(ahead) < 2 * APART else _yes(ahead > 0)
 
 

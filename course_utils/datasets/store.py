@@ -1,11 +1,14 @@
-"""Public data sets, downloaded once and checked at each use. Nothing else in the course downloads data.
+"""Public data sets, downloaded once and checked at each use. Nothing else in the course
+downloads data.
 
     python -m course_utils.datasets.store               what there is, and what of it is here
     python -m course_utils.datasets.store mnist fsdd    fetch these two
 
-The folder is `$COURSE_DATA`, by default multimodal-course in the user's cache. What lies there under its final name is
-complete: a download goes into a temporary folder, and is moved from there in one step once its content has been checked.
+The folder is `$COURSE_DATA`, by default multimodal-course in the user's cache. What lies there
+under its final name is complete: a download goes into a temporary folder, and is moved from
+there in one step once its content has been checked.
 """
+
 import gzip
 import hashlib
 import http.client
@@ -35,13 +38,15 @@ class StoreError(RuntimeError):
 class Item:
     """One download: a file, kept as it comes, or the files of a zip archive that become one folder.
 
-      path      where it lies in the store
-      address   where it comes from
-      download  bytes to be transferred, about: archives are packed anew from time to time
-      bytes     bytes of the content, unpacked
-      sha256    of the content, because content does not change: of the unpacked file, or of the folder's lines
-                "name sha256", sorted by name
-      members   for an archive, a pattern that the names of its wanted files match, with the name to keep as group 1
+    path      where it lies in the store
+    address   where it comes from
+    download  bytes to be transferred, about: archives are packed anew from time to time
+    bytes     bytes of the content, unpacked
+    sha256    of the content, because content does not change: of the unpacked file, or of the
+              folder's lines
+              "name sha256", sorted by name
+    members   for an archive, a pattern that the names of its wanted files match, with the name to
+              keep as group 1
     """
 
     path: str
@@ -70,36 +75,60 @@ class DataSet:
 MANIFEST = {
     "mnist": DataSet(
         "MNIST, the 10,000 test images of handwritten digits",
-        (Item("MNIST/raw/t10k-images-idx3-ubyte.gz", "https://ossci-datasets.s3.amazonaws.com/mnist/t10k-images-idx3-ubyte.gz",
-              1_648_877, 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-         Item("MNIST/raw/t10k-labels-idx1-ubyte.gz", "https://ossci-datasets.s3.amazonaws.com/mnist/t10k-labels-idx1-ubyte.gz",
-              4_542, 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2")),
+        (
+            Item(
+                "MNIST/raw/t10k-images-idx3-ubyte.gz",
+                "https://ossci-datasets.s3.amazonaws.com/mnist/t10k-images-idx3-ubyte.gz",
+                1_648_877,
+                7_840_016,
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            Item(
+                "MNIST/raw/t10k-labels-idx1-ubyte.gz",
+                "https://ossci-datasets.s3.amazonaws.com/mnist/t10k-labels-idx1-ubyte.gz",
+                4_542,
+                10_008,
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+        ),
         "CC BY-SA 3.0",
-        "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition, "
-        "Proceedings of the IEEE 86(11), 1998"),
+        "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document"
+        " recognition, Proceedings of the IEEE 86(11), 1998",
+    ),
     "fsdd": DataSet(
         "Free Spoken Digit Dataset v1.0.10, 3,000 recordings of six speakers",
-        (Item("fsdd/recordings", "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
-              16_419_872, 21_128_848, "dbd573d7cafe79c4b49f65718115e1304e24e067fa39eff18a660dc6cb9c360f",
-              members=r"[^/]+/recordings/(\d_[a-z]+_\d+\.wav)"),),
+        (
+            Item(
+                "fsdd/recordings",
+                "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
+                16_419_872,
+                21_128_848,
+                "dbd573d7cafe79c4b49f65718115e1304e24e067fa39eff18a660dc6cb9c360f",
+                members=r"[^/]+/recordings/(\d_[a-z]+_\d+\.wav)",
+            ),
+        ),
         "CC BY-SA 4.0",
-        "Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas, A. Thite, Free Spoken Digit Dataset, 2018, "
-        "doi:10.5281/zenodo.1342401"),
+        "Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas, A. Thite, Free Spoken Digit Dataset,"
+        " 2018, doi:10.5281/zenodo.1342401",
+    ),
 }
 
 
 def folder() -> Path:
-    """The store: `$COURSE_DATA`, from the course's folder if relative, else multimodal-course in the user's cache."""
+    """The store: `$COURSE_DATA`, from the course's folder if relative, else multimodal-course in
+    the user's cache.
+    """
     if named := os.environ.get("COURSE_DATA"):
         return ROOT / Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multimodal-course"
 
 
 def fetch(name: str) -> list[Path]:
-    """The data set's files and folders, in the manifest's order; what is not in the store is downloaded first.
+    """The data set's files and folders, in the manifest's order; what is not in the store is
+    downloaded first.
 
-    Raises ValueError for a name that is not in MANIFEST, and StoreError when the data cannot be had or has been
-    altered. After an error the store is as it was.
+    Raises ValueError for a name that is not in MANIFEST, and StoreError when the data cannot be
+    had or has been altered. After an error the store is as it was.
     """
     paths = []
     for item in _known(name).items:
@@ -107,20 +136,28 @@ def fetch(name: str) -> list[Path]:
         if not path.exists():
             _download(name, item, path)
         elif problem := _problem(path, item):
-            raise StoreError(f"{name}: {path} is not what it was when it was downloaded: {problem}. "
-                             "Move it away, and it will be downloaded anew")
+            raise StoreError(
+                f"{name}: {path} is not what it was when it was downloaded: {problem}. "
+                "Move it away, and it will be downloaded anew"
+            )
         paths.append(path)
     return paths
 
 
 def have(*names: str) -> bool:
-    """Whether the data sets are in the store; prints how to get the missing ones. Downloads nothing."""
+    """Whether the data sets are in the store; prints how to get the missing ones. Downloads
+    nothing.
+    """
     missing = [name for name in names if not _here(_known(name))]
     if missing:
         size = sum(MANIFEST[name].megabytes for name in missing)
-        lines = ["Not downloaded yet:", *(f"    {MANIFEST[name].title}" for name in missing),
-                 f"To get it ({size:.0f} MB), run this first:", "    from course_utils.datasets import store",
-                 *(f'    store.fetch("{name}")' for name in missing)]
+        lines = [
+            "Not downloaded yet:",
+            *(f"    {MANIFEST[name].title}" for name in missing),
+            f"To get it ({size:.0f} MB), run this first:",
+            "    from course_utils.datasets import store",
+            *(f'    store.fetch("{name}")' for name in missing),
+        ]
         print("\n".join(lines))
     return not missing
 
@@ -149,48 +186,73 @@ def _download(name: str, item: Item, target: Path) -> None:
             else:
                 _transfer(name, item, content)
             if problem := _problem(content, item):
-                raise StoreError(f"{name}: {item.address} sent something else than expected: {problem}. Nothing was kept")
+                raise StoreError(
+                    f"{name}: {item.address} sent something else than expected: {problem}. Nothing"
+                    " was kept"
+                )
             try:
                 os.replace(content, target)
             except OSError:
-                # Another process may have been quicker; then what it moved there is as good as ours.
+                # Another process may have been quicker; then what it moved there is as good as
+                # ours.
                 if not target.exists() or _problem(target, item):
                     raise
     except OSError as error:
-        raise StoreError(f"{name}: cannot write in {store}: {error.strerror or error}. It needs "
-                         f"{(item.download + item.bytes) / 1e6:.0f} MB in a folder that you may write to; "
-                         "the environment variable COURSE_DATA names another one") from error
+        raise StoreError(
+            f"{name}: cannot write in {store}: {error.strerror or error}. It needs "
+            f"{(item.download + item.bytes) / 1e6:.0f} MB in a folder that you may write to; "
+            "the environment variable COURSE_DATA names another one"
+        ) from error
 
 
 def _transfer(name: str, item: Item, file: Path) -> None:
     """The bytes at the item's address into `file`, all of them."""
     from tqdm import tqdm
-    with open(file, "wb") as out, tqdm(total=item.download, unit="B", unit_scale=True, desc=name, leave=False) as bar:
+
+    with (
+        open(file, "wb") as out,
+        tqdm(total=item.download, unit="B", unit_scale=True, desc=name, leave=False) as bar,
+    ):
         for chunk in _chunks(name, item):
             out.write(chunk)
             bar.update(len(chunk))
 
 
 def _chunks(name: str, item: Item):
-    """Yield what the item's address sends. Apart from writing, so that an OSError here is the network's, not the disk's."""
-    advice = (f"Nothing was kept. Try again later; or, on a machine with a network, run `python -m {__spec__.name} {name}` "
-              f"and copy its store to {folder()}")
-    request = urllib.request.Request(item.address, headers={"User-Agent": "multimodal-course"})  # some servers ask for one
+    """Yield what the item's address sends. Apart from writing, so that an OSError here is the
+    network's, not the disk's.
+    """
+    advice = (
+        "Nothing was kept. Try again later; or, on a machine with a network, run `python -m"
+        f" {__spec__.name} {name}` and copy its store to {folder()}"
+    )
+    # some servers ask for one
+    request = urllib.request.Request(item.address, headers={"User-Agent": "multimodal-course"})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             if response.headers.get_content_type() == "text/html":
-                raise StoreError(f"{name}: {item.address} sent a web page instead of the file; "
-                                 f"does this network ask you to log in first? {advice}")
+                raise StoreError(
+                    f"{name}: {item.address} sent a web page instead of the file; "
+                    f"does this network ask you to log in first? {advice}"
+                )
             received, length = 0, int(response.headers.get("Content-Length") or 0)
             while chunk := response.read(CHUNK):
                 yield chunk
                 received += len(chunk)
             if received < length:  # read() does not tell a broken connection from the end
-                raise StoreError(f"{name}: the transfer broke off after {received:,} of {length:,} bytes. {advice}")
+                raise StoreError(
+                    f"{name}: the transfer broke off after {received:,} of {length:,} bytes."
+                    f" {advice}"
+                )
     except urllib.error.HTTPError as error:
-        raise StoreError(f"{name}: {item.address} answered {error.code} {error.reason}. {advice}") from error
-    except (OSError, http.client.HTTPException) as error:  # no network, no such host, a connection lost, a timeout
-        raise StoreError(f"{name}: no answer from {item.address}: {getattr(error, 'reason', error)}. {advice}") from error
+        raise StoreError(
+            f"{name}: {item.address} answered {error.code} {error.reason}. {advice}"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        # no network, no such host, a connection lost, a timeout
+        raise StoreError(
+            f"{name}: no answer from {item.address}: {getattr(error, 'reason', error)}. {advice}"
+        ) from error
 
 
 def _unpack(name: str, item: Item, archive: Path, target: Path) -> None:
@@ -199,18 +261,34 @@ def _unpack(name: str, item: Item, archive: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             everything = opened.infolist()
-            outside = [one.filename for one in everything if ".." in Path(one.filename).parts or Path(one.filename).is_absolute()]
-            wanted = {found[1]: one for one in everything if (found := re.fullmatch(item.members, one.filename))}
+            outside = [
+                one.filename
+                for one in everything
+                if ".." in Path(one.filename).parts or Path(one.filename).is_absolute()
+            ]
+            wanted = {
+                found[1]: one
+                for one in everything
+                if (found := re.fullmatch(item.members, one.filename))
+            }
             size = sum(one.file_size for one in wanted.values())
             if outside:
-                raise StoreError(f"{name}: the archive wants to write outside its folder ({outside[0]}); refused, nothing was kept")
+                raise StoreError(
+                    f"{name}: the archive wants to write outside its folder ({outside[0]});"
+                    " refused, nothing was kept"
+                )
             if size > item.bytes:
-                raise StoreError(f"{name}: the archive holds {size:,} bytes, expected {item.bytes:,}; refused, nothing was kept")
+                raise StoreError(
+                    f"{name}: the archive holds {size:,} bytes, expected {item.bytes:,}; refused,"
+                    " nothing was kept"
+                )
             for plain, one in wanted.items():
                 with opened.open(one) as source, open(target / plain, "wb") as out:
                     shutil.copyfileobj(source, out)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise StoreError(f"{name}: {item.address} sent no usable zip archive: {error}. Nothing was kept") from error
+        raise StoreError(
+            f"{name}: {item.address} sent no usable zip archive: {error}. Nothing was kept"
+        ) from error
 
 
 def _problem(path: Path, item: Item) -> str:
@@ -219,15 +297,20 @@ def _problem(path: Path, item: Item) -> str:
         found = _content_hash(path, item)
     except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
         return f"it cannot be read ({error})"
-    return "" if found == item.sha256 else f"its SHA-256 is {found[:12]}..., expected {item.sha256[:12]}..."
+    return (
+        ""
+        if found == item.sha256
+        else f"its SHA-256 is {found[:12]}..., expected {item.sha256[:12]}..."
+    )
 
 
 def _content_hash(path: Path, item: Item) -> str:
     if not item.members:
         opened = gzip.open(path) if item.path.endswith(".gz") else open(path, "rb")
         with opened as file:
-            return hashlib.sha256(file.read(item.bytes + 1)).hexdigest()  # more than that is wrong, however much it is
-    kept = item.members[item.members.index("(") + 1:item.members.rindex(")")]
+            # more than that is wrong, however much it is
+            return hashlib.sha256(file.read(item.bytes + 1)).hexdigest()
+    kept = item.members[item.members.index("(") + 1 : item.members.rindex(")")]
     files = sorted(file for file in path.iterdir() if re.fullmatch(kept, file.name))
     lines = (f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -243,8 +326,10 @@ def main(arguments: list[str]) -> int:
         return 1
     print(f"In {folder()}:")
     for name, one in MANIFEST.items():
-        print(f"  {name:6} {'here' if _here(one) else f'not here, {one.megabytes:.0f} MB to fetch'}\n"
-              f"         {one.title}; {one.licence}\n         {one.citation}")
+        print(
+            f"  {name:6} {'here' if _here(one) else f'not here, {one.megabytes:.0f} MB to fetch'}\n"
+            f"         {one.title}; {one.licence}\n         {one.citation}"
+        )
     return 0
 
 

@@ -64,7 +64,11 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
     if not right and os.environ.get("NBGRADER_EXECUTION"):
         raise AssertionError(text)
     for line in text.splitlines():  # a page breaks long output lines in the middle of a word
-        print(textwrap.fill(line, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
+        print(
+            textwrap.fill(
+                line, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+            )
+        )
 
 
 def reference(key: str) -> Callable:
@@ -91,17 +95,23 @@ def _find(key):
         if exercise.key == key:
             return exercise
     if known:
-        raise ValueError(f"no exercise {key!r}: notebook {notebook} has "
-                         + ", ".join(exercise.key for exercise in known))
+        raise ValueError(
+            f"no exercise {key!r}: notebook {notebook} has "
+            + ", ".join(exercise.key for exercise in known)
+        )
     names = sorted(m.name[1:3] for m in pkgutil.iter_modules(__path__) if m.name[1:3].isdigit())
-    raise ValueError(f'no exercise {key!r}: a key is a string such as "00.1", and the notebooks '
-                     f"with exercises are {', '.join(names)}")
+    raise ValueError(
+        f'no exercise {key!r}: a key is a string such as "00.1", and the notebooks '
+        f"with exercises are {', '.join(names)}"
+    )
 
 
 def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, str]:
     """Whether `answer` is right, and the text that `check` prints."""
     title = f"Exercise {exercise.key} · "
-    todo = title + "not attempted yet: replace the ... in the cell above, run it, then run this one."
+    todo = (
+        title + "not attempted yet: replace the ... in the cell above, run it, then run this one."
+    )
     if answer is ... or is_stub(answer):
         return False, todo
     misfit = _misfit(exercise, answer)
@@ -115,7 +125,8 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
             return False, todo
         expected = freeze(exercise.reference(*copy.deepcopy(args)))
         trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
-        if outcome.kind in ("slow", "endless", "exit"):  # one is enough, and the next would take as long
+        # one is enough, and the next would take as long
+        if outcome.kind in ("slow", "endless", "exit"):
             break
     failed = next((trial for trial in trials if trial[-1]), None)
     if failed is None:
@@ -143,7 +154,9 @@ def is_stub(answer) -> bool:
     skip = {"RESUME", "NOP", "CACHE", "PRECALL", "MAKE_CELL", "COPY_FREE_VARS", "EXTENDED_ARG"}
     steps = [step for step in dis.get_instructions(code) if step.opname not in skip]
     returned = [step.argval for step in steps if step.opname in ("LOAD_CONST", "RETURN_CONST")]
-    rest = [step for step in steps if step.opname not in ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE")]
+    rest = [
+        step for step in steps if step.opname not in ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE")
+    ]
     return not rest and len(returned) == 1 and (returned[0] is None or returned[0] is ...)
 
 
@@ -155,8 +168,10 @@ def _misfit(exercise, answer):
     """Why `answer` cannot even be called with the exercise's arguments, in words; "" if it can."""
     function = exercise.reference.__name__
     if not callable(answer) or isinstance(answer, type):
-        return (f"got {describe(freeze(answer))}, expected the function itself: "
-                f'write check("{exercise.key}", {function}), without calling it.')
+        return (
+            f"got {describe(freeze(answer))}, expected the function itself: "
+            f'write check("{exercise.key}", {function}), without calling it.'
+        )
     names = _names(exercise)
     try:
         signature = inspect.signature(answer)
@@ -166,8 +181,10 @@ def _misfit(exercise, answer):
         signature.bind(*names)
     except TypeError:
         own = list(signature.parameters)
-        return (f"the function takes {len(own)} parameter{'s' * (len(own) != 1)} ({', '.join(own) or 'none'}), "
-                f"expected {len(names)} ({', '.join(names)}).")
+        return (
+            f"the function takes {len(own)} parameter{'s' * (len(own) != 1)}"
+            f" ({', '.join(own) or 'none'}), expected {len(names)} ({', '.join(names)})."
+        )
     return ""
 
 

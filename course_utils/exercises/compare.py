@@ -29,7 +29,9 @@ class Other:
 
 
 def freeze(value):
-    """Plain Python copy of `value`: numbers, strings, lists, tuples, dicts, sets, `Array` and `Other`."""
+    """Plain Python copy of `value`: numbers, strings, lists, tuples, dicts, sets, `Array` and
+    `Other`.
+    """
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if value is None or value is ... or isinstance(value, (bool, str)):
         return value
@@ -41,7 +43,9 @@ def freeze(value):
             return value.item() if value.dtype.kind in "bi" else float(value)
         value = numpy.asarray(value)
         flat = value.reshape(-1).tolist()
-        return Array("NumPy array", _kind(value.dtype), value.shape, [freeze(item) for item in flat])
+        return Array(
+            "NumPy array", _kind(value.dtype), value.shape, [freeze(item) for item in flat]
+        )
     if isinstance(value, int):
         return int(value) if abs(value) < 10**300 else float("inf")  # longer ones cannot be printed
     if isinstance(value, float):
@@ -49,10 +53,14 @@ def freeze(value):
     if isinstance(value, (list, tuple)):
         return (tuple if isinstance(value, tuple) else list)(freeze(item) for item in value)
     if isinstance(value, dict):
-        return {key if isinstance(key, (str, int)) else show(freeze(key)): freeze(item)
-                for key, item in value.items()}
+        return {
+            key if isinstance(key, (str, int)) else show(freeze(key)): freeze(item)
+            for key, item in value.items()
+        }
     if isinstance(value, (set, frozenset)):
-        return frozenset(item if isinstance(item, (str, int)) else show(freeze(item)) for item in value)
+        return frozenset(
+            item if isinstance(item, (str, int)) else show(freeze(item)) for item in value
+        )
     if value is NotImplemented:
         return Other("NotImplemented")
     if isinstance(value, type):
@@ -139,7 +147,11 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
     """
     came = f"entry {where} came as " if where else "returned "
     if got is None and expected is not None:
-        return f"{came}None, expected {describe(expected)}" if where else "returned None: is a `return` missing?"
+        return (
+            f"{came}None, expected {describe(expected)}"
+            if where
+            else "returned None: is a `return` missing?"
+        )
     if isinstance(got, Array) and got.shape == () and not isinstance(expected, Array):
         return difference(got.flat[0], expected, where, rtol, atol)
     match expected:
@@ -169,19 +181,25 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
             if not isinstance(row, (list, tuple)) or len(row) != len(expected):
                 return f"{came}{describe(got)}, expected {describe(expected)}"
             pairs = ((f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(row, expected)))
-            return next(filter(None, (difference(a, b, at, rtol, atol) for at, a, b in pairs)), None)
+            return next(
+                filter(None, (difference(a, b, at, rtol, atol) for at, a, b in pairs)), None
+            )
         case dict():
             if not isinstance(got, dict):
                 return f"{came}{describe(got)}, expected {describe(expected)}"
             if got.keys() != expected.keys():
                 return f"{came}{describe(got)}, expected {_keys(expected)}"
             pairs = ((f'{where}["{key}"]', got[key], b) for key, b in expected.items())
-            return next(filter(None, (difference(a, b, at, rtol, atol) for at, a, b in pairs)), None)
+            return next(
+                filter(None, (difference(a, b, at, rtol, atol) for at, a, b in pairs)), None
+            )
     return None if same else "{}is {}, expected {}".format(_at(where), *show_apart(got, expected))
 
 
 def same_kind(got, expected):
-    """`difference`, both ways round: whole numbers pass for floats only one way; use it where the kinds have to agree."""
+    """`difference`, both ways round: whole numbers pass for floats only one way; use it where
+    the kinds have to agree.
+    """
     return difference(got, expected) or difference(expected, got)
 
 

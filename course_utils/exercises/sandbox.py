@@ -57,7 +57,9 @@ def call(answer, args: tuple, seconds: float) -> Outcome:
 
 
 def _inside(answer, args):
-    """The only frame in which an alarm raises. Freezes here, where endless structures are caught."""
+    """The only frame in which an alarm raises. Freezes here, where endless structures are
+    caught.
+    """
     value = freeze(answer(*args))
     return value, [repr(freeze(arg)) for arg in args]
 
@@ -65,9 +67,10 @@ def _inside(answer, args):
 class _Due:
     """`_due[signum]` makes one more alarm due, which Python notices at its next call or jump back.
 
-    A reader's bare `except` inside a loop swallows an alarm and goes on; the next one then strikes in the
-    `except` block, outside that `try`, and so gets out, level by level. An index and not a call, because
-    Python looks for alarms after each call: this one would strike while the first is not yet raised.
+    A reader's bare `except` inside a loop swallows an alarm and goes on; the next one then
+    strikes in the `except` block, outside that `try`, and so gets out, level by level. An index
+    and not a call, because Python looks for alarms after each call: this one would strike while
+    the first is not yet raised.
     """
 
     __getitem__ = staticmethod(interrupt_main)
@@ -78,14 +81,18 @@ _due = _Due()
 
 @contextlib.contextmanager
 def _time_limit(seconds):
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
 
     alarms = itertools.count()
 
     def alarm(signum, frame):
-        # Raises only while _inside is running, so that no late alarm hits this file's own cleaning up.
+        # Raises only while _inside is running, so that no late alarm hits this file's own cleaning
+        # up.
         while frame is not None and frame.f_code is not _inside.__code__:
             frame = frame.f_back
         if frame is None:

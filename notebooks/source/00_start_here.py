@@ -45,8 +45,10 @@ FULL = False  # True runs ten seeds instead of five
 SEEDS = range(10 if FULL else 5)
 
 # %%
-plots.pipeline("Every model of this course has these parts: an extractor for each modality, a fusion, "
-               "a head and a loss. The gradient of the loss goes back through head and fusion into each extractor.")
+plots.pipeline(
+    "Every model of this course has these parts: an extractor for each modality, a fusion, a head"
+    " and a loss. The gradient of the loss goes back through head and fusion into each extractor."
+)
 
 # %% [markdown]
 # ## One thing, three modalities
@@ -73,14 +75,25 @@ for key, value in clean.items():
 # typing slips and words that sound alike ("for" instead of "four"). How strong each of these is can be set; we call these settings **dials**.
 
 # %% tags=["nbval-ignore-output"]
-# The players hold the samples themselves, whose last bits may differ between machines: this output is not compared.
+# The players hold the samples themselves, whose last bits may differ between machines: this output
+# is not compared.
 noisy = Digits("train")[7]
-plots.pictures([clean["image"][0], noisy["image"][0]], titles=[clean["text"], noisy["text"]],
-               caption="The digit 7, clean and with noise of standard deviation 0.5 on its 8 x 8 scan; "
-                       "above each picture stands the word as it was typed.")
-plots.spectrograms({"clean": clean["audio"], "noisy": noisy["audio"]}, SAMPLE_RATE,
-                   caption="The spoken word as a spectrogram, clean and at a signal-to-noise ratio of -10 dB: "
-                           "the noise has ten times the power of the speech.")
+plots.pictures(
+    [clean["image"][0], noisy["image"][0]],
+    titles=[clean["text"], noisy["text"]],
+    caption=(
+        "The digit 7, clean and with noise of standard deviation 0.5 on its 8 x 8 scan; "
+        "above each picture stands the word as it was typed."
+    ),
+)
+plots.spectrograms(
+    {"clean": clean["audio"], "noisy": noisy["audio"]},
+    SAMPLE_RATE,
+    caption=(
+        "The spoken word as a spectrogram, clean and at a signal-to-noise ratio of -10 dB: "
+        "the noise has ten times the power of the speech."
+    ),
+)
 plots.players({"clean": clean["audio"], "noisy": noisy["audio"]}, SAMPLE_RATE)
 
 # %% [markdown]
@@ -128,8 +141,13 @@ features = {"text": torch.tensor([[3.0], [4.0], [5.0]]),                       #
             "image": torch.tensor([[0.2, 0.0], [0.4, 1.0], [0.6, 2.0]]),       # (3, 2)
             "audio": torch.tensor([[0.4], [0.4], [0.3]])}                      # (3, 1)
 fused = torch.cat([features[m] for m in MODALITIES], dim=-1)                   # 1 + 2 + 1 -> (3, 4)
-plots.table_of_numbers(fused, rows, columns, groups=["text", "image", "image", "audio"],
-                       caption="Concatenation: each row is a sample, each colour a modality's columns.")
+plots.table_of_numbers(
+    fused,
+    rows,
+    columns,
+    groups=["text", "image", "image", "audio"],
+    caption="Concatenation: each row is a sample, each colour a modality's columns.",
+)
 
 # %% [markdown]
 # A head with two classes, "one" and "eight", has a row of four weights for each class. Its weights here were chosen by hand.
@@ -158,15 +176,23 @@ print("logits of all three:", [[round(v, 1) for v in row] for row in logits.toli
 
 # %%
 seed_everything(0)
-z = {m: torch.randn(5, d, dtype=torch.float64) for m, d in zip(MODALITIES, (3, 4, 2))}  # five samples
+# five samples
+z = {m: torch.randn(5, d, dtype=torch.float64) for m, d in zip(MODALITIES, (3, 4, 2))}
 head = nn.Linear(9, 10, dtype=torch.float64)
-logits = head(torch.cat([z[m] for m in MODALITIES], dim=-1))                            # (5, 9) -> (5, 10)
-blocks = dict(zip(MODALITIES, head.weight.split([3, 4, 2], dim=1)))                     # W_m: (10, D_m)
+# (5, 9) -> (5, 10)
+logits = head(torch.cat([z[m] for m in MODALITIES], dim=-1))
+# W_m: (10, D_m)
+blocks = dict(zip(MODALITIES, head.weight.split([3, 4, 2], dim=1)))
 verify("00.1", by_hand=sum(z[m] @ blocks[m].T for m in MODALITIES) + head.bias, reference=logits)
 
 labels = torch.tensor([3, 1, 4, 1, 5])
-probs = logits.exp() / logits.exp().sum(dim=1, keepdim=True)                            # (5, 10), rows sum to 1
-verify("00.2", by_hand=-sum(probs[n, labels[n]].log() for n in range(5)) / 5, reference=F.cross_entropy(logits, labels))
+# (5, 10), rows sum to 1
+probs = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+verify(
+    "00.2",
+    by_hand=-sum(probs[n, labels[n]].log() for n in range(5)) / 5,
+    reference=F.cross_entropy(logits, labels),
+)
 
 # %% [markdown]
 # `verify` compares two ways to the same result and stops the page when they differ. Every numbered equation of this
@@ -185,13 +211,19 @@ show_source(band_features)
 
 # %% tags=["measured"]
 def load(split, seed, **dials):
-    """The features of a split, with labels, writers and voices: a dict of tensors with one row per sample."""
+    """The features of a split, with labels, writers and voices: a dict of tensors with one row
+    per sample.
+    """
     parts = []
     for batch in DataLoader(Digits(split, seed=seed, **dials), batch_size=256, collate_fn=collate):
-        mask = batch["mask"]                                                  # words and sounds differ in length
-        features = {"text": letter_features(batch["text"], mask["text"]),     # (B, T)         -> (B, 78)
-                    "image": pixel_features(batch["image"]),                  # (B, 1, 16, 16) -> (B, 256)
-                    "audio": band_features(batch["audio"], mask["audio"])}    # (B, S)         -> (B, 256)
+        # words and sounds differ in length
+        mask = batch["mask"]
+        # (B, T)         -> (B, 78)
+        features = {"text": letter_features(batch["text"], mask["text"]),
+                    # (B, 1, 16, 16) -> (B, 256)
+                    "image": pixel_features(batch["image"]),
+                    # (B, S)         -> (B, 256)
+                    "audio": band_features(batch["audio"], mask["audio"])}
         parts.append(features | {name: batch[name] for name in ("label", "writer", "voice")})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -209,7 +241,9 @@ for split, part in data.items():
 
 # %% tags=["measured"]
 class ConcatClassifier(nn.Module):
-    """Concatenate the features of the named modalities, then one linear layer: batch -> logits (B, 10)."""
+    """Concatenate the features of the named modalities, then one linear layer: batch -> logits
+    (B, 10).
+    """
 
     def __init__(self, widths):
         super().__init__()
@@ -218,7 +252,8 @@ class ConcatClassifier(nn.Module):
         self.head = nn.Linear(width, 10)
 
     def forward(self, batch):
-        fused = torch.cat([batch[name] for name in self.names], dim=-1)  # (B, D_1), (B, D_2), ... -> (B, D)
+        # (B, D_1), (B, D_2), ... -> (B, D)
+        fused = torch.cat([batch[name] for name in self.names], dim=-1)
         return self.head(self.scale(fused))                              # (B, D) -> (B, 10)
 
 # %% [markdown]
@@ -287,13 +322,27 @@ pool = [load(split, seed=0, image_noise=0) for split in data]
 pool = {name: torch.cat([part[name] for part in pool]) for name in ("image", "label", "writer")}
 generator, accuracies = torch.Generator().manual_seed(0), {"by writer": [], "at random": []}
 for turn in range(7):
-    turns = ((pool["writer"] // 2 - turn) % 7).clamp(max=2)       # 0: tests, 1: validates, 2: trains
-    for way, group in (("by writer", turns), ("at random", turns[torch.randperm(len(turns), generator=generator)])):
+    # 0: tests, 1: validates, 2: trains
+    turns = ((pool["writer"] // 2 - turn) % 7).clamp(max=2)
+    for way, group in (
+        ("by writer", turns),
+        ("at random", turns[torch.randperm(len(turns), generator=generator)]),
+    ):
         parts = {split: {name: tensor[group == k] for name, tensor in pool.items()}
                  for split, k in (("train", 2), ("validation", 1), ("test", 0))}
         accuracies[way].append(test(["image"], parts, 1.0, seed=0).accuracy)
-report("clean scans, split by writer, mean of seven", sum(accuracies["by writer"]) / 7, near=0.91, within=0.02)
-report("clean scans, split at random, mean of seven", sum(accuracies["at random"]) / 7, near=0.96, within=0.02)
+report(
+    "clean scans, split by writer, mean of seven",
+    sum(accuracies["by writer"]) / 7,
+    near=0.91,
+    within=0.02,
+)
+report(
+    "clean scans, split at random, mean of seven",
+    sum(accuracies["at random"]) / 7,
+    near=0.96,
+    within=0.02,
+)
 
 # %% [markdown]
 # The random splits promise about five points that new writers do not deliver. This is **leakage** (泄漏): something about the test was known in
@@ -309,7 +358,9 @@ report("clean scans, split at random, mean of seven", sum(accuracies["at random"
 
 # %% tags=["measured"]
 def test_all(models, decays, draws):
-    """Test results of every model on every draw of the data, one draw per seed: {model: [Evaluation, ...]}."""
+    """Test results of every model on every draw of the data, one draw per seed: {model:
+    [Evaluation, ...]}.
+    """
     return {name: [test(names, data, decays[name], seed) for seed, data in enumerate(draws)]
             for name, names in models.items()}
 
@@ -321,8 +372,15 @@ for name, near in zip(MODELS, (0.75, 0.66, 0.74, 0.85, 0.91)):
     report(f"{name}, mean of the seeds", mean_interval(scores[name])[0], near=near, within=0.03)
 
 in_percent = {name: [100 * value for value in values] for name, values in scores.items()}
-plots.bars({name: mean_interval(values) for name, values in in_percent.items()}, label="test accuracy (%)", chance=10,
-           caption="Test accuracy, mean and 95 % interval over the seeds: all three together beat two, and two beat one.")
+plots.bars(
+    {name: mean_interval(values) for name, values in in_percent.items()},
+    label="test accuracy (%)",
+    chance=10,
+    caption=(
+        "Test accuracy, mean and 95 % interval over the seeds: all three together beat two, and two"
+        " beat one."
+    ),
+)
 
 # %% [markdown]
 # Where do the intervals come from? Write the function yourself; `mean_interval` above is its tested twin in the package.
@@ -414,9 +472,12 @@ def honest_gain(single: dict[str, list[float]], fused: list[float]) -> list[floa
 
 # %%
 singles = {name: scores[name] for name in MODALITIES}
-gains = [100 * gain for gain in reference("00.2")(singles, scores["all three"])]  # the package's own honest_gain
+# the package's own honest_gain
+gains = [100 * gain for gain in reference("00.2")(singles, scores["all three"])]
 mean_gain, half_width = mean_interval(gains)
-report("gain of all three over the best single modality", mean_gain, near=17, within=2, unit="points")
+report(
+    "gain of all three over the best single modality", mean_gain, near=17, within=2, unit="points"
+)
 report("half-width of its 95 % interval", half_width, near=3, within=1.5, unit="points")
 
 # %% [markdown]
@@ -431,12 +492,21 @@ report("half-width of its 95 % interval", half_width, near=3, within=1.5, unit="
 
 # %%
 voices = torch.cat([data["test"]["voice"] for data in draws])
-correct = {name: torch.cat([one.logits.argmax(dim=1) == one.labels for one in results[name]]).double()
-           for name in ("text", "audio", "all three")}                            # (seeds * 252,) each
+correct = {
+    name: torch.cat([one.logits.argmax(dim=1) == one.labels for one in results[name]]).double()
+    # (seeds * 252,) each
+    for name in ("text", "audio", "all three")
+}
 for name, near in (("text", (15, 19)), ("audio", (12, 24))):
     low_high = cluster_bootstrap(100 * (correct["all three"] - correct[name]), voices)
     for end, value, expected in zip(("low", "high"), low_high, near):
-        report(f"gain over {name}, {end} end over voices", value, near=expected, within=3, unit="points")
+        report(
+            f"gain over {name}, {end} end over voices",
+            value,
+            near=expected,
+            within=3,
+            unit="points",
+        )
 
 # %% [markdown]
 # Over audio the interval is wide: there are voices that this model hears badly, and only ten voices test it, too few to take the ends literally. Both
@@ -460,10 +530,13 @@ for name, near in (("text", (15, 19)), ("audio", (12, 24))):
 # > - Everything else stays as it is, and the dict that came in is not changed.
 
 # %% exercise="00.3"
-def shuffle(features: dict[str, torch.Tensor], name: str, order: torch.Tensor) -> dict[str, torch.Tensor]:
+def shuffle(
+    features: dict[str, torch.Tensor], name: str, order: torch.Tensor
+) -> dict[str, torch.Tensor]:
     """A copy of `features` in which the rows of `name` stand in the given order.
 
-    Example: with order [1, 0] the two rows of the named modality change places, and the labels do not.
+    Example: with order [1, 0] the two rows of the named modality change places, and the labels
+    do not.
     """
     ### BEGIN SOLUTION
     shuffled = dict(features)
@@ -501,29 +574,53 @@ guess("00.b", None, sure=0.5)
 def shuffled_draws(name):
     """Every draw of the data with the named modality shuffled in each split."""
     generator = torch.Generator().manual_seed(0)
-    return [{split: shuffle_modality(part, name, torch.randperm(len(part["label"]), generator=generator))
-             for split, part in data.items()} for data in draws]
+    return [
+        {
+            split: shuffle_modality(
+                part, name, torch.randperm(len(part["label"]), generator=generator)
+            )
+            for split, part in data.items()
+        }
+        for data in draws
+    ]
 
 all_three = {"all three": MODELS["all three"]}
 for name, near in (("text", -0.11), ("image", -0.06), ("audio", -0.07)):
-    shuffled = [one.accuracy for one in test_all(all_three, decay, shuffled_draws(name))["all three"]]
+    shuffled = [
+        one.accuracy for one in test_all(all_three, decay, shuffled_draws(name))["all three"]
+    ]
     scores[f"{name} shuffled"] = shuffled
-    loss, half_width = mean_interval([with_noise - true for with_noise, true in zip(shuffled, scores["all three"])])
+    loss, half_width = mean_interval(
+        [with_noise - true for with_noise, true in zip(shuffled, scores["all three"])]
+    )
     report(f"{name} shuffled and retrained, paired change", loss, near=near, within=0.03)
     print(f"  its interval over seeds lies below 0: {loss + half_width < 0}")
 
-loss, _ = mean_interval([one - other for one, other in zip(scores["audio shuffled"], scores["text + image"])])
+loss, _ = mean_interval(
+    [one - other for one, other in zip(scores["audio shuffled"], scores["text + image"])]
+)
 report("audio shuffled, minus text + image", loss, near=-0.01, within=0.02)
-model = train(MODELS["all three"], data, decay["all three"], seed=0)[0]  # not retrained, for comparison
-report("audio shuffled in the test only, one seed", evaluate(model, Batches(shuffled_draws("audio")[0]["test"], 512)).accuracy,
-       near=0.75, within=0.05)
+# not retrained, for comparison
+model = train(MODELS["all three"], data, decay["all three"], seed=0)[0]
+report(
+    "audio shuffled in the test only, one seed",
+    evaluate(model, Batches(shuffled_draws("audio")[0]["test"], 512)).accuracy,
+    near=0.75,
+    within=0.05,
+)
 outcome("00.b", 0.84, within=0.03)
 
 # %%
-plots.bars({name: mean_interval([100 * value for value in values]) for name, values in scores.items()},
-           label="test accuracy (%)", chance=10, baseline=100 * max(mean_interval(scores[name])[0] for name in MODALITIES),
-           caption="The three hatched bars are retrained with one modality shuffled. Each loses part of the gain: "
-                   "each modality carried something that the other two did not.")
+plots.bars(
+    {name: mean_interval([100 * value for value in values]) for name, values in scores.items()},
+    label="test accuracy (%)",
+    chance=10,
+    baseline=100 * max(mean_interval(scores[name])[0] for name in MODALITIES),
+    caption=(
+        "The three hatched bars are retrained with one modality shuffled. Each loses part of the"
+        " gain: each modality carried something that the other two did not."
+    ),
+)
 
 # %% [markdown]
 # Compare the last bar with "text + image": the same two modalities, once with a shuffled sound beside them and once with none. They
@@ -542,8 +639,13 @@ plots.bars({name: mean_interval([100 * value for value in values]) for name, val
 words, pictures = torch.arange(6), torch.arange(6)
 generator = torch.Generator().manual_seed(0)
 
-word_order, picture_order = torch.randperm(6, generator=generator), torch.randperm(6, generator=generator)
-print("two loaders, two orders; all pairs match:", torch.equal(words[word_order], pictures[picture_order]))
+word_order, picture_order = torch.randperm(6, generator=generator), torch.randperm(
+    6, generator=generator
+)
+print(
+    "two loaders, two orders; all pairs match:",
+    torch.equal(words[word_order], pictures[picture_order]),
+)
 
 order = torch.randperm(6, generator=generator)
 print("one order for whole samples; all pairs match:", torch.equal(words[order], pictures[order]))
@@ -584,24 +686,52 @@ sweep = json.loads((DATA / "results" / "digits_dials.json").read_text())["rows"]
 row = sweep["one clear sense"]
 one_clear = {split: load(split, seed=0, **row["dials"]) for split in data}
 live = test(MODELS["all three"], one_clear, row["weight_decay"]["all three"], seed=0).accuracy
-report("all three, one clear sense: live minus stored", live - row["accuracy"]["all three"][0], near=0, within=0.02)
+report(
+    "all three, one clear sense: live minus stored",
+    live - row["accuracy"]["all three"][0],
+    near=0,
+    within=0.02,
+)
 
 def compare(setting, model, other, score="accuracy"):
-    """Print by how much `model` is above `other` in the stored sweep, with the paired interval over seeds."""
-    differences = [one - two for one, two in zip(sweep[setting][score][model], sweep[setting][score][other])]
+    """Print by how much `model` is above `other` in the stored sweep, with the paired interval
+    over seeds.
+    """
+    differences = [
+        one - two for one, two in zip(sweep[setting][score][model], sweep[setting][score][other])
+    ]
     mean, half = mean_interval(differences)
-    print(f"{setting:15} {score} of {model} minus {other}: {mean:6.3f}, interval {mean - half:6.3f} to {mean + half:6.3f}")
+    print(
+        f"{setting:15} {score} of {model} minus {other}: {mean:6.3f}, interval {mean - half:6.3f}"
+        f" to {mean + half:6.3f}"
+    )
 
 settings = ["clean", "easy", "default", "hard", "one clear sense"]
 for setting in settings:
-    compare(setting, "all three", max(MODALITIES, key=lambda name: sum(sweep[setting]["accuracy"][name])))
+    compare(
+        setting,
+        "all three",
+        max(MODALITIES, key=lambda name: sum(sweep[setting]["accuracy"][name])),
+    )
 outcome("00.c", "no")
 
-stored = {name: [mean_interval([100 * value for value in sweep[setting]["accuracy"][name]]) for setting in settings]
-          for name in ("text", "image", "audio", "all three")}
-plots.points(settings, stored, label="test accuracy (%)",
-             caption="Accuracy at five settings, mean and 95 % interval over five seeds: where every sense is poor, the "
-                     "three gain much together; where one sense is clear, this fusion gains no accuracy that can be seen.")
+stored = {
+    name: [
+        mean_interval([100 * value for value in sweep[setting]["accuracy"][name]])
+        for setting in settings
+    ]
+    for name in ("text", "image", "audio", "all three")
+}
+plots.points(
+    settings,
+    stored,
+    label="test accuracy (%)",
+    caption=(
+        "Accuracy at five settings, mean and 95 % interval over five seeds: where every sense is"
+        " poor, the three gain much together; where one sense is clear, this fusion gains no"
+        " accuracy that can be seen."
+    ),
+)
 
 # %% [markdown]
 # In the clean setting the word alone is always right, and there is nothing left to gain. With one clear sense the interval contains 0: no gain can
@@ -635,7 +765,8 @@ compare("one clear sense", "product", "audio", score="loss")
 # that a screen cuts the pixels off at white and black.
 
 # %%
-GAME = 100  # another number draws another game; the machine's scores then leave the band of this page
+# another number draws another game; the machine's scores then leave the band of this page
+GAME = 100
 game, game_features = Digits("test", seed=GAME), load("test", seed=GAME)
 draw = torch.randperm(len(game), generator=torch.Generator().manual_seed(GAME))
 rounds = {"by eye": draw[:10], "by ear": draw[10:20], "by both": draw[20:30]}
@@ -650,10 +781,15 @@ for way, names in senses.items():
            near={"by eye": 0.64, "by ear": 0.77, "by both": 0.80}[way], within=0.04)
 
 def score(way, typed):
-    """Print how many of the ten digits of a round you typed correctly; `typed` holds them with spaces between."""
+    """Print how many of the ten digits of a round you typed correctly; `typed` holds them with
+    spaces between.
+    """
     answers, labels = typed.split(), [str(game[int(i)]["label"]) for i in rounds[way]]
     right = sum(answer == label for answer, label in zip(answers, labels))
-    print(f"you {way}, right of ten:", right if len(answers) == 10 else "type ten digits, with spaces between them")
+    print(
+        f"you {way}, right of ten:",
+        right if len(answers) == 10 else "type ten digits, with spaces between them",
+    )
 
 numbers = [f"no. {k}" for k in range(1, 11)]
 plots.pictures([game[int(i)]["image"][0] for i in rounds["by eye"]], titles=numbers,
@@ -661,10 +797,14 @@ plots.pictures([game[int(i)]["image"][0] for i in rounds["by eye"]], titles=numb
 
 # %% tags=["nbval-ignore-output"]
 # Players hold samples whose last bits may differ between machines: this output is not compared.
-plots.players({number: game[int(i)]["audio"] for number, i in zip(numbers, rounds["by ear"])}, SAMPLE_RATE)
+plots.players(
+    {number: game[int(i)]["audio"] for number, i in zip(numbers, rounds["by ear"])}, SAMPLE_RATE
+)
 plots.pictures([game[int(i)]["image"][0] for i in rounds["by both"]], titles=numbers,
                caption="Ten noisy digits, to be read by eye and heard at the same time.")
-plots.players({number: game[int(i)]["audio"] for number, i in zip(numbers, rounds["by both"])}, SAMPLE_RATE)
+plots.players(
+    {number: game[int(i)]["audio"] for number, i in zip(numbers, rounds["by both"])}, SAMPLE_RATE
+)
 
 # %%
 score("by eye", "")
@@ -691,17 +831,31 @@ real = json.loads((DATA / "results" / "digits_real.json").read_text())["rows"]["
 real_scores = {name: [100 * value for value in values] for name, values in real["accuracy"].items()}
 best = max(MODALITIES, key=lambda name: sum(real_scores[name]))
 for other in (best, "text + image", "all three, audio shuffled"):
-    mean, half = mean_interval([one - two for one, two in zip(real_scores["all three"], real_scores[other])])
-    print(f"all three minus {other:26}: {mean:4.1f} points, interval {mean - half:4.1f} to {mean + half:4.1f}")
-plots.bars({name: mean_interval(values) for name, values in real_scores.items()}, label="test accuracy (%)", chance=10,
-           caption="MNIST pictures, recorded voices, typed words: mean and 95 % interval over five seeds.")
+    mean, half = mean_interval(
+        [one - two for one, two in zip(real_scores["all three"], real_scores[other])]
+    )
+    print(
+        f"all three minus {other:26}: {mean:4.1f} points, interval {mean - half:4.1f} to"
+        f" {mean + half:4.1f}"
+    )
+plots.bars(
+    {name: mean_interval(values) for name, values in real_scores.items()},
+    label="test accuracy (%)",
+    chance=10,
+    caption="MNIST pictures, recorded voices, typed words: mean and 95 % interval over five seeds.",
+)
 
-print("A linear classifier of the sound alone: four speakers train, each of the fifteen pairs tests in turn:")
+print(
+    "A linear classifier of the sound alone: four speakers train, each of the fifteen pairs tests"
+    " in turn:"
+)
 for level, row in json.loads((DATA / "results" / "fsdd_speakers.json").read_text())["rows"].items():
     percent = [100 * value for value in row["accuracy"]]
     ours = percent[row["held_out"].index(["theo", "yweweler"])]
-    print(f"  {level:11} {min(percent):.0f} to {max(percent):.0f} %, mean {sum(percent) / 15:.0f} %; "
-          f"the two that test here {ours:.0f} %")
+    print(
+        f"  {level:11} {min(percent):.0f} to {max(percent):.0f} %, mean {sum(percent) / 15:.0f} %; "
+        f"the two that test here {ours:.0f} %"
+    )
 
 # %% [markdown]
 # The result holds: all three are right eight points more often than the best single modality, and the sound is worth three of them. Shuffled, it is worth
@@ -719,7 +873,12 @@ for level, row in json.loads((DATA / "results" / "fsdd_speakers.json").read_text
 if store.have("mnist", "fsdd"):
     public = {split: load(split, seed=0, source="mnist-fsdd") for split in data}
     live = test(MODELS["all three"], public, real["weight_decay"]["all three"], seed=0).accuracy
-    report("all three on real data: live minus stored", live - real["accuracy"]["all three"][0], near=0, within=0.02)
+    report(
+        "all three on real data: live minus stored",
+        live - real["accuracy"]["all three"][0],
+        near=0,
+        within=0.02,
+    )
 
 # %% [markdown]
 # ## Where this comes from
@@ -843,6 +1002,9 @@ if store.have("mnist", "fsdd"):
 
 # %%
 guesses("00")
-passport("00", model="concatenation and one linear layer, on text, image and audio",
-         gain="about 17 points over the best single modality; five seeds, voices not heard in training",
-         limits="simulated speech and typing; ten test voices, two blocks of test writers")
+passport(
+    "00",
+    model="concatenation and one linear layer, on text, image and audio",
+    gain="about 17 points over the best single modality; five seeds, voices not heard in training",
+    limits="simulated speech and typing; ten test voices, two blocks of test writers",
+)

@@ -30,7 +30,15 @@ from course_utils.gradients import verify_gradient
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.runtime import seed_everything
-from course_utils.text import SkipGram, Vocabulary, masked_mean, nearest, negative_samples, skip_gram_pairs, tokenize
+from course_utils.text import (
+    SkipGram,
+    Vocabulary,
+    masked_mean,
+    nearest,
+    negative_samples,
+    skip_gram_pairs,
+    tokenize,
+)
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
@@ -113,18 +121,36 @@ def pad_batch(rows: list) -> tuple:
 ids, mask = vocabulary.batch(texts)                                 # (3, 6), (3, 6)
 one_hot = F.one_hot(ids, len(vocabulary)) * mask[..., None]         # (3, 6) -> (3, 6, V)
 bag = one_hot.sum(dim=1)                                            # (3, 6, V) -> (3, V)
-plots.table_of_numbers(bag, rows=[f'"{text}"' for text in texts], columns=vocabulary.words(range(len(vocabulary))),
-                       groups=["text"] * len(vocabulary), caption="Three sentences as bags of words: how often each word occurs.")
+plots.table_of_numbers(
+    bag,
+    rows=[f'"{text}"' for text in texts],
+    columns=vocabulary.words(range(len(vocabulary))),
+    groups=["text"] * len(vocabulary),
+    caption="Three sentences as bags of words: how often each word occurs.",
+)
 
 seeds = [torch.Generator().manual_seed(seed) for seed in range(3)]
-E = torch.stack([torch.randn(len(vocabulary), 4, dtype=torch.float64, generator=seed) for seed in seeds])     # (3, V, 4)
+# (3, V, 4)
+E = torch.stack(
+    [torch.randn(len(vocabulary), 4, dtype=torch.float64, generator=seed) for seed in seeds]
+)
 verify("01.1", by_hand=one_hot.double() @ E[0], reference=F.embedding(ids, E[0]) * mask[..., None])
-by_loops = [[sum(E[k][i] for i, real in zip(row, kept) if real) / kept.sum() for row, kept in zip(ids, mask)] for k in range(3)]
+by_loops = [
+    [
+        sum(E[k][i] for i, real in zip(row, kept) if real) / kept.sum()
+        for row, kept in zip(ids, mask)
+    ]
+    for k in range(3)
+]
 verify("01.2", by_hand=torch.stack([torch.stack(rows) for rows in by_loops]),
        reference=torch.stack([masked_mean(F.embedding(ids, table), mask) for table in E]))
 same = vocabulary.batch(["the cat sat on the dog", "the dog sat on the cat"])
-print("'the cat sat on the dog' and 'the dog sat on the cat': same bag", torch.equal(*F.one_hot(same[0]).sum(dim=1)),
-      "and same mean", torch.allclose(*masked_mean(F.embedding(same[0], E[0]), same[1])))
+print(
+    "'the cat sat on the dog' and 'the dog sat on the cat': same bag",
+    torch.equal(*F.one_hot(same[0]).sum(dim=1)),
+    "and same mean",
+    torch.allclose(*masked_mean(F.embedding(same[0], E[0]), same[1])),
+)
 
 # %% [markdown]
 # ## Reading in order: a recurrent network
@@ -138,8 +164,10 @@ print("'the cat sat on the dog' and 'the dog sat on the cat': same bag", torch.e
 # %%
 seed_everything(0)
 rnn = nn.RNN(4, 5, batch_first=True).double()
-W, U, b = rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0      # PyTorch keeps two biases; they add up
-x = torch.stack([torch.randn(6, 4, dtype=torch.float64, generator=seed) for seed in seeds])      # (3, 6, 4)
+# PyTorch keeps two biases; they add up
+W, U, b = rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0
+# (3, 6, 4)
+x = torch.stack([torch.randn(6, 4, dtype=torch.float64, generator=seed) for seed in seeds])
 state, states = torch.zeros(3, 5, dtype=torch.float64), []
 for t in range(6):                                                  # one token after the other
     state = torch.tanh(x[:, t] @ W.T + state @ U.T + b)             # (3, 4), (3, 5) -> (3, 5)
@@ -158,10 +186,13 @@ embedding, lstm = nn.Embedding(50, 16).double(), nn.LSTM(16, 16, batch_first=Tru
 one, other = torch.randint(2, 50, (2, 10))                          # two texts of ten random words
 
 def distance(padding, side):
-    """How far apart the last states of the two texts are, relative to their size, with so many zeros at one side."""
+    """How far apart the last states of the two texts are, relative to their size, with so many
+    zeros at one side.
+    """
     zeros = torch.zeros(2, padding, dtype=torch.int64)
     rows = torch.stack([one, other])                                # (2, 10)
-    ids = torch.cat([rows, zeros] if side == "end" else [zeros, rows], dim=1)     # (2, 10 + padding)
+    # (2, 10 + padding)
+    ids = torch.cat([rows, zeros] if side == "end" else [zeros, rows], dim=1)
     with torch.no_grad():
         a, b = lstm(embedding(ids))[0][:, -1]                       # (2, T, 16) -> (2, 16)
     return ((a - b).norm() / a.norm()).item()
@@ -171,10 +202,17 @@ for side, name in (("end", "at the end"), ("front", "in front")):
     powers = [f"10^{round(torch.tensor(far[side][k]).log10().item())}" for k in (0, 4, 8)]
     print(f"{name}: distance about {', '.join(powers)} with 0, 20, 40 padding tokens; "
           f"with 90 less than 10^-12: {distance(90, side) < 1e-12}")
-plots.curves(range(0, 41, 5), {"padded at the end": far["end"], "padded in front": far["front"]}, xlabel="padding tokens",
-             label="relative distance of the texts", log="y",
-             caption="Every padding token behind a text takes the two texts' states nearer to each other, by a constant factor. "
-                     "In front it does little harm.")
+plots.curves(
+    range(0, 41, 5),
+    {"padded at the end": far["end"], "padded in front": far["front"]},
+    xlabel="padding tokens",
+    label="relative distance of the texts",
+    log="y",
+    caption=(
+        "Every padding token behind a text takes the two texts' states nearer to each other, by a"
+        " constant factor. In front it does little harm."
+    ),
+)
 
 # %% [markdown]
 # With ninety padding tokens behind them the two texts are the same vector for the network, up to rounding. No error, no warning. (Whether training helps we shall see below.)
@@ -221,13 +259,18 @@ ids = torch.zeros(2, 100, dtype=torch.int64)
 ids[0, :10], ids[1, :10] = one, other
 mask, lengths = ids > 0, torch.tensor([10, 10])
 with torch.no_grad():
-    picked = reference("01.2")(lstm(embedding(ids))[0], mask)       # (2, 100, 16) -> (2, 16); also in course_utils.text
+    # (2, 100, 16) -> (2, 16); also in course_utils.text
+    picked = reference("01.2")(lstm(embedding(ids))[0], mask)
     packed = pack_padded_sequence(embedding(ids), lengths, batch_first=True, enforce_sorted=False)
-    _, (h, c) = lstm(packed)                                        # an LSTM has two states, of which h is the one to show
-    stopped = h[0]                                                  # where each row has ended: (2, 16)
+    # an LSTM has two states, of which h is the one to show
+    _, (h, c) = lstm(packed)
+    # where each row has ended: (2, 16)
+    stopped = h[0]
 assert torch.allclose(picked, stopped, atol=1e-6)
 again = ((picked[0] - picked[1]).norm() / picked[0].norm()).item()
-print("masked, the distance is what it was without padding:", abs(again - distance(0, "end")) < 1e-6)
+print(
+    "masked, the distance is what it was without padding:", abs(again - distance(0, "end")) < 1e-6
+)
 
 # %% [markdown]
 # ### Does order matter? Who chases whom
@@ -243,15 +286,26 @@ ANIMALS = ["cat", "dog", "horse", "bird"]
 
 
 def chases(size, seed):
-    """Sentences in which one animal chases another, and which animal it is: (texts, labels (N,))."""
+    """Sentences in which one animal chases another, and which animal it is: (texts, labels
+    (N,)).
+    """
     generator, texts, labels = torch.Generator().manual_seed(seed), [], []
 
     def pick(words):
         return words[int(torch.randint(len(words), (), generator=generator))]
     for _ in range(size):
         a, b = torch.randperm(4, generator=generator)[:2].tolist()
-        parts = [pick(["", "today", "now and then"]), "the", pick(["", "small", "very old"]), ANIMALS[a], "chases",
-                 "the", pick(["", "big", "quick red"]), ANIMALS[b], pick(["", "away", "into the house"])]
+        parts = [
+            pick(["", "today", "now and then"]),
+            "the",
+            pick(["", "small", "very old"]),
+            ANIMALS[a],
+            "chases",
+            "the",
+            pick(["", "big", "quick red"]),
+            ANIMALS[b],
+            pick(["", "away", "into the house"]),
+        ]
         texts.append(" ".join(filter(None, parts)))
         labels.append(a)
     return texts, torch.tensor(labels)
@@ -262,15 +316,22 @@ for text, label in zip(texts, labels):
 
 # %%
 class Reader(nn.Module):
-    """Ids to logits by a masked mean ("mean"), an LSTM's last real state ("masked") or its very last state ("last")."""
+    """Ids to logits by a masked mean ("mean"), an LSTM's last real state ("masked") or its very
+    last state ("last").
+    """
 
     def __init__(self, kind, words, width=32):
         super().__init__()
-        self.kind, self.table, self.lstm = kind, nn.Embedding(words, width), nn.LSTM(width, width, batch_first=True)
+        self.kind, self.table, self.lstm = (
+            kind,
+            nn.Embedding(words, width),
+            nn.LSTM(width, width, batch_first=True),
+        )
         self.head = nn.Linear(width, 4)
 
     def forward(self, batch):
-        x, mask = self.table(batch["text"]), batch["text"] > 0                          # (B, T, D), (B, T)
+        # (B, T, D), (B, T)
+        x, mask = self.table(batch["text"]), batch["text"] > 0
         if self.kind == "mean":
             return self.head(masked_mean(x, mask))
         states = self.lstm(x)[0]                                                        # (B, T, D)
@@ -278,29 +339,50 @@ class Reader(nn.Module):
 
 # %%
 def read_order(kind, seed, epochs=8):
-    """The test accuracy of one reader after training on 1,000 sentences; "last" gets them padded to 40 places."""
+    """The test accuracy of one reader after training on 1,000 sentences; "last" gets them padded
+    to 40 places.
+    """
     vocabulary, data = None, {}
     for k, (split, size) in enumerate({"train": 1000, "validation": 300, "test": 1000}.items()):
         texts, labels = chases(size, 10 * seed + k)
         vocabulary = vocabulary or Vocabulary(texts)
         ids, _ = vocabulary.batch(texts)
-        data[split] = {"text": F.pad(ids, (0, 40 - ids.shape[1])) if kind == "last" else ids, "label": labels}
+        data[split] = {
+            "text": F.pad(ids, (0, 40 - ids.shape[1])) if kind == "last" else ids,
+            "label": labels,
+        }
     generator = seed_everything(seed)
     model = Reader(kind, len(vocabulary))
-    fit(model, Batches(data["train"], 64, generator), Batches(data["validation"], 512), epochs=epochs, lr=1e-2)
+    fit(
+        model,
+        Batches(data["train"], 64, generator),
+        Batches(data["validation"], 512),
+        epochs=epochs,
+        lr=1e-2,
+    )
     return evaluate(model, Batches(data["test"], 512)).accuracy
 
 
 READERS = {"text, mean": "mean", "text, LSTM, masked": "masked", "text, LSTM, padding read": "last"}
 
 # %%
-scores = {name: [100 * read_order(kind, seed) for seed in range(5)] for name, kind in READERS.items()}
+scores = {
+    name: [100 * read_order(kind, seed) for seed in range(5)] for name, kind in READERS.items()
+}
 for name, near in zip(scores, (50, 100, 25)):
-    report(f"{name}, mean of five seeds", mean_interval(scores[name])[0], near=near, within=4, unit="%")
+    report(
+        f"{name}, mean of five seeds", mean_interval(scores[name])[0], near=near, within=4, unit="%"
+    )
 outcome("01.a", 50, within=5)
-plots.bars({name: mean_interval(values) for name, values in scores.items()}, label="test accuracy (%)", chance=25,
-           caption="Who chases whom? The mean knows which two animals there are and not which one chases; the LSTM reads the "
-                   "order, unless padding has erased the text.")
+plots.bars(
+    {name: mean_interval(values) for name, values in scores.items()},
+    label="test accuracy (%)",
+    chance=25,
+    caption=(
+        "Who chases whom? The mean knows which two animals there are and not which one chases; the"
+        " LSTM reads the order, unless padding has erased the text."
+    ),
+)
 
 # %% [markdown]
 # The mean gets half of them right: it sees two animals and has to toss a coin. The masked LSTM gets all. The same LSTM, with the same weights to learn from the same sentences, stays at chance when it has to carry a text through some thirty padding tokens: at this budget, eight epochs, training did not help.
@@ -311,23 +393,41 @@ plots.bars({name: mean_interval(values) for name, values in scores.items()}, lab
 # (Mikolov and others, 2013) turns this into a guessing game: given a word, tell its true neighbours from random words. This variant is called *skip-gram*; neighbours are words at most two places away, the *window*. To see whether it works, we take a corpus of which we know the structure: sixteen nouns in four groups, in frames like "the cat sleeps near the house".
 
 # %%
-GROUPS = {"animal": ["cat", "dog", "horse", "bird"], "food": ["bread", "soup", "apple", "cheese"],
-          "vehicle": ["car", "bus", "train", "boat"], "place": ["house", "school", "garden", "station"]}
-FRAMES = ["the {animal} eats {food} in the {place}", "a {animal} sleeps near the {place}", "we take the {vehicle} to the {place}",
-          "the {vehicle} stops at the {place}", "she gives {food} to the {animal}", "he buys {food} at the {place}",
-          "the {animal} runs after the {vehicle}", "they wait for the {vehicle} and eat {food}"]
+GROUPS = {
+    "animal": ["cat", "dog", "horse", "bird"],
+    "food": ["bread", "soup", "apple", "cheese"],
+    "vehicle": ["car", "bus", "train", "boat"],
+    "place": ["house", "school", "garden", "station"],
+}
+FRAMES = [
+    "the {animal} eats {food} in the {place}",
+    "a {animal} sleeps near the {place}",
+    "we take the {vehicle} to the {place}",
+    "the {vehicle} stops at the {place}",
+    "she gives {food} to the {animal}",
+    "he buys {food} at the {place}",
+    "the {animal} runs after the {vehicle}",
+    "they wait for the {vehicle} and eat {food}",
+]
 
 def corpus(size, seed):
     """Random sentences from the frames, each group's word drawn anew."""
     generator = torch.Generator().manual_seed(seed)
     def draw(items):
         return items[int(torch.randint(len(items), (), generator=generator))]
-    return [draw(FRAMES).format(**{group: draw(words) for group, words in GROUPS.items()}) for _ in range(size)]
+    return [
+        draw(FRAMES).format(**{group: draw(words) for group, words in GROUPS.items()})
+        for _ in range(size)
+    ]
 
 sentences = corpus(20_000 if FULL else 2_000, seed=0)
 words = Vocabulary(sentences)
-pairs = skip_gram_pairs([words.ids(text) for text in sentences], window=2)          # (P, 2): centre and neighbour
-print(f"{len(sentences):,} sentences, {len(words) - 2} words, {len(pairs):,} pairs; the first: {sentences[0]!r}")
+# (P, 2): centre and neighbour
+pairs = skip_gram_pairs([words.ids(text) for text in sentences], window=2)
+print(
+    f"{len(sentences):,} sentences, {len(words) - 2} words, {len(pairs):,} pairs; the first:"
+    f" {sentences[0]!r}"
+)
 print("its first pairs:", ", ".join(" - ".join(words.words(pair)) for pair in pairs[:5]))
 
 # %% [markdown]
@@ -351,7 +451,8 @@ def pair_gradient(centre: torch.Tensor, context: torch.Tensor, label: float) -> 
     Example: centre [0.0, 0.0], context [2.0, 4.0] and label 1.0 give [-1.0, -2.0] and [0.0, 0.0].
     """
     ### BEGIN SOLUTION
-    push = torch.sigmoid(centre @ context) - label                  # one number: the probability minus the label
+    # one number: the probability minus the label
+    push = torch.sigmoid(centre @ context) - label
     return push * context, push * centre
     ### END SOLUTION
 
@@ -373,10 +474,12 @@ def pair_gradient(centre: torch.Tensor, context: torch.Tensor, label: float) -> 
 # </details>
 
 # %%
-labels = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)         # one true neighbour, two random words
+# one true neighbour, two random words
+labels = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
 
 def loss(v, u):
-    return -(labels * F.logsigmoid(u @ v) + (1 - labels) * F.logsigmoid(-(u @ v))).sum()       # (3, D) @ (D,) -> (3,)
+    # (3, D) @ (D,) -> (3,)
+    return -(labels * F.logsigmoid(u @ v) + (1 - labels) * F.logsigmoid(-(u @ v))).sum()
 
 def by_hand(v, u):
     parts = [reference("01.3")(v, one, label) for one, label in zip(u, labels.tolist())]
@@ -393,7 +496,8 @@ def learn(pairs, counts, seed, epochs=5, width=16):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(epochs):
         for rows in torch.randperm(len(pairs), generator=generator).split(512):
-            negatives = negative_samples(counts, (len(rows), 5), generator)                   # (512, 5)
+            # (512, 5)
+            negatives = negative_samples(counts, (len(rows), 5), generator)
             loss = model(pairs[rows, 0], pairs[rows, 1], negatives).mean()
             optimizer.zero_grad()
             loss.backward()
@@ -409,10 +513,23 @@ def neighbours(vectors, word, count=3):
 vectors = [learn(pairs, words.counts, seed) for seed in range(3)]
 untrained = SkipGram(len(words), 16).centre.weight.detach()
 members = [(group, noun) for group, nouns in GROUPS.items() for noun in nouns]
-for name, table in [("untrained", untrained), *((f"seed {seed}", table) for seed, table in enumerate(vectors))]:
-    right = sum(other in GROUPS[group] for group, noun in members for other in neighbours(table, noun)[0])
-    report(f"{name}: nearest words of the same group, of 48", right, near=2 if name == "untrained" else 48, within=3)
-print("nearest to 'cat':", ", ".join(f"{word} {cosine:.1f}" for word, cosine in zip(*neighbours(vectors[0], "cat"))))
+for name, table in [
+    ("untrained", untrained),
+    *((f"seed {seed}", table) for seed, table in enumerate(vectors)),
+]:
+    right = sum(
+        other in GROUPS[group] for group, noun in members for other in neighbours(table, noun)[0]
+    )
+    report(
+        f"{name}: nearest words of the same group, of 48",
+        right,
+        near=2 if name == "untrained" else 48,
+        within=3,
+    )
+print(
+    "nearest to 'cat':",
+    ", ".join(f"{word} {cosine:.1f}" for word, cosine in zip(*neighbours(vectors[0], "cat"))),
+)
 
 # %% [markdown]
 # Of the three nearest words of each noun all, or nearly all, are of its own group, for three seeds. Nobody has told the model what an animal is: cats and dogs became similar because they eat, sleep and run in the same *kinds* of sentences, though they never meet in one. (Here the words of a group are interchangeable by construction: the easiest case.) On real texts the same game finds countries, verbs and first names, and with them the prejudices of its authors. What it cannot do is
@@ -434,8 +551,11 @@ def similar(ax, word, count):
 figure, panels = plots.axes(width=7.2, height=2.4, columns=2)
 for ax, word in zip(panels, ("bread", "eats")):
     similar(ax, word, 6)
-plots.show(figure, "The six words nearest to 'bread' and to 'eats'. The other food words come first, then a gap; "
-                   "around a verb there is none.")
+plots.show(
+    figure,
+    "The six words nearest to 'bread' and to 'eats'. The other food words come first, then a gap; "
+    "around a verb there is none.",
+)
 
 # %%
 def render(word, count):
@@ -459,28 +579,60 @@ Explorer(render, {"word": Dropdown(value="cat", options=sorted(words.words(range
 # Here are questions about one scene of the world `scenes`, with their answers. We remove scikit-learn's English stop words ("above", "below", "more", "how" and "not" are among them), and, second, all but nouns and adjectives (the world's grammar is small, so a list of its nouns and adjectives is a perfect tagger).
 
 # %%
-KEPT = {"circle", "square", "triangle", "cross", "thing", "small", "large", "red", "yellow", "green", "blue", "pink", "white"}
+KEPT = {
+    "circle",
+    "square",
+    "triangle",
+    "cross",
+    "thing",
+    "small",
+    "large",
+    "red",
+    "yellow",
+    "green",
+    "blue",
+    "pink",
+    "white",
+}
 
 def without_stop_words(question):
-    return " ".join(word for word in tokenize(question) if word not in ENGLISH_STOP_WORDS and word != "?")
+    return " ".join(
+        word for word in tokenize(question) if word not in ENGLISH_STOP_WORDS and word != "?"
+    )
 
 def nouns_and_adjectives(question):
-    return " ".join(word for word in tokenize(question) if {word, word.removesuffix("s"), word.removesuffix("es")} & KEPT)
+    return " ".join(
+        word
+        for word in tokenize(question)
+        if {word, word.removesuffix("s"), word.removesuffix("es")} & KEPT
+    )
 
 scenes = Scenes("test", size=50, objects=(3, 4))
-asked = [[(question, answer) for question, answer, _ in scenes.questions(i)] for i in range(len(scenes))]
+asked = [
+    [(question, answer) for question, answer, _ in scenes.questions(i)] for i in range(len(scenes))
+]
 
 def torn(pairs, clean):
-    """Those of a scene's questions that, cleaned, are the same as one with another answer: {words: [(question, answer)]}."""
+    """Those of a scene's questions that, cleaned, are the same as one with another answer:
+    {words: [(question, answer)]}.
+    """
     groups = {}
     for question, answer in pairs:
         groups.setdefault(clean(question), []).append((question, answer))
-    return {words: group for words, group in groups.items() if len({answer for _, answer in group}) > 1}
+    return {
+        words: group for words, group in groups.items() if len({answer for _, answer in group}) > 1
+    }
 
 # %%
-for word, clean in (("above", without_stop_words), ("more", without_stop_words), ("left of", nouns_and_adjectives)):
+for word, clean in (
+    ("above", without_stop_words),
+    ("more", without_stop_words),
+    ("left of", nouns_and_adjectives),
+):
     found = torn(asked[0], clean).items()
-    left, group = next((left, group) for left, group in found if any(word in question for question, _ in group))
+    left, group = next(
+        (left, group) for left, group in found if any(word in question for question, _ in group)
+    )
     print(f"'{left}' is what remains of")
     one = next(pair for pair in group if word in pair[0])
     other = next(pair for pair in group if pair[1] != one[1])
@@ -489,7 +641,12 @@ total = sum(map(len, asked))
 for name, clean, near in (("as it is", str, 0.0), ("stop words removed", without_stop_words, 0.19),
                           ("nouns and adjectives only", nouns_and_adjectives, 0.33)):
     share = sum(len(group) for pairs in asked for group in torn(pairs, clean).values()) / total
-    report(f"{name}: share of questions that are no longer told from one with another answer", share, near=near, within=0.03)
+    report(
+        f"{name}: share of questions that are no longer told from one with another answer",
+        share,
+        near=near,
+        within=0.03,
+    )
 
 # %% [markdown]
 # A fifth of the questions, a third under the second recipe, can then no longer be told from a question whose answer is another one: no model, however large, can answer both. What was cleaned away *was* the question: "above", "more", "how many". Whether a word is important depends on the task, and a network that is trained on the task can find it out. So today one keeps all words, and lets the model weigh them.
@@ -543,6 +700,11 @@ for name, clean, near in (("as it is", str, 0.0), ("stop words removed", without
 
 # %%
 guesses("01")
-passport("01", model="an LSTM over words, its state taken at the last real token; word vectors by skip-gram",
-         can="tell who chases whom, and which words keep the same company",
-         limits="made-up sentences from small grammars; one vector a word, whatever it means in its place")
+passport(
+    "01",
+    model="an LSTM over words, its state taken at the last real token; word vectors by skip-gram",
+    can="tell who chases whom, and which words keep the same company",
+    limits=(
+        "made-up sentences from small grammars; one vector a word, whatever it means in its place"
+    ),
+)

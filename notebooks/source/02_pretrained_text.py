@@ -36,7 +36,14 @@ from course_utils.exercises import check, reference
 from course_utils.metrics import cluster_bootstrap, mean_interval
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.runtime import DATA, seed_everything
-from course_utils.text import TextEncoder, Vocabulary, last_state, load_text_encoder, masked_mean, tokenize
+from course_utils.text import (
+    TextEncoder,
+    Vocabulary,
+    last_state,
+    load_text_encoder,
+    masked_mean,
+    tokenize,
+)
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
@@ -50,11 +57,21 @@ FULL = False  # True trains the small GPT to its end, instead of showing its sto
 # In notebook 01 a word that the vocabulary does not hold was lost. BERT's tokeniser, **WordPiece**, holds 30,522 words *and pieces of words*. It lower-cases, drops accents and splits at punctuation. A word that it does not hold is cut into pieces; a piece that continues a word is written with `##` in front.
 
 # %% tags=["measured"]
-encoder = load_text_encoder("minilm", cache=False)      # frozen: eval mode, no gradients; cache: see the last section
+# frozen: eval mode, no gradients; cache: see the last section
+encoder = load_text_encoder("minilm", cache=False)
 model, tokenizer = encoder.model, encoder.tokenizer
 
 # %%
-for word in ("cat", "cats", "tokenisation", "multimodality", "flurbleworp", "Don't", "naïve", "3.14"):
+for word in (
+    "cat",
+    "cats",
+    "tokenisation",
+    "multimodality",
+    "flurbleworp",
+    "Don't",
+    "naïve",
+    "3.14",
+):
     print(f"{word:<14} {tokenizer.tokenize(word)}")
 pieces = sum(piece.startswith("##") for piece in tokenizer.get_vocab())
 print(f"{tokenizer.vocab_size:,} entries, of which {pieces:,} continue a word; "
@@ -73,9 +90,11 @@ print(f"{tokenizer.vocab_size:,} entries, of which {pieces:,} continue a word; "
 
 # %% exercise="02.1"
 def word_pieces(word: str, vocabulary: set) -> list:
-    """The pieces of one word, from the left, each as long as possible; ["[UNK]"] where nothing fits.
+    """The pieces of one word, from the left, each as long as possible; ["[UNK]"] where nothing
+    fits.
 
-    Example: "playings" with {"play", "pl", "##ing", "##i", "##s"} gives ["play", "##ing", "##s"].
+    Example: "playings" with {"play", "pl", "##ing", "##i", "##s"} gives ["play", "##ing",
+    "##s"].
     """
     ### BEGIN SOLUTION
     found, start = [], 0
@@ -111,10 +130,15 @@ def word_pieces(word: str, vocabulary: set) -> list:
 # %%
 vocabulary = set(tokenizer.get_vocab())
 letters = torch.Generator().manual_seed(0)
-invented = ["".join(chr(97 + i) for i in torch.randint(26, (length,), generator=letters)) for length in (3, 5, 8, 12) * 250]
+invented = [
+    "".join(chr(97 + i) for i in torch.randint(26, (length,), generator=letters))
+    for length in (3, 5, 8, 12) * 250
+]
 same = sum(reference("02.1")(word, vocabulary) == tokenizer.tokenize(word) for word in invented)
-print(f"{same:,} of {len(invented):,} invented words are cut as the library cuts them; one of them: "
-      f"{' '.join(tokenizer.tokenize(invented[3]))}")
+print(
+    f"{same:,} of {len(invented):,} invented words are cut as the library cuts them; one of them: "
+    f"{' '.join(tokenizer.tokenize(invented[3]))}"
+)
 
 # %% [markdown]
 # For a batch the tokeniser gives what you built by hand in notebook 01: ids, and a mask under the name `attention_mask`. Two marks come with every text, `[CLS]` at its beginning and `[SEP]` at its end. Three settings decide about the rectangle:
@@ -127,7 +151,8 @@ texts = ["A small cat sleeps.", "The film was long, slow, dull and, in the end, 
 for setting in ({"padding": True}, {"padding": "max_length", "max_length": 128},
                 {"padding": True, "truncation": True, "max_length": 12}):
     batch = tokenizer(texts, return_tensors="pt", **setting)
-    ids, mask = batch["input_ids"], batch["attention_mask"]         # (B, T), (B, T) with 1 = real, 0 = padding
+    # (B, T), (B, T) with 1 = real, 0 = padding
+    ids, mask = batch["input_ids"], batch["attention_mask"]
     print(f"{str(setting):<62} {tuple(ids.shape)}, {100 * mask.double().mean():.0f} % real tokens")
 print("row 0:", " ".join(tokenizer.convert_ids_to_tokens(ids[0])))
 print("  ids:", ids[0].tolist())
@@ -142,9 +167,17 @@ print("row 1, cut to 12:", tokenizer.decode(ids[1]))
 # Pieces were to save us from unknown words. Here are pairs of different texts, and the cosine of their vectors (1 means: the same direction).
 
 # %%
-for one, other in (("I am 😀", "I am 😡"), ("猫睡在沙发上", "狗睡在沙发上"), ("สวัสดี", "ขอบคุณ"), ("I am happy", "I am angry")):
+for one, other in (
+    ("I am 😀", "I am 😡"),
+    ("猫睡在沙发上", "狗睡在沙发上"),
+    ("สวัสดี", "ขอบคุณ"),
+    ("I am happy", "I am angry"),
+):
     pair, _ = encoder([one, other])                                 # (2, 384)
-    print(f"{tokenizer.tokenize(one)} and {tokenizer.tokenize(other)}: cosine {F.cosine_similarity(*pair, dim=0).item():.2f}")
+    print(
+        f"{tokenizer.tokenize(one)} and {tokenizer.tokenize(other)}: cosine"
+        f" {F.cosine_similarity(*pair, dim=0).item():.2f}"
+    )
 
 # %% [markdown]
 # A smile and a rage are the same text for this model, and so are a cat and a dog on a Chinese sofa: hardly an emoji and few Chinese characters are in its vocabulary, and what is not becomes `[UNK]`. A sentiment model on top of it cannot tell the two faces apart, however long it is trained. Before you use an encoder on your texts, count: `sum(tokenizer.tokenize(text).count("[UNK]") for text in texts)`.
@@ -155,7 +188,9 @@ for one, other in (("I am 😀", "I am 😡"), ("猫睡在沙发上", "狗睡在
 
 # %%
 def hidden(texts):
-    """The states before the first and after each of the six layers, 7 times (B, T, 384), and the batch."""
+    """The states before the first and after each of the six layers, 7 times (B, T, 384), and the
+    batch.
+    """
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         return model(**batch, output_hidden_states=True).hidden_states, batch
@@ -166,16 +201,27 @@ right = torch.zeros(7)
 for word in ("bank", "bat", "light"):
     uses = [(sense, text) for w, sense, text in senses if w == word]            # 8 of them
     states, batch = hidden([text for _, text in uses])
-    place = (batch["input_ids"] == tokenizer.convert_tokens_to_ids(word)).int().argmax(dim=1)     # (8, T) -> (8,)
+    # (8, T) -> (8,)
+    place = (batch["input_ids"] == tokenizer.convert_tokens_to_ids(word)).int().argmax(dim=1)
     same = torch.tensor([[a == b for b, _ in uses] for a, _ in uses])           # (8, 8)
     for layer, x in enumerate(states):
-        x = F.normalize(x[torch.arange(8), place], dim=1)                       # (8, T, 384) -> (8, 384)
-        closest = (x @ x.T - 2 * torch.eye(8)).argmax(dim=1)                    # (8, 8) -> (8,), itself left out
+        # (8, T, 384) -> (8, 384)
+        x = F.normalize(x[torch.arange(8), place], dim=1)
+        # (8, 8) -> (8,), itself left out
+        closest = (x @ x.T - 2 * torch.eye(8)).argmax(dim=1)
         right[layer] += same[torch.arange(8), closest].sum()
 print("after layer 0 to 6, of 24 uses:", right.int().tolist())
-plots.curves(range(7), {"text": (100 * right / 24).tolist()}, xlabel="layer (0: the table of word vectors and the positions)",
-             label="nearest use has the same meaning (%)", chance=100 * 3 / 7,
-             caption="'bank', 'bat', 'light': before the first layer a word's neighbours do not count; the layers bring them in.")
+plots.curves(
+    range(7),
+    {"text": (100 * right / 24).tolist()},
+    xlabel="layer (0: the table of word vectors and the positions)",
+    label="nearest use has the same meaning (%)",
+    chance=100 * 3 / 7,
+    caption=(
+        "'bank', 'bat', 'light': before the first layer a word's neighbours do not count; the"
+        " layers bring them in."
+    ),
+)
 
 # %% [markdown]
 # Before the first layer 12 of 24 are right: the uses differ in their places only. After one layer it is 19, from the second on about 21. The other words of a sentence have moved the word's vector towards its meaning there.
@@ -190,14 +236,26 @@ heads, bodies = [], []
 for attempt in range(2):
     seed_everything(attempt)
     tagger = BertForTokenClassification(model.config)               # a random head on a body ...
-    lacking, over = tagger.bert.load_state_dict(model.state_dict(), strict=False)       # ... that gets the pretrained weights
-    assert not lacking and all(name.startswith("pooler") for name in over)              # a layer on [CLS], unused on this page
+    # ... that gets the pretrained weights
+    lacking, over = tagger.bert.load_state_dict(model.state_dict(), strict=False)
+    # a layer on [CLS], unused on this page
+    assert not lacking and all(name.startswith("pooler") for name in over)
     with torch.no_grad():
         heads.append(tagger.eval()(**batch).logits)                 # (1, 7, 2)
         bodies.append(tagger.bert(**batch).last_hidden_state)       # (1, 7, 384)
 del tagger
-print("what it returns:", tuple(heads[0].shape), "numbers, the same in both loads:", torch.allclose(*heads, atol=1e-3))
-print("the body's states:", tuple(bodies[0].shape), "the same in both loads:", torch.allclose(*bodies, atol=1e-5))
+print(
+    "what it returns:",
+    tuple(heads[0].shape),
+    "numbers, the same in both loads:",
+    torch.allclose(*heads, atol=1e-3),
+)
+print(
+    "the body's states:",
+    tuple(bodies[0].shape),
+    "the same in both loads:",
+    torch.allclose(*bodies, atol=1e-5),
+)
 
 # %% [markdown]
 # Load the model twice, and every "feature" is another one. (`from_pretrained` warns that some weights are newly initialised. Read that line when you see it.) The mend: take the body (`AutoModel`, or `BertModel`) and its `last_hidden_state`; and give two models two names. Our `load_text_encoder` does the first for you.
@@ -208,30 +266,63 @@ print("the body's states:", tuple(bodies[0].shape), "the same in both loads:", t
 
 # %%
 def tagged(part):
-    """The words and tags of a half of the file, and four features of each word's first piece, (N, 384) each."""
+    """The words and tags of a half of the file, and four features of each word's first piece,
+    (N, 384) each.
+    """
     half = (DATA / "sentences" / "tagged.txt").read_text(encoding="utf-8").split("\n\n")[part]
     sentences = [[pair.split("_") for pair in line.split()] for line in half.splitlines()]
-    batch = tokenizer([[word for word, _ in s] for s in sentences], is_split_into_words=True, padding=True, return_tensors="pt")
+    batch = tokenizer(
+        [[word for word, _ in s] for s in sentences],
+        is_split_into_words=True,
+        padding=True,
+        return_tensors="pt",
+    )
     with torch.no_grad():
         states = model(**batch, output_hidden_states=True).hidden_states
-    first = [(i, batch.word_ids(i).index(k)) for i, s in enumerate(sentences) for k in range(len(s))]
+    first = [
+        (i, batch.word_ids(i).index(k)) for i, s in enumerate(sentences) for k in range(len(s))
+    ]
     rows, places = torch.tensor(first).T
-    found = {"word alone": model.embeddings.word_embeddings(batch["input_ids"]), **{f"layer {n}": states[n] for n in (0, 3, 6)}}
-    return [pair for s in sentences for pair in s], {name: x[rows, places] for name, x in found.items()}
+    found = {
+        "word alone": model.embeddings.word_embeddings(batch["input_ids"]),
+        **{f"layer {n}": states[n] for n in (0, 3, 6)},
+    }
+    return [pair for s in sentences for pair in s], {
+        name: x[rows, places] for name, x in found.items()
+    }
 
 train_words, train_x = tagged(0)
 test_words, test_x = tagged(1)
 seen = {word: {tag for w, tag in train_words if w == word} for word, _ in train_words}
-turned = [word in seen and tag not in seen[word] for word, tag in test_words]   # known, but never in this role
+# known, but never in this role
+turned = [word in seen and tag not in seen[word] for word, tag in test_words]
 _, most = torch.unique(torch.tensor([ord(tag) for _, tag in test_words]), return_counts=True)
 print(f"always the commonest tag: {100 * most.max().item() / len(test_words):.0f} %")
-for name, all_near, turned_near in (("word alone", 79, 0), ("layer 0", 83, 10), ("layer 3", 94, 85), ("layer 6", 84, 75)):
-    head = LogisticRegression(C=10, max_iter=3000).fit(train_x[name], [tag for _, tag in train_words])
+for name, all_near, turned_near in (
+    ("word alone", 79, 0),
+    ("layer 0", 83, 10),
+    ("layer 3", 94, 85),
+    ("layer 6", 84, 75),
+):
+    head = LogisticRegression(C=10, max_iter=3000).fit(
+        train_x[name], [tag for _, tag in train_words]
+    )
     good = torch.tensor(head.predict(test_x[name]) == [tag for _, tag in test_words])
-    report(f"{name}: right tags of {len(good)} words", 100 * good.double().mean().item(), near=all_near, within=3, unit="%")
+    report(
+        f"{name}: right tags of {len(good)} words",
+        100 * good.double().mean().item(),
+        near=all_near,
+        within=3,
+        unit="%",
+    )
     good = good[torch.tensor(turned)]
-    report(f"{name}: right tags of the {len(good)} words in a new role", 100 * good.double().mean().item(), near=turned_near,
-           within=10, unit="%")
+    report(
+        f"{name}: right tags of the {len(good)} words in a new role",
+        100 * good.double().mean().item(),
+        near=turned_near,
+        within=10,
+        unit="%",
+    )
 
 # %% [markdown]
 # From the word alone, not one known word in a new role is tagged rightly; it cannot be otherwise, since the head has seen the same vector with another tag. From the third layer most are right. And over all words the *last* layer is ten points worse than the middle one: perhaps because it was trained for the meaning of whole sentences. Which layer is best depends on what you ask.
@@ -244,7 +335,11 @@ for name, all_near, turned_near in (("word alone", 79, 0), ("layer 0", 83, 10), 
 
 # %%
 seeds = [torch.Generator().manual_seed(seed) for seed in range(3)]
-a, b = (torch.stack([torch.randn(5, 8, dtype=torch.float64, generator=seed) for seed in seeds]) for _ in "ab")    # (3, 5, 8)
+# (3, 5, 8)
+a, b = (
+    torch.stack([torch.randn(5, 8, dtype=torch.float64, generator=seed) for seed in seeds])
+    for _ in "ab"
+)
 lengths = (a * a).sum(-1).sqrt() * (b * b).sum(-1).sqrt()           # (3, 5)
 verify("02.1", by_hand=(a * b).sum(-1) / lengths, reference=F.cosine_similarity(a, b, dim=-1))
 
@@ -263,7 +358,8 @@ def search(queries: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
     Example: the query [[1.0, 1.0]] in the gallery [[9.0, 0.0], [2.0, 2.0]] gives [1].
     """
     ### BEGIN SOLUTION
-    cosines = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T       # (N, D) @ (D, M) -> (N, M)
+    # (N, D) @ (D, M) -> (N, M)
+    cosines = F.normalize(queries, dim=1) @ F.normalize(gallery, dim=1).T
     return cosines.argmax(dim=1)
     ### END SOLUTION
 
@@ -304,9 +400,12 @@ def pooled(texts):
 flat = [text for triple in triples for text in triple]
 words = Vocabulary(flat)
 ids, real = words.batch(flat)                                       # (120, T), (120, T)
-bag = (F.one_hot(ids, len(words)) * real[..., None]).sum(dim=1).float()         # (120, T, V) -> (120, V)
+# (120, T, V) -> (120, V)
+bag = (F.one_hot(ids, len(words)) * real[..., None]).sum(dim=1).float()
 VECTORS = {"bag of words": bag, **pooled(flat)}
-guess("02.a", None)  # of 40 sentences: how many are more like their paraphrase than like their trap, by the mean's cosine?
+# of 40 sentences: how many are more like their paraphrase than like their trap, by the mean's
+# cosine?
+guess("02.a", None)
 
 # %%
 def three(name):
@@ -318,19 +417,29 @@ def hits(sentence, paraphrase):
     return (reference("02.2")(sentence, paraphrase) == torch.arange(len(sentence))).sum().item()
 
 def stands_out(name):
-    """The cosine of each true pair, minus the mean of the 39 false ones, in standard deviations of these; both (40,)."""
+    """The cosine of each true pair, minus the mean of the 39 false ones, in standard deviations
+    of these; both (40,).
+    """
     sentence, paraphrase, _ = three(name)
-    cosines = F.normalize(sentence, dim=1) @ F.normalize(paraphrase, dim=1).T                       # (40, 40)
-    false = cosines[~torch.eye(len(triples), dtype=torch.bool)].unflatten(0, (len(triples), -1))    # (40, 39)
+    # (40, 40)
+    cosines = F.normalize(sentence, dim=1) @ F.normalize(paraphrase, dim=1).T
+    # (40, 39)
+    false = cosines[~torch.eye(len(triples), dtype=torch.bool)].unflatten(0, (len(triples), -1))
     return (cosines.diag() - false.mean(dim=1)) / false.std(dim=1), false.mean(dim=1)
 
 for name in VECTORS:
     sentence, paraphrase, trap = three(name)
     found = hits(sentence, paraphrase)
-    better = (F.cosine_similarity(sentence, paraphrase) > F.cosine_similarity(sentence, trap)).sum().item()
+    better = (
+        (F.cosine_similarity(sentence, paraphrase) > F.cosine_similarity(sentence, trap))
+        .sum()
+        .item()
+    )
     apart, false = stands_out(name)
-    print(f"{name:<16} finds {found:>2} of 40 paraphrases; true ones stand out by {apart.mean():.1f} s.d.; "
-          f"cosine of false ones {false.mean():.2f}; prefers {better} to the trap")
+    print(
+        f"{name:<16} finds {found:>2} of 40 paraphrases; true ones stand out by {apart.mean():.1f}"
+        f" s.d.; cosine of false ones {false.mean():.2f}; prefers {better} to the trap"
+    )
     if name == "text, mean":
         report("mean: paraphrases found, of 40", found, near=38, within=1)
         outcome("02.a", better, within=2)
@@ -348,18 +457,33 @@ for name in VECTORS:
 ANIMALS = ["cat", "dog", "fox", "owl"]
 
 def chases(size, seed, ending=""):
-    """Sentences "the ... a chases the ... b", and the place of a; a "useful" ending names it, a "useless" one any animal."""
+    """Sentences "the ... a chases the ... b", and the place of a; a "useful" ending names it, a
+    "useless" one any animal.
+    """
     draws = torch.Generator().manual_seed(seed)
     def pick(options):
         return options[int(torch.randint(len(options), (), generator=draws))]
     texts, labels = [], []
     for _ in range(size):
         a, b = torch.randperm(4, generator=draws)[:2].tolist()
-        parts = [pick(["", "today", "now and then"]), "the", pick(["", "small", "very old"]), ANIMALS[a], "chases the",
-                 pick(["", "big", "quick red"]), ANIMALS[b], pick(["", "away", "into the house"])]
+        parts = [
+            pick(["", "today", "now and then"]),
+            "the",
+            pick(["", "small", "very old"]),
+            ANIMALS[a],
+            "chases the",
+            pick(["", "big", "quick red"]),
+            ANIMALS[b],
+            pick(["", "away", "into the house"]),
+        ]
         if ending:
-            parts.append("so the " + ("" if ending == "cut" else ANIMALS[a] if ending == "useful" else pick(ANIMALS)))
-        texts.append(" ".join(filter(None, parts)).strip() + " is tired" * (ending in ("useful", "useless")))
+            parts.append(
+                "so the "
+                + ("" if ending == "cut" else ANIMALS[a] if ending == "useful" else pick(ANIMALS))
+            )
+        texts.append(
+            " ".join(filter(None, parts)).strip() + " is tired" * (ending in ("useful", "useless"))
+        )
         labels.append(a)
     return texts, torch.tensor(labels)
 
@@ -376,7 +500,9 @@ def head_on(vectors):
     return learn
 
 def counts(words):
-    """Counts of single words, or of pairs of neighbours; only of those that the labelled texts have."""
+    """Counts of single words, or of pairs of neighbours; only of those that the labelled texts
+    have.
+    """
     return lambda texts: CountVectorizer(ngram_range=(words, words)).fit(texts).transform
 
 def from_scratch(texts, y, test_texts, test_y):
@@ -384,15 +510,30 @@ def from_scratch(texts, y, test_texts, test_y):
     vocabulary = Vocabulary(texts)
     lstm = ReadInOrder(len(vocabulary))
     known = {"text": vocabulary.batch(texts)[0], "label": y}
-    again = Batches(known, 500)                                     # no sentence to spare for validation
-    fit(lstm, Batches(known, 16, torch.Generator().manual_seed(0)), again, epochs=2000 // len(texts), lr=1e-2)
-    return evaluate(lstm, Batches({"text": vocabulary.batch(test_texts)[0], "label": test_y}, 500)).accuracy
+    # no sentence to spare for validation
+    again = Batches(known, 500)
+    fit(
+        lstm,
+        Batches(known, 16, torch.Generator().manual_seed(0)),
+        again,
+        epochs=2000 // len(texts),
+        lr=1e-2,
+    )
+    return evaluate(
+        lstm, Batches({"text": vocabulary.batch(test_texts)[0], "label": test_y}, 500)
+    ).accuracy
 
 # %% tags=["measured"]
 def labelled_and_fresh(labelled, seed, ending=""):
-    """Texts and labels to learn from, then 500 others to be tested on, none of which is among the first."""
+    """Texts and labels to learn from, then 500 others to be tested on, none of which is among
+    the first.
+    """
     texts, labels = chases(labelled, 10 * seed + 1, ending)
-    fresh = [(text, label) for text, label in zip(*chases(1000, 10 * seed + 2, ending)) if text not in texts][:500]
+    fresh = [
+        (text, label)
+        for text, label in zip(*chases(1000, 10 * seed + 2, ending))
+        if text not in texts
+    ][:500]
     return texts, labels, [text for text, _ in fresh], torch.tensor([label for _, label in fresh])
 
 def who_chases(kind, labelled, seed):
@@ -412,12 +553,15 @@ class ReadInOrder(nn.Module):
 
 # %% tags=["measured"]
 def adapted(texts, y, test_texts, test_y, body=None):
-    """30 steps in which a linear head learns together with the last two layers of a copy of the model, or of `body`."""
+    """30 steps in which a linear head learns together with the last two layers of a copy of the
+    model, or of `body`.
+    """
     body, head = copy.deepcopy(model) if body is None else body, nn.Linear(384, 4)
     learning = [*body.encoder.layer[-2:].parameters(), *head.parameters()]
     for parameter in learning:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(learning, lr=3e-4)                # dropout stays off: 30 steps are few
+    # dropout stays off: 30 steps are few
+    optimizer = torch.optim.AdamW(learning, lr=3e-4)
 
     def logits(texts):
         batch = tokenizer(texts, padding=True, return_tensors="pt")
@@ -434,8 +578,14 @@ def random_weights(*data):
     """The control: the same network and the same steps, and nothing that was learned before."""
     return adapted(*data, body=BertModel(model.config).eval().requires_grad_(False))
 
-LEARNERS = {"adapted": adapted, "random weights": random_weights, "word pairs": head_on(counts(2)), "from scratch": from_scratch,
-            "frozen": head_on(lambda texts: lambda some: encoder(some)[0]), "bag of words": head_on(counts(1))}
+LEARNERS = {
+    "adapted": adapted,
+    "random weights": random_weights,
+    "word pairs": head_on(counts(2)),
+    "from scratch": from_scratch,
+    "frozen": head_on(lambda texts: lambda some: encoder(some)[0]),
+    "bag of words": head_on(counts(1)),
+}
 
 # %% [markdown]
 # Six ways to learn it from few labelled sentences. *Frozen*: the model's vectors stay as they are, and a linear head learns. *Adapted*: head and last two layers learn together; *random weights* is its control, the same network that has never learned anything. *From scratch*: the LSTM of notebook 01. And two that need no network, a linear head on the *bag of words* and on counted *word pairs*. No test sentence is among the labelled ones. Five seeds are a stored sweep (`python tools/measure.py text_labels`), one run is repeated here.
@@ -443,18 +593,37 @@ LEARNERS = {"adapted": adapted, "random weights": random_weights, "word pairs": 
 # %%
 live = who_chases("frozen", 50, seed=0)
 sweep = json.loads((DATA / "results" / "text_labels.json").read_text())["rows"]
-report("frozen, 50 labels: live minus stored", live - sweep["frozen, 50"]["accuracy"][0], near=0, within=0.02)
+report(
+    "frozen, 50 labels: live minus stored",
+    live - sweep["frozen, 50"]["accuracy"][0],
+    near=0,
+    within=0.02,
+)
 for kind, near in zip(LEARNERS, (94, 56, 86, 64, 55, 43)):
     mean, _ = mean_interval([100 * value for value in sweep[f"{kind}, 20"]["accuracy"]])
     report(f"{kind}, 20 labels, five seeds", mean, near=near, within=1, unit="%")
 LABELLED = (10, 20, 50, 100, 200)
-scores = {f"text, {kind}": [mean_interval([100 * v for v in sweep[f"{kind}, {count}"]["accuracy"]]) for count in LABELLED]
-          for kind in LEARNERS}
-plots.points([f"{count} labels" for count in LABELLED], scores, label="test accuracy (%)",
-             caption="Who chases whom, five seeds. Frozen vectors hold the answer, but it takes labels to find it; "
-                     "letting the last two layers learn along needs fewer.")
+scores = {
+    f"text, {kind}": [
+        mean_interval([100 * v for v in sweep[f"{kind}, {count}"]["accuracy"]])
+        for count in LABELLED
+    ]
+    for kind in LEARNERS
+}
+plots.points(
+    [f"{count} labels" for count in LABELLED],
+    scores,
+    label="test accuracy (%)",
+    caption=(
+        "Who chases whom, five seeds. Frozen vectors hold the answer, but it takes labels to find"
+        " it; letting the last two layers learn along needs fewer."
+    ),
+)
 pair, _ = encoder(["the cat chases the dog", "the dog chases the cat"])
-print(f"cosine of 'the cat chases the dog' and 'the dog chases the cat': {F.cosine_similarity(*pair, dim=0).item():.2f}")
+print(
+    "cosine of 'the cat chases the dog' and 'the dog chases the cat':"
+    f" {F.cosine_similarity(*pair, dim=0).item():.2f}"
+)
 
 # %% [markdown]
 # The answer *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault, where the cosine takes the two readings for the same. A large cosine does not mean that two texts cannot be told apart. But the answer stands in a corner: with twenty labels the head knows little more than which two animals there are, and the small LSTM, which has never seen another text, gets there with fewer labels. So does a head on counted word pairs ("the cat chases" has the pair "cat chases"), without any network. "Pretrained beats from scratch" holds where the task is like what the model was trained for; order was not. Always compare with counting.
@@ -475,19 +644,35 @@ for name, others in pooled(other_texts).items():
     VECTORS[f"{name}, centred"] = VECTORS[name] - others.mean(dim=0)            # (120, D) - (D,)
     for vector in (name, f"{name}, centred"):
         apart[vector], false = stands_out(vector)
-        print(f"{vector:<24} stands out by {apart[vector].mean():.1f} s.d.; cosine of false pairs {false.mean():.2f}; "
-              f"finds {hits(*three(vector)[:2])}")
+        print(
+            f"{vector:<24} stands out by {apart[vector].mean():.1f} s.d.; cosine of false pairs"
+            f" {false.mean():.2f}; finds {hits(*three(vector)[:2])}"
+        )
 
 # %%
 for name, near in (("text, [CLS]", 2.2), ("text, [CLS], centred", 0.3)):
     lag = apart["text, mean"] - apart[name]
     low, high = cluster_bootstrap(lag.tolist(), range(len(lag)))
     report(f"mean minus {name}", lag.mean().item(), near=near, within=0.3, unit="s.d.")
-    report("    half of its 95 % interval over the sentences", (high - low) / 2, near=0.4, within=0.15, unit="s.d.")
-ends = {name: cluster_bootstrap(values.tolist(), range(len(values))) for name, values in apart.items()}
-plots.bars({name: (apart[name].mean().item(), (high - low) / 2) for name, (low, high) in ends.items()}, top=7,
-           label="true pairs stand out by (s.d.)", caption="Before and after subtracting the common part of other texts: it "
-           "hides the true pairs of [CLS] most. Intervals over the 40 sentences.")
+    report(
+        "    half of its 95 % interval over the sentences",
+        (high - low) / 2,
+        near=0.4,
+        within=0.15,
+        unit="s.d.",
+    )
+ends = {
+    name: cluster_bootstrap(values.tolist(), range(len(values))) for name, values in apart.items()
+}
+plots.bars(
+    {name: (apart[name].mean().item(), (high - low) / 2) for name, (low, high) in ends.items()},
+    top=7,
+    label="true pairs stand out by (s.d.)",
+    caption=(
+        "Before and after subtracting the common part of other texts: it "
+        "hides the true pairs of [CLS] most. Intervals over the 40 sentences."
+    ),
+)
 
 # %% [markdown]
 # For `[CLS]` the guess holds: without the common part the cosine of false pairs falls from .6 to .1, and of a lag of 2.2 standard deviations .3 is left (forty sentences cannot tell it from 0, nor from .7). The means have next to no common part, and centring changes nothing. The maximum has one, too, and gains. The last word and `[SEP]` have little of it, and there the lag has another reason: being untrained is no single fault.
@@ -500,15 +685,20 @@ plots.bars({name: (apart[name].mean().item(), (high - low) / 2) for name, (low, 
 
 # %%
 lines = (DATA / "sentences" / "languages.txt").read_text(encoding="utf-8").splitlines()
-columns = dict(zip(("English", "German", "Spanish", "Chinese"), zip(*(line.split(" | ") for line in lines))))
+columns = dict(
+    zip(("English", "German", "Spanish", "Chinese"), zip(*(line.split(" | ") for line in lines)))
+)
 english, _ = encoder(columns["English"])                            # (10, 384)
 for language, sentences in columns.items():
     foreign, _ = encoder(sentences)
     found = (reference("02.2")(foreign, english) == torch.arange(10)).sum().item()
     tokens = [token for text in sentences for token in tokenizer.tokenize(text)]
     cosine = F.cosine_similarity(foreign, english).mean()
-    print(f"{language:<8} finds {found:>2} of 10, cosine with its translation {cosine:.2f}; "
-          f"{len(tokens) / 10:>4.1f} tokens a sentence, {100 * tokens.count('[UNK]') / len(tokens):.0f} % unknown")
+    print(
+        f"{language:<8} finds {found:>2} of 10, cosine with its translation {cosine:.2f};"
+        f" {len(tokens) / 10:>4.1f} tokens a sentence,"
+        f" {100 * tokens.count('[UNK]') / len(tokens):.0f} % unknown"
+    )
 
 # %% [markdown]
 # Spanish gets the most hits, perhaps for its words of Latin origin; ten sentences do not prove it. What is found in Chinese hangs on the few characters that the vocabulary holds, and on luck: one of the hits, 她怕蜘蛛。, is nothing but `[UNK]` and a full stop. The model does not say "I do not know this language", it returns 384 numbers. There are encoders that were trained on many languages (Reimers and Gurevych, EMNLP 2020).
@@ -522,7 +712,9 @@ def clean(text):
 cleaned = [[clean(text) for text in triple] for triple in triples]
 bare, _ = encoder([text for triple in cleaned for text in triple])
 sentence, paraphrase, trap = bare.unflatten(0, (-1, 3)).unbind(dim=1)          # (40, 384) each
-report("stop words removed: paraphrases found, of 40", hits(sentence, paraphrase), near=36, within=1)
+report(
+    "stop words removed: paraphrases found, of 40", hits(sentence, paraphrase), near=36, within=1
+)
 for triple, words_left in zip(triples, cleaned):
     if words_left[0] == words_left[2]:
         print(f"now both {words_left[0]!r}: {triple[0]!r} and {triple[2]!r}")
@@ -535,22 +727,41 @@ for triple, words_left in zip(triples, cleaned):
 # BERT reads in both directions: the state at each place depends on the whole sentence. A model of the GPT family is trained to predict the *next* word, so it may not look ahead: the state at place t depends on the tokens up to t (it is **causal**). Here is a small one, with random weights. We change the last word and see which states notice:
 
 # %%
-config = GPT2Config(vocab_size=tokenizer.vocab_size, n_embd=64, n_layer=2, n_head=4, bos_token_id=None, eos_token_id=None)
+config = GPT2Config(
+    vocab_size=tokenizer.vocab_size,
+    n_embd=64,
+    n_layer=2,
+    n_head=4,
+    bos_token_id=None,
+    eos_token_id=None,
+)
 seed_everything(0)
 small = GPT2Model(config).eval()
-two = tokenizer(["the film was good", "the film was bad"], add_special_tokens=False, return_tensors="pt")["input_ids"]
+two = tokenizer(
+    ["the film was good", "the film was bad"], add_special_tokens=False, return_tensors="pt"
+)["input_ids"]
 with torch.no_grad():
     for name, network in (("BERT", model), ("GPT", small)):
         one, other = network(input_ids=two).last_hidden_state       # (4, D) each
         noticed = [not torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other)]
         print(f"{name:<5} states that notice another last word:", noticed)
-batch = tokenizer(["the film was good", "a bird"], add_special_tokens=False, padding=True, return_tensors="pt")
+batch = tokenizer(
+    ["the film was good", "a bird"], add_special_tokens=False, padding=True, return_tensors="pt"
+)
 mask = batch["attention_mask"].bool()                               # (2, 4)
 with torch.no_grad():
-    states = small(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    states = small(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+    ).last_hidden_state
     alone = small(input_ids=batch["input_ids"][1:, :2]).last_hidden_state[0, -1]
-for name, state in (("states[:, -1]", states[1, -1]), ("last_state(states, mask)", last_state(states, mask)[1])):
-    print(f"'a bird' in a batch, {name}: as without padding: {torch.allclose(state, alone, atol=1e-5)}")
+for name, state in (
+    ("states[:, -1]", states[1, -1]),
+    ("last_state(states, mask)", last_state(states, mask)[1]),
+):
+    print(
+        f"'a bird' in a batch, {name}: as without padding:"
+        f" {torch.allclose(state, alone, atol=1e-5)}"
+    )
 
 # %% [markdown]
 # So the only state of a GPT that has read everything is that of the **last real token**; its first token knows only itself. And the fault of notebook 01 waits here again: at `[:, -1]` of a batch that is padded at the end stands the state of a padding token. (A real GPT-2 tokeniser has no padding token at all, which is the first error that everybody meets: set one, `tokenizer.pad_token = tokenizer.eos_token`, and keep the mask.)
@@ -560,22 +771,39 @@ for name, state in (("states[:, -1]", states[1, -1]), ("last_state(states, mask)
 # We train a small GPT from nothing, on 3,000 sentences of the kind above, to predict the next word. Then we freeze it, give it "the cat chases the small dog so the", and ask a linear head, trained on 100 labelled sentences, who chases. Two GPTs, trained on two kinds of text: in the *useful* texts each sentence goes on with the one that chases ("... so the cat is tired"), in the *useless* ones with any animal. (So in the useful texts the answer stands in the text as a word, 3,000 times. That is the point of the comparison. There are only 972 different beginnings, so the GPT has read nearly all test sentences, too; the head has not.)
 
 # %%
-guess("02.b", None)  # who chases, in %, from the last token after useless endings? (Chance 25, the two animals 50)
+# who chases, in %, from the last token after useless endings? (Chance 25, the two animals 50)
+guess("02.b", None)
 
 # %% tags=["measured"]
 def pretrain(ending, seed, epochs):
-    """A small GPT trained to predict the next word of 3,000 sentences; the network, its vocabulary, the last loss."""
+    """A small GPT trained to predict the next word of 3,000 sentences; the network, its
+    vocabulary, the last loss.
+    """
     texts, _ = chases(3000, 10 * seed, ending)
     words = Vocabulary(texts)
     generator = seed_everything(seed)
-    gpt = GPT2Model(GPT2Config(vocab_size=len(words), n_embd=64, n_layer=2, n_head=4, n_positions=32, resid_pdrop=0,
-                               embd_pdrop=0, attn_pdrop=0, bos_token_id=None, eos_token_id=None))
+    gpt = GPT2Model(
+        GPT2Config(
+            vocab_size=len(words),
+            n_embd=64,
+            n_layer=2,
+            n_head=4,
+            n_positions=32,
+            resid_pdrop=0,
+            embd_pdrop=0,
+            attn_pdrop=0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
     optimizer, loss = torch.optim.AdamW(gpt.parameters(), lr=3e-3), torch.zeros(())
     ids, mask = words.batch(texts)
     for _ in range(epochs):
         for rows in torch.randperm(len(ids), generator=generator).split(64):
-            states = gpt(input_ids=ids[rows], attention_mask=mask[rows].long()).last_hidden_state           # (64, T, 64)
-            logits, following = states[:, :-1] @ gpt.wte.weight.T, ids[rows, 1:]        # the table of words is the head
+            # (64, T, 64)
+            states = gpt(input_ids=ids[rows], attention_mask=mask[rows].long()).last_hidden_state
+            # the table of words is the head
+            logits, following = states[:, :-1] @ gpt.wte.weight.T, ids[rows, 1:]
             loss = F.cross_entropy(logits[mask[rows, 1:]], following[mask[rows, 1:]])
             optimizer.zero_grad()
             loss.backward()
@@ -584,15 +812,26 @@ def pretrain(ending, seed, epochs):
 
 # %% tags=["measured"]
 def probe(gpt, words, seed):
-    """Who chases? The accuracy of linear heads at "... so the", learned from 100 sentences, tested on 500 others."""
+    """Who chases? The accuracy of linear heads at "... so the", learned from 100 sentences,
+    tested on 500 others.
+    """
     texts, y, test_texts, test_y = labelled_and_fresh(100, seed, "cut")
     vectors = []
     for some in (texts, test_texts):
         ids, mask = words.batch(some)
         with torch.no_grad():
-            states = gpt(input_ids=ids, attention_mask=mask.long()).last_hidden_state              # (N, T, 64)
-        vectors.append({"first": states[:, 0], "mean": masked_mean(states, mask), "last": last_state(states, mask)})
-    scores = {place: linear_head(vectors[0][place], y, vectors[1][place], test_y) for place in vectors[0]}
+            # (N, T, 64)
+            states = gpt(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        vectors.append(
+            {
+                "first": states[:, 0],
+                "mean": masked_mean(states, mask),
+                "last": last_state(states, mask),
+            }
+        )
+    scores = {
+        place: linear_head(vectors[0][place], y, vectors[1][place], test_y) for place in vectors[0]
+    }
     return scores | {"word pairs": head_on(counts(2))(texts, y, test_texts, test_y)}
 
 # %%
@@ -606,11 +845,22 @@ for kind, near in (("untrained", 52), ("useless", 50), ("useful", 100)):
     report(f"{kind}, last token, five seeds", mean, near=near, within=1, unit="%")
 outcome("02.b", round(100 * mean_interval(sweep["useless"]["accuracy"]["last"])[0]), within=5)
 kinds = {"untrained": "not trained", "useless": "useless endings", "useful": "useful endings"}
-scores = {f"text, {place}": [mean_interval([100 * v for v in sweep[kind]["accuracy"][place]]) for kind in kinds]
-          for place in ("first", "mean", "last")}
-plots.points(list(kinds.values()), scores, label="who chases (%)",
-             caption="A head on frozen GPT features, five seeds (stored: python tools/measure.py text_gpt). Where the next word "
-                     "depends on who chases, the last token knows it; elsewhere it is left to chance.")
+scores = {
+    f"text, {place}": [
+        mean_interval([100 * v for v in sweep[kind]["accuracy"][place]]) for kind in kinds
+    ]
+    for place in ("first", "mean", "last")
+}
+plots.points(
+    list(kinds.values()),
+    scores,
+    label="who chases (%)",
+    caption=(
+        "A head on frozen GPT features, five seeds (stored: python tools/measure.py text_gpt)."
+        " Where the next word depends on who chases, the last token knows it; elsewhere it is left"
+        " to chance."
+    ),
+)
 
 # %% [markdown]
 # The endings differ in one word, and it decides about the *last token*. Where the next word is the one that chases, the last token carries it, in each of five seeds. Where it may be any animal, the last token is on average where an untrained network is, at the 50 % of knowing the two animals, and from seed to seed anything from 25 to 71 %: nothing asked for it. The first token, which has read nothing but itself, is at chance in all three.
@@ -626,21 +876,30 @@ plots.points(list(kinds.values()), scores, label="who chases (%)",
 # The first part maps each token to query, key, value and back (four matrices of $D \times D$; notebook 13 explains them), the second is the hidden layer; in these two each token is treated alone. The third is the attention: every token with every other one, once for the scores and once for the sum. PyTorch can count what is done:
 
 # %%
-L, D, F_hidden = model.config.num_hidden_layers, model.config.hidden_size, model.config.intermediate_size
+L, D, F_hidden = (
+    model.config.num_hidden_layers,
+    model.config.hidden_size,
+    model.config.intermediate_size,
+)
 
 def multiply_adds(T):
     return L * (4 * T * D * D + 2 * T * D * F_hidden + 2 * T * T * D)
 
 counted, lengths = [], (8, 64, 256)
-model.set_attn_implementation("eager")                              # plain matrix products, which the counter sees
+# plain matrix products, which the counter sees
+model.set_attn_implementation("eager")
 for T in lengths:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(input_ids=torch.full((1, T), tokenizer.convert_tokens_to_ids("a")))
-    counted.append(counter.get_total_flops() / 2 - D * D)           # two operations each; D * D: a layer on [CLS], not used here
+    # two operations each; D * D: a layer on [CLS], not used here
+    counted.append(counter.get_total_flops() / 2 - D * D)
 model.set_attn_implementation("sdpa")
 verify("02.2", by_hand=[multiply_adds(T) for T in lengths], reference=counted)
 for T in lengths:
-    print(f"{T:>3} tokens: {multiply_adds(T) / 1e6:>6,.0f} million, attention {100 * L * 2 * T * T * D / multiply_adds(T):.0f} %")
+    print(
+        f"{T:>3} tokens: {multiply_adds(T) / 1e6:>6,.0f} million, attention"
+        f" {100 * L * 2 * T * T * D / multiply_adds(T):.0f} %"
+    )
 
 # %% [markdown]
 # The attention grows with the square of the length, but at the lengths for which this model was made (its authors cut at 256) it is a small part: the cost is nearly a constant *per token*. Padding tokens are tokens. So a batch costs its longest text, times the number of its texts.
@@ -655,7 +914,8 @@ for T in lengths:
 
 # %% exercise="02.3"
 def sort_and_back(lengths: torch.Tensor) -> tuple:
-    """order (N,) and back (N,) from lengths (N,): `rows[order]` is sorted by length, `rows[order][back]` is `rows`.
+    """order (N,) and back (N,) from lengths (N,): `rows[order]` is sorted by length,
+    `rows[order][back]` is `rows`.
 
     Example: lengths [7, 2, 9, 4] give order [1, 3, 0, 2] and back [2, 0, 3, 1].
     """
@@ -695,14 +955,19 @@ for name, sequence in (("as they come", lengths), ("sorted", lengths[order])):
     batches = sequence.split(16)
     computed = sum(len(batch) * batch.max().item() for batch in batches)
     work = sum(len(batch) * multiply_adds(batch.max().item()) for batch in batches) / 1e9
-    print(f"{name}: {computed:,} tokens computed for {real:,} real ones, {work:.1f} thousand million multiply-adds")
+    print(
+        f"{name}: {computed:,} tokens computed for {real:,} real ones, {work:.1f} thousand million"
+        " multiply-adds"
+    )
 print("every text gets its own back:", torch.equal(lengths[order][back], lengths))
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: seconds differ from machine to machine and from run to run.
 def encode(rows):
     for start in range(0, len(rows), 16):
-        batch = tokenizer([mixed[i] for i in rows[start:start + 16]], padding=True, return_tensors="pt")
+        batch = tokenizer(
+            [mixed[i] for i in rows[start : start + 16]], padding=True, return_tensors="pt"
+        )
         with torch.no_grad():
             model(**batch)
 
@@ -711,7 +976,10 @@ for rows in (range(64), order, range(64), order):
     start = time.perf_counter()
     encode(rows)
     seconds.append(time.perf_counter() - start)
-print(f"as they come {seconds[2]:.2f} s, sorted {seconds[3]:.2f} s: {seconds[2] / seconds[3]:.1f} times")
+print(
+    f"as they come {seconds[2]:.2f} s, sorted {seconds[3]:.2f} s: {seconds[2] / seconds[3]:.1f}"
+    " times"
+)
 
 # %% [markdown]
 # `load_text_encoder` sorts for you. And since a frozen encoder gives the same vector for the same text, today and next week, it also keeps the vectors: in a **cache** (缓存) on disk, a file for each text, named by a hash of the weights, the pooling and the text. A second epoch, a second run, a second lesson read the file. This is the great advantage of freezing. The adapted encoder above computed 30 steps of 32 texts, 960 passes, with a way back through two layers, to learn from 20 sentences; the frozen one computed 20, once. (The states below the layers that learn could be kept, too.)
@@ -720,12 +988,16 @@ print(f"as they come {seconds[2]:.2f} s, sorted {seconds[3]:.2f} s: {seconds[2] 
 calls = []
 counting = model.register_forward_hook(lambda *_: calls.append(1))
 with TemporaryDirectory() as folder:
-    cached = TextEncoder(model, tokenizer, weights=encoder.weights, cache=Path(folder), batch_size=16)
+    cached = TextEncoder(
+        model, tokenizer, weights=encoder.weights, cache=Path(folder), batch_size=16
+    )
     for attempt in ("first", "second"):
         calls.clear()
         kept, _ = cached(mixed)
         files = sum(file.is_file() for file in Path(folder).rglob("*"))
-        print(f"{attempt} time: the model is called {len(calls)} times; files in the cache: {files}")
+        print(
+            f"{attempt} time: the model is called {len(calls)} times; files in the cache: {files}"
+        )
     calls.clear()
     cached([mixed[0] + "!"])
     print(f"one text with a new character at its end: called {len(calls)} time")
@@ -739,13 +1011,18 @@ print("the same vectors with and without:", torch.allclose(kept, encoder(mixed)[
 
 # %%
 def ranking(name, text):
-    """The five most similar of the 80 texts, their cosines, and whether each is the paraphrase, a trap or another text."""
+    """The five most similar of the 80 texts, their cosines, and whether each is the paraphrase,
+    a trap or another text.
+    """
     sentence, paraphrase, trap = three(name)
     number = [triple[0] for triple in triples].index(text)
     every = torch.stack([paraphrase, trap], dim=1).flatten(0, 1)    # (80, D)
     values, places = F.cosine_similarity(sentence[number], every, dim=1).topk(5)
     own = {2 * number: "paraphrase", 2 * number + 1: "trap"}
-    return [(triples[i // 2][1 + i % 2], value, own.get(i, "")) for i, value in zip(places.tolist(), values.tolist())]
+    return [
+        (triples[i // 2][1 + i % 2], value, own.get(i, ""))
+        for i, value in zip(places.tolist(), values.tolist())
+    ]
 
 def similar(ax, name, text):
     found = ranking(name, text)
@@ -761,8 +1038,11 @@ def similar(ax, name, text):
 figure, panels = plots.axes(width=7.2, height=4.6, rows=2)
 for ax, name in zip(panels, ("bag of words", "text, mean")):
     similar(ax, name, triples[2][0])
-plots.show(figure, "The five most similar texts by common words, and by the model's mean: first the trap in both, "
-                   "then the paraphrase in the lower one only.")
+plots.show(
+    figure,
+    "The five most similar texts by common words, and by the model's mean: first the trap in both, "
+    "then the paraphrase in the lower one only.",
+)
 
 # %%
 def render(vectors, text):
@@ -772,11 +1052,19 @@ def render(vectors, text):
 
 def describe(vectors, text):
     (best, value, what), *_ = ranking(vectors, text)
-    return f"Most similar ({value:.2f}) is '{best}'" + (f", its {what}." if what else ", which is about something else.")
+    return f"Most similar ({value:.2f}) is '{best}'" + (
+        f", its {what}." if what else ", which is about something else."
+    )
 
-Explorer(render, {"vectors": Dropdown(value="text, mean", options=list(VECTORS)),
-                  "text": Dropdown(value=triples[2][0], options=[triple[0] for triple in triples])}, describe,
-         caption="The five texts that are most similar to the chosen sentence, with their cosines.").show()
+Explorer(
+    render,
+    {
+        "vectors": Dropdown(value="text, mean", options=list(VECTORS)),
+        "text": Dropdown(value=triples[2][0], options=[triple[0] for triple in triples]),
+    },
+    describe,
+    caption="The five texts that are most similar to the chosen sentence, with their cosines.",
+).show()
 
 # %% [markdown]
 # ## Recap
@@ -836,6 +1124,15 @@ Explorer(render, {"vectors": Dropdown(value="text, mean", options=list(VECTORS))
 
 # %%
 guesses("02")
-passport("02", model="MiniLM, frozen: 384 numbers a sentence, the mean over its tokens",
-         can="find a paraphrase among forty sentences; tell who chases whom, in sentences of one pattern, with 200 labels",
-         limits="trained on English; emoji are unknown; its cosine does not tell a statement from its opposite")
+passport(
+    "02",
+    model="MiniLM, frozen: 384 numbers a sentence, the mean over its tokens",
+    can=(
+        "find a paraphrase among forty sentences; tell who chases whom, in sentences of one"
+        " pattern, with 200 labels"
+    ),
+    limits=(
+        "trained on English; emoji are unknown; its cosine does not tell a statement from its"
+        " opposite"
+    ),
+)

@@ -31,8 +31,17 @@ from course_utils import plots
 from course_utils.datasets import Digits, collate, store
 from course_utils.datasets.scenes import HELD_OUT, SHAPES, Scenes
 from course_utils.exercises import check, reference
-from course_utils.image import (IMAGENET_MEAN, IMAGENET_STD, SmallCNN, evaluation_transform, feature_maps, load_image_encoder,
-                                open_image, pixel_features, training_transform)
+from course_utils.image import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SmallCNN,
+    evaluation_transform,
+    feature_maps,
+    load_image_encoder,
+    open_image,
+    pixel_features,
+    training_transform,
+)
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.runtime import DATA, seed_everything
@@ -50,14 +59,25 @@ FULL = False  # True trains on four times as many scenes
 
 # %%
 scene = Scenes("train", size=8)[3]
-red, green, blue = scene["image"]                                   # (3, 64, 64) -> three times (64, 64)
-print(f"shape (channels, height, width): {tuple(scene['image'].shape)}; values from {red.min():.2f} to {red.max():.2f} in red")
+# (3, 64, 64) -> three times (64, 64)
+red, green, blue = scene["image"]
+print(
+    f"shape (channels, height, width): {tuple(scene['image'].shape)}; values from {red.min():.2f}"
+    f" to {red.max():.2f} in red"
+)
 x, y = scene["objects"][0].centre
 print(f"the pixel in the middle of the {scene['objects'][0].colour} {scene['objects'][0].shape}:",
       [round(value, 2) for value in scene["image"][:, int(y), int(x)].tolist()])
-plots.pictures([scene["image"], red, green, blue], titles=["the picture", "red (dark = much)", "green", "blue"], columns=4,
-               size=1.8, caption=f"A scene ({scene['caption']}) and its three channels, drawn as ink on paper: dark means "
-                                 "much of that colour.")
+plots.pictures(
+    [scene["image"], red, green, blue],
+    titles=["the picture", "red (dark = much)", "green", "blue"],
+    columns=4,
+    size=1.8,
+    caption=(
+        f"A scene ({scene['caption']}) and its three channels, drawn as ink on paper: dark means "
+        "much of that colour."
+    ),
+)
 
 # %% [markdown]
 # PyTorch wants `(channels, height, width)` with floats from 0 to 1. Files come as `(height, width, channels)` with bytes from 0 to 255, and often not even that: gray scans have one channel, screenshots a
@@ -70,8 +90,13 @@ def as_file(mode, color, size=(40, 30), format="PNG"):
     Image.new(mode, size, color).save(buffer, format)
     return buffer.getvalue()
 
-FILES = {"RGB": as_file("RGB", (200, 100, 50)), "gray": as_file("L", 120), "RGBA": as_file("RGBA", (200, 100, 50, 0)),
-         "palette": as_file("P", 7), "CMYK": as_file("CMYK", (0, 128, 255, 0), format="JPEG")}
+FILES = {
+    "RGB": as_file("RGB", (200, 100, 50)),
+    "gray": as_file("L", 120),
+    "RGBA": as_file("RGBA", (200, 100, 50, 0)),
+    "palette": as_file("P", 7),
+    "CMYK": as_file("CMYK", (0, 128, 255, 0), format="JPEG"),
+}
 recipe = v2.Compose([v2.Resize((32, 32)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
                       v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
 for name, data in FILES.items():
@@ -93,15 +118,32 @@ for name, data in FILES.items():
 
 # %%
 wide = torch.full((3, 60, 100), 0.15)
-wide[:, 15:45, 35:65] = torch.tensor([0.2, 0.35, 0.8])[:, None, None]                  # a blue square of 30 x 30
-wide[:, 20:40, 0:12] = torch.tensor([0.8, 0.35, 0.1])[:, None, None]                   # and something at the edge
+# a blue square of 30 x 30
+wide[:, 15:45, 35:65] = torch.tensor([0.2, 0.35, 0.8])[:, None, None]
+# and something at the edge
+wide[:, 20:40, 0:12] = torch.tensor([0.8, 0.35, 0.1])[:, None, None]
 seed_everything(3)
 augment = training_transform(64, normalise=False)
-shown = [wide, v2.Resize((64, 64))(wide), evaluation_transform(64, normalise=False)(wide), *(augment(wide) for _ in range(3))]
-plots.pictures(shown, titles=["60 x 100", "squeezed", "middle cut out", "training", "again", "and again"], columns=6, size=1.35,
-               caption="A wide picture: squeezed, the square becomes a tall box; cut out, it stays a square and the edge is "
-                       "lost. Right: three random versions for training.")
-print("evaluation twice the same:", torch.equal(evaluation_transform(64)(wide), evaluation_transform(64)(wide)))
+shown = [
+    wide,
+    v2.Resize((64, 64))(wide),
+    evaluation_transform(64, normalise=False)(wide),
+    *(augment(wide) for _ in range(3)),
+]
+plots.pictures(
+    shown,
+    titles=["60 x 100", "squeezed", "middle cut out", "training", "again", "and again"],
+    columns=6,
+    size=1.35,
+    caption=(
+        "A wide picture: squeezed, the square becomes a tall box; cut out, it stays a square and"
+        " the edge is lost. Right: three random versions for training."
+    ),
+)
+print(
+    "evaluation twice the same:",
+    torch.equal(evaluation_transform(64)(wide), evaluation_transform(64)(wide)),
+)
 
 # %% [markdown]
 # Last comes **normalisation** (标准化): take the mean of a channel off and divide by its standard deviation, both measured once on the training data,
@@ -160,18 +202,29 @@ def network_input(pixels: torch.Tensor) -> torch.Tensor:
 # where $x$ is 0 outside the picture. # Below, a 5 x 5 picture that is bright on its right, and a kernel that compares right with left. Work out the first two numbers of the result on paper.
 
 # %%
-picture = torch.tensor([[0., 0., 0., 1., 1.]] * 5)                  # (5, 5): dark on the left, bright on the right
+# (5, 5): dark on the left, bright on the right
+picture = torch.tensor([[0., 0., 0., 1., 1.]] * 5)
 kernel = torch.tensor([[-1., 0., 1.]] * 3)                          # (3, 3): right minus left
 result = torch.zeros(3, 3)
 for i in range(3):
     for j in range(3):
-        window = picture[i:i + 3, j:j + 3]                          # what the kernel covers at this place
+        # what the kernel covers at this place
+        window = picture[i:i + 3, j:j + 3]
         result[i, j] = (window * kernel).sum()
 print("result:", result.tolist())
-plots.table_of_numbers(picture, rows=[f"row {i}" for i in range(5)], columns=[str(j) for j in range(5)], groups=["image"] * 5,
-                       caption="The picture: dark on the left, bright on the right.")
-plots.table_of_numbers(result, rows=[f"row {i}" for i in range(3)], columns=[str(j) for j in range(3)],
-                       caption="The result: 3 wherever the window covers the edge, 0 where all is the same.")
+plots.table_of_numbers(
+    picture,
+    rows=[f"row {i}" for i in range(5)],
+    columns=[str(j) for j in range(5)],
+    groups=["image"] * 5,
+    caption="The picture: dark on the left, bright on the right.",
+)
+plots.table_of_numbers(
+    result,
+    rows=[f"row {i}" for i in range(3)],
+    columns=[str(j) for j in range(3)],
+    caption="The result: 3 wherever the window covers the edge, 0 where all is the same.",
+)
 
 # %% [markdown]
 # > **Exercise 03.2 · Convolve** — *12 minutes · core*
@@ -182,7 +235,9 @@ plots.table_of_numbers(result, rows=[f"row {i}" for i in range(3)], columns=[str
 # > - Loops are fine, and `F.pad`. `F.conv2d` would be accepted and teach nothing: it is for the comparison afterwards.
 
 # %% exercise="03.2"
-def convolve(picture: torch.Tensor, kernel: torch.Tensor, stride: int = 1, padding: int = 0) -> torch.Tensor:
+def convolve(
+    picture: torch.Tensor, kernel: torch.Tensor, stride: int = 1, padding: int = 0
+) -> torch.Tensor:
     """Slide the kernel over the picture: (H, W) and (k, k) -> (H', W').
 
     Example: picture [[1.0, 2.0, 3.0]], kernel [[10.0]] and stride 2 give [[10.0, 30.0]].
@@ -191,7 +246,12 @@ def convolve(picture: torch.Tensor, kernel: torch.Tensor, stride: int = 1, paddi
     padded, k = F.pad(picture, (padding,) * 4), len(kernel)         # (H + 2P, W + 2P)
     rows = range(0, padded.shape[0] - k + 1, stride)
     columns = range(0, padded.shape[1] - k + 1, stride)
-    return torch.stack([torch.stack([(padded[i:i + k, j:j + k] * kernel).sum() for j in columns]) for i in rows])
+    return torch.stack(
+        [
+            torch.stack([(padded[i : i + k, j : j + k] * kernel).sum() for j in columns])
+            for i in rows
+        ]
+    )
     ### END SOLUTION
 
 # %% [markdown] hints="03.2"
@@ -221,7 +281,10 @@ for seed, (stride, padding) in enumerate(((1, 0), (2, 1), (3, 2))):
     theirs.append(F.conv2d(x[None, None], K[None, None], stride=stride, padding=padding).flatten())
 verify("03.2", by_hand=torch.cat(ours), reference=torch.cat(theirs))
 x = torch.rand(3, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+mean, std = (
+    torch.tensor(values, dtype=torch.float64)[:, None, None]
+    for values in (IMAGENET_MEAN, IMAGENET_STD)
+)
 verify("03.1", by_hand=(x - mean) / std, reference=v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)(x))
 
 # %% [markdown]
@@ -269,12 +332,20 @@ def side_after(n: int, layers: list) -> int:
 # %%
 cases = [(n, k, s, P) for n in (5, 8, 13) for k in (2, 3, 5) for s in (1, 2, 3) for P in (0, 1, 2)]
 by_formula = [float((n + 2 * P - k) // s + 1) for n, k, s, P in cases]
-by_torch = [float(F.conv2d(torch.zeros(1, 1, n, n), torch.zeros(1, 1, k, k), stride=s, padding=P).shape[-1])
-            for n, k, s, P in cases]
+by_torch = [
+    float(F.conv2d(torch.zeros(1, 1, n, n), torch.zeros(1, 1, k, k), stride=s, padding=P).shape[-1])
+    for n, k, s, P in cases
+]
 verify("03.3", by_hand=by_formula, reference=by_torch)
 convolution, dense = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(16 * 16, 8 * 16 * 16)
-count = {name: sum(p.numel() for p in layer.parameters()) for name, layer in (("convolution", convolution), ("dense", dense))}
-print(f"from 16 x 16 pixels to 8 maps of 16 x 16: convolution {count['convolution']} weights, dense layer {count['dense']:,}")
+count = {
+    name: sum(p.numel() for p in layer.parameters())
+    for name, layer in (("convolution", convolution), ("dense", dense))
+}
+print(
+    f"from 16 x 16 pixels to 8 maps of 16 x 16: convolution {count['convolution']} weights, dense"
+    f" layer {count['dense']:,}"
+)
 
 # %% [markdown]
 # With several channels in, each channel has a kernel of its own, and their answers are added. With several out, that is done once for each, and every result is called a **feature map** (特征图): from 3 channels to 8 maps with 3 x 3, a convolution has
@@ -292,16 +363,32 @@ print(f"from 16 x 16 pixels to 8 maps of 16 x 16: convolution {count['convolutio
 x = torch.rand(3, 1, 20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 K = torch.randn(1, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 shifted = F.conv2d(x.roll((2, 3), dims=(2, 3)), K)                  # (3, 1, 18, 18)
-verify("03.4", by_hand=shifted[..., 2:, 3:], reference=F.conv2d(x, K).roll((2, 3), dims=(2, 3))[..., 2:, 3:])
+verify(
+    "03.4",
+    by_hand=shifted[..., 2:, 3:],
+    reference=F.conv2d(x, K).roll((2, 3), dims=(2, 3))[..., 2:, 3:],
+)
 
 FILTERS = {"right minus left": [[-1, 0, 1]] * 3, "below minus above": [[-1] * 3, [0] * 3, [1] * 3],
            "blur": [[1 / 9] * 3] * 3, "middle minus rim": [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]}
 digit = Digits("train", image_noise=0)[4]["image"]                  # (1, 16, 16)
-answers = {name: F.conv2d(digit[None], torch.tensor(K).float()[None, None])[0, 0] for name, K in FILTERS.items()}
-plots.pictures([digit[0], *((answer - answer.min()) / (answer.max() - answer.min()) for answer in answers.values())],
-               titles=["the digit", *FILTERS], columns=5, size=1.5,
-               caption="What filters answer on one digit (from white, the smallest answer, to black, the largest): one side of "
-                       "each stroke, its upper side, a blurred digit, its inner lines.")
+answers = {
+    name: F.conv2d(digit[None], torch.tensor(K).float()[None, None])[0, 0]
+    for name, K in FILTERS.items()
+}
+plots.pictures(
+    [
+        digit[0],
+        *((answer - answer.min()) / (answer.max() - answer.min()) for answer in answers.values()),
+    ],
+    titles=["the digit", *FILTERS],
+    columns=5,
+    size=1.5,
+    caption=(
+        "What filters answer on one digit (from white, the smallest answer, to black, the largest):"
+        " one side of each stroke, its upper side, a blurred digit, its inner lines."
+    ),
+)
 
 # %% [markdown]
 # ## Try it: slide a filter over a digit
@@ -317,7 +404,9 @@ def slide(panels, name, row, column):
     seen = answer.flatten().where(torch.arange(196) <= 14 * row + column, torch.nan).view(14, 14)
     panels[0].imshow(digit[0], cmap="gray_r", vmin=0, vmax=1)
     corner = (column - 0.5, row - 0.5)
-    panels[0].add_patch(plots.Rectangle(corner, 3, 3, fill=False, edgecolor=plots.COLORS["image"], linewidth=2))
+    panels[0].add_patch(
+        plots.Rectangle(corner, 3, 3, fill=False, edgecolor=plots.COLORS["image"], linewidth=2)
+    )
     panels[1].imshow(window * K, cmap="PuOr_r", vmin=-2, vmax=2)
     for (i, j), value in zip([(i, j) for i in range(3) for j in range(3)], (window * K).flatten()):
         panels[1].text(j, i, f"{value:.1f}", ha="center", va="center")
@@ -327,10 +416,15 @@ def slide(panels, name, row, column):
         ax.set_axis_off()
 
 figure, grid = plots.axes(width=6.4, height=6.2, columns=3, rows=3)
-for panels, place in zip(grid, (("right minus left", 5, 3), ("right minus left", 5, 7), ("right minus left", 11, 5))):
+for panels, place in zip(
+    grid, (("right minus left", 5, 3), ("right minus left", 5, 7), ("right minus left", 11, 5))
+):
     slide(panels, *place)
-plots.show(figure, "The same filter at three places: what the window covers, times the kernel, added up, is one pixel of "
-                   "the result.")
+plots.show(
+    figure,
+    "The same filter at three places: what the window covers, times the kernel, added up, is one"
+    " pixel of the result.",
+)
 
 # %%
 def render(**setting):
@@ -339,12 +433,21 @@ def render(**setting):
     return figure
 
 def describe(name, row, column):
-    answer = F.conv2d(digit[None], torch.tensor(FILTERS[name]).float()[None, None])[0, 0, row, column]
+    answer = F.conv2d(digit[None], torch.tensor(FILTERS[name]).float()[None, None])[
+        0, 0, row, column
+    ]
     return f"At row {row}, column {column} the filter '{name}' answers {answer:.1f}."
 
-Explorer(render, {"name": Dropdown(value="below minus above", options=list(FILTERS)), "row": IntSlider(value=5, min=0, max=13),
-                  "column": IntSlider(value=3, min=0, max=13)}, describe,
-         caption="Left the window on the digit, in the middle the nine products, right the result.").show()
+Explorer(
+    render,
+    {
+        "name": Dropdown(value="below minus above", options=list(FILTERS)),
+        "row": IntSlider(value=5, min=0, max=13),
+        "column": IntSlider(value=3, min=0, max=13),
+    },
+    describe,
+    caption="Left the window on the digit, in the middle the nine products, right the result.",
+).show()
 
 # %% [markdown]
 # ## A small network
@@ -359,14 +462,17 @@ small = SmallCNN(channels=3, width=32)
 with feature_maps(small, ["blocks.0", "blocks.1", "blocks.2"]) as maps:
     features, mask = small(scene["image"][None])                    # (1, 3, 64, 64) -> (1, 64, 32)
 for name, result in [("picture", scene["image"][None]), *maps.items(), ("features", features)]:
-    print(f"{name:<9} {tuple(result.shape)}")                       # features: 8 x 8 = 64 places with 32 numbers each
+    # features: 8 x 8 = 64 places with 32 numbers each
+    print(f"{name:<9} {tuple(result.shape)}")
 
 # %% [markdown]
 # Its result is one vector for each place, `(B, T, D)`, with a mask, as the fusion layers of this course take it. To decide, we pool the places and put a linear layer on top.
 
 # %% tags=["measured"]
 class Classifier(nn.Module):
-    """SmallCNN, pooled, and a linear head: batch -> logits. `places` is None for global pooling, else flattens that many."""
+    """SmallCNN, pooled, and a linear head: batch -> logits. `places` is None for global pooling,
+    else flattens that many.
+    """
 
     def __init__(self, channels, classes, places=None, width=32):
         super().__init__()
@@ -374,8 +480,10 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width * (places or 1), classes)
 
     def forward(self, batch):
-        features, mask = self.cnn(batch["image"])                                       # (B, C, H, W) -> (B, T, D)
-        pooled = features.flatten(1) if self.flatten else masked_mean(features, mask)   # (B, T * D) or (B, D)
+        # (B, C, H, W) -> (B, T, D)
+        features, mask = self.cnn(batch["image"])
+        # (B, T * D) or (B, D)
+        pooled = features.flatten(1) if self.flatten else masked_mean(features, mask)
         return self.head(pooled)
 
 
@@ -383,7 +491,14 @@ def train(make, data, seed, epochs, lr=3e-3):
     """Train the model that `make()` gives after seeding, on {"train", "validation"}."""
     generator = seed_everything(seed)
     model = make()
-    fit(model, Batches(data["train"], 64, generator), Batches(data["validation"], 512), epochs=epochs, lr=lr, weight_decay=0.1)
+    fit(
+        model,
+        Batches(data["train"], 64, generator),
+        Batches(data["validation"], 512),
+        epochs=epochs,
+        lr=lr,
+        weight_decay=0.1,
+    )
     return model
 
 
@@ -397,12 +512,20 @@ def load_digits(split, seed, **dials):
 
 
 def load_shapes(split, seed, size, gray=False):
-    """Scenes with one large object, halved to 32 x 32, from -1 to 1; the label is its shape. Gray: three equal channels."""
+    """Scenes with one large object, halved to 32 x 32, from -1 to 1; the label is its shape.
+    Gray: three equal channels.
+    """
     scenes = Scenes(split, size=size, seed=seed, objects=(1, 1), background=0.5)
-    items = [item for item in (scenes[i] for i in range(size)) if item["objects"][0].size == "large"]
-    image = F.avg_pool2d(torch.stack([item["image"] for item in items]), 2)             # (N, 3, 64, 64) -> (N, 3, 32, 32)
+    items = [
+        item for item in (scenes[i] for i in range(size)) if item["objects"][0].size == "large"
+    ]
+    # (N, 3, 64, 64) -> (N, 3, 32, 32)
+    image = F.avg_pool2d(torch.stack([item["image"] for item in items]), 2)
     image = image.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1) if gray else image
-    return {"image": 2 * image - 1, "label": torch.tensor([SHAPES.index(item["objects"][0].shape) for item in items])}
+    return {
+        "image": 2 * image - 1,
+        "label": torch.tensor([SHAPES.index(item["objects"][0].shape) for item in items]),
+    }
 
 
 class Pixels(nn.Module):
@@ -426,14 +549,32 @@ cnn = train(lambda: Classifier(1, 10, width=64), data, seed=0, epochs=15)
 live = test(cnn, data["test"]) - sweep["clean: network"]["accuracy"][0]
 report("clean digits, network: live minus stored", live, near=0, within=0.03)
 for noise in ("clean", "noisy"):
-    gains = [100 * (a - b) for a, b in zip(sweep[f"{noise}: network"]["accuracy"], sweep[f"{noise}: pixels, linear"]["accuracy"])]
+    gains = [
+        100 * (a - b)
+        for a, b in zip(
+            sweep[f"{noise}: network"]["accuracy"], sweep[f"{noise}: pixels, linear"]["accuracy"]
+        )
+    ]
     mean, half = mean_interval(gains)
-    print(f"{noise}: network minus linear layer, in points: {mean:.1f}, interval {mean - half:.1f} to {mean + half:.1f}")
+    print(
+        f"{noise}: network minus linear layer, in points: {mean:.1f}, interval {mean - half:.1f} to"
+        f" {mean + half:.1f}"
+    )
 rows = [name for name in sweep if name.startswith(("clean", "noisy"))]
-plots.bars({"{1}, {0} image".format(*name.split(": ")): mean_interval([100 * value for value in sweep[name]["accuracy"]])
-            for name in rows}, label="test accuracy (%)", chance=10,
-           caption="Handwritten digits, five seeds. On clean pictures the network is clearly better; under noise of 0.5 no "
-                   "gain shows.")
+plots.bars(
+    {
+        "{1}, {0} image".format(*name.split(": ")): mean_interval(
+            [100 * value for value in sweep[name]["accuracy"]]
+        )
+        for name in rows
+    },
+    label="test accuracy (%)",
+    chance=10,
+    caption=(
+        "Handwritten digits, five seeds. On clean pictures the network is clearly better; under"
+        " noise of 0.5 no gain shows."
+    ),
+)
 
 # %% [markdown]
 # On clean digits the network gains nine points over the pixels; under noise it gains nothing, and may well lose some. A likely reason: from 1,287 training pictures it has to find out what a stroke is while much of what it sees is noise, and a linear layer on all pixels averages noise out from the start. A network is not
@@ -444,16 +585,29 @@ plots.bars({"{1}, {0} image".format(*name.split(": ")): mean_interval([100 * val
 # %%
 with feature_maps(cnn.cnn, ["blocks.0"]) as maps:
     cnn.cnn.eval()(digit[None])
-strongest = maps["blocks.0"][0].std(dim=(1, 2)).argsort(descending=True)[:5]            # those that vary most
-maps_shown = [maps["blocks.0"][0, k] / maps["blocks.0"][0].max() for k in strongest]     # five maps of 8 x 8
+# those that vary most
+strongest = maps["blocks.0"][0].std(dim=(1, 2)).argsort(descending=True)[:5]
+# five maps of 8 x 8
+maps_shown = [maps["blocks.0"][0, k] / maps["blocks.0"][0].max() for k in strongest]
 logits = evaluate(cnn, Batches(data["test"], 512)).logits
 wrong = (logits.argmax(dim=1) != data["test"]["label"]).nonzero()[:, 0]
-report("share of the test digits that it gets wrong", len(wrong) / len(logits), near=0.04, within=0.03)
-plots.pictures([digit[0], *maps_shown, *(data["test"]["image"][k, 0] for k in wrong[:6])],
-               titles=["a digit", *(f"map {k + 1}" for k in range(5)),
-                       *(f"{data['test']['label'][k]} read as {logits[k].argmax()}" for k in wrong[:6])], columns=6, size=1.35,
-               caption="Above: one digit and the five maps of the first block that vary most (dark: a strong answer). Below: "
-                       "digits that it misreads.")
+report(
+    "share of the test digits that it gets wrong", len(wrong) / len(logits), near=0.04, within=0.03
+)
+plots.pictures(
+    [digit[0], *maps_shown, *(data["test"]["image"][k, 0] for k in wrong[:6])],
+    titles=[
+        "a digit",
+        *(f"map {k + 1}" for k in range(5)),
+        *(f"{data['test']['label'][k]} read as {logits[k].argmax()}" for k in wrong[:6]),
+    ],
+    columns=6,
+    size=1.35,
+    caption=(
+        "Above: one digit and the five maps of the first block that vary most (dark: a strong"
+        " answer). Below: digits that it misreads."
+    ),
+)
 
 # %% [markdown]
 # Each map keeps another part of the digit: strokes of one direction, one side of them, the ground beside them. At some of the mistakes we would hesitate, too, at others not. A map or a mistake that *surprises* is worth more than the accuracy.
@@ -468,19 +622,37 @@ guess("03.a", None, sure=0.5)
 
 # %%
 size = 8000 if FULL else 2000
-shapes = {split: load_shapes(split, 0, n) for split, n in (("train", size), ("validation", 600), ("test", 1000), ("novel", 1000))}
+shapes = {
+    split: load_shapes(split, 0, n)
+    for split, n in (("train", size), ("validation", 600), ("test", 1000), ("novel", 1000))
+}
 looker = train(lambda: Classifier(3, 4), shapes, seed=0, epochs=20)
 print("held out:", ", ".join(" ".join(pair) for pair in HELD_OUT))
 for split in ("test", "novel"):
     live, stored = test(looker, shapes[split]), sweep[f"shapes in colour: {split}"]["accuracy"][0]
-    report(f"{split}: live minus stored", live - stored, near=0, within=0.02 if split == "test" else 0.2)
-outcome("03.a", round(100 * mean_interval(sweep["shapes in colour: novel"]["accuracy"])[0]), within=12)
+    report(
+        f"{split}: live minus stored",
+        live - stored,
+        near=0,
+        within=0.02 if split == "test" else 0.2,
+    )
+outcome(
+    "03.a", round(100 * mean_interval(sweep["shapes in colour: novel"]["accuracy"])[0]), within=12
+)
 BARS = {"known, colour image": "in colour: test", "new, colour image": "in colour: novel",
         "known, gray image": "in gray: test", "new, gray image": "in gray: novel"}
-plots.bars({words: mean_interval([100 * value for value in sweep[f"shapes {row}"]["accuracy"]]) for words, row in BARS.items()},
-           label="accuracy (%)", chance=25,
-           caption="Which shape? Five seeds. In colour the network is perfect on known combinations and much worse on new ones; "
-                   "trained on gray pictures it sees brightness only, and is not misled.")
+plots.bars(
+    {
+        words: mean_interval([100 * value for value in sweep[f"shapes {row}"]["accuracy"]])
+        for words, row in BARS.items()
+    },
+    label="accuracy (%)",
+    chance=25,
+    caption=(
+        "Which shape? Five seeds. In colour the network is perfect on known combinations and much"
+        " worse on new ones; trained on gray pictures it sees brightness only, and is not misled."
+    ),
+)
 
 # %% [markdown]
 # The network was never told to look at shapes. It was told to predict the label, and colour helps with that: nothing red was ever a triangle. So it took a **shortcut** (捷径), and no accuracy on the usual test split could show it. Trained on gray pictures, where the shortcut does not exist, it
@@ -493,13 +665,25 @@ plots.bars({words: mean_interval([100 * value for value in sweep[f"shapes {row}"
 # %%
 twice = {"image": 2 * shapes["test"]["image"] - 1, "label": shapes["test"]["label"]}
 never = {"image": (shapes["test"]["image"] + 1) / 2, "label": shapes["test"]["label"]}
-for words, part, near, within in (("once", shapes["test"], 1.0, 0.02), ("twice", twice, 0.27, 0.1), ("never", never, 0.22, 0.1)):
+for words, part, near, within in (
+    ("once", shapes["test"], 1.0, 0.02),
+    ("twice", twice, 0.27, 0.1),
+    ("never", never, 0.22, 0.1),
+):
     report(f"normalised {words}", test(looker, part), near=near, within=within)
 one = shapes["test"]["image"][0]
-seen = [(x + 1) / 2 for x in (one, 2 * one - 1, (one + 1) / 2)]    # what the network takes them for, undone once
-plots.pictures([x.clamp(0, 1) for x in seen], titles=["once", "twice", "never"], columns=3, size=1.6,
-               caption="The same picture, as a network sees it that takes everything for normalised once: 'twice' is too "
-                       "dark, 'never' too pale.")
+# what the network takes them for, undone once
+seen = [(x + 1) / 2 for x in (one, 2 * one - 1, (one + 1) / 2)]
+plots.pictures(
+    [x.clamp(0, 1) for x in seen],
+    titles=["once", "twice", "never"],
+    columns=3,
+    size=1.6,
+    caption=(
+        "The same picture, as a network sees it that takes everything for normalised once: 'twice'"
+        " is too dark, 'never' too pale."
+    ),
+)
 
 # %% [markdown]
 # Nothing failed, no warning came, and a perfect network is near chance: its weights are right, but for other numbers. Normalise in one place, and print the mean of a batch once.
@@ -515,13 +699,17 @@ plots.pictures([x.clamp(0, 1) for x in seen], titles=["once", "twice", "never"],
 # %%
 for width, words in ((10, "10 wide"), (8, "8 wide")):
     try:
-        result = nn.Linear(8, 4)(torch.zeros(2, 8, 6, width))       # (2, 8, 6, width) -> (2, 8, 6, 4), if it runs
+        # (2, 8, 6, width) -> (2, 8, 6, 4), if it runs
+        result = nn.Linear(8, 4)(torch.zeros(2, 8, 6, width))
         print(f"Linear(8, 4) on a map of 8 channels, {words}: runs, shape {tuple(result.shape)}")
     except RuntimeError as error:
         print(f"Linear(8, 4) on a map of 8 channels, {words}: {type(error).__name__}")
 for side in (7, 14, 28):
     flattened, pooled = (512 * side**2 + 1) * 1000, (512 + 1) * 1000
-    print(f"512 maps of {side} x {side}, 1,000 classes: flattened {flattened:>11,} weights, pooled {pooled:,}")
+    print(
+        f"512 maps of {side} x {side}, 1,000 classes: flattened {flattened:>11,} weights, pooled"
+        f" {pooled:,}"
+    )
 
 # %% [markdown]
 # The price of flattening is not only in weights. Train both on digits that stand in the middle of a larger canvas, and then shift the test digits to the right, pixel by pixel. What the convolutions see is shifted along (03.4). And the heads?
@@ -535,24 +723,46 @@ def canvas(part, shift):
 
 
 def shifted(seed, shifts=range(9)):
-    """Accuracy at each shift of a network that pools and of one that flattens, both trained without any shift."""
-    draw = {split: load_digits(split, seed, image_noise=0) for split in ("train", "validation", "test")}
+    """Accuracy at each shift of a network that pools and of one that flattens, both trained
+    without any shift.
+    """
+    draw = {
+        split: load_digits(split, seed, image_noise=0) for split in ("train", "validation", "test")
+    }
     still = {split: canvas(part, 0) for split, part in draw.items()}
     models = {"pooled": train(lambda: Classifier(1, 10), still, seed, epochs=8),
               "flattened": train(lambda: Classifier(1, 10, places=16), still, seed, epochs=8)}
-    return {name: [test(model, canvas(draw["test"], shift)) for shift in shifts] for name, model in models.items()}
+    return {
+        name: [test(model, canvas(draw["test"], shift)) for shift in shifts]
+        for name, model in models.items()
+    }
 
 # %%
 live = shifted(0, shifts=(0, 8))
 for name, values in live.items():
     for shift, value in zip((0, 8), values):
         stored = sweep[f"{name}: shifted by {shift}"]["accuracy"][0]
-        report(f"{name}, shifted by {shift}: live minus stored", value - stored, near=0, within=0.08)
-series = {f"{name} image": [mean_interval([100 * value for value in sweep[f"{name}: shifted by {k}"]["accuracy"]])
-                            for k in range(9)] for name in live}
-plots.curves(range(9), series, xlabel="shift to the right (pixels)", label="test accuracy (%)", chance=10,
-             caption="Trained in one place, tested in another, five seeds: flattened features lose their accuracy, pooled ones "
-                     "get it back at whole places.")
+        report(
+            f"{name}, shifted by {shift}: live minus stored", value - stored, near=0, within=0.08
+        )
+series = {
+    f"{name} image": [
+        mean_interval([100 * value for value in sweep[f"{name}: shifted by {k}"]["accuracy"]])
+        for k in range(9)
+    ]
+    for name in live
+}
+plots.curves(
+    range(9),
+    series,
+    xlabel="shift to the right (pixels)",
+    label="test accuracy (%)",
+    chance=10,
+    caption=(
+        "Trained in one place, tested in another, five seeds: flattened features lose their"
+        " accuracy, pooled ones get it back at whole places."
+    ),
+)
 
 # %% [markdown]
 # Flattened, the network has learned each place by itself and knows nothing about the others: two in ten right at the end, from nine. Pooled, it has as many right at a shift of 8 as without one. In between it loses up to ten points, with wide intervals: each of the three poolings halves the map, and (03.4) holds for whole places only. A shift by 8 pixels is one whole place of the
@@ -571,7 +781,12 @@ plots.curves(range(9), series, xlabel="shift to the right (pixels)", label="test
 seed_everything(0)
 block = torchvision.models.resnet.BasicBlock(8, 8).double().eval()
 print("its parts:", ", ".join(name for name, _ in block.named_children()))
-x = torch.cat([torch.randn(1, 8, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in range(3)])
+x = torch.cat(
+    [
+        torch.randn(1, 8, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        for seed in range(3)
+    ]
+)
 F_x = block.bn2(block.conv2(block.bn1(block.conv1(x)).relu()))      # (3, 8, 6, 6)
 verify("03.5", by_hand=(F_x + x).relu(), reference=block(x))
 
@@ -599,14 +814,20 @@ for words, residual in (("with", True), ("without", False)):
 # %%
 for name, side in (("resnet18", 224), ("resnet50", 224), ("resnet101", 224), ("inception_v3", 299)):
     with torch.device("meta"):
-        network = torchvision.models.get_model(name, weights=None, **({"init_weights": False} if "inception" in name else {}))
+        network = torchvision.models.get_model(
+            name, weights=None, **({"init_weights": False} if "inception" in name else {})
+        )
     weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     print(f"{name:<13} input {side} x {side}, features {network.fc.in_features:>4}, "
           f"{sum(p.numel() for p in network.parameters()) / 1e6:5.1f} million weights, "
           f"ImageNet accuracy {weights.meta['_metrics']['ImageNet-1K']['acc@1']:.1f} %")
-encoder = load_image_encoder("resnet18", random=True)               # the shape without the knowledge
+# the shape without the knowledge
+encoder = load_image_encoder("resnet18", random=True)
 features, mask = encoder(evaluation_transform(96)(scene["image"])[None])
-print(f"resnet18 on 96 x 96: {tuple(features.shape)}, 96 / 32 = 3 places a side; learned: {encoder.trained}")
+print(
+    f"resnet18 on 96 x 96: {tuple(features.shape)}, 96 / 32 = 3 places a side; learned:"
+    f" {encoder.trained}"
+)
 
 # %% [markdown]
 # `load_image_encoder` gives the network without its last layers, frozen and always in evaluation mode, so that batch normalisation does not drift. With `random=True` it has learned nothing; without, it takes the weights from torch's cache or fetches them (45 MB). One meets listings that call a
@@ -622,10 +843,13 @@ from sklearn.linear_model import LogisticRegression
 
 try:
     encoder = load_image_encoder("resnet18", download=False)
-    to_imagenet = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)         # normalised once, as *its* training was
+    # normalised once, as *its* training was
+    to_imagenet = v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)
     with torch.no_grad():
-        features = {split: masked_mean(*encoder(to_imagenet(F.interpolate((part["image"] + 1) / 2, 96))))
-                    for split, part in shapes.items()}
+        features = {
+            split: masked_mean(*encoder(to_imagenet(F.interpolate((part["image"] + 1) / 2, 96))))
+            for split, part in shapes.items()
+        }
     head = LogisticRegression(max_iter=2000).fit(features["train"], shapes["train"]["label"])
     for split in ("test", "novel"):
         print(split, f"{head.score(features[split], shapes[split]['label']):.2f}")
@@ -645,9 +869,17 @@ for name in ("MNIST: network", "MNIST: pixels, linear"):
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
 if store.have("mnist", "fsdd"):
-    public = {split: load_digits(split, 0, source="mnist-fsdd") for split in ("train", "validation", "test")}
+    public = {
+        split: load_digits(split, 0, source="mnist-fsdd")
+        for split in ("train", "validation", "test")
+    }
     live = test(train(lambda: Classifier(1, 10, width=64), public, 0, epochs=4), public["test"])
-    report("MNIST, network: live minus stored", live - sweep["MNIST: network"]["accuracy"][0], near=0, within=0.02)
+    report(
+        "MNIST, network: live minus stored",
+        live - sweep["MNIST: network"]["accuracy"][0],
+        near=0,
+        within=0.02,
+    )
 
 # %% [markdown]
 # ## Recap

@@ -43,14 +43,21 @@ SEEDS = range(10 if FULL else 5)
 # %%
 figure, ax = plots.axes(width=4.2, height=3.6)
 seed_everything(0)
-for label, color, marker, bits in ((0, "control", "o", ((0, 0), (1, 1))), (1, "fused", "D", ((0, 1), (1, 0)))):
-    clouds = torch.cat([torch.tensor(pair) + 0.12 * torch.randn(60, 2) for pair in bits])     # (120, 2)
+for label, color, marker, bits in (
+    (0, "control", "o", ((0, 0), (1, 1))),
+    (1, "fused", "D", ((0, 1), (1, 0))),
+):
+    # (120, 2)
+    clouds = torch.cat([torch.tensor(pair) + 0.12 * torch.randn(60, 2) for pair in bits])
     ax.scatter(*clouds.T, s=14, color=plots.COLORS[color], marker=marker, label=f"label {label}")
 ax.set_xlabel("what the text says")
 ax.set_ylabel("what the image says")
 ax.legend(frameon=False, loc="center")
-plots.show(figure, "The label is 1 if text and image disagree. No straight line separates the two labels, "
-                   "and concatenation with a linear layer draws just straight lines.")
+plots.show(
+    figure,
+    "The label is 1 if text and image disagree. No straight line separates the two labels, "
+    "and concatenation with a linear layer draws just straight lines.",
+)
 
 # %% [markdown]
 # ## Gluing, one fault at a time
@@ -64,7 +71,9 @@ feature_map = torch.randn(4, 8, 12, 10)         # (B, channels, height, width)
 letters = torch.randn(4, 5, 16)                 # (B, T, D)
 
 def attempt(step, function):
-    """Print the shape of what `function` returns, or the kind of error; torch's own words differ between versions."""
+    """Print the shape of what `function` returns, or the kind of error; torch's own words differ
+    between versions.
+    """
     try:
         print(f"{step}: runs, shape {tuple(function().shape)}")
     except RuntimeError as error:
@@ -107,9 +116,11 @@ attempt("both pooled", lambda: torch.cat([image, letters.mean(dim=1)], dim=1))
 
 # %% exercise="09.1"
 def glue(feature_map: torch.Tensor, letters: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """One vector per sample, picture first: (B, C, H, W), (B, T, D) and (B, T) bool -> (B, C + D).
+    """One vector per sample, picture first: (B, C, H, W), (B, T, D) and (B, T) bool -> (B, C +
+    D).
 
-    Example: a map of ones with C = 2 and the letters [[1.0], [9.0]] with mask [True, False] give [1, 1, 1].
+    Example: a map of ones with C = 2 and the letters [[1.0], [9.0]] with mask [True, False] give
+    [1, 1, 1].
     """
     ### BEGIN SOLUTION
     image = feature_map.mean(dim=(2, 3))                       # (B, C, H, W) -> (B, C)
@@ -153,9 +164,14 @@ def glue(feature_map: torch.Tensor, letters: torch.Tensor, mask: torch.Tensor) -
 seed_everything(0)
 z = torch.randn(5, 32, dtype=torch.float64)
 first, second = nn.Linear(32, 16, dtype=torch.float64), nn.Linear(16, 40, dtype=torch.float64)
-W, b = second.weight @ first.weight, second.weight @ first.bias + second.bias        # (40, 32), (40,)
+# (40, 32), (40,)
+W, b = second.weight @ first.weight, second.weight @ first.bias + second.bias
 verify("09.1", by_hand=z @ W.T + b, reference=second(first(z)))
-print("rank of the two layers together:", torch.linalg.matrix_rank(W).item(), "where one layer could have 32")
+print(
+    "rank of the two layers together:",
+    torch.linalg.matrix_rank(W).item(),
+    "where one layer could have 32",
+)
 
 table, ids = nn.Embedding(27, 16, dtype=torch.float64), torch.tensor([3, 1, 20])
 V = torch.randn(8, 16, dtype=torch.float64)
@@ -175,11 +191,22 @@ verify("09.2", by_hand=table(ids) @ V.T, reference=F.embedding(ids, table.weight
 
 # %%
 with torch.device("meta"):
-    convolutions = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(),
-                                 nn.MaxPool2d(2), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten())
+    convolutions = nn.Sequential(
+        nn.Conv2d(3, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(64, 64, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
     embedding, lstm = nn.Embedding(10_000, 64), nn.LSTM(64, 64, batch_first=True)
-    image = convolutions(torch.empty(1, 3, 224, 224))                                     # (1, 64 * 52 * 52)
-    text = lstm(embedding(torch.zeros(1, 100, dtype=torch.int64)))[0][:, -1]              # (1, 100, 64) -> (1, 64)
+    # (1, 64 * 52 * 52)
+    image = convolutions(torch.empty(1, 3, 224, 224))
+    # (1, 100, 64) -> (1, 64)
+    text = lstm(embedding(torch.zeros(1, 100, dtype=torch.int64)))[0][:, -1]
     dense = nn.Linear(image.shape[1] + text.shape[1], 128)
     decision = nn.Sequential(dense, nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))
     assert decision(torch.cat([image, text], dim=1)).shape == (1, 1)
@@ -207,7 +234,9 @@ class Classifier(nn.Module):
 
 
 def train_and_test(make_fusion, data, seed, epochs, lr=3e-3):
-    """Train one fusion layer, made by `make_fusion()` after seeding; return the model and its test result."""
+    """Train one fusion layer, made by `make_fusion()` after seeding; return the model and its
+    test result.
+    """
     generator = seed_everything(seed)
     model = Classifier(make_fusion())
     fit(model, Batches(data["train"], 128, generator), Batches(data["validation"], 2048),
@@ -216,33 +245,55 @@ def train_and_test(make_fusion, data, seed, epochs, lr=3e-3):
 
 
 # %% tags=["measured"]
-EXTRACT = {"text": lambda batch: letter_features(batch["text"], batch["mask"]["text"]),   # (B, T)         -> (B, 78)
-           "image": lambda batch: pixel_features(batch["image"]),                         # (B, 1, 16, 16) -> (B, 256)
-           "audio": lambda batch: band_features(batch["audio"], batch["mask"]["audio"])}  # (B, S)         -> (B, 256)
+# (B, T)         -> (B, 78)
+EXTRACT = {"text": lambda batch: letter_features(batch["text"], batch["mask"]["text"]),
+           # (B, 1, 16, 16) -> (B, 256)
+           "image": lambda batch: pixel_features(batch["image"]),
+           # (B, S)         -> (B, 256)
+           "audio": lambda batch: band_features(batch["audio"], batch["mask"]["audio"])}
 
 
 def load(split, seed, names=("text", "image"), **dials):
     """Features of the named modalities of a split of `digits`, with labels: one row per sample."""
     batches = DataLoader(Digits(split, seed=seed, **dials), batch_size=256, collate_fn=collate)
-    parts = [{name: EXTRACT[name](batch) for name in names} | {"label": batch["label"]} for batch in batches]
+    parts = [
+        {name: EXTRACT[name](batch) for name in names} | {"label": batch["label"]}
+        for batch in batches
+    ]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 # %%
 draws = [{split: load(split, seed) for split in ("train", "validation", "test")} for seed in SEEDS]
 
 def scores(change, names=("text", "image"), **options):
-    """Test accuracies, one per seed, after `change` has been applied to the image of every split."""
+    """Test accuracies, one per seed, after `change` has been applied to the image of every
+    split.
+    """
     accuracies = []
     for seed, draw in enumerate(draws):
         data = {split: {**part, "image": change(part["image"])} for split, part in draw.items()}
         dims = {name: data["train"][name].shape[1] for name in names}
-        accuracies.append(train_and_test(lambda: ConcatFusion(dims, 10, **options), data, seed, epochs=10)[1].accuracy)
+        accuracies.append(
+            train_and_test(lambda: ConcatFusion(dims, 10, **options), data, seed, epochs=10)[
+                1
+            ].accuracy
+        )
     return [100 * accuracy for accuracy in accuracies]
 
 as_it_comes, loud, wide = (lambda x: x), (lambda x: 255 * x), (lambda x: x.repeat(1, 10))
-imbalance = {"text": scores(as_it_comes, ("text",)), "image": scores(as_it_comes, ("image",)), "both": scores(as_it_comes)}
+imbalance = {
+    "text": scores(as_it_comes, ("text",)),
+    "image": scores(as_it_comes, ("image",)),
+    "both": scores(as_it_comes),
+}
 for name, near in zip(imbalance, (76, 66, 82)):
-    report(f"{name}, mean of the seeds", mean_interval(imbalance[name])[0], near=near, within=4, unit="%")
+    report(
+        f"{name}, mean of the seeds",
+        mean_interval(imbalance[name])[0],
+        near=near,
+        within=4,
+        unit="%",
+    )
 
 # %% [markdown]
 # Now the pixels from 0 to 255, everything else as it was. Guess the accuracy of both together, in percent, to within 5.
@@ -251,18 +302,35 @@ for name, near in zip(imbalance, (76, 66, 82)):
 guess("09.a", None, sure=0.5)
 
 # %%
-imbalance |= {"loud image alone": scores(loud, ("image",)), "both, loud": scores(loud),
-              "wide image alone": scores(wide, ("image",)), "both, wide": scores(wide),
-              "both + normalise": scores(as_it_comes, normalise=True), "loud + normalise": scores(loud, normalise=True),
-              "wide + normalise": scores(wide, normalise=True), "wide + width": scores(wide, width=64),
-              "wide + both remedies": scores(wide, width=64, normalise=True)}
+imbalance |= {
+    "loud image alone": scores(loud, ("image",)),
+    "both, loud": scores(loud),
+    "wide image alone": scores(wide, ("image",)),
+    "both, wide": scores(wide),
+    "both + normalise": scores(as_it_comes, normalise=True),
+    "loud + normalise": scores(loud, normalise=True),
+    "wide + normalise": scores(wide, normalise=True),
+    "wide + width": scores(wide, width=64),
+    "wide + both remedies": scores(wide, width=64, normalise=True),
+}
 for name, near in zip(list(imbalance)[3:], (58, 59, 62, 70, 87, 87, 76, 86, 88)):
-    report(f"{name}, mean of the seeds", mean_interval(imbalance[name])[0], near=near, within=4, unit="%")
+    report(
+        f"{name}, mean of the seeds",
+        mean_interval(imbalance[name])[0],
+        near=near,
+        within=4,
+        unit="%",
+    )
 outcome("09.a", 59, within=5)
-plots.bars({name: mean_interval(values) for name, values in imbalance.items()}, label="test accuracy (%)",
-           baseline=mean_interval(imbalance["text"])[0],
-           caption="A loud or a wide picture, glued to the text, does worse than the text alone. Normalisation cures loudness, "
-                   "equal widths cure width.")
+plots.bars(
+    {name: mean_interval(values) for name, values in imbalance.items()},
+    label="test accuracy (%)",
+    baseline=mean_interval(imbalance["text"])[0],
+    caption=(
+        "A loud or a wide picture, glued to the text, does worse than the text alone. Normalisation"
+        " cures loudness, equal widths cure width."
+    ),
+)
 
 # %% [markdown]
 # Two things happen to the loud picture. It is itself learned worse (58 % instead of 66), and the text adds almost nothing to it: AdamW takes steps of about the
@@ -280,7 +348,8 @@ show_source(ConcatFusion.concatenate)
 show_source(ConcatFusion.fuse)
 
 fusion = ConcatFusion({"text": 3, "image": 2}, output_dim=2)
-mask = torch.tensor([[True, True], [True, False]])            # (B, M): the second sample has no image
+# (B, M): the second sample has no image
+mask = torch.tensor([[True, True], [True, False]])
 batch = {"text": torch.ones(2, 3), "image": torch.full((2, 2), 5.0)}
 logits, info = fusion(batch, mask=mask, return_info=True)     # (2, 2), and what each modality added
 assert torch.allclose(info.contributions.sum(dim=1) + fusion.head.bias, logits, atol=1e-6)
@@ -313,7 +382,8 @@ print("contribution of the missing image:", info.contributions[1, 1].tolist())
 def four_point(logits: torch.Tensor) -> torch.Tensor:
     """The interaction of text and image at four points: (2, 2, C) logits -> (C,).
 
-    Example: logits [[[1.0], [2.0]], [[5.0], [6.0]]] are a sum of a text part and an image part, so the answer is [0.0].
+    Example: logits [[[1.0], [2.0]], [[5.0], [6.0]]] are a sum of a text part and an image part,
+    so the answer is [0.0].
     """
     ### BEGIN SOLUTION
     return logits[0, 0] - logits[1, 0] - logits[0, 1] + logits[1, 1]
@@ -350,8 +420,14 @@ linear = ConcatFusion({"text": 6, "image": 6}, 3).double()
 hidden = ConcatFusion({"text": 6, "image": 6}, 3, hidden=8).double()
 (f_a_b, f_a_b2), (f_a2_b, f_a2_b2) = corners(linear)
 verify("09.3", by_hand=f_a_b + f_a2_b2, reference=f_a2_b + f_a_b2)
-print("interaction of the linear layer is zero:", bool(reference("09.2")(corners(linear)).abs().max() < 1e-12))
-print("interaction with a hidden layer is zero:", bool(reference("09.2")(corners(hidden)).abs().max() < 1e-12))
+print(
+    "interaction of the linear layer is zero:",
+    bool(reference("09.2")(corners(linear)).abs().max() < 1e-12),
+)
+print(
+    "interaction with a hidden layer is zero:",
+    bool(reference("09.2")(corners(hidden)).abs().max() < 1e-12),
+)
 
 # %% [markdown]
 # ### Trained on XOR, with the ceiling known
@@ -374,19 +450,44 @@ guess("09.b", None, sure=0.5)
 
 # %%
 world, dims = Gates("xor"), {"text": 8, "image": 8}
-data = {"train": world.sample(2000, seed=1), "validation": world.sample(1000, seed=2), "test": world.sample(4000, seed=3)}
-MODELS = {"concat": lambda: ConcatFusion(dims, 2), "concat, hidden": lambda: ConcatFusion(dims, 2, hidden=32),
-          "early": lambda: EarlyFusion(dims, 2), "late, hidden": lambda: LateFusion(dims, 2, hidden=32)}
-results = {name: [train_and_test(make, data, seed, epochs=30, lr=1e-2)[1] for seed in SEEDS] for name, make in MODELS.items()}
+data = {
+    "train": world.sample(2000, seed=1),
+    "validation": world.sample(1000, seed=2),
+    "test": world.sample(4000, seed=3),
+}
+MODELS = {
+    "concat": lambda: ConcatFusion(dims, 2),
+    "concat, hidden": lambda: ConcatFusion(dims, 2, hidden=32),
+    "early": lambda: EarlyFusion(dims, 2),
+    "late, hidden": lambda: LateFusion(dims, 2, hidden=32),
+}
+results = {
+    name: [train_and_test(make, data, seed, epochs=30, lr=1e-2)[1] for seed in SEEDS]
+    for name, make in MODELS.items()
+}
 
 for name, near in zip(MODELS, (0.695, 0.36, 0.35, 0.695)):
-    report(f"{name}, cross-entropy", mean_interval([one.loss for one in results[name]])[0], near=near, within=0.02)
+    report(
+        f"{name}, cross-entropy",
+        mean_interval([one.loss for one in results[name]])[0],
+        near=near,
+        within=0.02,
+    )
 outcome("09.b", "late")
-print(f"ceiling of both {100 * world.ceiling():.2f} %, of the text alone {100 * world.ceiling(('text',)):.2f} %")
-plots.bars({name: mean_interval([100 * one.accuracy for one in runs]) for name, runs in results.items()},
-           label="test accuracy (%)", chance=50, ceiling=100 * world.ceiling(),
-           caption="XOR: with a hidden layer or an early encoder, within a point of the ceiling; a sum stays at chance, "
-                   "and so does late fusion by averaging, however deep its branches are.")
+print(
+    f"ceiling of both {100 * world.ceiling():.2f} %, of the text alone"
+    f" {100 * world.ceiling(('text',)):.2f} %"
+)
+plots.bars(
+    {name: mean_interval([100 * one.accuracy for one in runs]) for name, runs in results.items()},
+    label="test accuracy (%)",
+    chance=50,
+    ceiling=100 * world.ceiling(),
+    caption=(
+        "XOR: with a hidden layer or an early encoder, within a point of the ceiling; a sum stays"
+        " at chance, and so does late fusion by averaging, however deep its branches are."
+    ),
+)
 
 # %% [markdown]
 # The cross-entropy tells more than the accuracy. A coin has $\ln 2 = 0.693$, and the two sums sit there: they have learned to say nothing. (A sum *could* be
@@ -401,12 +502,17 @@ plots.bars({name: mean_interval([100 * one.accuracy for one in runs]) for name, 
 
 # %% tags=["measured"]
 def pairs(split, seed, other="text", **dials):
-    """A picture and a word that mean the same digit (label 1) or two different ones (label 0), half and half."""
+    """A picture and a word that mean the same digit (label 1) or two different ones (label 0),
+    half and half.
+    """
     part = load(split, seed, ("image", other), image_noise=0, text_error=0, **dials)
     generator = torch.Generator().manual_seed(seed)
     same = torch.rand(len(part["label"]), generator=generator) < 0.5
-    equal = part["label"][:, None] == part["label"]                              # (B, B): which words would fit
-    partner = torch.multinomial(torch.where(same[:, None], equal, ~equal).double(), 1, generator=generator)[:, 0]
+    # (B, B): which words would fit
+    equal = part["label"][:, None] == part["label"]
+    partner = torch.multinomial(
+        torch.where(same[:, None], equal, ~equal).double(), 1, generator=generator
+    )[:, 0]
     return {other: part[other][partner], "image": part["image"], "label": same.long()}
 
 
@@ -416,22 +522,34 @@ GLUES = {"late, hidden": lambda dims: LateFusion(dims, 2, normalise=True, hidden
 
 # %%
 fits = [{split: pairs(split, seed) for split in ("train", "validation", "test")} for seed in SEEDS]
-shuffled = [{split: {**part, "text": part["text"].flip(0)} for split, part in draw.items()} for draw in fits]
+shuffled = [
+    {split: {**part, "text": part["text"].flip(0)} for split, part in draw.items()} for draw in fits
+]
 DIMS = {"text": 78, "image": 256}
 RUNS = {"image alone, hidden": (fits, lambda: ConcatFusion({"image": 256}, 2, hidden=64)),
         "text alone, hidden": (fits, lambda: ConcatFusion({"text": 78}, 2, hidden=64)),
         **{name: (fits, lambda make=make: make(DIMS)) for name, make in GLUES.items()},
         "hidden, text shuffled": (shuffled, lambda: GLUES["concat, hidden"](DIMS))}
-fit_scores = {name: [train_and_test(make, draw, seed, epochs=20)[1] for seed, draw in enumerate(set_of_draws)]
-              for name, (set_of_draws, make) in RUNS.items()}
+fit_scores = {
+    name: [train_and_test(make, draw, seed, epochs=20)[1] for seed, draw in enumerate(set_of_draws)]
+    for name, (set_of_draws, make) in RUNS.items()
+}
 
 for name, near in zip(RUNS, (51, 52, 51, 50, 93, 52)):
     mean = 100 * mean_interval([one.accuracy for one in fit_scores[name]])[0]
     report(f"{name}, accuracy", mean, near=near, within=4, unit="%")
-plots.bars({name: mean_interval([100 * one.accuracy for one in runs]) for name, runs in fit_scores.items()},
-           label="test accuracy (%)", chance=50,
-           caption="Do picture and word mean the same digit? The glue alone cannot tell; one hidden layer behind it can; "
-                   "with the words shuffled among the pictures nothing is left to learn.")
+plots.bars(
+    {
+        name: mean_interval([100 * one.accuracy for one in runs])
+        for name, runs in fit_scores.items()
+    },
+    label="test accuracy (%)",
+    chance=50,
+    caption=(
+        "Do picture and word mean the same digit? The glue alone cannot tell; one hidden layer"
+        " behind it can; with the words shuffled among the pictures nothing is left to learn."
+    ),
+)
 
 # %% [markdown]
 # The linear layer sees the same 334 numbers as the hidden one, and cannot be told from a coin; nor can deep branches that are averaged: *which* digit the word names does not help until
@@ -452,9 +570,18 @@ def draw(ax, text, image, product):
     """Colour the plane by the sign of the logit, and mark the four corners with their labels."""
     a, b = torch.meshgrid(torch.linspace(-2, 2, 81), torch.linspace(-2, 2, 81), indexing="xy")
     logit = text * a + image * b + product * a * b                             # (81, 81)
-    ax.contourf(a, b, logit, levels=[-20, 0, 20], colors=[plots.COLORS["control"], plots.COLORS["fused"]], alpha=0.3)
+    ax.contourf(
+        a,
+        b,
+        logit,
+        levels=[-20, 0, 20],
+        colors=[plots.COLORS["control"], plots.COLORS["fused"]],
+        alpha=0.3,
+    )
     for x, y in ((-1, -1), (1, 1), (-1, 1), (1, -1)):
-        color, marker = (plots.COLORS["fused"], "D") if x * y < 0 else (plots.COLORS["control"], "o")
+        color, marker = (
+            (plots.COLORS["fused"], "D") if x * y < 0 else (plots.COLORS["control"], "o")
+        )
         ax.scatter(x, y, s=90, color=color, marker=marker, edgecolor="black")
     ax.set_title(f"text {text:g}, image {image:g}, product {product:g}", fontsize=9)
     ax.set_xlabel("text")
@@ -463,8 +590,11 @@ figure, panels = plots.axes(width=7.2, height=2.7, columns=3, sharey=True)
 for ax, weights in zip(panels, ((1, 0.5, 0), (-1, 0.5, 0), (0, 0, -1))):
     draw(ax, *weights)
 panels[0].set_ylabel("image")
-plots.show(figure, "Diamonds should lie on purple, circles on grey. Two sums, each right at two corners, "
-                   "and a product that is right at all four.")
+plots.show(
+    figure,
+    "Diamonds should lie on purple, circles on grey. Two sums, each right at two corners, "
+    "and a product that is right at all four.",
+)
 
 # %%
 def render(text, image, product):
@@ -476,12 +606,24 @@ def render(text, image, product):
 def describe(text, image, product):
     signs = [(a, b, text * a + image * b + product * a * b) for a in (-1, 1) for b in (-1, 1)]
     right = sum((logit > 0) == (a * b < 0) for a, b, logit in signs if logit != 0)
-    return f"Right at {right} of 4 corners; the interaction f(1, 1) - f(-1, 1) - f(1, -1) + f(-1, -1) is {4 * product:.1f}."
+    return (
+        f"Right at {right} of 4 corners; the interaction f(1, 1) - f(-1, 1) - f(1, -1) + f(-1, -1)"
+        f" is {4 * product:.1f}."
+    )
 
 slider = dict(min=-2.0, max=2.0, step=0.5)
-explorer = Explorer(render, {"text": FloatSlider(value=1.0, **slider), "image": FloatSlider(value=-0.5, **slider),
-                             "product": FloatSlider(value=0.0, **slider)}, describe,
-                    caption="Purple where the logit is positive. Without the product the border is a straight line.")
+explorer = Explorer(
+    render,
+    {
+        "text": FloatSlider(value=1.0, **slider),
+        "image": FloatSlider(value=-0.5, **slider),
+        "product": FloatSlider(value=0.0, **slider),
+    },
+    describe,
+    caption=(
+        "Purple where the logit is positive. Without the product the border is a straight line."
+    ),
+)
 explorer.show()
 
 # %% [markdown]
@@ -497,9 +639,11 @@ explorer.show()
 
 # %% tags=["measured"]
 class EndToEnd(nn.Module):
-    """A convolutional network for the picture, an embedding for the letters, glued: batch -> logits (B, 10).
+    """A convolutional network for the picture, an embedding for the letters, glued: batch ->
+    logits (B, 10).
 
-    `grid` is 1 for global pooling, 2 for 2 x 2 places; modalities not in `use` are masked as missing.
+    `grid` is 1 for global pooling, 2 for 2 x 2 places; modalities not in `use` are masked as
+    missing.
     """
 
     def __init__(self, use=("text", "image"), grid=2):
@@ -507,14 +651,24 @@ class EndToEnd(nn.Module):
         self.use = use
         self.image = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
                                    nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
-                                   nn.AdaptiveAvgPool2d(grid), nn.Flatten())    # (B, 1, 16, 16) -> (B, 32 * grid^2)
-        self.letters = nn.Embedding(27, 16, padding_idx=0)                      # (B, T) -> (B, T, 16)
-        self.fusion = ConcatFusion({"text": 16, "image": 32 * grid**2}, 10, hidden=64, normalise=True)
+                                   # (B, 1, 16, 16) -> (B, 32 * grid^2)
+                                   nn.AdaptiveAvgPool2d(grid), nn.Flatten())
+        # (B, T) -> (B, T, 16)
+        self.letters = nn.Embedding(27, 16, padding_idx=0)
+        self.fusion = ConcatFusion(
+            {"text": 16, "image": 32 * grid**2}, 10, hidden=64, normalise=True
+        )
 
     def forward(self, batch):
-        mask = {"text": batch["text_mask"] & ("text" in self.use),              # (B, T)
-                "image": torch.full((len(batch["image"]), 1), "image" in self.use, device=batch["image"].device)}
-        return self.fusion({"text": self.letters(batch["text"]), "image": self.image(batch["image"])}, mask=mask)
+        mask = {
+            "text": batch["text_mask"] & ("text" in self.use),  # (B, T)
+            "image": torch.full(
+                (len(batch["image"]), 1), "image" in self.use, device=batch["image"].device
+            ),
+        }
+        return self.fusion(
+            {"text": self.letters(batch["text"]), "image": self.image(batch["image"])}, mask=mask
+        )
 
 # %% tags=["measured"]
 def train_end_to_end(seed, **options):
@@ -522,15 +676,22 @@ def train_end_to_end(seed, **options):
     data, generator = {}, seed_everything(seed)
     for split in ("train", "validation", "test"):
         batch = collate(list(Digits(split, seed=seed)))
-        data[split] = {name: batch[name] for name in ("text", "image", "label")} | {"text_mask": batch["mask"]["text"]}
+        data[split] = {name: batch[name] for name in ("text", "image", "label")} | {
+            "text_mask": batch["mask"]["text"]
+        }
     model = EndToEnd(**options)
     fit(model, Batches(data["train"], 64, generator), Batches(data["validation"], 512),
         epochs=20, lr=5e-3, weight_decay=0.1)
     return evaluate(model, Batches(data["test"], 512)).accuracy
 
 
-VERSIONS = {"text": {"use": ("text",)}, "image global": {"use": ("image",), "grid": 1}, "image 2 x 2": {"use": ("image",)},
-            "both global": {"grid": 1}, "both 2 x 2": {}}
+VERSIONS = {
+    "text": {"use": ("text",)},
+    "image global": {"use": ("image",), "grid": 1},
+    "image 2 x 2": {"use": ("image",)},
+    "both global": {"grid": 1},
+    "both 2 x 2": {},
+}
 
 # %% [markdown]
 # Five seeds of all versions take about two minutes, so they are a stored sweep (`python tools/measure.py concat_end_to_end`), of which one run is repeated here.
@@ -538,16 +699,29 @@ VERSIONS = {"text": {"use": ("text",)}, "image global": {"use": ("image",), "gri
 # %%
 sweep = json.loads((DATA / "results" / "concat_end_to_end.json").read_text())["rows"]
 live = train_end_to_end(0, **VERSIONS["both 2 x 2"])
-report("both 2 x 2: live minus stored", live - sweep["both 2 x 2"]["accuracy"][0], near=0, within=0.04)
+report(
+    "both 2 x 2: live minus stored", live - sweep["both 2 x 2"]["accuracy"][0], near=0, within=0.04
+)
 
-gains = [100 * (one - other) for one, other in zip(sweep["both 2 x 2"]["accuracy"], sweep["text"]["accuracy"])]
+gains = [
+    100 * (one - other)
+    for one, other in zip(sweep["both 2 x 2"]["accuracy"], sweep["text"]["accuracy"])
+]
 mean_gain, half_width = mean_interval(gains)
 print(f"gain of both over the text alone, in points: {mean_gain:.1f}, "
       f"interval {mean_gain - half_width:.1f} to {mean_gain + half_width:.1f}")
-percent = {name: mean_interval([100 * value for value in row["accuracy"]]) for name, row in sweep.items()}
-plots.bars(percent, label="test accuracy (%)", baseline=percent["text"][0],
-           caption="Trained end to end, mean and 95 % interval over five seeds. Global pooling forgets where the strokes are, "
-                   "and the picture is then of little help.")
+percent = {
+    name: mean_interval([100 * value for value in row["accuracy"]]) for name, row in sweep.items()
+}
+plots.bars(
+    percent,
+    label="test accuracy (%)",
+    baseline=percent["text"][0],
+    caption=(
+        "Trained end to end, mean and 95 % interval over five seeds. Global pooling forgets where"
+        " the strokes are, and the picture is then of little help."
+    ),
+)
 
 # %% [markdown]
 # Gluing a picture to the text is worth about 14 points here, if the picture keeps its places. Global pooling is the usual cure for the fault that we began with, and
@@ -590,11 +764,22 @@ plots.bars(percent, label="test accuracy (%)", baseline=percent["text"][0],
 real = json.loads((DATA / "results" / "fits_real.json").read_text())["rows"]
 percent = {name.replace("image + text:", "word:").replace("image + audio:", "voice:"):
            mean_interval([100 * value for value in row["accuracy"]]) for name, row in real.items()}
-plots.bars(percent, label="test accuracy (%)", chance=50,
-           caption="The same digit? MNIST pictures with words (above) and with recorded voices (below), five seeds. "
-                   "Only a hidden layer behind the glue finds the relation; with voices it is hard to find.")
-print("recordings, hidden layer, seed by seed:",
-      ", ".join(f"{100 * value:.0f} %" for value in real["image + audio: concat, hidden"]["accuracy"]))
+plots.bars(
+    percent,
+    label="test accuracy (%)",
+    chance=50,
+    caption=(
+        "The same digit? MNIST pictures with words (above) and with recorded voices (below), five"
+        " seeds. Only a hidden layer behind the glue finds the relation; with voices it is hard to"
+        " find."
+    ),
+)
+print(
+    "recordings, hidden layer, seed by seed:",
+    ", ".join(
+        f"{100 * value:.0f} %" for value in real["image + audio: concat, hidden"]["accuracy"]
+    ),
+)
 
 # %% [markdown]
 # Real pictures change nothing: a sum stays at chance, one hidden layer gets 94 % with the word. With real voices the sum stays at chance too, but the hidden layer
@@ -605,7 +790,10 @@ print("recordings, hidden layer, seed by seed:",
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
 if store.have("mnist", "fsdd"):
-    public = {split: pairs(split, 0, "text", source="mnist-fsdd") for split in ("train", "validation", "test")}
+    public = {
+        split: pairs(split, 0, "text", source="mnist-fsdd")
+        for split in ("train", "validation", "test")
+    }
     dims = {name: public["train"][name].shape[1] for name in ("text", "image")}
     live = train_and_test(lambda: GLUES["concat, hidden"](dims), public, 0, epochs=20)[1].accuracy
     stored = real["image + text: concat, hidden"]["accuracy"][0]

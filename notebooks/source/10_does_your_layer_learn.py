@@ -27,7 +27,8 @@ from ipywidgets import Dropdown
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils import contracts_gallery as gallery  # layers with faults, on purpose: not to be used
+# layers with faults, on purpose: not to be used
+from course_utils import contracts_gallery as gallery
 from course_utils import plots
 from course_utils.contracts import check_contracts, show_contracts
 from course_utils.datasets import Gates
@@ -41,7 +42,8 @@ from course_utils.widgets import Explorer
 
 FULL = False  # True runs ten seeds instead of five
 SEEDS = range(10 if FULL else 5)
-os.environ["COURSE_DEVICE"] = "cpu"  # some layers of this page cannot move to a GPU: that is one of their faults
+# some layers of this page cannot move to a GPU: that is one of their faults
+os.environ["COURSE_DEVICE"] = "cpu"
 
 # %% [markdown]
 # ## Two layers, one of them dead
@@ -57,29 +59,45 @@ os.environ["COURSE_DEVICE"] = "cpu"  # some layers of this page cannot move to a
 WORLD = Gates("xor")
 
 class Model(nn.Module):
-    """An encoder for each modality, a fusion layer, a linear head; without `trainable` encoders the raw vectors go on."""
+    """An encoder for each modality, a fusion layer, a linear head; without `trainable` encoders
+    the raw vectors go on.
+    """
 
     def __init__(self, layer, trainable, width):
         super().__init__()
         def encoder():
-            return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8)) if trainable else nn.Identity()
+            return (
+                nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
+                if trainable
+                else nn.Identity()
+            )
         self.encoders = nn.ModuleDict({name: encoder() for name in WORLD.names})
         self.fusion = layer({"text": 8, "image": 8}, width, rank=2)
         self.head = nn.Linear(width, 2)
 
     def forward(self, batch):
-        encoded = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}    # (B, 8) each
-        return self.head(self.fusion(encoded))                                               # -> (B, width) -> (B, 2)
+        # (B, 8) each
+        encoded = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
+        # -> (B, width) -> (B, 2)
+        return self.head(self.fusion(encoded))
 
 # %%
 @cache
 def run(layer, trainable, seed, width=2, shuffled=None):
-    """Train one model on the data of its seed; return its training losses and its test accuracy in percent."""
-    data = {"train": WORLD.sample(2000, seed=3 * seed), "validation": WORLD.sample(1000, seed=3 * seed + 1),
-            "test": WORLD.sample(4000, seed=3 * seed + 2)}
+    """Train one model on the data of its seed; return its training losses and its test accuracy
+    in percent.
+    """
+    data = {
+        "train": WORLD.sample(2000, seed=3 * seed),
+        "validation": WORLD.sample(1000, seed=3 * seed + 1),
+        "test": WORLD.sample(4000, seed=3 * seed + 2),
+    }
     generator = seed_everything(seed)
     if shuffled:
-        data = {split: shuffle_modality(part, shuffled, torch.randperm(len(part["label"]))) for split, part in data.items()}
+        data = {
+            split: shuffle_modality(part, shuffled, torch.randperm(len(part["label"])))
+            for split, part in data.items()
+        }
     model = Model(layer, trainable, width)
     train, validation = Batches(data["train"], 128, generator), Batches(data["validation"], 2048)
     history = fit(model, train, validation, epochs=12, lr=1e-2)
@@ -90,9 +108,16 @@ pair = dict(zip("AB", random.Random(10).sample([gallery.ListFusion, gallery.List
 losses = {f"layer {letter}": run(layer, True, seed=0)[0] for letter, layer in pair.items()}
 for name, values in losses.items():
     report(f"{name}, training loss of the last epoch", values[-1], near=0.33, within=0.03)
-plots.curves(range(1, 13), losses, xlabel="epoch", label="training loss",
-             caption="Two models that differ in one line of their fusion layer. One of the two layers never learns, "
-                     "and the curves do not show which.")
+plots.curves(
+    range(1, 13),
+    losses,
+    xlabel="epoch",
+    label="training loss",
+    caption=(
+        "Two models that differ in one line of their fusion layer. One of the two layers never"
+        " learns, and the curves do not show which."
+    ),
+)
 
 # %% [markdown]
 # Chance decided which one is called A. Which of the two layers is dead? Say "A" or "B", and how sure you are.
@@ -116,7 +141,8 @@ class ScaledMean(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.scales = [nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2)]   # a plain list
+        # a plain list
+        self.scales = [nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2)]
         self.bias = nn.Parameter(torch.zeros(3, dtype=torch.float64))
 
     def forward(self, batch):
@@ -142,20 +168,36 @@ print("numbers the optimiser gets:", sum(p.numel() for p in layer.parameters()),
 # %%
 layer(batch).square().sum().backward()                                          # fills every .grad
 before = [p.detach().clone() for p in (*layer.scales, layer.bias)]
-torch.optim.SGD(layer.parameters(), lr=0.1).step()                              # one step: minus 0.1 times the gradient
-rows = [number for p, old in zip((*layer.scales, layer.bias), before) for number in (p.grad, p.detach() - old)]
-plots.table_of_numbers(torch.stack(rows), ["gradient", "moved by"] * 3, ["column 1", "column 2", "column 3"],
-                       row_groups=["text"] * 2 + ["image"] * 2 + ["bias"] * 2,
-                       caption="One step of gradient descent. Every part of the layer has a gradient, the bias moves by "
-                               "minus a tenth of it, and the scales in the list do not move at all.")
+# one step: minus 0.1 times the gradient
+torch.optim.SGD(layer.parameters(), lr=0.1).step()
+rows = [
+    number
+    for p, old in zip((*layer.scales, layer.bias), before)
+    for number in (p.grad, p.detach() - old)
+]
+plots.table_of_numbers(
+    torch.stack(rows),
+    ["gradient", "moved by"] * 3,
+    ["column 1", "column 2", "column 3"],
+    row_groups=["text"] * 2 + ["image"] * 2 + ["bias"] * 2,
+    caption=(
+        "One step of gradient descent. Every part of the layer has a gradient, the bias moves by "
+        "minus a tenth of it, and the scales in the list do not move at all."
+    ),
+)
 
-seed_everything(0)                                                              # both equations on random numbers
+# both equations on random numbers
+seed_everything(0)
 probe = ScaledMean()
 s, t, b = (p.data.normal_() for p in (*probe.scales, probe.bias))
 h = torch.stack([(s * x + t * z) / 2 + b for x, z in zip(batch["text"], batch["image"])])
 verify("10.1", by_hand=h, reference=probe(batch))
 probe(batch).square().sum().backward()
-verify("10.2", by_hand=(2 * h[0] * batch["text"][0] + 2 * h[1] * batch["text"][1]) / 2, reference=probe.scales[0].grad)
+verify(
+    "10.2",
+    by_hand=(2 * h[0] * batch["text"][0] + 2 * h[1] * batch["text"][1]) / 2,
+    reference=probe.scales[0].grad,
+)
 
 # %% [markdown]
 # Look at the first row: the scales *have* a gradient. Autograd follows the computation and finds them there; only the optimiser never
@@ -178,7 +220,8 @@ show_source(gallery.ListFusion.__init__)
 show_source(gallery.ListFusion.forward)
 
 seed_everything(0)
-layer = gallery.ListFusionMended({"text": 3, "image": 2}, output_dim=2, rank=4).double()      # the same formula
+# the same formula
+layer = gallery.ListFusionMended({"text": 3, "image": 2}, output_dim=2, rank=4).double()
 h = {"text": torch.randn(3, dtype=torch.float64), "image": torch.randn(2, dtype=torch.float64)}
 
 def entry(c):
@@ -187,11 +230,17 @@ def entry(c):
     for r in range(4):
         product = layer.weights[r].item()
         for vector, factor in zip(h.values(), layer.factors):
-            product *= sum(value * factor[r, i, c].item() for i, value in enumerate([*vector.tolist(), 1.0]))
+            product *= sum(
+                value * factor[r, i, c].item() for i, value in enumerate([*vector.tolist(), 1.0])
+            )
         total += product
     return total
 
-verify("10.3", by_hand=[entry(0), entry(1)], reference=layer({name: vector[None] for name, vector in h.items()})[0])
+verify(
+    "10.3",
+    by_hand=[entry(0), entry(1)],
+    reference=layer({name: vector[None] for name, vector in h.items()})[0],
+)
 
 # %% [markdown]
 # The factors stand in a list once more. The last cell took the mended twin, whose only new line is `self.factors = nn.ParameterList(self.factors)`:
@@ -244,7 +293,9 @@ guess("10.b", None, sure=0.5)
 # %%
 for layer in (gallery.ListFusion, gallery.ListFusionMended):
     built = layer({"audio": 48, "image": 192}, 120, rank=40)
-    count, formula = sum(p.numel() for p in built.parameters()), reference("10.1")({"audio": 48, "image": 192}, 120, 40)
+    count, formula = sum(p.numel() for p in built.parameters()), reference("10.1")(
+        {"audio": 48, "image": 192}, 120, 40
+    )
     print(f"{layer.__name__:16} {count:9,} of {formula:,} parameters registered")
 outcome("10.b", "160")
 
@@ -271,23 +322,47 @@ SETTINGS = {"trainable": True, "frozen": False}
 scores = {f"{kind}, {setting}": [run(layer, trainable, seed)[1] for seed in SEEDS]
           for setting, trainable in SETTINGS.items() for kind, layer in LAYERS.items()}
 for kind, layer in LAYERS.items():
-    scores[f"{kind}, trainable, text shuffled"] = [run(layer, True, seed, shuffled="text")[1] for seed in SEEDS]
+    scores[f"{kind}, trainable, text shuffled"] = [
+        run(layer, True, seed, shuffled="text")[1] for seed in SEEDS
+    ]
 for (name, values), near in zip(scores.items(), (89.4, 89.4, 64, 89.3, 50, 50)):
-    report(f"{name}: accuracy", mean_interval(values)[0], near=near, within=5 if name == "dead, frozen" else 1.5, unit="%")
+    report(
+        f"{name}: accuracy",
+        mean_interval(values)[0],
+        near=near,
+        within=5 if name == "dead, frozen" else 1.5,
+        unit="%",
+    )
 
 for setting, near, within in (("trainable", 0, 0.5), ("frozen", 25, 5)):
-    gains = [one - other for one, other in zip(scores[f"mended, {setting}"], scores[f"dead, {setting}"])]
+    gains = [
+        one - other for one, other in zip(scores[f"mended, {setting}"], scores[f"dead, {setting}"])
+    ]
     mean, half = mean_interval(gains)
     report(f"mended minus dead, {setting}", mean, near=near, within=within, unit="points")
-    place = "within 1 point of 0" if abs(mean) + half < 1 else "above 10 points" if mean - half > 10 else "elsewhere"
+    place = (
+        "within 1 point of 0"
+        if abs(mean) + half < 1
+        else "above 10 points" if mean - half > 10 else "elsewhere"
+    )
     print("  its interval over seeds lies", place)
 outcome("10.c", 64, within=8)
 outcome("10.a", next(letter for letter, layer in pair.items() if layer is gallery.ListFusion))
-print(f"ceiling of both {100 * WORLD.ceiling():.2f} %, of one modality alone {100 * WORLD.ceiling(('text',)):.2f} %")
-plots.bars({name: mean_interval(values) for name, values in scores.items()}, label="test accuracy (%)", chance=50,
-           ceiling=100 * WORLD.ceiling(),
-           caption="With trainable encoders the dead layer and its mended twin reach the ceiling alike. With frozen encoders "
-                   "the dead one falls behind. With the text shuffled and the model retrained, nothing is left for either.")
+print(
+    f"ceiling of both {100 * WORLD.ceiling():.2f} %, of one modality alone"
+    f" {100 * WORLD.ceiling(('text',)):.2f} %"
+)
+plots.bars(
+    {name: mean_interval(values) for name, values in scores.items()},
+    label="test accuracy (%)",
+    chance=50,
+    ceiling=100 * WORLD.ceiling(),
+    caption=(
+        "With trainable encoders the dead layer and its mended twin reach the ceiling alike. With"
+        " frozen encoders the dead one falls behind. With the text shuffled and the model"
+        " retrained, nothing is left for either."
+    ),
+)
 
 # %% [markdown]
 # With trainable encoders no difference can be seen, and the interval is narrow enough to exclude one of a whole point. The shuffled control
@@ -304,16 +379,47 @@ plots.bars({name: mean_interval(values) for name, values in scores.items()}, lab
 
 # %%
 widths = [2, 4, 8, 16, 32]
-dead = [mean_interval([run(gallery.ListFusion, False, seed, width)[1] for seed in SEEDS]) for width in widths]
-mended = [mean_interval([run(gallery.ListFusionMended, False, seed, width)[1] for seed in SEEDS]) for width in widths]
+dead = [
+    mean_interval([run(gallery.ListFusion, False, seed, width)[1] for seed in SEEDS])
+    for width in widths
+]
+mended = [
+    mean_interval([run(gallery.ListFusionMended, False, seed, width)[1] for seed in SEEDS])
+    for width in widths
+]
 for width, near in ((2, 64), (8, 80), (32, 88)):
-    report(f"dead, frozen, {width} outputs", dead[widths.index(width)][0], near=near, within=5, unit="%")
-gaps = [run(gallery.ListFusionMended, False, seed, 32)[1] - run(gallery.ListFusion, False, seed, 32)[1] for seed in SEEDS]
-report("mended minus dead, frozen, 32 outputs", mean_interval(gaps)[0], near=1.4, within=1.2, unit="points")
-plots.curves(widths, {"dead, frozen": dead, "mended, frozen": mended}, xlabel="outputs of the fusion layer",
-             label="test accuracy (%)", log="x", ceiling=100 * WORLD.ceiling(), chance=50,
-             caption="A dead fusion layer and its mended twin behind frozen encoders, with more and more outputs, mean and 95 % "
-                     "interval over the seeds: from many random products the head can choose, and the gap nearly closes.")
+    report(
+        f"dead, frozen, {width} outputs",
+        dead[widths.index(width)][0],
+        near=near,
+        within=5,
+        unit="%",
+    )
+gaps = [
+    run(gallery.ListFusionMended, False, seed, 32)[1] - run(gallery.ListFusion, False, seed, 32)[1]
+    for seed in SEEDS
+]
+report(
+    "mended minus dead, frozen, 32 outputs",
+    mean_interval(gaps)[0],
+    near=1.4,
+    within=1.2,
+    unit="points",
+)
+plots.curves(
+    widths,
+    {"dead, frozen": dead, "mended, frozen": mended},
+    xlabel="outputs of the fusion layer",
+    label="test accuracy (%)",
+    log="x",
+    ceiling=100 * WORLD.ceiling(),
+    chance=50,
+    caption=(
+        "A dead fusion layer and its mended twin behind frozen encoders, with more and more"
+        " outputs, mean and 95 % interval over the seeds: from many random products the head can"
+        " choose, and the gap nearly closes."
+    ),
+)
 
 # %% [markdown]
 # So a good score says that the *model* found a way. It says nothing about whether a given layer took part. To see a fault of the layer, look
@@ -360,11 +466,18 @@ for part in ("__init__", "forward", "encode", "classify"):
 seed_everything(0)
 DIMS = {"text": 3, "image": 2, "audio": 2}
 batch = {name: torch.randn(4, dim) for name, dim in DIMS.items()}
-mask = torch.tensor([[True, True, True], [True, True, False], [True, False, True], [False, True, True]])
+mask = torch.tensor(
+    [[True, True, True], [True, True, False], [True, False, True], [False, True, True]]
+)
 
 def meet(number, name):
-    """Show what contract `number` sees in the layer `name` of the gallery, and in its mended twin."""
-    for word, layer in (("faulty", gallery.GALLERY[name].faulty), ("mended", gallery.GALLERY[name].mended)):
+    """Show what contract `number` sees in the layer `name` of the gallery, and in its mended
+    twin.
+    """
+    for word, layer in (
+        ("faulty", gallery.GALLERY[name].faulty),
+        ("mended", gallery.GALLERY[name].mended),
+    ):
         found = check_contracts(layer)[number - 1]
         text = f"contract {number}, {word}: {'kept' if found.kept else 'BROKEN'}, {found.seen}"
         print(textwrap.fill(text, 100, subsequent_indent="    "))
@@ -380,7 +493,11 @@ meet(1, "factors in a plain list")
 show_source(gallery.SqueezeFusion.classify)
 layer = gallery.SqueezeFusion(DIMS, 2)
 for rows in (4, 1):
-    print(rows, "rows in, shape out:", tuple(layer({name: x[:rows] for name, x in batch.items()}).shape))
+    print(
+        rows,
+        "rows in, shape out:",
+        tuple(layer({name: x[:rows] for name, x in batch.items()}).shape),
+    )
 meet(2, "a bare squeeze")
 
 # %% [markdown]
@@ -410,9 +527,14 @@ meet(3, "two paths")
 
 # %%
 show_source(gallery.TimesMaskFusion.pool)
-holes = {name: torch.where(kept[:, None], x, torch.nan) for (name, x), kept in zip(batch.items(), mask.T)}
+holes = {
+    name: torch.where(kept[:, None], x, torch.nan) for (name, x), kept in zip(batch.items(), mask.T)
+}
 for layer in (gallery.TimesMaskFusion(DIMS, 2), gallery.TimesMaskFusionMended(DIMS, 2)):
-    print(f"{type(layer).__name__:21} rows finite: {layer(holes, mask=mask).isfinite().all(dim=1).tolist()}")
+    print(
+        f"{type(layer).__name__:21} rows finite:"
+        f" {layer(holes, mask=mask).isfinite().all(dim=1).tolist()}"
+    )
 meet(4, "times the mask")
 
 # %% [markdown]
@@ -496,12 +618,18 @@ def mean_of_present(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 # %%
 class PresentMean(gallery.AverageFusion):
     def pool(self, x, present):
-        return reference("10.2")(x, present)               # your function: mean_of_present(x, present)
+        # your function: mean_of_present(x, present)
+        return reference("10.2")(x, present)
 
 x = torch.randn(4, 3, 2, dtype=torch.float64)
 p = nothing.double()
-verify("10.4", by_hand=torch.stack([sum(p[n, m] * x[n, m] for m in range(3)) / max(1, p[n].sum()) for n in range(4)]),
-       reference=reference("10.2")(x, nothing))
+verify(
+    "10.4",
+    by_hand=torch.stack(
+        [sum(p[n, m] * x[n, m] for m in range(3)) / max(1, p[n].sum()) for n in range(4)]
+    ),
+    reference=reference("10.2")(x, nothing),
+)
 print("contracts 3 to 5 kept:", [result.kept for result in check_contracts(PresentMean)[2:5]])
 
 # %% [markdown]
@@ -516,7 +644,10 @@ seed_everything(0)
 layer, fresh = gallery.UnsavedFusion(DIMS, 2), gallery.UnsavedFusion(DIMS, 2)
 missing, unexpected = fresh.load_state_dict(layer.state_dict())
 print("names that loading finds missing or unexpected:", len(missing) + len(unexpected))
-print("parameters equal:", all(torch.equal(a, b) for a, b in zip(layer.parameters(), fresh.parameters())))
+print(
+    "parameters equal:",
+    all(torch.equal(a, b) for a, b in zip(layer.parameters(), fresh.parameters())),
+)
 print("results equal:", torch.allclose(layer(batch), fresh(batch)))
 meet(6, "not in the state dict")
 
@@ -589,18 +720,32 @@ print("a small low-rank layer:", count, "registered, by the formula", small.para
 
 # %%
 class Suspect(gallery.AverageFusion):
-    """One of the seven letters has this code: some of the mean's entries are dropped at random, against overfitting."""
+    """One of the seven letters has this code: some of the mean's entries are dropped at random,
+    against overfitting.
+    """
 
     def classify(self, pooled):
         return self.head(F.dropout(pooled, 0.3))           # (B, W) -> (B, C)
 
-UNMET = ("a layer never called", "a bias that cancels", "masked too late", "centred by the batch", "no mask at all")
+UNMET = (
+    "a layer never called",
+    "a bias that cancels",
+    "masked too late",
+    "centred by the batch",
+    "no mask at all",
+)
 unmet = [gallery.GALLERY[name].faulty for name in UNMET]
-SUSPECTS = dict(zip("ABCDEFG", random.Random(4).sample([*unmet, Suspect, gallery.AverageFusion], 7)))
+SUSPECTS = dict(
+    zip("ABCDEFG", random.Random(4).sample([*unmet, Suspect, gallery.AverageFusion], 7))
+)
 show_contracts(SUSPECTS["A"])
 
 s, c = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 1, dtype=torch.float64)
-verify("10.5", by_hand=(s + c).exp() / (s + c).exp().sum(dim=1, keepdim=True), reference=torch.softmax(s, dim=1))
+verify(
+    "10.5",
+    by_hand=(s + c).exp() / (s + c).exp().sum(dim=1, keepdim=True),
+    reference=torch.softmax(s, dim=1),
+)
 
 # %%
 for letter in "BCDEFG":
@@ -666,7 +811,9 @@ outcome("10.d", next(letter for letter, layer in SUSPECTS.items() if layer is Su
 figure, ax = plots.axes(height=4.2)
 for row, (name, exhibit) in enumerate(gallery.GALLERY.items()):
     broken = [result.number for result in check_contracts(exhibit.faulty) if result.kept is False]
-    assert tuple(broken) == exhibit.breaks and all(result.kept is not False for result in check_contracts(exhibit.mended))
+    assert tuple(broken) == exhibit.breaks and all(
+        result.kept is not False for result in check_contracts(exhibit.mended)
+    )
     ax.scatter(broken, [row] * len(broken), marker="X", s=70, color=plots.COLORS["fused"])
 ax.set_yticks(range(len(gallery.GALLERY)), list(gallery.GALLERY))
 ax.set_xticks(range(1, 10))
@@ -675,9 +822,16 @@ ax.invert_yaxis()
 ax.grid(color="#DDDDDD", linewidth=0.6)
 ax.set_axisbelow(True)
 ax.set_xlabel("broken contract")
-print(len(gallery.GALLERY), "faulty layers, each breaks the contracts that were expected; all mended twins keep the nine")
-plots.show(figure, "The gallery: each row is a layer that looks right, each cross a contract that it breaks. For every "
-                   "contract there is a layer that breaks no other, so that none of the nine can be left out.")
+print(
+    len(gallery.GALLERY),
+    "faulty layers, each breaks the contracts that were expected; all mended twins keep the nine",
+)
+plots.show(
+    figure,
+    "The gallery: each row is a layer that looks right, each cross a contract that it breaks. For"
+    " every contract there is a layer that breaks no other, so that none of the nine can be left"
+    " out.",
+)
 
 # %% [markdown]
 # ## Try it: which contracts does a layer break?
@@ -687,13 +841,28 @@ plots.show(figure, "The gallery: each row is a layer that looks right, each cros
 
 # %%
 def tiles(axes, results):
-    """One tile per contract: filled and crossed where it is broken, pale where it is kept or does not apply."""
+    """One tile per contract: filled and crossed where it is broken, pale where it is kept or
+    does not apply.
+    """
     for result in results:
         broken = result.kept is False
-        axes.bar(result.number, 1, width=0.9, color=plots.COLORS["image" if broken else "audio"], alpha=0.9 if broken else 0.25,
-                 hatch="xx" if broken else None, edgecolor="white")
-        axes.text(result.number, 0.5, "broken" if broken else "kept" if result.kept else "-", ha="center", va="center",
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
+        axes.bar(
+            result.number,
+            1,
+            width=0.9,
+            color=plots.COLORS["image" if broken else "audio"],
+            alpha=0.9 if broken else 0.25,
+            hatch="xx" if broken else None,
+            edgecolor="white",
+        )
+        axes.text(
+            result.number,
+            0.5,
+            "broken" if broken else "kept" if result.kept else "-",
+            ha="center",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )
     axes.set_xticks(range(1, 10))
     axes.set_yticks([])
 
@@ -713,12 +882,25 @@ def render(layer, version):
     return figure
 
 def describe(layer, version):
-    broken = [result for result in check_contracts(getattr(gallery.GALLERY[layer], version)) if result.kept is False]
-    return "; ".join(f"{result.number}: {result.seen}" for result in broken) or "All nine contracts are kept."
+    broken = [
+        result
+        for result in check_contracts(getattr(gallery.GALLERY[layer], version))
+        if result.kept is False
+    ]
+    return (
+        "; ".join(f"{result.number}: {result.seen}" for result in broken)
+        or "All nine contracts are kept."
+    )
 
-explorer = Explorer(render, {"layer": Dropdown(options=list(gallery.GALLERY), value="factors in a plain list"),
-                             "version": Dropdown(options=["faulty", "mended"])}, describe,
-                    caption="The nine contracts for the chosen layer, and what each broken one saw.")
+explorer = Explorer(
+    render,
+    {
+        "layer": Dropdown(options=list(gallery.GALLERY), value="factors in a plain list"),
+        "version": Dropdown(options=["faulty", "mended"]),
+    },
+    describe,
+    caption="The nine contracts for the chosen layer, and what each broken one saw.",
+)
 explorer.show()
 
 # %% [markdown]
@@ -745,7 +927,8 @@ def present_weights(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     ### BEGIN SOLUTION
     empty = ~mask.any(dim=1, keepdim=True)                               # (B, M) -> (B, 1)
     scores = torch.where(mask, scores, -torch.inf)                       # exp(-inf) is 0
-    weights = torch.softmax(torch.where(empty, 0.0, scores), dim=1)      # an empty row is all alike, not 0 / 0
+    # an empty row is all alike, not 0 / 0
+    weights = torch.softmax(torch.where(empty, 0.0, scores), dim=1)
     return torch.where(mask, weights, 0)
     ### END SOLUTION
 
@@ -775,26 +958,43 @@ def present_weights(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 # %%
 class MyFusion(nn.Module):
-    """A weighted sum of those present, with learned weights: features[m] (B, D_m), mask (B, M) bool -> (B, output_dim)."""
+    """A weighted sum of those present, with learned weights: features[m] (B, D_m), mask (B, M)
+    bool -> (B, output_dim).
+    """
 
     def __init__(self, input_dims, output_dim, width=8):
         super().__init__()
         self.input_dims, self.width, self.output_dim = input_dims, width, output_dim
-        self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in input_dims.items()})
+        self.project = nn.ModuleDict(
+            {name: nn.Linear(dim, width) for name, dim in input_dims.items()}
+        )
         self.score = nn.Parameter(torch.zeros(len(input_dims)))
         self.head = nn.Linear(width, output_dim)
 
     def forward(self, features, *, mask=None):
         parts = [features[name] for name in self.input_dims]
-        kept = torch.ones(len(parts[0]), len(parts), dtype=torch.bool, device=parts[0].device) if mask is None else mask
+        kept = (
+            torch.ones(len(parts[0]), len(parts), dtype=torch.bool, device=parts[0].device)
+            if mask is None
+            else mask
+        )
         parts = [torch.where(column[:, None], x, 0) for x, column in zip(parts, kept.T)]
-        x = torch.stack([torch.relu(layer(part)) for layer, part in zip(self.project.values(), parts)], dim=1)   # (B, M, W)
-        weights = reference("10.3")(self.score.expand(len(x), -1), kept)                                         # (B, M)
-        return self.head((weights[..., None] * x).sum(dim=1))                                                    # (B, C)
+        # (B, M, W)
+        x = torch.stack(
+            [torch.relu(layer(part)) for layer, part in zip(self.project.values(), parts)], dim=1
+        )
+        # (B, M)
+        weights = reference("10.3")(self.score.expand(len(x), -1), kept)
+        # (B, C)
+        return self.head((weights[..., None] * x).sum(dim=1))
 
     def parameter_formula(self):
         widths = self.input_dims.values()
-        return sum((dim + 1) * self.width for dim in widths) + len(widths) + (self.width + 1) * self.output_dim
+        return (
+            sum((dim + 1) * self.width for dim in widths)
+            + len(widths)
+            + (self.width + 1) * self.output_dim
+        )
 
 show_contracts(MyFusion)
 
@@ -822,10 +1022,14 @@ for layer in (*STRATEGIES.values(), gallery.SumOverAllFusion, HomeMadeSoftmax):
 
 only_text, results = torch.tensor([[True, False, False]]).expand(4, 3), []
 for kind in (gallery.SumOverAllFusion, gallery.AverageFusion):
-    seed_everything(0)                                                         # the same weights for both
+    # the same weights for both
+    seed_everything(0)
     layer = kind(DIMS, 2)
     results.append(layer(batch, mask=only_text) - layer.head.bias)
-print(f"text alone present, SumOverAll : mean of those present = {(results[0] / results[1]).mean().item():.3f} : 1")
+print(
+    "text alone present, SumOverAll : mean of those present ="
+    f" {(results[0] / results[1]).mean().item():.3f} : 1"
+)
 
 layer = HomeMadeSoftmax(DIMS, 2)
 layer.score.weight.data.fill_(100.0)                                           # large scores
@@ -903,6 +1107,12 @@ print("HomeMadeSoftmax is finite with scores in the hundreds:", bool(layer(batch
 
 # %%
 guesses("10")
-passport("10", model="a fusion layer of your own, held to nine contracts",
-         checked="registered, trainable, masks tight against NaN and empty rows, saved, moved, counted",
-         limits="contracts use small random inputs in float64; the right formula and the right task are not proved by them")
+passport(
+    "10",
+    model="a fusion layer of your own, held to nine contracts",
+    checked="registered, trainable, masks tight against NaN and empty rows, saved, moved, counted",
+    limits=(
+        "contracts use small random inputs in float64; the right formula and the right task are not"
+        " proved by them"
+    ),
+)

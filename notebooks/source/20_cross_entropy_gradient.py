@@ -31,9 +31,20 @@ from course_utils import plots
 from course_utils.datasets import Digits, collate, store
 from course_utils.exercises import check, reference
 from course_utils.fusion import masked_mean
-from course_utils.gradients import (activation_backward, binary_cross_entropy_backward, compare, concat_backward,
-                                    cross_entropy_backward, embedding_backward, global_average_pool_backward,
-                                    linear_backward, masked_mean_backward, softmax_backward, softmax_jacobian, verify_gradient)
+from course_utils.gradients import (
+    activation_backward,
+    binary_cross_entropy_backward,
+    compare,
+    concat_backward,
+    cross_entropy_backward,
+    embedding_backward,
+    global_average_pool_backward,
+    linear_backward,
+    masked_mean_backward,
+    softmax_backward,
+    softmax_jacobian,
+    verify_gradient,
+)
 from course_utils.metrics import accuracy
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.runtime import DATA
@@ -47,13 +58,21 @@ figure, ax = plots.axes(width=5.4, height=2.6)
 for place, p, y in zip((0, 1.4, 2.8), (0.5, 0.375, 0.125), (0, 1, 0)):
     ax.bar(place, p, width=0.5, color=plots.COLORS["fused"], alpha=0.75)
     ax.bar(place, y, width=0.6, fill=False, edgecolor=plots.INK, linestyle="--")
-    ax.annotate("", (place + 0.4, y), (place + 0.4, p), arrowprops={"arrowstyle": "-|>", "color": plots.INK, "linewidth": 1.6})
+    ax.annotate(
+        "",
+        (place + 0.4, y),
+        (place + 0.4, p),
+        arrowprops={"arrowstyle": "-|>", "color": plots.INK, "linewidth": 1.6},
+    )
     ax.text(place + 0.45, (p + y) / 2, f"{y - p:+.3f}", va="center")
 ax.set_xticks((0, 1.4, 2.8), NAMES)
 ax.set_xlim(-0.5, 3.7)
 ax.set_ylabel("probability")
-plots.show(figure, "What a model believes (filled), what is true (dashed: 1 for the true class, 0 for the others), and the push "
-                   "that each class's score will get: y - p. The three pushes add up to zero.")
+plots.show(
+    figure,
+    "What a model believes (filled), what is true (dashed: 1 for the true class, 0 for the others),"
+    " and the push that each class's score will get: y - p. The three pushes add up to zero.",
+)
 
 # %% [markdown]
 # ## Three logits, on paper
@@ -94,17 +113,24 @@ for name, e, p in zip(NAMES, exps, probs):
     print(f"{name:<6} e^z = {e:.0f}   p = {e:.0f}/8 = {p:.3f}")
 print(f"loss if it is a seven: -log(3/8) = {-math.log(probs[1]):.4f}")
 
-def draws(*shape):                                                  # from here on: the same on random numbers, against PyTorch
+# from here on: the same on random numbers, against PyTorch
+def draws(*shape):
     """Random float64 numbers of three seeds: (3, *shape)."""
     generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
-    return torch.stack([torch.randn(shape, generator=generator, dtype=torch.float64) for generator in generators])
+    return torch.stack(
+        [torch.randn(shape, generator=generator, dtype=torch.float64) for generator in generators]
+    )
 
 z, y = draws(3), torch.tensor([1, 0, 2])
 p = z.exp() / z.exp().sum(1, keepdim=True)                         # (3, 3)
 losses = torch.stack([-p[n, y[n]].log() for n in range(3)])        # (3,), one sample at a time
 verify("20.1", by_hand=losses.mean(), reference=F.cross_entropy(z, y))
 verify("20.2", by_hand=p, reference=z.softmax(1))
-verify("20.3", by_hand=-(F.one_hot(y, 3) * p.log()).sum(1), reference=F.cross_entropy(z, y, reduction="none"))
+verify(
+    "20.3",
+    by_hand=-(F.one_hot(y, 3) * p.log()).sum(1),
+    reference=F.cross_entropy(z, y, reduction="none"),
+)
 
 # %% [markdown]
 # ### Push one logit, watch all probabilities
@@ -134,7 +160,9 @@ verify("20.3", by_hand=-(F.one_hot(y, 3) * p.log()).sum(1), reference=F.cross_en
 # %%
 print("measured, in 64ths; row: probability of, column: logit of", ", ".join(NAMES))
 push = 1e-6
-columns = [(torch.softmax(logits + push * torch.eye(3).double()[k], 0) - probs) / push for k in range(3)]
+columns = [
+    (torch.softmax(logits + push * torch.eye(3).double()[k], 0) - probs) / push for k in range(3)
+]
 for i, name in enumerate(NAMES):
     print(f"{name:<6}", "".join(f"{64 * columns[k][i]:6.0f}" for k in range(3)))
 
@@ -158,13 +186,23 @@ for k, ax in enumerate(panels):
         base, change = -x * tilt / 3.2, J[i, k].item()
         color, hatch = (plots.COLORS["fused"], None) if i == k else (plots.COLORS["control"], "//")
         ax.bar(x, change, bottom=base, width=0.45, color=color, hatch=hatch, edgecolor="white")
-        ax.text(x, base + change + (0.03 if i == k else -0.03), f"{NAMES[i]}\n{64 * change:+.0f}/64",
-                ha="center", va="bottom" if i == k else "top", fontsize=9)
+        ax.text(
+            x,
+            base + change + (0.03 if i == k else -0.03),
+            f"{NAMES[i]}\n{64 * change:+.0f}/64",
+            ha="center",
+            va="bottom" if i == k else "top",
+            fontsize=9,
+        )
     ax.set_title(f'logit of "{NAMES[k]}" pushed up', fontsize=10)
     ax.set_axis_off()
     ax.set_ylim(-0.5, 0.5)
-plots.show(figure, "The softmax as a seesaw; the boxes are changes, not weights. The probability whose logit is pushed rises "
-                   "by p(1 - p), and the other two sink by just as much together, the more probable one further.")
+plots.show(
+    figure,
+    "The softmax as a seesaw; the boxes are changes, not weights. The probability whose logit is"
+    " pushed rises by p(1 - p), and the other two sink by just as much together, the more probable"
+    " one further.",
+)
 
 # %% [markdown]
 # Only the probability of the true class, "seven", stands in the loss $-\log p_y$. Which *logits* does the loss move, then: "one" of them, or "all"?
@@ -200,16 +238,22 @@ print("d_z in eighths:", " ".join(f"{8 * value:.0f}" for value in J.T @ d_p))
 outcome("20.a", "all")
 
 Y = torch.eye(3).double()[1]
-verify_gradient("20.5", lambda p: -(Y * p.abs().log()).sum(), lambda p: -Y / p, (3,))    # |p|: draws may be negative
-verify_gradient("20.6", lambda z: (z.softmax(0) ** 3).sum(),                 # any function of p will do: this is about the chain
+# |p|: draws may be negative
+verify_gradient("20.5", lambda p: -(Y * p.abs().log()).sum(), lambda p: -Y / p, (3,))
+# any function of p will do: this is about the chain
+verify_gradient("20.6", lambda z: (z.softmax(0) ** 3).sum(),
                 lambda z: softmax_jacobian(z.softmax(0)).T @ (3 * z.softmax(0) ** 2), (3,))
 verify_gradient("20.7", lambda z: -torch.log_softmax(z, 0)[1], lambda z: z.softmax(0) - Y, (3,))
 
-z, y = sympy.symbols("z:3", real=True), sympy.symbols("y:3")       # the same with letters instead of numbers
+# the same with letters instead of numbers
+z, y = sympy.symbols("z:3", real=True), sympy.symbols("y:3")
 p = [sympy.exp(one) / sum(map(sympy.exp, z)) for one in z]
-loss = -sum(a * sympy.log(b) for a, b in zip(y, p)).subs(y[2], 1 - y[0] - y[1])       # y adds up to 1
+# y adds up to 1
+loss = -sum(a * sympy.log(b) for a, b in zip(y, p)).subs(y[2], 1 - y[0] - y[1])
 entries = [sympy.diff(p[i], z[k]) - p[i] * (int(i == k) - p[k]) for i in range(3) for k in range(3)]
-entries += [sympy.diff(loss, z[k]) - (p[k] - (y[k] if k < 2 else 1 - y[0] - y[1])) for k in range(3)]
+entries += [
+    sympy.diff(loss, z[k]) - (p[k] - (y[k] if k < 2 else 1 - y[0] - y[1])) for k in range(3)
+]
 right = sum(sympy.simplify(entry) == 0 for entry in entries)
 print(f"SymPy: {right} of {len(entries)} entries of (20.4) and (20.7) are right for all numbers")
 
@@ -234,17 +278,26 @@ total = exps.sum(dim=1, keepdim=True)                              # (4, 3) -> (
 probs = exps / total                                               # (4, 3)
 log_probs = probs.log()                                            # (4, 3)
 picked = log_probs[range(4), y]                                    # (4, 3) -> (4,)
-loss = -picked.mean()                                              # (4,) -> one number (two operations, to be exact)
+# (4,) -> one number (two operations, to be exact)
+loss = -picked.mean()
 
 tape, ahead = [], [loss.grad_fn]
-while ahead:                                                       # what autograd has written down, from the end
+# what autograd has written down, from the end
+while ahead:
     node = ahead.pop(0)
     if node is not None and node not in tape:
         tape.append(node)
         ahead += [before for before, _ in node.next_functions]
 print("autograd's list:", ", ".join(type(node).__name__.split("Backward")[0] for node in tape))
 
-results = {"log_probs": log_probs, "probs": probs, "total": total, "exps": exps, "shifted": shifted, "z": z}
+results = {
+    "log_probs": log_probs,
+    "probs": probs,
+    "total": total,
+    "exps": exps,
+    "shifted": shifted,
+    "z": z,
+}
 for tensor in results.values():
     tensor.retain_grad()
 loss.backward()
@@ -257,16 +310,27 @@ loss.backward()
 
 # %%
 Y = F.one_hot(y, 3).double()                                       # (4,) -> (4, 3)
-d_log_probs = -Y / 4                                               # the loss is minus the mean of four picked entries
+# the loss is minus the mean of four picked entries
+d_log_probs = -Y / 4
 d_probs = d_log_probs / probs                                      # log' is 1 / p
-d_total = (-d_probs * exps / total**2).sum(dim=1, keepdim=True)    # d(e/S)/dS = -e/S^2, for three quotients: (4, 3) -> (4, 1)
-d_exps = d_probs / total + d_total                                 # d(e/S)/de = 1/S, and S is a sum: slope 1 for each e
+# d(e/S)/dS = -e/S^2, for three quotients: (4, 3) -> (4, 1)
+d_total = (-d_probs * exps / total**2).sum(dim=1, keepdim=True)
+# d(e/S)/de = 1/S, and S is a sum: slope 1 for each e
+d_exps = d_probs / total + d_total
 d_shifted = d_exps * exps                                          # exp' is exp
 d_largest = -d_shifted.sum(dim=1, keepdim=True)                    # (4, 3) -> (4, 1)
-d_z = d_shifted                                                    # and the way over `largest`? See the assertion
+# and the way over `largest`? See the assertion
+d_z = d_shifted
 
 assert d_largest.abs().max() < 1e-15                               # the shift sends nothing back
-by_hand = {"log_probs": d_log_probs, "probs": d_probs, "total": d_total, "exps": d_exps, "shifted": d_shifted, "z": d_z}
+by_hand = {
+    "log_probs": d_log_probs,
+    "probs": d_probs,
+    "total": d_total,
+    "exps": d_exps,
+    "shifted": d_shifted,
+    "z": d_z,
+}
 _ = compare(by_hand, {name: tensor.grad for name, tensor in results.items()}, tolerance=1e-12)
 
 # %% [markdown]
@@ -328,9 +392,13 @@ def logits_gradient(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 # This is the **log-sum-exp** trick, and `F.cross_entropy` and `nn.CrossEntropyLoss` do it inside: they take *logits*.
 
 # %%
-verify_gradient("20.8", lambda z: F.cross_entropy(z, y), lambda z: (z.softmax(dim=1) - Y) / 4, (4, 3))
+verify_gradient(
+    "20.8", lambda z: F.cross_entropy(z, y), lambda z: (z.softmax(dim=1) - Y) / 4, (4, 3)
+)
 z3, m = draws(3), draws(3).max(dim=1, keepdim=True).values
-verify("20.9", by_hand=m[:, 0] + (z3 - m).exp().sum(dim=1).log(), reference=z3.exp().sum(dim=1).log())
+verify(
+    "20.9", by_hand=m[:, 0] + (z3 - m).exp().sum(dim=1).log(), reference=z3.exp().sum(dim=1).log()
+)
 
 large, label = torch.tensor([[1e4, 0.0, -1e4]], dtype=torch.float64), torch.tensor([1])
 LOSSES = {"exp, divide, log ": lambda z: -(z.exp() / z.exp().sum(dim=1, keepdim=True)).log()[0, 1],
@@ -341,7 +409,9 @@ for name, function in LOSSES.items():
     loss = function(z)
     loss.backward()
     print(f"{name} loss {loss.item():>7.0f}   gradient {z.grad[0].tolist()}")
-print(f"p - y by hand                   gradient {cross_entropy_backward(large, label)[0].tolist()}")
+print(
+    f"p - y by hand                   gradient {cross_entropy_backward(large, label)[0].tolist()}"
+)
 
 # %% [markdown]
 # The first two lose both: an infinite loss, and a gradient of NaN, which makes every weight NaN with the next step. The second only *looks* careful: its softmax is stable, but a probability rounded to 0 has no
@@ -353,15 +423,22 @@ print(f"p - y by hand                   gradient {cross_entropy_backward(large, 
 # once more, which is almost zero for a model that is sure:
 
 # %%
-for words, z in (("unsure, wrong", [1.0, 0.0, 0.0]), ("sure, wrong", [8.0, 0.0, 0.0]), ("sure, right", [0.0, 8.0, 0.0])):
+for words, z in (
+    ("unsure, wrong", [1.0, 0.0, 0.0]),
+    ("sure, wrong", [8.0, 0.0, 0.0]),
+    ("sure, right", [0.0, 8.0, 0.0]),
+):
     z, seven = torch.tensor([z], dtype=torch.float64), torch.tensor([1])
     right = cross_entropy_backward(z, seven)
     twice = softmax_backward(cross_entropy_backward(z.softmax(dim=1), seven), z.softmax(dim=1))
     again = z.clone().requires_grad_()
     F.cross_entropy(again.softmax(dim=1), seven).backward()
     assert torch.allclose(twice, again.grad, rtol=0, atol=1e-15)
-    print(f"{words:<14} true logit's gradient: from logits {right[0, 1]:8.4f}, from probabilities {twice[0, 1]:8.4f}; "
-          f"loss {F.cross_entropy(z, seven):.3f} and {F.cross_entropy(z.softmax(dim=1), seven):.3f}")
+    print(
+        f"{words:<14} true logit's gradient: from logits {right[0, 1]:8.4f}, from probabilities"
+        f" {twice[0, 1]:8.4f}; loss {F.cross_entropy(z, seven):.3f} and"
+        f" {F.cross_entropy(z.softmax(dim=1), seven):.3f}"
+    )
 
 # %% [markdown]
 # A model that is sure and wrong should be pushed hardest. With the softmax too many it is pushed two thousand times less than it should be. And one that is sure and right still shows a loss of 0.55: at best
@@ -382,9 +459,11 @@ for words, z in (("unsure, wrong", [1.0, 0.0, 0.0]), ("sure, wrong", [8.0, 0.0, 
 
 # %% exercise="20.2"
 def head_gradients(d_logits: torch.Tensor, features: torch.Tensor, weight: torch.Tensor) -> tuple:
-    """(d_weight, d_bias, d_features) from (N, C), (N, D) and (C, D): shapes (C, D), (C,) and (N, D).
+    """(d_weight, d_bias, d_features) from (N, C), (N, D) and (C, D): shapes (C, D), (C,) and (N,
+    D).
 
-    Example: d_logits [[1.0, -1.0]], features [[5.0]], weight [[2.0], [3.0]] give [[5.0], [-5.0]], [1.0, -1.0] and [[-1.0]].
+    Example: d_logits [[1.0, -1.0]], features [[5.0]], weight [[2.0], [3.0]] give [[5.0],
+    [-5.0]], [1.0, -1.0] and [[-1.0]].
     """
     ### BEGIN SOLUTION
     d_weight = d_logits.T @ features                                # (C, N) @ (N, D) -> (C, D)
@@ -433,25 +512,46 @@ def head_gradients(d_logits: torch.Tensor, features: torch.Tensor, weight: torch
 guess("20.b", None, sure=0.5)
 
 # %%
-head, features, labels = draws(4, 3)[0], draws(5, 3)[1], torch.tensor([0, 3, 1, 1, 2])            # C = 4, D = 3, N = 5
-verify_gradient("20.10", lambda W, b, H: F.cross_entropy(H @ W.T + b, labels),
-                lambda W, b, H: reference("20.2")(cross_entropy_backward(H @ W.T + b, labels), H, W), (4, 3), (4,), (5, 3))
+# C = 4, D = 3, N = 5
+head, features, labels = draws(4, 3)[0], draws(5, 3)[1], torch.tensor([0, 3, 1, 1, 2])
+verify_gradient(
+    "20.10",
+    lambda W, b, H: F.cross_entropy(H @ W.T + b, labels),
+    lambda W, b, H: reference("20.2")(cross_entropy_backward(H @ W.T + b, labels), H, W),
+    (4, 3),
+    (4,),
+    (5, 3),
+)
 glued = lambda text, image: torch.cat([text, image], dim=1)         # (5, 1), (5, 2) -> (5, 3)
-verify_gradient("20.11", lambda text, image: F.cross_entropy(glued(text, image) @ head.T, labels),
-                lambda text, image: tuple(cross_entropy_backward(glued(text, image) @ head.T, labels) @ block
-                                          for block in (head[:, :1], head[:, 1:])), (5, 1), (5, 2))
+verify_gradient(
+    "20.11",
+    lambda text, image: F.cross_entropy(glued(text, image) @ head.T, labels),
+    lambda text, image: tuple(
+        cross_entropy_backward(glued(text, image) @ head.T, labels) @ block
+        for block in (head[:, :1], head[:, 1:])
+    ),
+    (5, 1),
+    (5, 2),
+)
 
 start, A, W = draws(1000, 4)[0], draws(1000, 4, 4)[1] / 2, draws(1000, 4, 4)[2] / 2
 y = torch.arange(1000) % 4
 
 def logits_of(t):
-    return torch.einsum("bcd,bde,be->bc", W, A, t)                  # W A t of each small network: (1000, 4)
+    # W A t of each small network: (1000, 4)
+    return torch.einsum("bcd,bde,be->bc", W, A, t)
 
 def slip(kind, t):
     """d_t of every small network's own loss, (1000, 4): right, or with one of the two slips."""
-    d_h = torch.einsum("bc,bcd->bd", logits_of(t).softmax(1) - F.one_hot(y, 4), W)                # (1000, 4)
-    right = torch.einsum("bd,bde->be", d_h, A)                                                   # A^T d_h for each
-    return {"right": right, "with a minus": -right, "transposed": torch.einsum("bed,bd->be", A, d_h)}[kind]
+    # (1000, 4)
+    d_h = torch.einsum("bc,bcd->bd", logits_of(t).softmax(1) - F.one_hot(y, 4), W)
+    # A^T d_h for each
+    right = torch.einsum("bd,bde->be", d_h, A)
+    return {
+        "right": right,
+        "with a minus": -right,
+        "transposed": torch.einsum("bed,bd->be", A, d_h),
+    }[kind]
 
 # %%
 def losses_of(t):
@@ -470,12 +570,21 @@ losses_of(t).sum().backward()
 compare({"d_t, right": slip("right", start)}, {"d_t, right": t.grad})
 for kind in ("right", "with a minus", "transposed"):
     change = losses_of(start - 1e-3 * slip(kind, start)) - losses_of(start)
-    print(f"{kind:<13} one step lowers the loss in {(change < 0).sum():4d} of 1000 networks, mean change {change.mean():+.4f}")
+    print(
+        f"{kind:<13} one step lowers the loss in {(change < 0).sum():4d} of 1000 networks, mean"
+        f" change {change.mean():+.4f}"
+    )
 outcome("20.b", 684, within=80)
-plots.curves(range(101), {kind: descend(kind, 100, 0.02) for kind in ("right", "with a minus", "transposed")},
-             xlabel="step of descent", label="mean loss",
-             caption="The same descent with three gradients. Against the right one the loss falls, with a minus too many "
-                     "it climbs, with the transposed Jacobian it falls a little and then goes nowhere.")
+plots.curves(
+    range(101),
+    {kind: descend(kind, 100, 0.02) for kind in ("right", "with a minus", "transposed")},
+    xlabel="step of descent",
+    label="mean loss",
+    caption=(
+        "The same descent with three gradients. Against the right one the loss falls, with a minus"
+        " too many it climbs, with the transposed Jacobian it falls a little and then goes nowhere."
+    ),
+)
 
 # %% [markdown]
 # The loss decides it. The right gradient lowers all thousand, the minus lowers none: training climbs. The transposed Jacobian is the treacherous one. Its first step lowers two thirds of them, because $A$ and $A^\top$ have the
@@ -504,12 +613,16 @@ plots.curves(range(101), {kind: descend(kind, 100, 0.02) for kind in ("right", "
 # $$ L = -\frac{1}{\sum_n w_{y_n}} \sum_n \sum_c w_c\, q_{nc} \log p_{nc}, \qquad q_{nc} = (1 - \epsilon)\,[c = y_n] + \frac{\epsilon}{C} \tag{20.15} $$
 
 # %%
-s = draws(3)[0].abs()                                               # targets that do not add up to 1
-verify_gradient("20.12", lambda z: -(s * z.log_softmax(0)).sum(), lambda z: z.softmax(0) * s.sum() - s, (3,))
+# targets that do not add up to 1
+s = draws(3)[0].abs()
+verify_gradient(
+    "20.12", lambda z: -(s * z.log_softmax(0)).sum(), lambda z: z.softmax(0) * s.sum() - s, (3,)
+)
 verify_gradient("20.13", lambda z: F.cross_entropy(z / 2.5, torch.tensor([2, 0])),
                 lambda z: ((z / 2.5).softmax(1) - torch.eye(3).double()[[2, 0]]) / 2 / 2.5, (2, 3))
 
-z, y = draws(2, 4, 3), torch.arange(24).reshape(3, 2, 4) % 3         # three batches of two sequences
+# three batches of two sequences
+z, y = draws(2, 4, 3), torch.arange(24).reshape(3, 2, 4) % 3
 mask = torch.tensor([[True, True, True, True], [True, True, False, False]])    # (B, T)
 log_p = z.log_softmax(-1)
 picked = log_p.gather(-1, y[..., None])[..., 0]                     # (3, 2, 4, 3) -> (3, 2, 4)
@@ -518,8 +631,16 @@ verify("20.14", by_hand=-(picked * mask).sum((1, 2)) / mask.sum(),
 
 w, epsilon = torch.tensor([1.0, 2.0, 4.0]).double(), 0.1
 q = (1 - epsilon) * F.one_hot(y, 3).double() + epsilon / 3
-verify("20.15", by_hand=-(w * q * log_p).sum((1, 2, 3)) / w[y].sum((1, 2)), reference=torch.stack(
-    [F.cross_entropy(z[k].flatten(0, 1), y[k].flatten(), weight=w, label_smoothing=epsilon) for k in range(3)]))
+verify(
+    "20.15",
+    by_hand=-(w * q * log_p).sum((1, 2, 3)) / w[y].sum((1, 2)),
+    reference=torch.stack(
+        [
+            F.cross_entropy(z[k].flatten(0, 1), y[k].flatten(), weight=w, label_smoothing=epsilon)
+            for k in range(3)
+        ]
+    ),
+)
 
 # %% [markdown]
 # > **Exercise 20.3 · A padded batch of sequences** — *12 minutes · core*
@@ -531,12 +652,15 @@ verify("20.15", by_hand=-(w * q * log_p).sum((1, 2, 3)) / w[y].sum((1, 2)), refe
 
 # %% exercise="20.3"
 def padded_gradient(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """d_logits of the mean cross-entropy over the real tokens: (B, T, C), (B, T) and (B, T) bool -> (B, T, C).
+    """d_logits of the mean cross-entropy over the real tokens: (B, T, C), (B, T) and (B, T) bool
+    -> (B, T, C).
 
-    Example: logits of zeros (1, 2, 2), labels [[0, 0]] and mask [[True, False]] give [[[-0.5, 0.5], [0.0, 0.0]]].
+    Example: logits of zeros (1, 2, 2), labels [[0, 0]] and mask [[True, False]] give [[[-0.5,
+    0.5], [0.0, 0.0]]].
     """
     ### BEGIN SOLUTION
-    d_tokens = torch.softmax(logits, dim=-1) - F.one_hot(labels, logits.shape[-1])    # (B, T, C): p - y of every token
+    # (B, T, C): p - y of every token
+    d_tokens = torch.softmax(logits, dim=-1) - F.one_hot(labels, logits.shape[-1])
     return torch.where(mask[..., None], d_tokens, 0) / mask.sum()                     # (B, T, C)
     ### END SOLUTION
 
@@ -563,17 +687,24 @@ def padded_gradient(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tens
 # PyTorch wants the classes on axis 1, `(B, C, T)`. A listing that hands over `(B, T, C)` raises an error, unless T happens to equal C. Then it runs, and compares the wrong numbers.
 
 # %%
-padded = torch.where(mask, y[0], -100)                              # (2, 4): cross_entropy leaves out labels of -100
+# (2, 4): cross_entropy leaves out labels of -100
+padded = torch.where(mask, y[0], -100)
 try:
     F.cross_entropy(z[0], padded)                                   # (2, 4, 3) beside (2, 4)
 except RuntimeError as error:
     print("classes on the last axis, 4 tokens:", type(error).__name__)
 print(f"the same with 3 tokens: runs, loss {F.cross_entropy(z[0][:, :3], padded[:, :3]):.4f}")
-print(f"with the classes on axis 1:       {F.cross_entropy(z[0][:, :3].transpose(1, 2), padded[:, :3]):.4f}")
+print(
+    "with the classes on axis 1:      "
+    f" {F.cross_entropy(z[0][:, :3].transpose(1, 2), padded[:, :3]):.4f}"
+)
 
 verify_gradient("20.14", lambda z: F.cross_entropy(z.transpose(1, 2), padded),
                 lambda z: reference("20.3")(z, y[0], mask), (2, 4, 3))
-print(f"divided by B x T instead, every gradient is {mask.sum() / mask.numel():.2f} of what it should be")
+print(
+    f"divided by B x T instead, every gradient is {mask.sum() / mask.numel():.2f} of what it"
+    " should be"
+)
 
 # %% [markdown]
 # > **Exercise 20.4 · Rare classes, soft targets** — *15 minutes · stretch*
@@ -583,16 +714,19 @@ print(f"divided by B x T instead, every gradient is {mask.sum() / mask.numel():.
 # > - `logits` is `(N, C)`, `labels` `(N,)`, `class_weights` `(C,)` positive, `smoothing` a number from 0 to 1. Return `(N, C)`.
 
 # %% exercise="20.4"
-def smoothed_weighted_gradient(logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor,
-                               smoothing: float) -> torch.Tensor:
+def smoothed_weighted_gradient(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor, smoothing: float
+) -> torch.Tensor:
     """d_logits of (20.15): (N, C), (N,), (C,) and a number -> (N, C).
 
-    Example: logits [[0.0, 0.0]], labels [0], class_weights [1.0, 3.0] and smoothing 0.5 give [[0.0, 0.0]].
+    Example: logits [[0.0, 0.0]], labels [0], class_weights [1.0, 3.0] and smoothing 0.5 give
+    [[0.0, 0.0]].
     """
     ### BEGIN SOLUTION
     C = logits.shape[1]
     one_hot = F.one_hot(labels, C).to(logits.dtype)                              # (N,) -> (N, C)
-    target = class_weights * ((1 - smoothing) * one_hot + smoothing / C)         # (N, C): w_c q_c, which do not add up to 1
+    # (N, C): w_c q_c, which do not add up to 1
+    target = class_weights * ((1 - smoothing) * one_hot + smoothing / C)
     d_logits = torch.softmax(logits, dim=1) * target.sum(dim=1, keepdim=True) - target
     return d_logits / class_weights[labels].sum()                                # (N, C)
     ### END SOLUTION
@@ -635,9 +769,15 @@ def smoothed_weighted_gradient(logits: torch.Tensor, labels: torch.Tensor, class
 y = torch.tensor([1.0, 0.0, 1.0, 0.3], dtype=torch.float64)         # 0.3: a soft label
 verify("20.16", by_hand=-(y * draws(4).sigmoid().log() + (1 - y) * (1 - draws(4).sigmoid()).log()),
        reference=F.binary_cross_entropy_with_logits(draws(4), y.expand(3, 4), reduction="none"))
-verify_gradient("20.17", lambda z: F.binary_cross_entropy_with_logits(z, y, reduction="sum"), lambda z: z.sigmoid() - y, (4,))
+verify_gradient(
+    "20.17",
+    lambda z: F.binary_cross_entropy_with_logits(z, y, reduction="sum"),
+    lambda z: z.sigmoid() - y,
+    (4,),
+)
 
-X = draws(4, 3)[0]                                                  # four samples with three features; z = X theta
+# four samples with three features; z = X theta
+X = draws(4, 3)[0]
 def left(theta):
     M = (X @ theta).sigmoid()
     d_M = (M * (1 - M))[:, None] * X                                # dM / dtheta: (4, 3)
@@ -649,8 +789,12 @@ verify_gradient("20.18", lambda theta: F.binary_cross_entropy_with_logits(X @ th
 z = draws(2)
 assert torch.allclose(z.softmax(dim=1)[:, 1], (z[:, 1] - z[:, 0]).sigmoid())
 
-M = torch.tensor(40.0, dtype=torch.float64).sigmoid()               # the model is sure of a 1, and it is a 0
-print(f"logit 40, label 0: the left form gives {(1 / (1 - M) * M * (1 - M)).item()}, p - y gives {M.item()}")
+# the model is sure of a 1, and it is a 0
+M = torch.tensor(40.0, dtype=torch.float64).sigmoid()
+print(
+    f"logit 40, label 0: the left form gives {(1 / (1 - M) * M * (1 - M)).item()}, p - y gives"
+    f" {M.item()}"
+)
 
 # %% [markdown]
 # ### The binary formula on many classes
@@ -683,10 +827,16 @@ Y = torch.eye(3).double()[1]                                        # "seven" is
 verify_gradient("20.19", lambda z: (z.softmax(0) ** 3).sum(),
                 lambda z: softmax_backward(3 * z.softmax(0) ** 2, z.softmax(0)), (3,))
 verify_gradient("20.20", binary_on_softmax, its_gradient, (3,))
-for words, z in (("logits log 4, log 3, log 1", logits), ("logits 2, 1, 0", torch.tensor([2.0, 1.0, 0.0]).double())):
+for words, z in (
+    ("logits log 4, log 3, log 1", logits),
+    ("logits 2, 1, 0", torch.tensor([2.0, 1.0, 0.0]).double()),
+):
     print(words)
     for name, gradient in (("p - y", z.softmax(0) - Y), ("binary formula", its_gradient(z))):
-        print(f"  {name:<15}", "  ".join(f"{word} {value:+.3f}" for word, value in zip(NAMES, gradient)))
+        print(
+            f"  {name:<15}",
+            "  ".join(f"{word} {value:+.3f}" for word, value in zip(NAMES, gradient)),
+        )
 
 # %% [markdown]
 # The true class and its strongest rival are pushed almost twice as hard. The weak rival is a toss-up: in the first case it is left alone, by the accident that $p_{one}$ is exactly one half, in the second it is pushed
@@ -709,13 +859,26 @@ for words, z in (("logits log 4, log 3, log 1", logits), ("logits 2, 1, 0", torc
 # $$ d_{E_v} = \sum_{n, t\,:\; id_{nt} = v} d_{x_{nt}} \tag{20.23} $$
 
 # %%
-show_source(linear_backward)                                        # your exercise 20.2, with the layer's first input first
-verify_gradient("20.21", lambda a: (torch.tanh(a) ** 3).sum() + (a.relu() ** 2).sum(), lambda a:
-                activation_backward(3 * torch.tanh(a) ** 2, a, "tanh") + activation_backward(2 * a.relu(), a, "relu"), (4, 3))
+# your exercise 20.2, with the layer's first input first
+show_source(linear_backward)
+verify_gradient(
+    "20.21",
+    lambda a: (torch.tanh(a) ** 3).sum() + (a.relu() ** 2).sum(),
+    lambda a: activation_backward(3 * torch.tanh(a) ** 2, a, "tanh")
+    + activation_backward(2 * a.relu(), a, "relu"),
+    (4, 3),
+)
 mask = torch.tensor([[True, True, False], [True, False, False]])
-verify_gradient("20.22", lambda x, maps: (masked_mean(x, mask) ** 2).sum() + (maps.mean(dim=(2, 3)) ** 2).sum(), lambda x, maps:
-                (masked_mean_backward(2 * masked_mean(x, mask), mask),
-                 global_average_pool_backward(2 * maps.mean(dim=(2, 3)), (3, 2))), (2, 3, 4), (2, 5, 3, 2))
+verify_gradient(
+    "20.22",
+    lambda x, maps: (masked_mean(x, mask) ** 2).sum() + (maps.mean(dim=(2, 3)) ** 2).sum(),
+    lambda x, maps: (
+        masked_mean_backward(2 * masked_mean(x, mask), mask),
+        global_average_pool_backward(2 * maps.mean(dim=(2, 3)), (3, 2)),
+    ),
+    (2, 3, 4),
+    (2, 5, 3, 2),
+)
 ids = torch.tensor([[5, 1, 1], [1, 4, 0]])                          # letter 1 occurs three times
 verify_gradient("20.23", lambda E: (F.embedding(ids, E) ** 2).sum(),
                 lambda E: embedding_backward(2 * E[ids], ids, rows=7), (7, 4))
@@ -737,10 +900,16 @@ print("a gradient of 1 from every place; the rows of the table get", counts.toli
 # %% tags=["measured"]
 def forward(net, batch):
     """Every intermediate result of the network, by name."""
-    v = {"letters": net["table"][batch["text"]]}                                        # (B, T) -> (B, T, 16)
-    v["map"] = F.conv2d(batch["image"], net["kernels"].view(32, 1, 9, 9), net["kernels_bias"], stride=2)    # (B, 32, 4, 4)
-    v["text"] = masked_mean(v["letters"], batch["mask"])                                # (B, T, 16) -> (B, 16)
-    v["image"] = v["map"].relu().mean(dim=(2, 3))                                       # (B, 32, 4, 4) -> (B, 32)
+    # (B, T) -> (B, T, 16)
+    v = {"letters": net["table"][batch["text"]]}
+    # (B, 32, 4, 4)
+    v["map"] = F.conv2d(
+        batch["image"], net["kernels"].view(32, 1, 9, 9), net["kernels_bias"], stride=2
+    )
+    # (B, T, 16) -> (B, 16)
+    v["text"] = masked_mean(v["letters"], batch["mask"])
+    # (B, 32, 4, 4) -> (B, 32)
+    v["image"] = v["map"].relu().mean(dim=(2, 3))
     v["glued"] = torch.cat([v["text"], v["image"]], dim=1)                              # (B, 48)
     v["before"] = v["glued"] @ net["hidden"].T + net["hidden_bias"]                     # (B, 64)
     v["logits"] = v["before"].relu() @ net["head"].T + net["head_bias"]                 # (B, 10)
@@ -754,10 +923,15 @@ def by_hand(net, batch):
     d_before = activation_backward(d_hidden, v["before"])                           # (B, 64)
     d_glued, d["hidden"], d["hidden_bias"] = linear_backward(d_before, v["glued"], net["hidden"])
     d_features = concat_backward(d_glued, {"text": 16, "image": 32})
-    d["table"] = embedding_backward(masked_mean_backward(d_features["text"], batch["mask"]), batch["text"], rows=27)
+    d["table"] = embedding_backward(
+        masked_mean_backward(d_features["text"], batch["mask"]), batch["text"], rows=27
+    )
     d_map = activation_backward(global_average_pool_backward(d_features["image"], (4, 4)), v["map"])
-    squares = F.unfold(batch["image"], 9, stride=2).transpose(1, 2)                 # (B, 1, 16, 16) -> (B, 16, 81)
-    _, d["kernels"], d["kernels_bias"] = linear_backward(d_map.flatten(2).transpose(1, 2), squares, net["kernels"])
+    # (B, 1, 16, 16) -> (B, 16, 81)
+    squares = F.unfold(batch["image"], 9, stride=2).transpose(1, 2)
+    _, d["kernels"], d["kernels_bias"] = linear_backward(
+        d_map.flatten(2).transpose(1, 2), squares, net["kernels"]
+    )
     return F.cross_entropy(v["logits"], batch["label"]).item(), d
 
 # %% tags=["measured"]
@@ -768,22 +942,42 @@ def by_autograd(net, batch):
     return loss.item(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
 
 def load(split, seed, **dials):
-    """A split of `digits` as one batch: letters (N, T) with their mask, pictures (N, 1, 16, 16) float64, labels (N,)."""
+    """A split of `digits` as one batch: letters (N, T) with their mask, pictures (N, 1, 16, 16)
+    float64, labels (N,).
+    """
     batch = collate(list(Digits(split, seed=seed, **dials)))
-    image = F.adaptive_avg_pool2d(batch["image"].double(), 16)                          # MNIST's are 28 x 28, ours are 16 x 16
-    return {"text": batch["text"], "mask": batch["mask"]["text"], "image": image, "label": batch["label"]}
+    # MNIST's are 28 x 28, ours are 16 x 16
+    image = F.adaptive_avg_pool2d(batch["image"].double(), 16)
+    return {
+        "text": batch["text"],
+        "mask": batch["mask"]["text"],
+        "image": image,
+        "label": batch["label"],
+    }
 
 def train(gradients_of, data, seed, epochs, size=0.3, decay=1e-3):
-    """Descent with weight decay on batches of 64, in steps that fall to 0; returns the network and the loss of every step."""
+    """Descent with weight decay on batches of 64, in steps that fall to 0; returns the network
+    and the loss of every step.
+    """
     generator, losses = torch.Generator().manual_seed(seed), []
     net = {"table": torch.randn(27, 16, generator=generator, dtype=torch.float64)}
-    for name, (rows, columns) in {"kernels": (32, 81), "hidden": (64, 48), "head": (10, 64)}.items():
-        net[name] = torch.randn(rows, columns, generator=generator, dtype=torch.float64) * (2 / columns) ** 0.5
+    for name, (rows, columns) in {
+        "kernels": (32, 81),
+        "hidden": (64, 48),
+        "head": (10, 64),
+    }.items():
+        net[name] = (
+            torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+            * (2 / columns) ** 0.5
+        )
         net[name + "_bias"] = torch.zeros(rows, dtype=torch.float64)
     for epoch in range(epochs):
         for rows in torch.randperm(len(data["label"]), generator=generator).split(64):
             loss, d = gradients_of(net, {name: tensor[rows] for name, tensor in data.items()})
-            net = {name: w - size * (1 - epoch / epochs) * (d[name] + decay * w) for name, w in net.items()}
+            net = {
+                name: w - size * (1 - epoch / epochs) * (d[name] + decay * w)
+                for name, w in net.items()
+            }
             losses.append(loss)
     return net, losses
 
@@ -810,13 +1004,20 @@ report("test accuracy of the network trained by hand", 100 * result, near=79, wi
 
 mean = {name: torch.tensor(losses).reshape(epochs, -1).mean(dim=1).tolist()
         for name, losses in (("by hand", hand_losses), ("autograd", autograd_losses))}
-plots.curves(range(1, epochs + 1), mean, xlabel="epoch", label="training loss",
-             caption="Training with our gradients and with autograd's: two curves, one on top of the other.")
+plots.curves(
+    range(1, epochs + 1),
+    mean,
+    xlabel="epoch",
+    label="training loss",
+    caption="Training with our gradients and with autograd's: two curves, one on top of the other.",
+)
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: the last bits differ between machines.
 for name, one in found.items():
-    print(f"{name:<13} bit for bit the same: {one.exact!s:<6} largest difference: {one.largest:.1e}")
+    print(
+        f"{name:<13} bit for bit the same: {one.exact!s:<6} largest difference: {one.largest:.1e}"
+    )
 print(f"the two loss curves, over all steps: largest difference {largest:.1e}")
 
 # %%
@@ -827,20 +1028,37 @@ def residual(net, batch):
 
 figure, panels = plots.axes(width=8.4, height=3.6, columns=2, sharey=True)
 for ax, words, weights in zip(panels, ("before training", "after training"), (untrained, net)):
-    picture = ax.imshow(residual(weights, data["train"]), cmap="PuOr", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    picture = ax.imshow(
+        residual(weights, data["train"]),
+        cmap="PuOr",
+        vmin=-1,
+        vmax=1,
+        aspect="auto",
+        interpolation="nearest",
+    )
     ax.set_title(words, fontsize=10)
     ax.set_xlabel("class")
     ax.set_xticks(range(10))
 panels[0].set_ylabel("training samples, sorted by label")
 figure.colorbar(picture, ax=list(panels), label="p - y")
-sizes = {words: residual(weights, data["train"]).abs().sum(dim=1) / 2    # half of the row's sizes is 1 - p of the true class
+# half of the row's sizes is 1 - p of the true class
+sizes = {words: residual(weights, data["train"]).abs().sum(dim=1) / 2
          for words, weights in (("before", untrained), ("after", net))}
-share = sizes["after"].sort(descending=True).values[: len(sizes["after"]) // 5].sum() / sizes["after"].sum()
-report("mean of 1 - p of the true class before training", sizes["before"].mean(), near=0.9, within=0.05)
+share = (
+    sizes["after"].sort(descending=True).values[: len(sizes["after"]) // 5].sum()
+    / sizes["after"].sum()
+)
+report(
+    "mean of 1 - p of the true class before training", sizes["before"].mean(), near=0.9, within=0.05
+)
 report("mean of it after training", sizes["after"].mean(), near=0.19, within=0.04)
 report("the worst fifth of the samples holds this share of it", share, near=0.65, within=0.08)
-plots.show(figure, "p - y of the training samples. Before: a dark stair of true classes, nearly all missed, and a tint "
-                   "everywhere. After: most rows are pale, and what is left of the stair are the samples that are still wrong.")
+plots.show(
+    figure,
+    "p - y of the training samples. Before: a dark stair of true classes, nearly all missed, and a"
+    " tint everywhere. After: most rows are pale, and what is left of the stair are the samples"
+    " that are still wrong.",
+)
 
 # %% [markdown]
 # The two curves lie on each other to about the fifteenth decimal. There is no magic in `loss.backward()`: it is the list of this page. The picture of the residuals shows where the training's
@@ -869,9 +1087,14 @@ plots.show(figure, "p - y of the training samples. Before: a dark stair of true 
 
 # %%
 rate, decay, tiny = 0.1, 0.1, 1e-8
-OPTIMIZERS = {"SGD + L2": (torch.optim.SGD, lambda w, d: w - rate * d - rate * decay * w),
-              "Adam + L2": (torch.optim.Adam, lambda w, d: w - rate * (d + decay * w) / ((d + decay * w).abs() + tiny)),
-              "AdamW": (torch.optim.AdamW, lambda w, d: w - rate * d / (d.abs() + tiny) - rate * decay * w)}
+OPTIMIZERS = {
+    "SGD + L2": (torch.optim.SGD, lambda w, d: w - rate * d - rate * decay * w),
+    "Adam + L2": (
+        torch.optim.Adam,
+        lambda w, d: w - rate * (d + decay * w) / ((d + decay * w).abs() + tiny),
+    ),
+    "AdamW": (torch.optim.AdamW, lambda w, d: w - rate * d / (d.abs() + tiny) - rate * decay * w),
+}
 
 def one_step(name, weight, d):
     """What PyTorch's optimiser makes of `weight` in its first step with the gradient `d`."""
@@ -903,7 +1126,9 @@ for name in OPTIMIZERS:
 # %%
 def draw(panels, one, seven, nine, label, temperature):
     """Left the probabilities, with the label dashed, right the gradient of the three logits."""
-    z, y = torch.tensor([[one, seven, nine]], dtype=torch.float64), torch.tensor([NAMES.index(label)])
+    z, y = torch.tensor([[one, seven, nine]], dtype=torch.float64), torch.tensor(
+        [NAMES.index(label)]
+    )
     probs = (z / temperature).softmax(dim=1)[0]
     d = cross_entropy_backward(z, y, temperature=temperature)[0]
     for ax, values, words in zip(panels, (probs, d), ("probability", "gradient")):
@@ -912,7 +1137,8 @@ def draw(panels, one, seven, nine, label, temperature):
         ax.set_ylim(2.6, -0.6)
         ax.set_xlabel(words)
         for row, value in enumerate(values):
-            end = 1.0 if ax is panels[0] and value > 0.85 else max(value.item(), 0)     # behind the dashed label
+            # behind the dashed label
+            end = 1.0 if ax is panels[0] and value > 0.85 else max(value.item(), 0)
             ax.text(end, row, f" {value:+.2f}" if ax is panels[1] else f" {value:.2f}", va="center")
     panels[0].barh(y.item(), 1, fill=False, edgecolor=plots.INK, linestyle="--")
     panels[0].set_xlim(0, 1.25)
@@ -920,11 +1146,19 @@ def draw(panels, one, seven, nine, label, temperature):
     panels[1].axvline(0, color=plots.INK, linewidth=1)
 
 figure, grid = plots.axes(width=7.6, height=5.2, columns=2, rows=3)
-for panels, setting in zip(grid, ((4.0, 0.0, 0.0, "one", 1.0), (4.0, 0.0, 0.0, "seven", 1.0), (4.0, 0.0, 0.0, "seven", 4.0))):
+for panels, setting in zip(
+    grid,
+    ((4.0, 0.0, 0.0, "one", 1.0), (4.0, 0.0, 0.0, "seven", 1.0), (4.0, 0.0, 0.0, "seven", 4.0)),
+):
     draw(panels, *setting)
-    panels[0].set_title(f'logits 4, 0, 0; true: "{setting[3]}"; temperature {setting[4]:g}', fontsize=9)
-plots.show(figure, "Sure and right: almost no gradient. Sure and wrong: nearly 1. The same at temperature 4: the probabilities "
-                   "are flatter, and p - y is divided by 4.")
+    panels[0].set_title(
+        f'logits 4, 0, 0; true: "{setting[3]}"; temperature {setting[4]:g}', fontsize=9
+    )
+plots.show(
+    figure,
+    "Sure and right: almost no gradient. Sure and wrong: nearly 1. The same at temperature 4: the"
+    " probabilities are flatter, and p - y is divided by 4.",
+)
 
 # %%
 def render(**setting):
@@ -935,14 +1169,26 @@ def render(**setting):
 def describe(one, seven, nine, label, temperature):
     z, y = torch.tensor([[one, seven, nine]]) / temperature, torch.tensor([NAMES.index(label)])
     size = (z.softmax(dim=1) - F.one_hot(y, 3)).abs().max() / temperature
-    return f"The loss is {F.cross_entropy(z, y):.2f}; the largest push on a logit is {size:.2f}; the three gradients add up to 0."
+    return (
+        f"The loss is {F.cross_entropy(z, y):.2f}; the largest push on a logit is {size:.2f}; the"
+        " three gradients add up to 0."
+    )
 
 logit = dict(min=-6.0, max=6.0, step=0.5)
 controls = {name: FloatSlider(value=value, **logit) for name, value in zip(NAMES, (1.5, 1.0, 0.0))}
-controls |= {"label": Dropdown(value="seven", options=NAMES), "temperature": FloatSlider(value=1.0, min=0.25, max=4.0, step=0.25)}
-Explorer(render, controls, describe,
-         caption="Probabilities with the label dashed, and the gradient: descent moves the weights so that each logit "
-                 "goes against it.").show()
+controls |= {
+    "label": Dropdown(value="seven", options=NAMES),
+    "temperature": FloatSlider(value=1.0, min=0.25, max=4.0, step=0.25),
+}
+Explorer(
+    render,
+    controls,
+    describe,
+    caption=(
+        "Probabilities with the label dashed, and the gradient: descent moves the weights so that"
+        " each logit goes against it."
+    ),
+).show()
 
 # %% [markdown]
 # At temperature 1 the gradient of a logit never exceeds 1, however wrong the model is: a loss that is bounded in its slope, though not in its value. The temperature divides it, and a low one multiplies it: at 0.25, up to 4.
@@ -954,9 +1200,17 @@ Explorer(render, controls, describe,
 # %%
 sweep = json.loads((DATA / "results" / "by_hand.json").read_text())["rows"]
 for name, row in sweep.items():
-    print(f"{name:<8} test accuracy, seed by seed: {', '.join(f'{100 * value:.0f} %' for value in row['accuracy'])}; "
-          f"curves apart by less than 1e-12 in all: {max(row['difference']) < 1e-12}")
-report("digits, seed 0: live minus stored", result - sweep["digits"]["accuracy"][0], near=0, within=0.02)
+    print(
+        f"{name:<8} test accuracy, seed by seed:"
+        f" {', '.join(f'{100 * value:.0f} %' for value in row['accuracy'])}; curves apart by less"
+        f" than 1e-12 in all: {max(row['difference']) < 1e-12}"
+    )
+report(
+    "digits, seed 0: live minus stored",
+    result - sweep["digits"]["accuracy"][0],
+    near=0,
+    within=0.02,
+)
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -1029,6 +1283,12 @@ if store.have("mnist", "fsdd"):
 
 # %%
 guesses("20")
-passport("20", model="letters and a convolution, concatenated, trained with gradients derived by hand",
-         can="show where every one of its gradients comes from; they agree with autograd's to 1e-12",
-         limits="one small network in float64; normalisation layers and sequence models are left to autograd")
+passport(
+    "20",
+    model="letters and a convolution, concatenated, trained with gradients derived by hand",
+    can="show where every one of its gradients comes from; they agree with autograd's to 1e-12",
+    limits=(
+        "one small network in float64; normalisation layers and sequence models are left to"
+        " autograd"
+    ),
+)
