@@ -231,7 +231,7 @@ def test_it_is_autograds_gradient_to_1e_12_over_20_seeds(name, capsys):
 
 
 def test_each_names_an_equation_of_its_notebook():
-    page = (ROOT / "notebooks" / "source" / "20_cross_entropy_gradient.py").read_text(
+    page = (ROOT / "notebooks" / "source" / "21_cross_entropy_gradient.py").read_text(
         encoding="utf-8"
     )
     for name in BACKWARDS:

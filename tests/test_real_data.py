@@ -37,7 +37,7 @@ def test_digits_real_made_again_agrees():
 
 
 def test_fits_real_made_again_agrees():
-    page, rows = measure.measured_cells("09_fusion_concat"), stored("fits_real")
+    page, rows = measure.measured_cells("10_fusion_concat"), stored("fits_real")
     draw = {split: page["pairs"](split, 2, "audio", source="mnist-fsdd") for split in SPLITS}
     dims = {name: draw["train"][name].shape[1] for name in ("audio", "image")}
     # the second learns slowly, and drifts more
@@ -60,7 +60,7 @@ def test_fsdd_speakers_made_again_agrees(monkeypatch):
 
 
 def test_by_hand_made_again_agrees():
-    page, row = measure.measured_cells("20_cross_entropy_gradient"), stored("by_hand")["mnist"]
+    page, row = measure.measured_cells("21_cross_entropy_gradient"), stored("by_hand")["mnist"]
     draw = {split: page["load"](split, 4, source="mnist-fsdd") for split in SPLITS[::2]}
     net, _ = page["train"](page["by_hand"], draw["train"], 4, row["epochs"])
     again = measure.accuracy(page["forward"](net, draw["test"])["logits"], draw["test"]["label"])

@@ -33,6 +33,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import pages
 from nbformat.validator import iter_validate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -1008,20 +1009,19 @@ def spelling(root):
 
 
 def sources(root):
-    """Cells that differ from what their source gives, and notebooks without a source: edited by
-    hand, both.
+    """Cells that differ from what their source gives, notebooks without a source (edited by hand,
+    both), and a table of pages in the README that is not what the sources give.
     """
-    import build_notebooks  # which imports this file
-
-    known = build_notebooks.sources(root)
-    yield from (
-        f"{path.stem}: {why}" for path in known if (why := build_notebooks.difference(root, path))
-    )
-    for path in sorted(
-        {*(root / "notebooks").glob("*.ipynb")}
-        - {build_notebooks.built(root, path) for path in known}
-    ):
-        yield f"{path.stem}: a notebook without a source"
+    known = pages.sources(root)
+    for room in known:
+        if why := pages.difference(root, room):
+            yield f"{room.name}: {why}"
+    names = {room.name for room in known}
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        if path.stem not in names:
+            yield f"{path.stem}: a notebook without a source"
+    if pages.readme(root) not in (None, (root / "README.md").read_text(encoding="utf-8")):
+        yield "README.md: its table of pages is not what the sources give; type make notebooks"
 
 
 def main(arguments=None, root=ROOT):

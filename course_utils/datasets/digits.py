@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_utils.datasets.collate import MODALITIES
-from course_utils.runtime import DATA
+from course_utils.runtime import DATA, reads
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HOMOPHONES = {
@@ -242,7 +242,7 @@ def _bundled() -> Source:
     """scikit-learn's scans, and the clips that ship with the course."""
     from sklearn.datasets import load_digits
 
-    bunch, folder = load_digits(), DATA / "digits"
+    bunch, folder = load_digits(), reads(DATA / "digits")
     voices = json.loads((folder / "manifest.json").read_text())["voices"]
     clips = {
         (voice["voice"], digit): [

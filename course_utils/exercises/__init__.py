@@ -1,22 +1,25 @@
 """Exercises that answer: `check("00.1", seed_interval)` says what is right, or what went wrong.
 
-The exercises of a notebook stand in the file that begins with its number (`e00_start_here.py`) as
-a list `EXERCISES`, loaded when a key asks for it. A new one needs a reference written differently
+This package is the machine alone. The exercises of a page stand in its room's `exercises.py` as a
+list `EXERCISES`, loaded when a key asks for it. A new one needs a reference written differently
 from the page's solution, cases, and the wrong ideas that readers have, each as code.
 """
 
 import copy
 import dis
-import importlib
 import inspect
 import os
-import pkgutil
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from course_utils.rooms import NoRoom, load, rooms
+
 from .compare import describe, difference, freeze, show, show_apart
 from .sandbox import Outcome, call
+
+
+_accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,18 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
     The verdict is "not attempted yet" while the body is only a docstring and `...`; "right"; or
     what is wrong, with the smallest case that shows it. The function gets copies of the cases;
     whatever it does (raise, recurse, loop, exit, print, seed) ends with the call. `time_limit` is
-    in seconds for each case; see `sandbox.call` for where no limit is possible.
+    in seconds for each case; see `sandbox.call` for where no limit is possible. Where the package
+    runs without the course's repository there are no checkers: it says so and the page goes on.
 
     Raises ValueError for an unknown key and, where NBGRADER_EXECUTION is set, AssertionError with
     the verdict's text when it is not "right".
     """
-    right, text = verdict(_find(key), answer, time_limit)
+    try:
+        right, text = verdict(_find(key), answer, time_limit)
+    except NoRoom as missing:
+        right, text = False, f"Exercise {key} · not checked: {missing}."
+    if right:
+        _accepted[key] = answer
     if not right and os.environ.get("NBGRADER_EXECUTION"):
         raise AssertionError(text)
     for line in text.splitlines():  # a page breaks long output lines in the middle of a word
@@ -72,38 +81,65 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
 
 
 def reference(key: str) -> Callable:
-    """The course's own answer to exercise `key`, for what follows it on the page."""
+    """The course's own answer to exercise `key`, for what follows it on the page.
+
+    Raises ValueError for an unknown key, NoRoom where the course's repository is not there.
+    """
     return _find(key).reference
 
 
+def mine(key: str, answer: Callable) -> Callable:
+    """What a page goes on with after exercise `key`, and a line that says which of the two it is:
+    the reader's own `answer` if `check` has accepted this very function, else the reference.
+
+    Without the course's repository there is no reference: `answer`, whatever it does.
+    Raises ValueError for an unknown key.
+    """
+    try:
+        exercise = _find(key)
+    except NoRoom as missing:
+        print(f"{key}: yours, unchecked: {missing}.")
+        return answer
+    if _accepted.get(key) is answer:
+        print(f"{key}: yours")
+        return answer
+    if answer is ... or is_stub(answer):
+        print(f"{key}: the course's, because yours is not written yet")
+    else:
+        print(f"{key}: the course's, because check has not accepted yours")
+    return exercise.reference
+
+
 def keys(notebook: str) -> list[str]:
-    """The keys of a notebook's exercises, as in `keys("00")`; none for a notebook without any."""
+    """The keys of a page's exercises, as in `keys("00")`; none for a page without any.
+
+    Raises NoRoom where there is no such page.
+    """
     return [exercise.key for exercise in _load(notebook)]
 
 
 def _load(notebook):
-    for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith(f"e{notebook}_"):
-            return importlib.import_module(f"{__name__}.{module.name}").EXERCISES
-    return []
+    try:
+        return load(notebook, "exercises").EXERCISES
+    except FileNotFoundError:  # a page without exercises
+        return []
 
 
 def _find(key):
+    """The exercise `key`; NoRoom without the repository, else ValueError with what there is."""
+    known = rooms()
     notebook = key.split(".")[0] if isinstance(key, str) else None
-    known = _load(notebook) if notebook else []
-    for exercise in known:
-        if exercise.key == key:
-            return exercise
-    if known:
+    if known and notebook not in known:
         raise ValueError(
-            f"no exercise {key!r}: notebook {notebook} has "
-            + ", ".join(exercise.key for exercise in known)
+            f'no exercise {key!r}: a key is a string such as "00.1", and the pages are '
+            + ", ".join(known)
         )
-    names = sorted(m.name[1:3] for m in pkgutil.iter_modules(__path__) if m.name[1:3].isdigit())
-    raise ValueError(
-        f'no exercise {key!r}: a key is a string such as "00.1", and the notebooks '
-        f"with exercises are {', '.join(names)}"
-    )
+    exercises = {exercise.key: exercise for exercise in _load(notebook)}
+    if key not in exercises:
+        raise ValueError(
+            f"no exercise {key!r}: page {notebook} has " + (", ".join(exercises) or "none")
+        )
+    return exercises[key]
 
 
 def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, str]:
