@@ -5,7 +5,6 @@ list `EXERCISES`, loaded when a key asks for it. A new one needs a reference wri
 from the page's solution, cases, and the wrong ideas that readers have, each as code.
 """
 
-import copy
 import dis
 import inspect
 import os
@@ -13,11 +12,10 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from course_utils.rooms import NoRoom, load, rooms
+from course_utils.rooms import NoRoom, load, room, rooms
 
-from .compare import describe, difference, freeze, show, show_apart
+from .compare import copied, describe, difference, freeze, show, show_apart
 from .sandbox import Outcome, call
-
 
 _accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
 
@@ -119,10 +117,9 @@ def keys(notebook: str) -> list[str]:
 
 
 def _load(notebook):
-    try:
-        return load(notebook, "exercises").EXERCISES
-    except FileNotFoundError:  # a page without exercises
+    if not (room(notebook) / "exercises.py").exists():
         return []
+    return load(notebook, "exercises").EXERCISES
 
 
 def _find(key):
@@ -156,10 +153,10 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
 
     trials = []
     for args in exercise.cases():
-        outcome = call(answer, copy.deepcopy(args), time_limit)
+        outcome = call(answer, copied(args), time_limit)
         if outcome.kind == "value" and outcome.value is ...:
             return False, todo
-        expected = freeze(exercise.reference(*copy.deepcopy(args)))
+        expected = _gives(exercise.reference, args)
         trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
         # one is enough, and the next would take as long
         if outcome.kind in ("slow", "endless", "exit"):
@@ -171,9 +168,9 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
     args, outcome, expected, fault = failed
     stopped = trials[-1][1].kind not in ("value", "raised")
     named = None if stopped or outcome.changed else _misconception(exercise, trials)
-    pairs = zip(_names(exercise), args)
-    shown = f"{exercise.reference.__name__}({', '.join(f'{name}={show(freeze(arg), 6)}' for name, arg in pairs)})"
-    lines = [f"{title}not right yet: {named or fault}", "  smallest case: " + shown]
+    pairs = [f"{name}={show(freeze(arg), 6)}" for name, arg in zip(_names(exercise), args)]
+    case = f"{exercise.reference.__name__}({', '.join(pairs)})"
+    lines = [f"{title}not right yet: {named or fault}", f"  smallest case: {case}"]
     if outcome.kind == "value" and not outcome.changed:
         returned, expected = show_apart(outcome.value, expected)
         lines += ["  returned:      " + returned, "  expected:      " + expected]
@@ -244,6 +241,11 @@ def _fault(exercise, outcome: Outcome, expected, time_limit):
     return f"{text}: {exercise.returns}." if about_shape and exercise.returns else f"{text}."
 
 
+def _gives(program, args):
+    """What one of the course's own programs gives on a case, frozen."""
+    return freeze(program(*copied(args)))
+
+
 def _misconception(exercise, trials):
     """The message of the first misconception that gives what the answer gave, on every case.
 
@@ -252,7 +254,7 @@ def _misconception(exercise, trials):
     for idea in exercise.misconceptions:
         for args, outcome, *_ in trials:
             try:
-                wrong = freeze(idea.wrong(*copy.deepcopy(args)))
+                wrong = _gives(idea.wrong, args)
             except Exception:
                 if outcome.kind != "raised":
                     break

@@ -1,5 +1,5 @@
-"""Answers to the exercises of notebook 01, written by hand; tests/test_exercises.py checks them
-with all the others.
+"""Answers to the exercises of page 01, written by hand: right ones, and wrong ones with the words
+that their verdict has to have.
 """
 
 PAD = (  # T, ids, mask, result; n are the lengths
@@ -69,7 +69,8 @@ RIGHT = {
         """,
         """
         def f(states, mask):
-            return states[range(len(mask)), mask.int().argmin(1) - 1]  # a row without padding gives -1, its last place
+            # a row without padding gives -1, its last place
+            return states[range(len(mask)), mask.int().argmin(1) - 1]
         """,
         """
         def f(states, mask):

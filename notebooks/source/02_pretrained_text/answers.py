@@ -1,5 +1,5 @@
-"""Answers to the exercises of notebook 02, written by hand; tests/test_exercises.py checks them
-with all the others.
+"""Answers to the exercises of page 02, written by hand: right ones, and wrong ones with the words
+that their verdict has to have.
 """
 
 # Ends in their order, what is looked up, what is kept, where nothing fits, the next start, what is
@@ -45,7 +45,8 @@ RIGHT = {
             go_on = [entry for entry in longest_first if entry.startswith("##")]
             pieces = []
             while word:
-                fits = [e for e in (go_on if pieces else begin) if word.startswith(e.replace("##", ""))]
+                ends = go_on if pieces else begin
+                fits = [e for e in ends if word.startswith(e.replace("##", ""))]
                 if not fits:
                     return ["[UNK]"]
                 pieces.append(fits[0])

@@ -1,5 +1,5 @@
-"""Answers to the exercises of notebook 03, written by hand; tests/test_exercises.py checks them
-with all the others.
+"""Answers to the exercises of page 03, written by hand: right ones, and wrong ones with the words
+that their verdict has to have.
 """
 
 NUMBERS = " m, s = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])\n"
@@ -63,7 +63,10 @@ RIGHT = {
         """
         def f(pixels):
             from torchvision.transforms.functional import normalize
-            x = pixels.unsqueeze(0).repeat(3, 1, 1) if pixels.ndim == 2 else torch.movedim(pixels, -1, 0)
+            if pixels.ndim == 2:
+                x = pixels.unsqueeze(0).repeat(3, 1, 1)
+            else:
+                x = torch.movedim(pixels, -1, 0)
             return normalize(x.float().div(255), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         """,
         """
@@ -76,7 +79,8 @@ RIGHT = {
         """,
         """
         def f(pixels):
-            mean, std = 255 * torch.tensor([0.485, 0.456, 0.406]), 255 * torch.tensor([0.229, 0.224, 0.225])
+            mean = 255 * torch.tensor([0.485, 0.456, 0.406])
+            std = 255 * torch.tensor([0.229, 0.224, 0.225])
             if pixels.dim() == 2:
                 pixels = pixels.unsqueeze(2)
             return torch.einsum("hwc->chw", (pixels - mean) / std)
@@ -96,16 +100,19 @@ RIGHT = {
     "03.2": [
         """
         def f(picture, kernel, stride=1, padding=0):
-            return torch.nn.functional.conv2d(picture[None, None], kernel[None, None], stride=stride, padding=padding)[0, 0]
+            x, k = picture[None, None], kernel[None, None]
+            return torch.nn.functional.conv2d(x, k, stride=stride, padding=padding)[0, 0]
         """,
         """
         def f(picture, kernel, stride=1, padding=0):
-            x, k = torch.nn.functional.pad(picture, (padding, padding, padding, padding)), len(kernel)
+            x = torch.nn.functional.pad(picture, (padding, padding, padding, padding))
+            k = len(kernel)
             H, W = (x.shape[0] - k) // stride + 1, (x.shape[1] - k) // stride + 1
             result = torch.zeros(H, W)
             for i in range(H):
                 for j in range(W):
-                    result[i, j] = (x[i * stride:i * stride + k, j * stride:j * stride + k] * kernel).sum()
+                    top, left = i * stride, j * stride
+                    result[i, j] = (x[top:top + k, left:left + k] * kernel).sum()
             return result
         """,
         """
@@ -167,7 +174,8 @@ RIGHT = {
         """,
         """
         def f(n, layers):
-            for layer in layers:  # a floor at the end alone gives the same: only whole numbers are added in between
+            # a floor at the end alone gives the same: only whole numbers are added in between
+            for layer in layers:
                 n = (n + 2 * layer[2] - layer[0]) / layer[1] + 1
             return int(n + 1e-9)
         """,

@@ -1,12 +1,13 @@
-"""Answers to the exercises of notebook 11, written by hand; tests/test_exercises.py checks them
-with all the others.
+"""Answers to the exercises of page 11, written by hand: right ones, and wrong ones with the words
+that their verdict has to have.
 """
 
 RIGHT = {
     "11.1": [
         """
         def f(input_dims, output_dim, rank):
-            return rank * sum(dim + 1 for dim in input_dims.values()) * output_dim + rank + output_dim
+            rows = sum(dim + 1 for dim in input_dims.values())
+            return rank * rows * output_dim + rank + output_dim
         """,
         """
         def f(input_dims, output_dim, rank):
@@ -17,7 +18,8 @@ RIGHT = {
         """,
         """
         def f(input_dims, output_dim, rank):
-            return np.sum([rank * (d + 1) * output_dim for d in input_dims.values()]) + rank + output_dim
+            factors = np.sum([rank * (d + 1) * output_dim for d in input_dims.values()])
+            return factors + rank + output_dim
         """,
     ],
     "11.2": [
@@ -28,7 +30,8 @@ RIGHT = {
         """,
         """
         def f(x, mask):
-            return x.masked_fill(~mask.unsqueeze(-1), torch.nan).nanmean(1).masked_fill(~mask.any(1, keepdim=True), 0)
+            mean = x.masked_fill(~mask.unsqueeze(-1), torch.nan).nanmean(1)
+            return mean.masked_fill(~mask.any(1, keepdim=True), 0)
         """,
         """
         def f(x, mask):

@@ -1,5 +1,5 @@
-"""Answers to the exercises of notebook 21, written by hand; tests/test_exercises.py checks them
-with all the others.
+"""Answers to the exercises of page 21, written by hand: right ones, and wrong ones with the words
+that their verdict has to have.
 """
 
 P, Y, N = (
@@ -26,7 +26,8 @@ RIGHT = {
         """
         def f(logits, labels):
             C = logits.shape[1]
-            return (torch.softmax(logits, -1) - torch.nn.functional.one_hot(labels, C)) / len(logits)
+            target = torch.nn.functional.one_hot(labels, C)
+            return (torch.softmax(logits, -1) - target) / len(logits)
         """,
         """
         def f(logits, labels):
@@ -73,7 +74,8 @@ RIGHT = {
     "21.3": [
         """
         def f(logits, labels, mask):
-            difference = torch.softmax(logits, -1) - torch.nn.functional.one_hot(labels, logits.shape[-1])
+            target = torch.nn.functional.one_hot(labels, logits.shape[-1])
+            difference = torch.softmax(logits, -1) - target
             return torch.where(mask[..., None], difference, 0) / mask.sum()
         """,
         """
@@ -87,7 +89,9 @@ RIGHT = {
             z = logits.nan_to_num()
             loss = torch.nn.functional.cross_entropy
             labels = labels.masked_fill(~mask, -100)
-            return torch.func.grad(lambda z: loss(z.flatten(0, 1), labels.flatten(), ignore_index=-100))(z)
+            def of(z):
+                return loss(z.flatten(0, 1), labels.flatten(), ignore_index=-100)
+            return torch.func.grad(of)(z)
         """,
         """
         def f(logits, labels, mask):
@@ -99,7 +103,8 @@ RIGHT = {
         """,
         """
         def f(logits, labels, mask):
-            d = (torch.softmax(logits, 2) - torch.eye(logits.shape[2]).double()[labels]) / mask.sum()
+            target = torch.eye(logits.shape[2]).double()[labels]
+            d = (torch.softmax(logits, 2) - target) / mask.sum()
             return d.nan_to_num() * mask.unsqueeze(-1)
         """,
     ],
@@ -109,12 +114,14 @@ RIGHT = {
             C = logits.shape[1]
             onehot = torch.nn.functional.one_hot(labels, C).to(logits.dtype)
             target = class_weights * ((1 - smoothing) * onehot + smoothing / C)
-            return (torch.softmax(logits, -1) * target.sum(-1, keepdim=True) - target) / class_weights[labels].sum()
+            whole = target.sum(-1, keepdim=True)
+            return (torch.softmax(logits, -1) * whole - target) / class_weights[labels].sum()
         """,
         """
         def f(logits, labels, class_weights, smoothing):
             z = logits.clone().requires_grad_()
-            torch.nn.functional.cross_entropy(z, labels, class_weights, label_smoothing=smoothing).backward()
+            loss = torch.nn.functional.cross_entropy
+            loss(z, labels, class_weights, label_smoothing=smoothing).backward()
             return z.grad
         """,
         """
