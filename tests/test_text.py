@@ -18,7 +18,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
 
 from course_utils import doctor, fusion, text
-from course_utils.runtime import DATA, ROOT, seed_everything
+from course_utils.rooms import room
+from course_utils.runtime import ROOT, seed_everything
 from course_utils.text import (
     SkipGram,
     Vocabulary,
@@ -782,12 +783,11 @@ def test_importing_is_light_and_quiet():
     assert done.returncode == 0 and done.stdout.strip() == "[]" and done.stderr == "", done.stderr
 
 
-# ---- the sentences of notebook 02
-# -------------------------------------------------------------------
+# ---- the sentences of page 02 ----
 
 
 def sentences(name):
-    lines = (DATA / "sentences" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    lines = room("02", "sentences", f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(" | ") for line in lines]
 
 

@@ -13,9 +13,13 @@ from course_utils.audio import band_features
 from course_utils.datasets import Digits, collate
 from course_utils.image import pixel_features
 from course_utils.metrics import accuracy, cluster_bootstrap, mean_interval
+from course_utils.rooms import room, stored
 from course_utils.runtime import DATA, ROOT
 from course_utils.text import letter_features
 from course_utils.training import Batches, evaluate, fit, shuffle_modality
+
+sys.path.insert(0, str(ROOT / "tools"))
+import sweep  # noqa: E402  (after the path)
 
 
 class Linear(nn.Module):
@@ -194,15 +198,13 @@ def test_a_sound_too_short_for_one_window_is_refused():
 
 @pytest.fixture(scope="module")
 def page():
-    sys.path.insert(0, str(ROOT / "tools"))
-    from measure import measured_cells
-
-    return measured_cells("00_start_here")
+    return sweep.measured_cells("00")
 
 
 @pytest.fixture(scope="module")
-def sweep(page):
-    return json.loads((DATA / "results" / "digits_dials.json").read_text())
+def dials():
+    """The stored comparison of page 00, the whole file."""
+    return json.loads(room("00", "results", "digits_dials.json").read_text(encoding="utf-8"))
 
 
 def test_the_default_dials_leave_each_modality_wanting_and_all_three_good(page):
@@ -217,35 +219,29 @@ def test_the_default_dials_leave_each_modality_wanting_and_all_three_good(page):
         assert score[name] == pytest.approx(near, abs=0.05), name
 
 
-def test_the_stored_sweep_is_of_the_default_dials_and_five_seeds(sweep):
+def test_the_stored_sweep_is_of_the_default_dials_and_five_seeds(dials):
     defaults = Digits("test")
-    row = sweep["rows"]["default"]
+    row = dials["rows"]["default"]
     assert row["dials"] == {name: getattr(defaults, name) for name in row["dials"]}
-    assert sweep["seeds"] == [0, 1, 2, 3, 4] and set(sweep["versions"]) == {
-        "torch",
-        "numpy",
-        "scikit-learn",
-    }
-    assert all(
-        len(values) == 5 for row in sweep["rows"].values() for values in row["accuracy"].values()
-    )
+    assert dials["seeds"] == [0, 1, 2, 3, 4]
+    assert {"torch", "numpy", "scikit-learn"} <= set(dials["versions"])
+    accuracies = [row["accuracy"] for row in dials["rows"].values()]
+    assert all(len(values) == 5 for one in accuracies for values in one.values())
 
 
 @pytest.mark.parametrize("name", ["digits_dials", "digits_real", "fsdd_speakers"])
-def test_the_datasheet_shows_the_stored_sweep(name, page):
-    from measure import table
-
-    rows = json.loads((DATA / "results" / f"{name}.json").read_text())["rows"]
-    assert table(rows) in (DATA / "digits" / "README.md").read_text()
+def test_the_datasheet_shows_the_stored_sweep(name):
+    datasheet = (DATA / "digits" / "README.md").read_text(encoding="utf-8")
+    assert sweep.table(stored("00", name)) in datasheet
 
 
-def test_multiplying_is_best_with_separate_noise_and_worse_with_shared_noise(sweep):
+def test_multiplying_is_best_with_separate_noise_and_worse_with_shared_noise(dials):
     """Without the shared dial the modalities are independent given the digit, which is what the
     product assumes.
     """
 
     def mean(row, model):
-        return sum(sweep["rows"][row]["loss"][model]) / 5
+        return sum(dials["rows"][row]["loss"][model]) / 5
 
     assert mean("easy", "product") < mean("easy", "all three")
     assert mean("shared noise", "product") > mean("shared noise", "all three")
