@@ -50,7 +50,7 @@ def calls(code: str) -> list[str]:
 
 
 def figures(code: str) -> int:
-    """The pictures that a cell shows: plots.show, a function of `plots` with a caption, a widget."""
+    """Pictures that a cell shows: by plots.show, a function of `plots` with a caption, a widget."""
     try:
         tree = ast.parse(code)
     except SyntaxError:

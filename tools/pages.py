@@ -32,7 +32,7 @@ if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
     address = os.environ.get("COURSE_ADDRESS", "{address}")
     clone = ["git", "clone", "-q", "--depth", "1", address, "{folder}"]
     if not os.path.isdir("{folder}/notebooks") and subprocess.run(clone).returncode:
-        raise RuntimeError(f"{{address}} could not be fetched; git says why above. Then run this cell again.")
+        raise RuntimeError(f"{{address}} could not be fetched; git says why. Run this cell again.")
     os.chdir("{folder}/notebooks")
 folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
 sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]"""
@@ -53,8 +53,10 @@ class Exercise(NamedTuple):
 
 def sources(root=ROOT):
     """The sorted rooms of all pages; two with one number would make exercise keys ambiguous."""
-    folders = sorted(path for path in (root / "notebooks" / "source").glob("*") if path.is_dir())
-    folders = [path for path in folders if not path.name.startswith((".", "__"))]
+    inside = sorted((root / "notebooks" / "source").glob("[!._]*"))
+    if stray := [path for path in inside if path.suffix == ".py"]:
+        raise BuildError(f"{stray[0].name}: expected in a room, {stray[0].stem}/page.py")
+    folders = [path for path in inside if path.is_dir()]
     for path, after in zip(folders, [*folders[1:], None], strict=True):
         if not re.fullmatch(r"\d\d_\w+", path.name):
             raise BuildError(f"{path.name}: expected a room with a name like 09_name")
@@ -298,7 +300,8 @@ def readme(root):
     """The README with its table of pages as the sources give it; None where it has no place for
     one, which is between the comments `<!-- pages -->` and `<!-- end of pages -->`.
     """
-    text = (root / "README.md").read_text(encoding="utf-8")
+    path = root / "README.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     begin, _, rest = text.partition("<!-- pages -->\n")
     _, mark, end = rest.partition("<!-- end of pages -->")
     if not mark:

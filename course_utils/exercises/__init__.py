@@ -18,7 +18,6 @@ from course_utils.rooms import NoRoom, load, rooms
 from .compare import describe, difference, freeze, show, show_apart
 from .sandbox import Outcome, call
 
-
 _accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
 
 
@@ -171,8 +170,10 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
     args, outcome, expected, fault = failed
     stopped = trials[-1][1].kind not in ("value", "raised")
     named = None if stopped or outcome.changed else _misconception(exercise, trials)
-    pairs = zip(_names(exercise), args)
-    shown = f"{exercise.reference.__name__}({', '.join(f'{name}={show(freeze(arg), 6)}' for name, arg in pairs)})"
+    shown = ", ".join(
+        f"{name}={show(freeze(arg), 6)}" for name, arg in zip(_names(exercise), args, strict=True)
+    )
+    shown = f"{exercise.reference.__name__}({shown})"
     lines = [f"{title}not right yet: {named or fault}", "  smallest case: " + shown]
     if outcome.kind == "value" and not outcome.changed:
         returned, expected = show_apart(outcome.value, expected)
