@@ -24,6 +24,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).resolve().parents[1]
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 SET_UP = """\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
@@ -296,6 +297,14 @@ def write(path, nb):
     os.replace(temporary, path)
 
 
+def minutes(root, room):
+    """The minutes that a built page promises in its title cell; "" where there are none."""
+    path = built(root, room)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    promised = re.search(r"\*About (\d+) minutes", text)
+    return promised[1] if promised else ""
+
+
 def readme(root):
     """The README with its table of pages as the sources give it; None where it has no place for
     one, which is between the comments `<!-- pages -->` and `<!-- end of pages -->`.
@@ -308,8 +317,6 @@ def readme(root):
         return None
     rows = ["| page | what it asks | minutes | |", "|---|---|---|---|"]
     for room in sources(root):
-        minutes = re.search(r"(\d+) minutes", assemble(root, room).cells[0].source)
         page = f"[{room.name[:2]}](notebooks/{room.name}.ipynb)"
-        shown = minutes[1] if minutes else ""
-        rows.append(f"| {page} | {title_of(room)} | {shown} | {badge(root, room)} |")
+        rows.append(f"| {page} | {title_of(room)} | {minutes(root, room)} | {badge(root, room)} |")
     return f"{begin}<!-- pages -->\n" + "\n".join(rows) + f"\n{mark}{end}"
