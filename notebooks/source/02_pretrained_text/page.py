@@ -52,7 +52,7 @@ FULL = False  # True trains the small GPT to its end, instead of showing its sto
 # %% [markdown]
 # ## From words to pieces
 #
-# The model is **MiniLM**, a small relative of **BERT**: a transformer, which is a stack of layers in which every token looks at every other one (notebook 13 builds one). It comes with its own tokeniser, and the two belong together: the ids mean nothing to another model.
+# The model is **MiniLM**, a small relative of **BERT**: a transformer, which is a stack of layers in which every token looks at every other one (notebook 14 builds one). It comes with its own tokeniser, and the two belong together: the ids mean nothing to another model.
 #
 # In notebook 01 a word that the vocabulary does not hold was lost. BERT's tokeniser, **WordPiece**, holds 30,522 words *and pieces of words*. It lower-cases, drops accents and splits at punctuation. A word that it does not hold is cut into pieces; a piece that continues a word is written with `##` in front.
 
@@ -873,7 +873,7 @@ plots.points(
 #
 # $$ L\,(4\,T D^2 + 2\,T D F + 2\,T^2 D) \tag{02.2} $$
 #
-# The first part maps each token to query, key, value and back (four matrices of $D \times D$; notebook 13 explains them), the second is the hidden layer; in these two each token is treated alone. The third is the attention: every token with every other one, once for the scores and once for the sum. PyTorch can count what is done:
+# The first part maps each token to query, key, value and back (four matrices of $D \times D$; notebook 14 explains them), the second is the hidden layer; in these two each token is treated alone. The third is the attention: every token with every other one, once for the scores and once for the sum. PyTorch can count what is done:
 
 # %%
 L, D, F_hidden = (

@@ -851,7 +851,7 @@ if store.have("mnist", "fsdd"):
 # - J. L. Ba, J. R. Kiros, G. E. Hinton, *Layer Normalization*, 2016. The remedy for loudness.
 # - P. Williams, R. Beer, *Nonnegative Decomposition of Multivariate Information*, 2010. Where redundancy, uniqueness and synergy got their numbers.
 # - J. Hessel, L. Lee, *Does my multimodal model learn cross-modal interactions? It's harder to tell than you might think!*, EMNLP 2020. The four-point idea made into a
-#   test of whole models; notebook 19 builds it.
+#   test of whole models; notebook 20 builds it.
 #
 # ## Your guesses, your passport
 
