@@ -1170,7 +1170,7 @@ def course(page):
         "notebooks/source/00_page/page.py": "",
         "Makefile": "help:\n\tpip install --index-url https://pypi.org/simple /usr/bin\n",
         "tools/a b.py": '"""It works."""\n',
-        ".gitignore": "# A reader's own\nnotebooks/my_course/\n.venv*/\n",
+        ".gitignore": "# A reader's own\nnotebooks/my_course/\n.venv*/\n.cache/\n",
         ".venv/bad.md": "[x](nowhere.md)",
         ".git/bad.md": "[x](nowhere.md)",
         "notebooks/my_course/bad.md": f"[x](nowhere.md) {WRONG}",
@@ -1341,3 +1341,52 @@ def test_one_command_checks_the_whole_course(course, capsys):
         "layout: notebooks/source/02_new/sweeps.py:1:8: F401",
     ):
         assert problem in found
+
+
+def count_pages_read(monkeypatch):
+    """The pages that are read from now on, in a list that grows."""
+    read, usual = [], check_notebooks.problems
+
+    def problems_noted(path, page=False):
+        read.append(path.stem)
+        return usual(path, page=page)
+
+    monkeypatch.setattr(check_notebooks, "problems", problems_noted)
+    return read
+
+
+@pytest.mark.parametrize(
+    "name, again",
+    [
+        ("notebooks/00_page.ipynb", True),
+        ("notebooks/source/00_page/page.py", True),
+        ("data/a/README.md", True),  # links lead there
+        ("pyproject.toml", True),
+        ("tools/new_rule.py", True),
+        ("notebooks/source/00_page/new.txt", True),  # a file of which a link may speak
+        ("tools/a b.txt", False),
+    ],
+)
+def test_a_page_that_has_passed_is_read_again_only_when_it_may_have_changed(
+    course, monkeypatch, name, again
+):
+    (course / "notebooks/01_next.ipynb").unlink()
+    (course / "tools/a b.txt").write_text("one\n", encoding="utf-8")
+    monkeypatch.setattr(pages, "difference", lambda *_: "")
+    monkeypatch.setattr(pages, "readme", lambda *_: None)
+    usual = check_notebooks.PATH_RULES
+    monkeypatch.setattr(check_notebooks, "PATH_RULES", [])  # its neighbour is gone
+    assert check_notebooks.course(course) == [], "the page must pass before"
+    monkeypatch.setattr(check_notebooks, "PATH_RULES", usual)
+    read = count_pages_read(monkeypatch)
+    assert check_notebooks.course(course) == [] and read == []
+    add_text(course / name, "\n")
+    check_notebooks.course(course)
+    assert read == ["00_page"] * again
+
+
+def test_a_page_with_a_problem_is_read_until_it_has_none(course, monkeypatch):
+    read = count_pages_read(monkeypatch)
+    for _ in range(2):
+        assert "01_next: a notebook without a source" in check_notebooks.course(course)
+    assert read == ["00_page", "01_next"] * 2

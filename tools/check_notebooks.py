@@ -21,8 +21,10 @@ import ast
 import base64
 import fnmatch
 import functools
+import hashlib
 import html
 import io
+import json
 import os
 import re
 import struct
@@ -1036,19 +1038,83 @@ def layout(root):
 
 
 def sources(root):
-    """Cells that differ from what their source gives, notebooks without a source (edited by hand,
-    both), and a table of pages in the README that is not what the sources give.
+    """Notebooks without a source, sources without a notebook, and a table of pages in the README
+    that is not what the sources give.
     """
-    known = pages.sources(root)
-    for room in known:
-        if why := pages.difference(root, room):
-            yield f"{room.name}: {why}"
-    names = {room.name for room in known}
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        if path.stem not in names:
-            yield f"{path.stem}: a notebook without a source"
+    names = {room.name for room in pages.sources(root)}
+    notebooks = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
+    yield from (f"{name}: a notebook without a source" for name in sorted(notebooks - names))
+    yield from (f"{name}: there is no notebook yet" for name in sorted(names - notebooks))
     if pages.readme(root) not in (None, (root / "README.md").read_text(encoding="utf-8")):
         yield "README.md: its table of pages is not what the sources give; type make notebooks"
+
+
+# ---- what has passed already ----
+
+PASSED = Path(".cache") / "checked.json"
+HEADING_IN_JSON = re.compile(r'^ *"#.*\n', re.M)
+
+
+def surroundings(root):
+    """A hash over all that a page's problems come from beside its own files: rules, the address,
+    the texts and headings that links lead to, and which files there are.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({*files(root), *(root / "tools").glob("*.py")}):
+        digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
+        if path.suffix in (".md", ".toml") or path.parent.name == "tools":
+            digest.update(path.read_bytes())
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        digest.update(f"\0{path.name}\0".encode())
+        digest.update("".join(HEADING_IN_JSON.findall(path.read_text(encoding="utf-8"))).encode())
+    return digest.hexdigest()
+
+
+def fingerprint(root, path, around):
+    """A hash over a page's notebook and source and their surroundings."""
+    digest = hashlib.sha256(around.encode() + path.read_bytes())
+    source = root / "notebooks" / "source" / path.stem / "page.py"
+    if source.is_file():
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def passed(root):
+    """{page: fingerprint} of the pages that had no problems when they were last looked at."""
+    try:
+        found = json.loads((root / PASSED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def course(root):
+    """All problems of the course. A page that has passed and did not change since is not read."""
+    around, before, now = surroundings(root), passed(root), {}
+    found = [problem for part in (texts, spelling, layout) for problem in part(root)]
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        now[path.stem] = fingerprint(root, path, around)
+        if before.get(path.stem) == now[path.stem]:
+            continue
+        problems_here = [f"{path.name}: {problem}" for problem in problems(path, page=True)]
+        source = root / "notebooks" / "source" / path.stem
+        if (source / "page.py").is_file():
+            try:
+                why = pages.difference(root, source)
+            except pages.BuildError as error:
+                why = str(error)
+            if why:
+                problems_here.append(f"{path.stem}: {why}")
+        if problems_here:
+            del now[path.stem]
+        found += problems_here
+    found += sources(root)
+    try:
+        (root / PASSED).parent.mkdir(exist_ok=True)
+        (root / PASSED).write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    except OSError:
+        pass  # then all pages are read the next time
+    return found
 
 
 def main(arguments=None, root=ROOT):
@@ -1059,13 +1125,10 @@ def main(arguments=None, root=ROOT):
     )
     options = parser.parse_args(arguments)
     paths = options.notebooks or sorted((root / "notebooks").glob("*.ipynb"))
-    found = [
-        f"{path.name}: {problem}"
-        for path in paths
-        for problem in problems(path, page=options.course)
-    ]
     if options.course:
-        found += [problem for part in (texts, spelling, layout, sources) for problem in part(root)]
+        found = course(root)
+    else:
+        found = [f"{path.name}: {problem}" for path in paths for problem in problems(path)]
     print("\n".join(found) or f"{len(paths)} checked, no problems")
     return 1 if found else 0
 

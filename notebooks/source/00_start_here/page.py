@@ -764,7 +764,7 @@ compare("one clear sense", "product", "audio", score="loss")
 # `"3 1 4 1 5 9 2 6 5 3"`, and run that cell. No sample appears twice. The machine goes first; its models have the same senses as you, except
 # that a screen cuts the pixels off at white and black.
 
-# %%
+# %% tags=["game"]
 # another number draws another game; the machine's scores then leave the band of this page
 GAME = 100
 game, game_features = Digits("test", seed=GAME), load("test", seed=GAME)
