@@ -1364,14 +1364,14 @@ def count_pages_read(monkeypatch):
         ("pyproject.toml", True),
         ("tools/new_rule.py", True),
         ("notebooks/source/00_page/new.txt", True),  # a file of which a link may speak
-        ("tools/a b.txt", False),
+        ("data/a/more.txt", False),
     ],
 )
 def test_a_page_that_has_passed_is_read_again_only_when_it_may_have_changed(
     course, monkeypatch, name, again
 ):
     (course / "notebooks/01_next.ipynb").unlink()
-    (course / "tools/a b.txt").write_text("one\n", encoding="utf-8")
+    (course / "data/a/more.txt").write_text("one\n", encoding="utf-8")
     monkeypatch.setattr(pages, "difference", lambda *_: "")
     monkeypatch.setattr(pages, "readme", lambda *_: None)
     usual = check_notebooks.PATH_RULES
