@@ -678,7 +678,7 @@ guess("00.c", None, sure=0.5)
 
 # %% [markdown]
 # All settings with five seeds, five models and their tuning would take too long for this page. Such a **sweep** is stored with its
-# seeds (`python tools/measure.py digits_dials` makes it anew from the very cells above), and one of its runs is repeated here, to see that
+# seeds (`python tools/sweep.py 00 digits_dials` makes it anew from the very cells above), and one of its runs is repeated here, to see that
 # it agrees. What comes from the file is the same for everyone, so it is printed with its decimals.
 
 # %%
@@ -824,7 +824,7 @@ score("by both", "")
 # of **MNIST** (its 10,000 test images; LeCun and others, 1998) with the **Free Spoken Digit Dataset** (Jackson and others, 2018): six people, each digit
 # fifty times. Three of them train, one validates, two test. To pictures and sounds no noise is added; the word is typed by our simulation again, because
 # no public set has one. All models, their tuning and five seeds take some minutes, so they are a stored sweep
-# (`python tools/measure.py digits_real`).
+# (`python tools/sweep.py 00 digits_real`).
 
 # %%
 real = stored("00", "digits_real")["mnist-fsdd"]

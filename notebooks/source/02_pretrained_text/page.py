@@ -588,7 +588,7 @@ LEARNERS = {
 }
 
 # %% [markdown]
-# Six ways to learn it from few labelled sentences. *Frozen*: the model's vectors stay as they are, and a linear head learns. *Adapted*: head and last two layers learn together; *random weights* is its control, the same network that has never learned anything. *From scratch*: the LSTM of notebook 01. And two that need no network, a linear head on the *bag of words* and on counted *word pairs*. No test sentence is among the labelled ones. Five seeds are a stored sweep (`python tools/measure.py text_labels`), one run is repeated here.
+# Six ways to learn it from few labelled sentences. *Frozen*: the model's vectors stay as they are, and a linear head learns. *Adapted*: head and last two layers learn together; *random weights* is its control, the same network that has never learned anything. *From scratch*: the LSTM of notebook 01. And two that need no network, a linear head on the *bag of words* and on counted *word pairs*. No test sentence is among the labelled ones. Five seeds are a stored sweep (`python tools/sweep.py 02 text_labels`), one run is repeated here.
 
 # %%
 live = who_chases("frozen", 50, seed=0)
@@ -856,7 +856,7 @@ plots.points(
     scores,
     label="who chases (%)",
     caption=(
-        "A head on frozen GPT features, five seeds (stored: python tools/measure.py text_gpt)."
+        "A head on frozen GPT features, five seeds (stored: python tools/sweep.py 02 text_gpt)."
         " Where the next word depends on who chases, the last token knows it; elsewhere it is left"
         " to chance."
     ),

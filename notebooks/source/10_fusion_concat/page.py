@@ -694,7 +694,7 @@ VERSIONS = {
 }
 
 # %% [markdown]
-# Five seeds of all versions take about two minutes, so they are a stored sweep (`python tools/measure.py concat_end_to_end`), of which one run is repeated here.
+# Five seeds of all versions take about two minutes, so they are a stored sweep (`python tools/sweep.py 10 concat_end_to_end`), of which one run is repeated here.
 
 # %%
 sweep = stored("10", "concat_end_to_end")
@@ -758,7 +758,7 @@ plots.bars(
 #
 # Do these two mean the same digit? We asked it of pictures and typed words. `pairs("train", 0, "audio", source="mnist-fsdd")` asks it of 5,000 pictures
 # of MNIST and of *recordings* of the Free Spoken Digit Dataset, in which three people train and two others test; with `"text"` in the place of `"audio"`
-# it asks it of the same pictures and the written word. Five seeds of all models are a stored sweep (`python tools/measure.py fits_real`).
+# it asks it of the same pictures and the written word. Five seeds of all models are a stored sweep (`python tools/sweep.py 10 fits_real`).
 
 # %%
 real = stored("10", "fits_real")

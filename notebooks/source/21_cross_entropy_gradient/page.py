@@ -1194,7 +1194,7 @@ Explorer(
 #
 # ## On real data
 #
-# The same network and the same gradients on 5,000 pictures of MNIST, each with a typed word that has slips. (The recordings that come with this source are not used here.) Five seeds are a stored sweep (`python tools/measure.py by_hand`).
+# The same network and the same gradients on 5,000 pictures of MNIST, each with a typed word that has slips. (The recordings that come with this source are not used here.) Five seeds are a stored sweep (`python tools/sweep.py 21 by_hand`).
 
 # %%
 sweep = stored("21", "by_hand")
