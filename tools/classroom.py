@@ -1,13 +1,12 @@
 """The classroom edition: pages without solutions, with the cell metadata by which nbgrader grades.
 
-    python tools/build_notebooks.py --edition classroom [09 10]     or: make classroom N="09 10"
+    python tools/build_notebooks.py --edition classroom [10 11]     or: make classroom N="10 11"
 
 Writes classroom/, a course folder as nbgrader wants it: source/NN_name/NN_name.ipynb for each
 page with exercises, and nbgrader_config.py. notebooks/TEACHING.md says how a class uses it.
 
 No file in it holds a solution, so that none can be handed out by mistake. Outputs are left out
-too: a result that stands below a `guess` is no longer a guess. A separate file, because a change
-in the builder itself makes every notebook stale.
+too: a result that stands below a `guess` is no longer a guess.
 """
 
 import re

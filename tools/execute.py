@@ -13,6 +13,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from pages import WIDGET
 
 CELL_TIMEOUT = 300  # seconds
 ENVIRONMENT = {
@@ -23,7 +24,6 @@ ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 UNSET = ("COURSE_ADDRESS", "MPLBACKEND", "NBGRADER_EXECUTION")
-WIDGET = "application/vnd.jupyter.widget-view+json"
 READ_FROM = ("data/", "notebooks/source/")  # where the course's own files lie
 
 

@@ -28,7 +28,8 @@ def estimate(cells) -> int:
             weight = min([folded[tag] for tag in tags & folded.keys()], default=1.0)
             lines = [line for line in cell.source.splitlines() if line.strip()]
             total += weight * len(lines) / LINES
-            total += figures(cell.source) + 2 * calls(cell.source).count("guess")
+            names = calls(cell.source)
+            total += figures(names) + 2 * names.count(("guess", False))
             total += 10 * ("game" in tags)
     return max(STEP, STEP * round(total / STEP))
 
@@ -40,25 +41,29 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def calls(code: str) -> list[str]:
-    """The names of all calls in a cell, as they are written; none where the code is not Python."""
+def calls(code: str) -> list[tuple[str, bool]]:
+    """(name, whether it has a caption) of each call in a cell, a method's name without what stands
+    before it but for `plots`; none where the code is not Python.
+    """
     try:
         tree = ast.parse(code)
     except SyntaxError:
         return []
-    return [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-
-
-def figures(code: str) -> int:
-    """The pictures that a cell shows: plots.show, a function of `plots` with a caption, a widget."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:
-        return 0
-    count = 0
+    found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            caption = any(keyword.arg == "caption" for keyword in node.keywords)
-            count += name.endswith(".show") or (name.startswith("plots.") and caption)
-    return count
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        caption = any(keyword.arg == "caption" for keyword in node.keywords)
+        found.append((f"plots.{name}" if owner == "plots" else name, caption))
+    return found
+
+
+def figures(names: list[tuple[str, bool]]) -> int:
+    """Pictures that a cell shows: by a `show`, or a function of `plots` with a caption."""
+    shown = [
+        name in ("show", "plots.show") or (name.startswith("plots.") and caption)
+        for name, caption in names
+    ]
+    return sum(shown)

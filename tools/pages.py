@@ -24,6 +24,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).resolve().parents[1]
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 SET_UP = """\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
@@ -32,7 +33,7 @@ if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
     address = os.environ.get("COURSE_ADDRESS", "{address}")
     clone = ["git", "clone", "-q", "--depth", "1", address, "{folder}"]
     if not os.path.isdir("{folder}/notebooks") and subprocess.run(clone).returncode:
-        raise RuntimeError(f"{{address}} could not be fetched; git says why above. Then run this cell again.")
+        raise RuntimeError(f"{{address}} could not be fetched; git says why. Run this cell again.")
     os.chdir("{folder}/notebooks")
 folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
 sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]"""
@@ -53,8 +54,10 @@ class Exercise(NamedTuple):
 
 def sources(root=ROOT):
     """The sorted rooms of all pages; two with one number would make exercise keys ambiguous."""
-    folders = sorted(path for path in (root / "notebooks" / "source").glob("*") if path.is_dir())
-    folders = [path for path in folders if not path.name.startswith((".", "__"))]
+    inside = sorted((root / "notebooks" / "source").glob("[!._]*"))
+    if stray := [path for path in inside if path.suffix == ".py"]:
+        raise BuildError(f"{stray[0].name}: expected in a room, {stray[0].stem}/page.py")
+    folders = [path for path in inside if path.is_dir()]
     for path, after in zip(folders, [*folders[1:], None], strict=True):
         if not re.fullmatch(r"\d\d_\w+", path.name):
             raise BuildError(f"{path.name}: expected a room with a name like 09_name")
@@ -294,19 +297,26 @@ def write(path, nb):
     os.replace(temporary, path)
 
 
+def minutes(root, room):
+    """The minutes that a built page promises in its title cell; "" where there are none."""
+    path = built(root, room)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    promised = re.search(r"\*About (\d+) minutes", text)
+    return promised[1] if promised else ""
+
+
 def readme(root):
     """The README with its table of pages as the sources give it; None where it has no place for
     one, which is between the comments `<!-- pages -->` and `<!-- end of pages -->`.
     """
-    text = (root / "README.md").read_text(encoding="utf-8")
+    path = root / "README.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     begin, _, rest = text.partition("<!-- pages -->\n")
     _, mark, end = rest.partition("<!-- end of pages -->")
     if not mark:
         return None
     rows = ["| page | what it asks | minutes | |", "|---|---|---|---|"]
     for room in sources(root):
-        minutes = re.search(r"(\d+) minutes", assemble(root, room).cells[0].source)
         page = f"[{room.name[:2]}](notebooks/{room.name}.ipynb)"
-        shown = minutes[1] if minutes else ""
-        rows.append(f"| {page} | {title_of(room)} | {shown} | {badge(root, room)} |")
+        rows.append(f"| {page} | {title_of(room)} | {minutes(root, room)} | {badge(root, room)} |")
     return f"{begin}<!-- pages -->\n" + "\n".join(rows) + f"\n{mark}{end}"

@@ -17,6 +17,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -124,15 +125,18 @@ def reads(root, room) -> list[str]:
     return list(nb.metadata.get("course", {}).get("reads", []))
 
 
+def code_cells(nb):
+    """The cells that the author's page executes; the set-up cell's text is the builder's."""
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    return [cell for cell in code if "set-up" not in cell.metadata.get("tags", [])]
+
+
 def code_of(nb) -> list[str]:
-    """What is executed, in order: the code cells without the set-up cell, whose text the builder
-    makes, and whether an error is expected.
-    """
+    """What is executed, in order, and whether an error is expected."""
     found = []
-    for cell in nb.cells:
-        tags = cell.metadata.get("tags", [])
-        if cell.cell_type == "code" and "set-up" not in tags:
-            found.append(("# raises\n" if "raises-exception" in tags else "") + cell.source)
+    for cell in code_cells(nb):
+        raises = "raises-exception" in cell.metadata.get("tags", [])
+        found.append(("# raises\n" if raises else "") + cell.source)
     return found
 
 
@@ -183,8 +187,9 @@ def why(root, room, nb) -> str:
         old = nbformat.read(built(root, room), as_version=4)
     except (OSError, ValueError, KeyError, AttributeError):
         return "there is no notebook yet"
-    if code_of(old) != code_of(nb):
-        return "its code has changed"
+    for cell, text, was in zip_longest(code_cells(nb), code_of(nb), code_of(old)):
+        if text != was:
+            return f"cell {cell.id if cell else 'at the end'}: its code has changed"
     now, before = key(root, room, nb), known_keys(root).get(room.name)
     if before is None:
         changed = uncommitted(root, files(root, room))

@@ -71,7 +71,8 @@ def table(rows: dict) -> str:
     lines = []
     for name, row in rows.items():
         scores = row["accuracy"] if isinstance(row["accuracy"], dict) else {"": row["accuracy"]}
-        lines.append(f"| {name} | " + " | ".join(shown(values) for values in scores.values()) + " |")
+        cells = [name, *map(shown, scores.values())]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -257,7 +257,7 @@ class ConcatClassifier(nn.Module):
         return self.head(self.scale(fused))                              # (B, D) -> (B, 10)
 
 # %% [markdown]
-# **Train and evaluate.** `fit` is a training loop like those you know (notebook 07 takes it apart): it minimises the cross-entropy and
+# **Train and evaluate.** `fit` is a training loop like those you know (notebook 08 takes it apart): it minimises the cross-entropy and
 # keeps the weights of the epoch that was best on the validation set. `evaluate` counts on the test set, which neither training nor tuning
 # ever sees. How strongly the weights are held back (`weight_decay`) is chosen on the validation set too, for each model on its own: a
 # baseline that nobody tuned may be too easy to beat.
@@ -678,7 +678,7 @@ guess("00.c", None, sure=0.5)
 
 # %% [markdown]
 # All settings with five seeds, five models and their tuning would take too long for this page. Such a **sweep** is stored with its
-# seeds (`python tools/measure.py digits_dials` makes it anew from the very cells above), and one of its runs is repeated here, to see that
+# seeds (`python tools/sweep.py 00 digits_dials` makes it anew from the very cells above), and one of its runs is repeated here, to see that
 # it agrees. What comes from the file is the same for everyone, so it is printed with its decimals.
 
 # %%
@@ -749,7 +749,7 @@ compare("one clear sense", "product", "audio", score="loss")
 # The product's loss is clearly lower than that of the sound alone: the poor senses *do* hold something. Our concatenation failed to
 # turn it into right answers. And now the surprise: by (00.1), the product of three linear models *is* a linear head on the concatenated features,
 # since logarithms of products are sums. Same function class, better weights, because each block was fitted on its own and was not
-# distracted by the noise of the others; 1,287 samples are few for 590 inputs. Notebook 11 asks when fitting apart is right, and what
+# distracted by the noise of the others; 1,287 samples are few for 590 inputs. Notebook 12 asks when fitting apart is right, and what
 # happens when the modalities share their noise.
 #
 # So a second modality pays if it tells something about the label *that the first does not*, and if what it tells outweighs what it costs
@@ -764,7 +764,7 @@ compare("one clear sense", "product", "audio", score="loss")
 # `"3 1 4 1 5 9 2 6 5 3"`, and run that cell. No sample appears twice. The machine goes first; its models have the same senses as you, except
 # that a screen cuts the pixels off at white and black.
 
-# %%
+# %% tags=["game"]
 # another number draws another game; the machine's scores then leave the band of this page
 GAME = 100
 game, game_features = Digits("test", seed=GAME), load("test", seed=GAME)
@@ -824,7 +824,7 @@ score("by both", "")
 # of **MNIST** (its 10,000 test images; LeCun and others, 1998) with the **Free Spoken Digit Dataset** (Jackson and others, 2018): six people, each digit
 # fifty times. Three of them train, one validates, two test. To pictures and sounds no noise is added; the word is typed by our simulation again, because
 # no public set has one. All models, their tuning and five seeds take some minutes, so they are a stored sweep
-# (`python tools/measure.py digits_real`).
+# (`python tools/sweep.py 00 digits_real`).
 
 # %%
 real = stored("00", "digits_real")["mnist-fsdd"]
@@ -900,11 +900,11 @@ if store.have("mnist", "fsdd"):
 #
 # | family | modalities | in this course |
 # |---|---|---|
-# | seen | pictures, video, medical images, depth | pictures in most notebooks, video in 05 |
-# | heard | speech, music, noises | 04, 25, 27 |
-# | written | language, computer code (a text with a grammar of its own), emoji | 01, 02, 25 |
-# | measured | radar, lidar, position, temperature, motion | 05, 28 |
-# | recorded | patient records, ratings, clicks | 28 |
+# | seen | pictures, video, medical images, depth | pictures in most notebooks, video in 06 |
+# | heard | speech, music, noises | 05, 27, 29 |
+# | written | language, computer code (a text with a grammar of its own), emoji | 01, 02, 27 |
+# | measured | radar, lidar, position, temperature, motion | 06, 31 |
+# | recorded | patient records, ratings, clicks | 06, 31 |
 # | touched, smelled | pressure, texture, odour | none: sensors are rare and public data hardly exist yet |
 #
 # A modality is not a task. A modality is something that goes *in*, a task is a question that is answered at the
@@ -917,13 +917,13 @@ if store.have("mnist", "fsdd"):
 # | part | notebooks | the question |
 # |---|---|---|
 # | 0 Start | 00 | does it pay? |
-# | 1 One modality at a time | 01-08 | how does a sentence, a picture, a sound become a vector, and what must fusion beat? |
-# | 2 Every fusion strategy | 09-19 | which $g$ can express what, at what price, and does it learn? |
-# | 3 The gradient | 20-22 | where does p - y come from, and what does each modality feel of it? |
-# | 4 Whole systems | 23-28 | captions, answers, sentiment, dialogue, speech |
-# | 5 Practice | 29-31 | missing modalities, explanations, cost, deployment |
+# | 1 One modality at a time | 01-09 | how does a sentence, a picture, a sound become a vector, and what must fusion beat? |
+# | 2 Every fusion strategy | 10-20 | which $g$ can express what, at what price, and does it learn? |
+# | 3 The gradient | 21-24 | where does p - y come from, and what does each modality feel of it? |
+# | 4 Whole systems | 25-31 | captions, answers, sentiment, dialogue, speech |
+# | 5 Practice | 32-35 | missing modalities, explanations, cost, deployment |
 #
-# Part 3 can be read directly after notebook 08. Not every notebook exists yet; the README lists those that do.
+# Part 3 can be read directly after notebook 09. Not every notebook exists yet; the README lists those that do.
 #
 # <details><summary>Tools: what older articles tell you to install, and what to do instead</summary>
 #
@@ -975,7 +975,7 @@ if store.have("mnist", "fsdd"):
 # <details><summary>5. Concatenation and a linear head: can the model learn "the sound counts only if the picture is blank"?</summary>
 #
 # No. By (00.1) the logits are a sum of one term for each modality; what the sound adds is the same whatever the picture shows.
-# Notebook 10 makes this precise, notebook 12 repairs it.
+# Notebook 10 makes this precise, notebook 13 repairs it.
 #
 # </details>
 # <details><summary>6. Why do writers and voices stay on one side of the split?</summary>

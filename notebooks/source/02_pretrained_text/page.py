@@ -52,7 +52,7 @@ FULL = False  # True trains the small GPT to its end, instead of showing its sto
 # %% [markdown]
 # ## From words to pieces
 #
-# The model is **MiniLM**, a small relative of **BERT**: a transformer, which is a stack of layers in which every token looks at every other one (notebook 13 builds one). It comes with its own tokeniser, and the two belong together: the ids mean nothing to another model.
+# The model is **MiniLM**, a small relative of **BERT**: a transformer, which is a stack of layers in which every token looks at every other one (notebook 14 builds one). It comes with its own tokeniser, and the two belong together: the ids mean nothing to another model.
 #
 # In notebook 01 a word that the vocabulary does not hold was lost. BERT's tokeniser, **WordPiece**, holds 30,522 words *and pieces of words*. It lower-cases, drops accents and splits at punctuation. A word that it does not hold is cut into pieces; a piece that continues a word is written with `##` in front.
 
@@ -588,7 +588,7 @@ LEARNERS = {
 }
 
 # %% [markdown]
-# Six ways to learn it from few labelled sentences. *Frozen*: the model's vectors stay as they are, and a linear head learns. *Adapted*: head and last two layers learn together; *random weights* is its control, the same network that has never learned anything. *From scratch*: the LSTM of notebook 01. And two that need no network, a linear head on the *bag of words* and on counted *word pairs*. No test sentence is among the labelled ones. Five seeds are a stored sweep (`python tools/measure.py text_labels`), one run is repeated here.
+# Six ways to learn it from few labelled sentences. *Frozen*: the model's vectors stay as they are, and a linear head learns. *Adapted*: head and last two layers learn together; *random weights* is its control, the same network that has never learned anything. *From scratch*: the LSTM of notebook 01. And two that need no network, a linear head on the *bag of words* and on counted *word pairs*. No test sentence is among the labelled ones. Five seeds are a stored sweep (`python tools/sweep.py 02 text_labels`), one run is repeated here.
 
 # %%
 live = who_chases("frozen", 50, seed=0)
@@ -856,7 +856,7 @@ plots.points(
     scores,
     label="who chases (%)",
     caption=(
-        "A head on frozen GPT features, five seeds (stored: python tools/measure.py text_gpt)."
+        "A head on frozen GPT features, five seeds (stored: python tools/sweep.py 02 text_gpt)."
         " Where the next word depends on who chases, the last token knows it; elsewhere it is left"
         " to chance."
     ),
@@ -873,7 +873,7 @@ plots.points(
 #
 # $$ L\,(4\,T D^2 + 2\,T D F + 2\,T^2 D) \tag{02.2} $$
 #
-# The first part maps each token to query, key, value and back (four matrices of $D \times D$; notebook 13 explains them), the second is the hidden layer; in these two each token is treated alone. The third is the attention: every token with every other one, once for the scores and once for the sum. PyTorch can count what is done:
+# The first part maps each token to query, key, value and back (four matrices of $D \times D$; notebook 14 explains them), the second is the hidden layer; in these two each token is treated alone. The third is the attention: every token with every other one, once for the scores and once for the sum. PyTorch can count what is done:
 
 # %%
 L, D, F_hidden = (

@@ -539,7 +539,7 @@ class Pixels(nn.Module):
         return self.head(pixel_features(batch["image"]))
 
 # %% [markdown]
-# First the digits, at the default noise of notebook 00 and without noise, against a linear layer on the pixels. Five seeds are a stored sweep (`python tools/measure.py image_cnn`), one run is repeated here
+# First the digits, at the default noise of notebook 00 and without noise, against a linear layer on the pixels. Five seeds are a stored sweep (`python tools/sweep.py 03 image_cnn`), one run is repeated here
 # and compared: "live minus stored" should be 0.
 
 # %%

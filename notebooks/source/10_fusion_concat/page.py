@@ -694,7 +694,7 @@ VERSIONS = {
 }
 
 # %% [markdown]
-# Five seeds of all versions take about two minutes, so they are a stored sweep (`python tools/measure.py concat_end_to_end`), of which one run is repeated here.
+# Five seeds of all versions take about two minutes, so they are a stored sweep (`python tools/sweep.py 10 concat_end_to_end`), of which one run is repeated here.
 
 # %%
 sweep = stored("10", "concat_end_to_end")
@@ -758,7 +758,7 @@ plots.bars(
 #
 # Do these two mean the same digit? We asked it of pictures and typed words. `pairs("train", 0, "audio", source="mnist-fsdd")` asks it of 5,000 pictures
 # of MNIST and of *recordings* of the Free Spoken Digit Dataset, in which three people train and two others test; with `"text"` in the place of `"audio"`
-# it asks it of the same pictures and the written word. Five seeds of all models are a stored sweep (`python tools/measure.py fits_real`).
+# it asks it of the same pictures and the written word. Five seeds of all models are a stored sweep (`python tools/sweep.py 10 fits_real`).
 
 # %%
 real = stored("10", "fits_real")
@@ -851,7 +851,7 @@ if store.have("mnist", "fsdd"):
 # - J. L. Ba, J. R. Kiros, G. E. Hinton, *Layer Normalization*, 2016. The remedy for loudness.
 # - P. Williams, R. Beer, *Nonnegative Decomposition of Multivariate Information*, 2010. Where redundancy, uniqueness and synergy got their numbers.
 # - J. Hessel, L. Lee, *Does my multimodal model learn cross-modal interactions? It's harder to tell than you might think!*, EMNLP 2020. The four-point idea made into a
-#   test of whole models; notebook 19 builds it.
+#   test of whole models; notebook 20 builds it.
 #
 # ## Your guesses, your passport
 

@@ -497,7 +497,7 @@ def head_gradients(d_logits: torch.Tensor, features: torch.Tensor, weight: torch
 #
 # $$ d_{H^{text}} = d_Z\, W^{text}, \qquad d_{H^{image}} = d_Z\, W^{image} \tag{21.11} $$
 #
-# Look at what stands in both: the *same* $d_Z = (P - Y)/N$. Text and image share one residual. As soon as the text alone makes $p$ right, nothing is left for the image to learn from. Notebook 21 measures what that does.
+# Look at what stands in both: the *same* $d_Z = (P - Y)/N$. Text and image share one residual. As soon as the text alone makes $p$ right, nothing is left for the image to learn from. Notebook 23 measures what that does.
 #
 # ### Two slips, settled by one step of descent
 #
@@ -1194,7 +1194,7 @@ Explorer(
 #
 # ## On real data
 #
-# The same network and the same gradients on 5,000 pictures of MNIST, each with a typed word that has slips. (The recordings that come with this source are not used here.) Five seeds are a stored sweep (`python tools/measure.py by_hand`).
+# The same network and the same gradients on 5,000 pictures of MNIST, each with a typed word that has slips. (The recordings that come with this source are not used here.) Five seeds are a stored sweep (`python tools/sweep.py 21 by_hand`).
 
 # %%
 sweep = stored("21", "by_hand")
@@ -1275,7 +1275,7 @@ if store.have("mnist", "fsdd"):
 # - J. Bridle, *Probabilistic Interpretation of Feedforward Classification Network Outputs*, 1990. Where the softmax got its name and its place before the cross-entropy.
 # - A. Baydin, B. Pearlmutter, A. Radul, J. Siskind, *Automatic Differentiation in Machine Learning: a Survey*, JMLR 2018. What `backward()` is, and what it is not.
 # - C. Szegedy and others, *Rethinking the Inception Architecture for Computer Vision*, CVPR 2016. Label smoothing, with its gradient as the reason.
-# - G. Hinton, O. Vinyals, J. Dean, *Distilling the Knowledge in a Neural Network*, 2015. What a high temperature is good for; notebook 31 uses it.
+# - G. Hinton, O. Vinyals, J. Dean, *Distilling the Knowledge in a Neural Network*, 2015. What a high temperature is good for; notebook 34 uses it.
 # - I. Loshchilov, F. Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019. The last table of this page, over whole trainings.
 #
 # ## Your guesses, your passport
