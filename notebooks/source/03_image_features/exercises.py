@@ -11,8 +11,7 @@ import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
 from course_utils.exercises.compare import Array, difference
-
-from ..image import IMAGENET_MEAN, IMAGENET_STD
+from course_utils.image import IMAGENET_MEAN, IMAGENET_STD
 
 # 03.1 -----------------------------------------------------------------------------------------
 
