@@ -76,8 +76,7 @@ def floors(requirements: list[str]) -> dict[str, str]:
     return {name: floor for name, _, floor in parts}
 
 
-# ---- Python and packages
-# ---------------------------------------------------------------------------
+# ---- Python and packages ----
 
 
 def check_python(version: str, pyproject: str, executable: str) -> Line:
@@ -208,8 +207,7 @@ def installed(package: str) -> str:
         return ""
 
 
-# ---- data
-# ------------------------------------------------------------------------------------------
+# ---- data ----
 
 
 def check_clips(folder: Path, lacking: list[str]) -> Line:
@@ -324,8 +322,7 @@ def check_weights(package: str, expected: str, python: str) -> Line:
     )
 
 
-# ---- the machine
-# -----------------------------------------------------------------------------------
+# ---- the machine ----
 
 
 def check_device(found: dict[str, dict[str, str]], asked: str) -> Line:
@@ -426,8 +423,7 @@ def check_tool(name: str, which=shutil.which) -> Line:
     )
 
 
-# ---- the report
-# ------------------------------------------------------------------------------------
+# ---- the report ----
 
 
 def safely(check, *inputs) -> Line:

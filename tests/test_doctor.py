@@ -36,8 +36,7 @@ def expect(line, verdict, words):
     assert bool(line.fix) == (verdict == PROBLEM), line
 
 
-# ---- Python and packages
-# ---------------------------------------------------------------------------
+# ---- Python and packages ----
 
 
 @pytest.mark.parametrize(
@@ -213,8 +212,7 @@ def test_the_mark_of_an_unfinished_installation_is_that_of_the_installer():
     )
 
 
-# ---- data
-# ------------------------------------------------------------------------------------------
+# ---- data ----
 
 
 @pytest.fixture
@@ -384,8 +382,7 @@ def test_the_text_encoders_weights(tmp_path, monkeypatch):
     expect(line(), PROBLEM, "missing or altered")
 
 
-# ---- the machine
-# -----------------------------------------------------------------------------------
+# ---- the machine ----
 
 
 @pytest.mark.parametrize(
@@ -568,8 +565,7 @@ def test_chromium_has_other_names(binary, monkeypatch):
     expect(doctor.check_tool("chromium", which=lambda program: program == binary), OK, "chromium")
 
 
-# ---- the report
-# ------------------------------------------------------------------------------------
+# ---- the report ----
 
 BAD = doctor.Line(PROBLEM, "numpy is not installed", "Install it.")
 

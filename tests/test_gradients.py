@@ -244,8 +244,7 @@ def test_nothing_is_left_to_autograd():
         ), name
 
 
-# ---- broken on purpose
-# ----------------------------------------------------------------------------
+# ---- broken on purpose ----
 
 CALLS = ("where", "sum", "clamp", "index_add_", "split")
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
@@ -373,8 +372,7 @@ def test_a_broken_term_is_noticed_wherever_it_is(capsys):
     assert survived == []
 
 
-# ---- a second opinion
-# -----------------------------------------------------------------------------
+# ---- a second opinion ----
 
 
 def test_sympy_confirms_the_jacobian_and_p_minus_y():
@@ -446,8 +444,7 @@ def test_float32_stays_float32_and_relu_has_no_slope_at_zero(name, phi):
     )
 
 
-# ---- compare, central differences, verify_gradient
-# ------------------------------------------------
+# ---- compare, central differences, verify_gradient ----
 
 
 def test_compare_tells_exact_within_and_largest(capsys):
@@ -565,8 +562,7 @@ def test_verify_gradient_names_what_disagrees():
         )
 
 
-# ---- bad input
-# ------------------------------------------------------------------------------------
+# ---- bad input ----
 
 Z, Y = torch.zeros(2, 3), torch.tensor([0, 2])
 
