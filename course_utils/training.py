@@ -71,10 +71,10 @@ class History:
 
 
 def to_device(batch, target: torch.device):
-    """A batch, that is a tensor or nested dicts of tensors, moved to `target`."""
+    """A batch, that is a tensor or nested dicts of tensors, moved to `target`; texts stay."""
     if isinstance(batch, dict):
         return {name: to_device(value, target) for name, value in batch.items()}
-    return batch.to(target)
+    return batch.to(target) if isinstance(batch, Tensor) else batch
 
 
 def evaluate(model: nn.Module, batches: Iterable[dict]) -> Evaluation:
@@ -143,19 +143,28 @@ def fit(
     return history
 
 
-def shuffle_modality(features: dict[str, Tensor], name: str, order: Tensor) -> dict[str, Tensor]:
+def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
     """The control for "does this modality add anything?": its rows (B, ...) in another order,
     all else as it was.
 
-    `order` (B,) holds each row's index once. The modality keeps its distribution and loses its
-    link to the label and to the other modalities. Raises ValueError for an unknown name or an
-    order that is not a permutation.
+    `order` (B,) int64 holds each row's index once. The modality keeps its distribution and loses
+    its link to the label and to the other modalities. In a batch of `collate` its mask
+    `features["mask"][name]` goes with it; otherwise the lengths would still tell the label.
+    Raises ValueError for an unknown name or an order that is not a permutation.
     """
-    if name not in features:
-        raise ValueError(f"name: expected one of {list(features)}, got {name!r}")
-    if not torch.equal(order.sort().values, torch.arange(len(features[name]))):
-        raise ValueError(
-            f"order: expected each of 0 ... {len(features[name]) - 1} once, got shape"
-            f" {tuple(order.shape)}"
-        )
-    return {**features, name: features[name][order]}
+    names = [key for key in features if key != "mask"]
+    if name not in names:
+        raise ValueError(f"name: expected one of {names}, got {name!r}")
+    rows = features[name]
+    if (
+        not isinstance(order, Tensor)
+        or order.dtype != torch.int64
+        or not torch.equal(order.cpu().sort().values, torch.arange(len(rows)))
+    ):
+        got = tuple(order.shape) if isinstance(order, Tensor) else type(order).__name__
+        raise ValueError(f"order: expected each of 0 ... {len(rows) - 1} once, got {got}")
+    moved = rows[order] if isinstance(rows, Tensor) else [rows[i] for i in order.tolist()]
+    shuffled = {**features, name: moved}
+    if isinstance(features.get("mask"), dict) and name in features["mask"]:
+        shuffled["mask"] = {**features["mask"], name: features["mask"][name][order]}
+    return shuffled

@@ -119,6 +119,26 @@ def test_the_shuffled_control_moves_one_modality_and_nothing_else():
         shuffle_modality(features, "audio", torch.tensor([0, 0, 1, 2, 3, 4]))
 
 
+def test_the_shuffled_control_takes_the_mask_along():
+    """Else the lengths, which the mask knows, would go on telling the label."""
+    rows = [{"word": torch.arange(1, n + 2), "sound": torch.ones(2), "label": n} for n in range(4)]
+    batch, order = collate(rows), torch.tensor([2, 0, 3, 1])
+    shuffled = shuffle_modality(batch, "word", order)
+    assert shuffled["mask"]["word"].sum(1).tolist() == [3, 1, 4, 2]
+    assert torch.equal(shuffled["word"], batch["word"][order])
+    assert shuffled["mask"]["sound"] is batch["mask"]["sound"]
+    assert shuffled["label"].tolist() == [0, 1, 2, 3]
+    assert batch["mask"]["word"].sum(1).tolist() == [1, 2, 3, 4]
+    texts = collate([{"t": "a"}, {"t": None}], kinds={"t": "text"})
+    texts = shuffle_modality(texts, "t", torch.tensor([1, 0]))
+    assert texts["t"] == ["", "a"] and texts["mask"]["t"].tolist() == [False, True]
+    for order in ([1, 0], torch.tensor([1.0, 0.0])):
+        with pytest.raises(ValueError, match="order: expected each of 0 ... 1 once"):
+            shuffle_modality(texts, "t", order)
+    with pytest.raises(ValueError, match=r"name: expected one of \['t'\], got 'mask'"):
+        shuffle_modality(texts, "mask", torch.tensor([1, 0]))
+
+
 def test_accuracy_and_its_bad_inputs():
     assert accuracy(
         torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([1, 0, 0])
@@ -174,15 +194,15 @@ def test_features_ignore_padding_and_what_stands_under_it():
     assert torch.equal(band_features(spoiled, mask["audio"]), together[1])
     hidden = batch["text"].masked_fill(~mask["text"], 26)
     assert torch.equal(letter_features(hidden, mask["text"]), together[0])
-    letters = letter_features(
-        *(lambda b: (b["text"], b["mask"]["text"]))(collate([{**samples[0], "text": "noon"}]))
-    )[0]
+    noon = collate([{"text": "noon"}], kinds={"text": "letters"})
+    letters = letter_features(noon["text"], noon["mask"]["text"])[0]
     # n and o; first n, last n
     assert letters.nonzero().flatten().tolist() == [13, 14, 26 + 13, 52 + 13]
 
 
 def test_features_of_a_missing_modality_are_zero():
-    batch = collate([Digits("train", missing={"text": 1.0, "audio": 1.0})[0]])
+    data = Digits("train", missing={"text": 1.0, "audio": 1.0})
+    batch = collate([data[0]], kinds=data.kinds)
     assert not letter_features(batch["text"], batch["mask"]["text"]).any()
     assert not band_features(batch["audio"], batch["mask"]["audio"]).any()
 

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.datasets.collate import MODALITIES
+from course_utils.datasets.names import MODALITIES
 
 PAIRS, TRIPLES = (list(product((-1, 1), repeat=modalities)) for modalities in (2, 3))
 # the equally likely rows of each gate: the sign that each modality carries (0 for none), and the
