@@ -173,7 +173,9 @@ class Cues:
       rho     correlation of the noise between any two cues; at 0 they are independent given y
       prior   probability of y = 1
 
-    >>> [round(100 * Cues(mu=(0.5, 1.0)).ceiling(present), 2) for present in (["text"], ["image"], ["text", "image"])]
+    >>> cues = Cues(mu=(0.5, 1.0))
+    >>> ways = ["text"], ["image"], ["text", "image"]
+    >>> [round(100 * cues.ceiling(present), 2) for present in ways]
     [69.15, 84.13, 86.82]
     """
 
