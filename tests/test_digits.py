@@ -198,7 +198,10 @@ def broken(key, value):
             lambda: broken("audio", torch.tensor([0.0, math.inf])),
             "audio of sample 1 holds NaN or infinity",
         ),
-        (lambda: broken("image", torch.zeros(3, 16, 16)), r"expected one shape, .* resize them first"),
+        (
+            lambda: broken("image", torch.zeros(3, 16, 16)),
+            r"expected one shape, .* resize them first",
+        ),
         (
             lambda: broken("audio", torch.zeros(2, 5)),
             r"audio of sample 1 has shape \(2, 5\); expected as many axes",

@@ -303,7 +303,12 @@ def _stacked(name: str, values: list, kind: str | tuple) -> tuple[Tensor, Tensor
         if value is None:
             continue
         if len(shape or value.shape) > 2 and not value.is_floating_point():
-            _refuse(name, i, f"is {value.dtype}", "floats, colours first, from 0 to 1; divide bytes by 255")
+            _refuse(
+                name,
+                i,
+                f"is {value.dtype}",
+                "floats, colours first, from 0 to 1; divide bytes by 255",
+            )
         if shape is None:
             _check_layout(name, i, value, kind)
             shape = tuple(value.shape)

@@ -195,7 +195,11 @@ good = {
 @pytest.mark.parametrize(
     "key, value, words",
     [
-        ("sound", np.array([1, 2], dtype=np.int16), "is torch.int16; .* int16 sound is divided by 32768"),
+        (
+            "sound",
+            np.array([1, 2], dtype=np.int16),
+            "is torch.int16; .* int16 sound is divided by 32768",
+        ),
         ("sound", torch.tensor([0.5, math.nan]), "holds NaN or infinity; expected finite numbers"),
         ("sound", torch.tensor([-math.inf]), "holds NaN or infinity"),
         ("sound", torch.zeros(0), r"is empty, shape \(0,\); expected None if it is missing"),
@@ -259,7 +263,11 @@ def test_a_bad_value_is_refused_by_name(key, value, words):
             r"gray picture \(H, W\) is picture\[None\]",
         ),
         (torch.zeros(4), {"kinds": {"x": (3,)}}, r"has shape \(4,\); expected one shape, \(3,\)"),
-        (torch.zeros(4, 2), {"kinds": {"x": (None, 3)}}, r"has shape \(4, 2\); expected a width of 3"),
+        (
+            torch.zeros(4, 2),
+            {"kinds": {"x": (None, 3)}},
+            r"has shape \(4, 2\); expected a width of 3",
+        ),
         (torch.zeros(4), {"kinds": {"x": (None, 3)}}, r"expected shape \(None, 3\)"),
         (
             torch.zeros(3, 4, 4, dtype=torch.uint8),
@@ -286,7 +294,11 @@ def test_a_bad_value_is_refused_in_the_first_sample_too(value, options, words):
         ([{"x": 1}], {"kinds": {"x": "image"}}, r"kinds\['x'\]: expected one of .* got 'image'"),
         ([{"x": 1}], {"kinds": {"x": (3, None)}}, r"kinds\['x'\]: expected one of"),
         ([{"x": "a"}], {"classes": {"x": ["a", "a"]}}, "expected a list of different names"),
-        ([{"x": torch.ones(2, 3)}, {"x": torch.ones(2, 4)}], {}, "sample 1 .* expected a width of 3"),
+        (
+            [{"x": torch.ones(2, 3)}, {"x": torch.ones(2, 4)}],
+            {},
+            "sample 1 .* expected a width of 3",
+        ),
     ],
 )
 def test_a_bad_call_is_refused_in_words(samples, options, words):
