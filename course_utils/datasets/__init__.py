@@ -16,6 +16,7 @@ WHERE = {
     "SMALL": "gates",
     "Scenes": "scenes",
     "collate": "collation",
+    "read_table": "table",
 }
 __all__ = sorted(WHERE)
 
