@@ -76,6 +76,33 @@ def test_fit_learns_and_leaves_the_model_at_its_best_epoch():
     assert evaluate(model, Batches(validation, 200)).loss == pytest.approx(best, rel=1e-6)
 
 
+def test_a_frozen_batch_normalisation_stays_frozen():
+    class Frozen(Linear):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, batch):
+            return super().forward({"x": self.norm(batch["x"])})
+
+    data, model = blobs(20, 0), Frozen().train()
+    model.norm.eval()
+    evaluate(model, Batches(data, 10))
+    assert model.training and not model.norm.training
+    fit(model, Batches(data, 10), Batches(data, 10), epochs=2)
+    assert model.training and not model.norm.training and not model.norm.running_mean.any()
+    model.eval()  # as after loading it: all of it is put into training
+    fit(model, Batches(data, 10), Batches(data, 10), epochs=1)
+    assert model.norm.training and model.norm.running_mean.any()
+
+
+def test_evaluate_puts_the_mode_back_even_when_it_raises():
+    model = Linear(3, 3).train()
+    with pytest.raises(TypeError, match="batches: expected dicts"):
+        evaluate(model, [{"x": torch.rand(2, 3)}])
+    assert model.training
+
+
 def test_fit_stops_at_a_loss_that_is_not_finite():
     data = blobs(10, 0)
     data["x"][3, 1] = math.nan
