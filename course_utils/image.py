@@ -26,6 +26,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def pixel_features(images: Tensor) -> Tensor:
     """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float."""
+    if not isinstance(images, Tensor) or images.dim() != 4:
+        got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images: expected shape (B, C, H, W), got {got}")
+    if not images.is_floating_point():
+        raise TypeError(f"images: expected floats, got {images.dtype}; divide bytes by 255")
     return images.flatten(start_dim=1)
 
 
@@ -212,6 +217,8 @@ def _places(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_images(images: Tensor, channels: int, least: int) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images: expected a tensor, got {type(images).__name__}")
     if images.dim() != 4 or images.shape[1] != channels or min(images.shape[2:]) < least:
         raise ValueError(
             f"images: expected shape (B, {channels}, H, W) with H and W of at least {least}, got"

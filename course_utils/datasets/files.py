@@ -30,6 +30,8 @@ def open_image(file: str | Path | bytes) -> Tensor:
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if not isinstance(file, (str, Path, bytes)):
+        raise TypeError(f"file: expected a path or a file's bytes, got {type(file).__name__}")
     name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
     try:
         with (
@@ -83,6 +85,8 @@ def open_sound(file: str | Path, rate: int) -> Tensor:
 
     if type(rate) is not int or rate < 1:
         raise ValueError(f"rate: expected a whole number of Hz, got {rate!r}")
+    if not isinstance(file, (str, Path)):
+        raise TypeError(f"file: expected a path, got {type(file).__name__}")
     if not Path(file).exists():
         raise FileNotFoundError(f"{file}: no such file")
     try:
