@@ -81,8 +81,8 @@ def collate(
     needed), words without `classes` or kind, shapes that do not fit together, NaN and infinity,
     empty arrays, whole numbers where floats belong, dtypes that differ within a key, keys that
     differ, a missing label. A picture may be normalised. It is refused when it looks like bytes
-    (no value below 0 and one above 16) or like H x W x C (1, 3 or 4 on the last axis and not on
-    the first); under a shape in `kinds` only for floats is asked.
+    (no value below 0 and one above 16) or like H x W x C (1, 3 or 4 on the last axis and more on
+    both before it). A shape in `kinds` is taken at its word: floats of that shape will do.
     """
     kinds, classes = dict(kinds or {}), dict(classes or {})
     _check_names(samples, kinds, classes)
@@ -341,8 +341,8 @@ def _check_layout(name: str, i: int, value: Tensor, kind: str) -> None:
         _refuse(name, i, came, what + extra)
     if kind == "vector":
         return
-    colours, last = value.shape[-3], value.shape[-1]
-    if last in COLOURS and colours not in COLOURS:
+    *_, first, middle, last = value.shape
+    if last in COLOURS and min(first, middle) > max(COLOURS):
         _refuse(name, i, came, f"{what}: colours stand before height and width, movedim(-1, -3)")
 
 

@@ -176,6 +176,8 @@ def test_pictures_may_be_normalised():
     assert collate([{"p": bright}, {"p": dark}])["p"].max() == pytest.approx(2.64)
     noisy = 30 * torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert collate([{"p": noisy}])["p"].shape == (1, 1, 8, 8)
+    for shape in ((2, 3, 3), (64, 4, 4), (1, 28, 4), (4, 9, 3)):  # small, but colours first
+        assert collate([{"p": torch.zeros(shape)}])["p"].shape == (1, *shape)
     power = torch.full((1, 4, 4), 900.0)
     assert collate([{"p": power}], kinds={"p": (1, 4, 4)})["p"].max() == 900
 
