@@ -14,7 +14,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.contracts import check_contracts
-from course_utils.datasets import collate
 from course_utils.fusion import (
     STRATEGIES,
     AttentionPoolFusion,
@@ -1135,26 +1134,6 @@ def test_a_dict_mask_may_cover_some_modalities_and_both_forms_agree():
         assert torch.equal(
             fusion(features, mask={"text": columns["text"]}), fusion(features, mask=only)
         )
-
-
-def test_the_masks_of_collate_fit():
-    samples = [
-        {"text": "two", "image": torch.rand(1, 4, 4), "label": 2},
-        {"text": None, "image": None, "label": 0},
-        {"text": "seven", "image": None, "label": 7},
-    ]
-    batch = collate(samples)
-    features = {
-        "text": nn.functional.one_hot(batch["text"], 27).float(),
-        "image": batch["image"].flatten(1),
-    }
-    mask = {"text": batch["mask"]["text"], "image": batch["present"][:, 1:]}
-    fusion = ConcatFusion({"text": 27, "image": 16}, 10)
-    logits = fusion(features, mask=mask)
-    assert torch.equal(logits[1], fusion.head.bias)
-    assert torch.allclose(
-        logits[2], fusion.head.bias + fusion.head.weight[:, :27] @ features["text"][2, :5].mean(0)
-    )
 
 
 def test_masked_mean():
