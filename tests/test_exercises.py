@@ -25,7 +25,7 @@ import torch
 
 from course_utils import exercises
 from course_utils.contracts import check_contracts
-from course_utils.contracts_gallery import AverageFusion
+from course_utils.contracts.gallery import AverageFusion
 from course_utils.exercises import Exercise, Misconception, check, is_stub, verdict
 from course_utils.exercises.compare import Array, difference, freeze, show
 from course_utils.exercises.e00_start_here import honest_gain, seed_interval
