@@ -71,7 +71,8 @@ def _try(case: Case, leg: str) -> None:
     layer = case.build().eval()
     masks = [None]
     if takes_mask(layer):
-        masks.extend(case.partial)
+        # the last one has (B, T) for tokens and (B,) for vectors
+        masks.extend(case.partial[-1:] if leg in SLOW else case.partial)
     try:
         with _quiet():
             if leg == "export":
