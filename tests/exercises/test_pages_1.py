@@ -5,7 +5,7 @@ from asked import OfEveryExercise
 
 from course_utils import exercises
 from course_utils.contracts import check_contracts
-from course_utils.contracts_gallery import AverageFusion
+from course_utils.contracts.gallery import AverageFusion
 
 
 class TestPages(OfEveryExercise, tens="1"):

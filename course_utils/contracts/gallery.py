@@ -3,7 +3,7 @@
 
 Each runs, has the right shapes and can be trained. `GALLERY` holds, by name, the faulty layer,
 its mended twin (the few lines that differ), and the contracts that the fault breaks: mostly one.
-`SumOverAllFusion` keeps all nine and is wrong all the same. Never import a layer from here to
+`SumOverAllFusion` keeps all of them and is wrong all the same. Never import a layer from here to
 use it.
 """
 
@@ -17,7 +17,7 @@ class AverageFusion(nn.Module):
     """The sound layer that the gallery is built on: project each modality, average those
     present, map to C results.
 
-    features[m] (B, D_m), mask (B, M) bool with True = present; the result is (B, C).
+    features[m] (B, D_m), mask {m: (B,) bool} with True = present; the result is (B, C).
     """
 
     def __init__(self, input_dims: dict[str, int], output_dim: int, width: int = 8):
@@ -28,19 +28,22 @@ class AverageFusion(nn.Module):
         )
         self.head = nn.Linear(width, output_dim)
 
-    def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
-        first, M = features[next(iter(self.input_dims))], len(self.input_dims)
-        present = (
-            torch.ones(len(first), M, dtype=torch.bool, device=first.device)
-            if mask is None
-            else mask
-        )
-        columns = zip(self.input_dims, present.unbind(1))
-        # (B, M, W)
-        x = torch.stack(
-            [self.encode(name, features[name], kept[:, None]) for name, kept in columns], 1
-        )
-        return self.classify(self.pool(x, present))
+    def forward(self, features: dict[str, Tensor], *, mask: dict | None = None) -> Tensor:
+        present = self.presence(features, mask or {})  # (B, M)
+        parts = []
+        for name, kept in zip(self.input_dims, present.unbind(1)):
+            parts.append(self.encode(name, features[name], kept[:, None]))
+        # M times (B, W) -> (B, M, W) -> (B, W) -> (B, C)
+        return self.classify(self.pool(torch.stack(parts, 1), present))
+
+    def presence(self, features: dict[str, Tensor], mask: dict[str, Tensor]) -> Tensor:
+        """One column for each modality, in the order of `input_dims`: (B, M) bool."""
+        columns = []
+        for name in self.input_dims:
+            x = features[name]
+            everywhere = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+            columns.append(mask.get(name, everywhere))
+        return torch.stack(columns, 1)
 
     def encode(self, name: str, x: Tensor, kept: Tensor) -> Tensor:
         return torch.tanh(self.project[name](torch.where(kept, x, 0)))  # (B, D_m) -> (B, W)
@@ -59,7 +62,7 @@ class AverageFusion(nn.Module):
         )
 
 
-# 1, and with it 6, 7, 9
+# 1, and with it 6, 7, 9, 11
 
 
 class ListFusion(nn.Module):
@@ -77,16 +80,13 @@ class ListFusion(nn.Module):
         self.weights = nn.Parameter(torch.randn(rank) / rank)
         self.bias = nn.Parameter(torch.zeros(output_dim))
 
-    def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
+    def forward(self, features: dict[str, Tensor], *, mask: dict | None = None) -> Tensor:
         product = 1
-        for m, (name, factor) in enumerate(zip(self.input_dims, self.factors)):
-            x = (
-                features[name]
-                if mask is None
-                else torch.where(mask[:, m : m + 1], features[name], 0)
-            )
-            # (B, D_m) -> (B, D_m + 1)
-            x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        for name, factor in zip(self.input_dims, self.factors):
+            x = features[name]
+            if mask and name in mask:
+                x = torch.where(mask[name][:, None], x, 0)
+            x = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # (B, D_m) -> (B, D_m + 1)
             product = product * torch.einsum("bd,rdc->brc", x, factor)  # (B, R, C)
         return torch.einsum("brc,r->bc", product, self.weights) + self.bias
 
@@ -186,15 +186,14 @@ class TwoPathsFusion(AverageFusion):
     by the number present.
     """
 
-    def forward(self, features: dict[str, Tensor], *, mask: Tensor | None = None) -> Tensor:
+    def forward(self, features: dict[str, Tensor], *, mask: dict | None = None) -> Tensor:
         if mask is None:
             return super().forward(features)
-        columns = zip(self.input_dims, mask.unbind(1))
-        # (B, M, W)
-        x = torch.stack(
-            [self.encode(name, features[name], kept[:, None]) for name, kept in columns], 1
-        )
-        return self.classify(torch.where(mask[..., None], x, 0).sum(1))
+        total = 0
+        for name, kept in zip(self.input_dims, self.presence(features, mask).unbind(1)):
+            encoded = self.encode(name, features[name], kept[:, None])
+            total = total + torch.where(kept[:, None], encoded, 0)
+        return self.classify(total)
 
 
 class TwoPathsFusionMended(AverageFusion):
@@ -374,6 +373,67 @@ class UncountedFusionMended(UncountedFusion):
         return super().parameter_formula() + self.width
 
 
+# 10, in two ways
+
+
+class FeaturesByPlaceFusion(AverageFusion):
+    """Takes the features by their order, not by their names. Loud if the widths differ; if they
+    are equal, each modality silently goes through the projection of another.
+    """
+
+    def forward(self, features: dict[str, Tensor], *, mask: dict | None = None) -> Tensor:
+        in_this_order = dict(zip(self.input_dims, features.values()))
+        return super().forward(in_this_order, mask=mask)
+
+
+class MasksByPlaceFusion(AverageFusion):
+    """Its columns are in the order of the features, and `forward` reads them in the order of
+    `input_dims`: with a missing text, the image is left out.
+    """
+
+    def presence(self, features: dict[str, Tensor], mask: dict[str, Tensor]) -> Tensor:
+        columns = []
+        for name, x in features.items():
+            everywhere = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+            columns.append(mask.get(name, everywhere))
+        return torch.stack(columns, 1)
+
+
+# 11, in two ways
+
+
+class SquaresFusion(AverageFusion):
+    """Divides each row by its root mean square. In float16 the square of 256 is infinite, and a
+    row divided by infinity is zeros: finite, and nothing of the input is left.
+    """
+
+    def size(self, x: Tensor) -> Tensor:
+        return (x.square().mean(1, keepdim=True) + 1).sqrt()  # (B, D_m) -> (B, 1)
+
+    def encode(self, name: str, x: Tensor, kept: Tensor) -> Tensor:
+        x = torch.where(kept, x, 0)
+        return super().encode(name, x / self.size(x), kept)
+
+
+class SquaresFusionMended(SquaresFusion):
+    """Squares in float32 at least."""
+
+    def size(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return super().size(wide).to(x.dtype)
+
+
+class ShortCutFusion(AverageFusion):
+    """A short cut for complete batches. An export follows one path for all data, and does not
+    know which.
+    """
+
+    def pool(self, x: Tensor, present: Tensor) -> Tensor:
+        if present.all():
+            return x.mean(1)  # (B, M, W) -> (B, W)
+        return super().pool(x, present)
+
+
 # 3, 4 and 5
 
 
@@ -395,7 +455,7 @@ class SumOverAllFusion(AverageFusion):
     """Divides by M and not by the number present: with one of three modalities left, all results
     shrink to a third.
 
-    The nine contracts let it pass. They show that a layer is alive and its masks are tight, not
+    All contracts let it pass. They show that a layer is alive and its masks are tight, not
     that its formula is the one that was meant.
     """
 
@@ -405,15 +465,20 @@ class SumOverAllFusion(AverageFusion):
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A faulty layer, its mended twin, and the numbers of the contracts that the fault breaks."""
+    """A faulty layer, its mended twin (AverageFusion itself, if nothing else differs), and
+    the numbers of the contracts that the fault breaks.
+
+    `travel` says that only `check_contracts(..., travel=True)` sees the fault.
+    """
 
     faulty: type[nn.Module]
     mended: type[nn.Module]
     breaks: tuple[int, ...]
+    travel: bool = False
 
 
 GALLERY = {
-    "factors in a plain list": Exhibit(ListFusion, ListFusionMended, (1, 6, 7, 9)),
+    "factors in a plain list": Exhibit(ListFusion, ListFusionMended, (1, 6, 7, 9, 11)),
     "a layer never called": Exhibit(UnusedFusion, UnusedFusionMended, (1,)),
     "a bias that cancels": Exhibit(CancelledFusion, CancelledFusionMended, (1,)),
     "a bare squeeze": Exhibit(SqueezeFusion, SqueezeFusionMended, (2,)),
@@ -426,5 +491,9 @@ GALLERY = {
     "a moved parameter": Exhibit(MovedFusion, MovedFusionMended, (7,)),
     "added in place": Exhibit(InPlaceFusion, InPlaceFusionMended, (8,)),
     "a bias not counted": Exhibit(UncountedFusion, UncountedFusionMended, (9,)),
+    "features by place": Exhibit(FeaturesByPlaceFusion, AverageFusion, (10,)),
+    "masks by place": Exhibit(MasksByPlaceFusion, AverageFusion, (10,)),
+    "squares in float16": Exhibit(SquaresFusion, SquaresFusionMended, (11,)),
+    "an if on the data": Exhibit(ShortCutFusion, AverageFusion, (11,), travel=True),
     "no mask at all": Exhibit(NoMaskFusion, NoMaskFusionMended, (3, 4, 5)),
 }
