@@ -24,7 +24,7 @@ from itertools import combinations, pairwise
 import torch
 from torch import Tensor, nn
 
-from course_utils.text import masked_mean
+from course_utils.masks import masked_mean, masked_softmax
 
 
 @dataclass
@@ -350,7 +350,7 @@ class WeightedConcatFusion(ConcatFusion):
         self.scores = nn.Parameter(torch.zeros(len(self.names)))
 
     def concatenate(self, inputs: list[Tensor], present: Tensor) -> Tensor:
-        weights = _masked_softmax(self.scores, present, 1)  # (M,), (B, M) -> (B, M)
+        weights = masked_softmax(self.scores, present, 1)  # (M,), (B, M) -> (B, M)
         return super().concatenate(
             [a[:, None] * x for a, x in zip(weights.unbind(1), inputs)], present
         )
@@ -358,7 +358,7 @@ class WeightedConcatFusion(ConcatFusion):
     def explain(self, inputs: list[Tensor], present: Tensor) -> FusionInfo:
         contributions = super().explain(inputs, present).contributions
         return FusionInfo(
-            weights=_masked_softmax(self.scores, present, 1), contributions=contributions
+            weights=masked_softmax(self.scores, present, 1), contributions=contributions
         )
 
     def own_parameters(self) -> int:
@@ -631,7 +631,7 @@ class WeightedSumFusion(SumFusion):
         return torch.tensor([math.log(values[name]) for name in self.names])
 
     def weights(self, inputs: list[Tensor], present: Tensor) -> Tensor:
-        return _masked_softmax(self.scores, present, 1)[..., None]  # (M,), (B, M) -> (B, M, 1)
+        return masked_softmax(self.scores, present, 1)[..., None]  # (M,), (B, M) -> (B, M, 1)
 
     def own_parameters(self) -> int:
         return super().own_parameters() + (
@@ -702,7 +702,7 @@ class GatedFusion(WeightedPooling):
     def weights(self, inputs: list[Tensor], present: Tensor) -> Tensor:
         # (B, M, H)
         scores = self.gate(torch.cat(inputs, 1)).unflatten(1, (len(self.names), -1))
-        return _masked_softmax(scores, present[..., None], 1)
+        return masked_softmax(scores, present[..., None], 1)
 
     def own_parameters(self) -> int:
         return super().own_parameters() + self.sizes[0] * (
@@ -897,7 +897,7 @@ class AttentionPoolFusion(SumFusion):
 
     def weights(self, inputs: list[Tensor], present: list[Tensor]) -> Tensor:
         # (B, N, 1)
-        return _masked_softmax(self.score(self.values(inputs)), torch.cat(present, 1)[..., None], 1)
+        return masked_softmax(self.score(self.values(inputs)), torch.cat(present, 1)[..., None], 1)
 
     def explain(self, inputs: list[Tensor], present: list[Tensor]) -> FusionInfo:
         items, lengths = super().explain(inputs, present), [x.shape[1] for x in inputs]
@@ -1284,7 +1284,7 @@ class _Attention(nn.Module):
         out.
         """
         q, k = self._split(self.q(x)), self._split(self.k(y))
-        return _masked_softmax(q @ k.mT / math.sqrt(q.shape[-1]), kept[:, None, None], 3)
+        return masked_softmax(q @ k.mT / math.sqrt(q.shape[-1]), kept[:, None, None], 3)
 
 
 class _Block(nn.Module):
@@ -1306,19 +1306,6 @@ class _Block(nn.Module):
         y = self.before_attention(x)
         x = x + self.attention(y, y, kept)
         return x + self.mlp(self.before_mlp(x))
-
-
-def _masked_softmax(scores: Tensor, kept: Tensor, dim: int) -> Tensor:
-    """Softmax over `dim` of the scores that are kept; the others get exactly 0, and so does a
-    row without any.
-
-    A kept score at the lowest finite number would count as masked: in float16 that is -65,504.
-
-    The lowest finite number instead of -inf: over nothing but -inf the softmax and its gradient
-    would be NaN. The last line would hide that, but not from `torch.autograd.detect_anomaly`.
-    """
-    scores = torch.where(kept, scores, torch.finfo(scores.dtype).min)
-    return torch.where(kept, scores.softmax(dim), 0)
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
