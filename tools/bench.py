@@ -441,7 +441,8 @@ def minilm(sentences: int = 16) -> Iterator[Case]:
     from torch.nn.functional import normalize
 
     from course_utils.datasets import Scenes
-    from course_utils.text import load_text_encoder, masked_mean
+    from course_utils.masks import masked_mean
+    from course_utils.text_encoder import load_text_encoder
 
     try:
         encoder = load_text_encoder(cache=False)
@@ -565,7 +566,7 @@ def cnn(batch: int = 64) -> Iterator[Case]:
     from torch import nn
 
     from course_utils.image import SmallCNN
-    from course_utils.text import masked_mean
+    from course_utils.masks import masked_mean
 
     torch.manual_seed(0)
     ours = SmallCNN(3, 32)

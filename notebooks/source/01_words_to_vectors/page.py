@@ -27,13 +27,13 @@ from course_utils import plots
 from course_utils.datasets import Scenes
 from course_utils.exercises import check, reference
 from course_utils.gradients import verify_gradient
+from course_utils.masks import masked_mean
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.runtime import seed_everything
 from course_utils.text import (
     SkipGram,
     Vocabulary,
-    masked_mean,
     nearest,
     negative_samples,
     skip_gram_pairs,

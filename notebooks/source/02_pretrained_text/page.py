@@ -32,18 +32,13 @@ from transformers import BertForTokenClassification, BertModel, GPT2Config, GPT2
 
 from course_utils import plots
 from course_utils.exercises import check, reference
+from course_utils.masks import last_state, masked_mean
 from course_utils.metrics import cluster_bootstrap, mean_interval
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.rooms import room, stored
 from course_utils.runtime import seed_everything
-from course_utils.text import (
-    TextEncoder,
-    Vocabulary,
-    last_state,
-    load_text_encoder,
-    masked_mean,
-    tokenize,
-)
+from course_utils.text import Vocabulary, tokenize
+from course_utils.text_encoder import TextEncoder, load_text_encoder
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 

@@ -36,16 +36,16 @@ from course_utils.image import (
     SmallCNN,
     evaluation_transform,
     feature_maps,
-    load_image_encoder,
     open_image,
     pixel_features,
     training_transform,
 )
+from course_utils.image_encoder import load_image_encoder
+from course_utils.masks import masked_mean
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
-from course_utils.text import masked_mean
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 

@@ -29,7 +29,6 @@ from torch.nn import functional as F
 from course_utils import plots
 from course_utils.datasets import Digits, collate, store
 from course_utils.exercises import check, reference
-from course_utils.fusion import masked_mean
 from course_utils.gradients import (
     activation_backward,
     binary_cross_entropy_backward,
@@ -44,6 +43,7 @@ from course_utils.gradients import (
     softmax_jacobian,
     verify_gradient,
 )
+from course_utils.masks import masked_mean
 from course_utils.metrics import accuracy
 from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
 from course_utils.rooms import stored

@@ -1,0 +1,57 @@
+"""Fusion: several modalities in, one result out. Every strategy stands behind one interface,
+`Fusion`.
+
+    fusion = ConcatFusion({"text": 6, "image": 5}, output_dim=4)
+    logits = fusion({"text": text, "image": image}, mask=mask)      # (B, 6), (B, 5) -> (B, 4)
+
+What all strategies share (checks, pooling, masks, projections) is written once, in `Fusion`; a
+strategy adds its own formula. `STRATEGIES` lists them by name, and `describe` tells what one costs.
+To be read in this order: base, additive, multiplicative, attention, strategies.
+
+In formulas M is the number of modalities, C = `output_dim`, and h_m the vector of modality m,
+(B, D_m), after its projection if it has one. With a projection D_m in formulas and costs is
+`width`, and the projections' own cost of `width` times the input's width for each vector (each
+token where a strategy works on tokens) comes on top.
+"""
+
+import importlib
+
+# The module of each name; it is imported when the name is first asked for.
+HOMES = {
+    "Fusion": "base",
+    "FusionInfo": "base",
+    "ConcatFusion": "additive",
+    "WeightedConcatFusion": "additive",
+    "EarlyFusion": "additive",
+    "LateFusion": "additive",
+    "ProductOfExpertsFusion": "additive",
+    "WeightedPooling": "additive",
+    "SumFusion": "additive",
+    "MeanFusion": "additive",
+    "WeightedSumFusion": "additive",
+    "MaxFusion": "additive",
+    "GatedFusion": "multiplicative",
+    "FiLMFusion": "multiplicative",
+    "BilinearFusion": "multiplicative",
+    "TensorFusion": "multiplicative",
+    "LowRankTensorFusion": "multiplicative",
+    "AttentionPoolFusion": "attention",
+    "CrossAttentionFusion": "attention",
+    "BottleneckFusion": "attention",
+    "JointTransformerFusion": "attention",
+    "ModalityDropout": "dropout",
+    "STRATEGIES": "strategies",
+    "Description": "strategies",
+    "describe": "strategies",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name: str):
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOMES])

@@ -1,0 +1,352 @@
+"""What every fusion strategy shares: names, checks, masks, pooling, projections, counting."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.masks import masked_mean
+
+
+@dataclass
+class FusionInfo:
+    """What a strategy can tell about how it came to its result; None where its formula has no
+    such thing.
+
+    weights        (B, M): how much each modality counts in each row
+    attention      by name, for example (B, queries, keys)
+    contributions  (B, M, C): what each modality adds to the result; the class says what they sum to
+    """
+
+    weights: Tensor | None = None
+    attention: dict[str, Tensor] | None = None
+    contributions: Tensor | None = None
+
+
+class Fusion(nn.Module):
+    """What every strategy shares. To add one, subclass this and write `fuse`; `explain` and the
+    `own_...` if you can.
+
+      input_dims   the modalities' names and widths D_m; their order is the order in masks and in
+                   `FusionInfo`
+      output_dim   width C of the result
+      width        None, or project each modality linearly to this width first, so that all are
+                   equally wide
+      normalise    LayerNorm (arXiv:1607.06450) over each modality's vector, after the projection:
+                   equal scales
+
+    `accepts` says what `fuse` works on: "vectors" (tokens are pooled by `masked_mean` before),
+    "tokens" (single vectors are refused) or "both" (a vector comes as a sequence of one token).
+    `at_least` modalities are needed.
+    """
+
+    accepts = "vectors"
+    at_least = 1
+    # of the MLP that a simple strategy ends with; the formulas' counts come from it
+    sizes: list[int] | None = None
+
+    def __init__(
+        self,
+        input_dims: dict[str, int],
+        output_dim: int,
+        *,
+        width: int | None = None,
+        normalise: bool = False,
+    ):
+        super().__init__()
+        if not isinstance(input_dims, dict) or not input_dims:
+            raise ValueError(
+                f"input_dims: expected at least one modality as {{name: width}}, got {input_dims!r}"
+            )
+        for name, dim in input_dims.items():
+            # "keys", say
+            if (
+                not isinstance(name, str)
+                or not name
+                or "." in name
+                or hasattr(nn.ModuleDict(), name)
+            ):
+                raise ValueError(
+                    f"input_dims: {name!r} cannot name a modality; expected a word such as 'text'"
+                )
+            positive(f"input_dims[{name!r}]", dim)
+        if len(input_dims) < self.at_least:
+            raise ValueError(
+                f"input_dims: {type(self).__name__} expected at least {self.at_least} modalities, "
+                f"got {list(input_dims)}"
+            )
+        positive("output_dim", output_dim)
+        positive("width", width, optional=True)
+        self.input_dims, self.names, self.output_dim = (
+            dict(input_dims),
+            tuple(input_dims),
+            output_dim,
+        )
+        self.width, self.normalise = width, normalise
+        self.dims = [width or dim for dim in input_dims.values()]  # the widths that `fuse` sees
+        if normalise and 1 in self.dims:
+            raise ValueError(
+                f"normalise: expected widths of at least 2, got {self.dims}; "
+                "LayerNorm over a single number always gives zero"
+            )
+        self.project = nn.ModuleDict(
+            {name: nn.Linear(dim, width) for name, dim in input_dims.items()} if width else {}
+        )
+        self.norm = nn.ModuleDict(
+            {name: nn.LayerNorm(dim) for name, dim in zip(self.names, self.dims)}
+            if normalise
+            else {}
+        )
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        *,
+        mask: Tensor | dict[str, Tensor] | None = None,
+        return_info: bool = False,
+    ) -> Tensor | tuple[Tensor, FusionInfo]:
+        """Fuse one batch into (B, C).
+
+        features[m] is (B, D_m) or (B, T_m, D_m) float. `mask` is bool, True = present: (B, M)
+        for whole modalities, or {name: (B, T_m)} for tokens, with T_m = 1 for a vector;
+        modalities that the dict leaves out are present. A modality without any present token is
+        missing. With `return_info` also a `FusionInfo`.
+
+        Raises ValueError or TypeError when names, shapes, dtypes or devices do not fit. Values
+        are not checked.
+        """
+        self._check_features(features)
+        present = token_masks(features, mask, self.names)
+        inputs = [
+            self._prepare(name, features[name], None if mask is None else tokens)
+            for name, tokens in zip(self.names, present)
+        ]
+        if self.accepts == "vectors":
+            present = torch.stack([tokens.any(1) for tokens in present], 1)  # (B, M)
+        output = self.fuse(inputs, present)
+        return (output, self.explain(inputs, present)) if return_info else output
+
+    def fuse(self, inputs: list[Tensor], present: Tensor | list[Tensor]) -> Tensor:
+        """The strategy's formula, (B, C). What is missing has already been set to zero.
+
+        For vectors: `inputs` M times (B, D_m), `present` (B, M) bool. For tokens: M times (B,
+        T_m, D_m) and (B, T_m).
+        """
+        raise NotImplementedError
+
+    def explain(self, inputs: list[Tensor], present: Tensor | list[Tensor]) -> FusionInfo:
+        """Weights, attention, contributions, from the same inputs as `fuse`; computed only when
+        asked for.
+        """
+        return FusionInfo()
+
+    def parameter_formula(self) -> int | None:
+        """The number of parameters by the class's formula, from widths alone; None when no
+        formula is known.
+        """
+        own = self.own_parameters()
+        projections = (
+            sum((dim + 1) * self.width for dim in self.input_dims.values()) if self.width else 0
+        )
+        norms = 2 * sum(self.dims) if self.normalise else 0
+        return None if own is None else own + projections + norms
+
+    def multiply_adds(self, tokens: dict[str, int] | None = None) -> int | None:
+        """Multiply-adds in the matrix products of one row's forward pass, by formula; see
+        `describe`.
+        """
+        tokens = tokens or {}
+        if not set(tokens) <= set(self.names):
+            raise ValueError(
+                f"tokens: expected modalities out of {list(self.names)}, got {list(tokens)}"
+            )
+        for name in tokens:
+            positive(f"tokens[{name!r}]", tokens[name])
+        lengths = {
+            name: tokens.get(name, 1) if self.accepts != "vectors" else 1 for name in self.names
+        }
+        own = self.own_multiply_adds(lengths)
+        projections = (
+            sum(lengths[name] * dim * self.width for name, dim in self.input_dims.items())
+            if self.width
+            else 0
+        )
+        return None if own is None else own + projections
+
+    def own_parameters(self) -> int | None:
+        """The formula's count without the shared projections and norms; for an MLP alone,
+        `sizes` says it.
+        """
+        return sum((i + 1) * o for i, o in pairwise(self.sizes)) if self.sizes else None
+
+    def own_multiply_adds(self, tokens: dict[str, int]) -> int | None:
+        """The same for multiply-adds, with T_m tokens (1 for a vector) of each modality."""
+        return sum(i * o for i, o in pairwise(self.sizes)) if self.sizes else None
+
+    def _prepare(self, name: str, x: Tensor, tokens: Tensor | None) -> Tensor:
+        """Pool, set to zero what is missing, project, normalise. `tokens` None: no mask, so
+        nothing to set to zero.
+        """
+        if self.accepts != "vectors":
+            x = x if x.dim() == 3 else x[:, None]  # (B, D) -> (B, 1, D)
+            kept = None if tokens is None else tokens[..., None]  # (B, T) -> (B, T, 1)
+        else:
+            if x.dim() == 3:  # (B, T, D) -> (B, D)
+                x = x.sum(1) / x.shape[1] if tokens is None else masked_mean(x, tokens)
+            kept = None if tokens is None else tokens.any(1, keepdim=True)  # (B, T) -> (B, 1)
+        if kept is not None:
+            # before any arithmetic: a gradient through NaN is NaN
+            x = torch.where(kept, x, 0)
+        if self.project:
+            x = self.project[name](x)
+        if self.norm:
+            x = self.norm[name](x)
+        if kept is not None and (self.project or self.norm):
+            # no bias speaks for what is missing
+            x = torch.where(kept, x, 0)
+        return x
+
+    def _equal_width(self) -> int:
+        """The one width that all modalities have; a ValueError if they differ."""
+        if len(set(self.dims)) > 1:
+            raise ValueError(
+                "width: expected a width to project to, or input_dims that are all equal, "
+                f"got width=None and {self.input_dims}"
+            )
+        return self.dims[0]
+
+    def _check_features(self, features: dict[str, Tensor]) -> None:
+        if not isinstance(features, dict) or set(features) != set(self.names):
+            got = list(features) if isinstance(features, dict) else type(features).__name__
+            raise ValueError(
+                f"features: expected a dict with the modalities {list(self.names)}, got {got}; "
+                "a missing modality keeps its name and is marked in the mask"
+            )
+        like = next(self.parameters(), features[self.names[0]])
+        for name, dim in self.input_dims.items():
+            x = features[name]
+            _check_tensor(f"features[{name!r}]", x, like.device)
+            if x.dtype != like.dtype and not _autocast(x, like):
+                raise TypeError(
+                    f"features[{name!r}]: expected {like.dtype} like the parameters, got {x.dtype}"
+                )
+            if x.dim() not in ((3,) if self.accepts == "tokens" else (2, 3)) or x.shape[-1] != dim:
+                expected = (
+                    f"(B, T, {dim})" if self.accepts == "tokens" else f"(B, {dim}) or (B, T, {dim})"
+                )
+                why = (
+                    "; a single vector would be a single key, and a softmax over one key is 1"
+                    " whatever the query is"
+                    if self.accepts == "tokens" and x.dim() == 2
+                    else ""
+                )
+                raise ValueError(
+                    f"features[{name!r}]: expected shape {expected}, got {tuple(x.shape)}{why}"
+                )
+            if not x.numel():
+                raise ValueError(
+                    f"features[{name!r}]: expected at least one row and one token, got shape"
+                    f" {tuple(x.shape)}"
+                )
+        check_rows({name: features[name] for name in self.names})
+
+
+def one_of(argument: str, name: str | None, names: tuple[str, ...]) -> str:
+    """The name if it is a modality's; the first modality's if it is None."""
+    if name is not None and name not in names:
+        raise ValueError(f"{argument}: expected one of {list(names)}, got {name!r}")
+    return names[0] if name is None else name
+
+
+def token_masks(
+    features: dict[str, Tensor], mask: Tensor | dict[str, Tensor] | None, names: tuple[str, ...]
+) -> list[Tensor]:
+    """One (B, T_m) bool for each modality, T_m = 1 for a vector, whichever form the mask came
+    in.
+    """
+    first = features[names[0]]
+    shapes = {
+        name: features[name].shape[:2] if features[name].dim() == 3 else (len(first), 1)
+        for name in names
+    }
+    if mask is None or isinstance(mask, dict):
+        mask = mask or {}
+        if not set(mask) <= set(names):
+            raise ValueError(f"mask: expected modalities out of {list(names)}, got {list(mask)}")
+        for name in mask:
+            _check_mask(
+                f"mask[{name!r}]", mask[name], shapes[name], f"of features[{name!r}]", first.device
+            )
+        return [
+            mask[name] if name in mask else torch.ones(shape, dtype=torch.bool, device=first.device)
+            for name, shape in shapes.items()
+        ]
+    _check_mask(
+        "mask", mask, (len(first), len(names)), f"(rows, modalities {list(names)})", first.device
+    )
+    return [column[:, None].expand(shape) for column, shape in zip(mask.unbind(1), shapes.values())]
+
+
+def mlp_sizes(inputs: int, hidden: int | None, outputs: int) -> list[int]:
+    positive("hidden", hidden, optional=True)
+    return [inputs, outputs] if hidden is None else [inputs, hidden, outputs]
+
+
+def mlp(sizes: list[int]) -> nn.Module:
+    """Linear layers of these sizes with a ReLU between each two; a single one is a plain
+    `nn.Linear`.
+    """
+    layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU())][:-1]
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def positive(argument: str, value: int | None, optional: bool = False) -> None:
+    if (value is not None or not optional) and (type(value) is not int or value < 1):
+        raise ValueError(f"{argument}: expected a whole number of at least 1, got {value!r}")
+
+
+def check_rows(features: dict[str, Tensor]) -> None:
+    rows = {name: len(x) for name, x in features.items()}
+    if len(set(rows.values())) > 1:
+        raise ValueError(f"features: expected as many rows in each modality, got {rows}")
+
+
+def _check_tensor(
+    argument: str, value: Tensor, device: torch.device, what: str = "a tensor"
+) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{argument}: expected {what}, got {type(value).__name__}")
+    if value.device != device:
+        raise ValueError(
+            f"{argument}: expected on {device} like the parameters, got {value.device}"
+        )
+
+
+def _autocast(x: Tensor, like: Tensor) -> bool:
+    """Whether autocast brings both to one dtype: it is on, and neither is float64, which it
+    never converts.
+    """
+    kind = x.device.type
+    return (
+        {x.dtype, like.dtype} <= {torch.float32, torch.float16, torch.bfloat16}
+        and torch.amp.is_autocast_available(kind)
+        and torch.is_autocast_enabled(kind)
+    )
+
+
+def _check_mask(
+    argument: str, mask: Tensor, shape: tuple[int, int], meaning: str, device: torch.device
+) -> None:
+    _check_tensor(
+        argument,
+        mask,
+        device,
+        "a boolean tensor" + " or a dict of them by modality" * (argument == "mask"),
+    )
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{argument}: expected torch.bool, True = present, got {mask.dtype}")
+    if tuple(mask.shape) != tuple(shape):
+        raise ValueError(
+            f"{argument}: expected shape {tuple(shape)} {meaning}, got {tuple(mask.shape)}"
+        )
