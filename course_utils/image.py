@@ -11,7 +11,6 @@ bottom, and mask (B, T) bool. Mean over T is global average pooling.
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn

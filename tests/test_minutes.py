@@ -19,6 +19,7 @@ def code(source, *tags):
     return new_code_cell(source, metadata={"tags": list(tags)})
 
 
+FOLDED = "<details><summary>1.</summary>" + "word " * 9000 + "</details>"
 LINES = "\n\n".join(["x = 1"] * 70)  # 70 lines of code, and blank ones that nobody reads
 CARD = "> **Exercise 00.1 · Name** — *20 minutes · core*"  # 10 words
 
@@ -38,7 +39,7 @@ CARD = "> **Exercise 00.1 · Name** — *20 minutes · core*"  # 10 words
         ([code("\n".join(["guess('00.a', None)"] * 35))], 75),
         ([text("word " * 1300, "derivation")], 15),
         ([code(LINES, "game")], 20),
-        ([text("word " * 1300 + "<details><summary>1.</summary>" + "word " * 9000 + "</details>")], 10),
+        ([text("word " * 1300 + FOLDED)], 10),
         ([text("word " * 1300 + "\n```python\n" + "x = 1\n" * 900 + "```\n")], 10),
         ([text("")], 5),
     ],

@@ -84,8 +84,9 @@ AIMS = "## In this notebook you will\n\n1. see;\n2. do;\n3. say."
 NOTE = """\
 ## One step
 
-[up](#In-this-notebook-you-will), [there](01_next.ipynb#The-next-page), [home](../README.md#the-course-part-1),
-[code](../tools/a%20b.py#L3), [page](https://example.org/a_(b)?c=d#e) and `[code](nowhere.md)`, $f[a](b)$
+[up](#In-this-notebook-you-will), [there](01_next.ipynb#The-next-page),
+[home](../README.md#the-course-part-1), [code](../tools/a%20b.py#L3),
+[page](https://example.org/a_(b)?c=d#e) and `[code](nowhere.md)`, $f[a](b)$
 
 ![A dot.](attachment:dot.png) <img src="dot.png" alt="A dot">"""
 CARDS = "\n\n".join(
@@ -744,7 +745,7 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
     (
         "tags",
         set_tags("x", "hide-input"),
-        "cell x: unknown tag 'hide-input', expected one of derivation, figure, game, measured, nbval-",
+        "cell x: unknown tag 'hide-input', expected one of derivation, figure, game, measured",
     ),
     (
         "tags",

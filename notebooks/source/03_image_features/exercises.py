@@ -731,28 +731,24 @@ def _layer(message, *layers, fits=(None,), finish=lambda n: n):
     """Misconceptions about one layer; `layers` take n, kernel, stride and padding, and `fits`
     says where there is no error.
     """
-    return ideas(
-        message,
-        *(
-            lambda n, layers, after=_through(layer, fit): finish(after(n, layers))
-            for layer in layers
-            for fit in fits
-        ),
-    )
+
+    def wrong(layer, fit):
+        after = _through(layer, fit)
+        return lambda n, layers: finish(after(n, layers))
+
+    return ideas(message, *(wrong(layer, fit) for layer in layers for fit in fits))
 
 
 def _stack(message, *changes, fits=(None,)):
     """Misconceptions about the stack; `changes` take n, the layers, and a function that gives
     the side after layers.
     """
-    return ideas(
-        message,
-        *(
-            lambda n, layers, change=change, after=_through(_right, fit): change(n, layers, after)
-            for change in changes
-            for fit in fits
-        ),
-    )
+
+    def wrong(change, fit):
+        after = _through(_right, fit)
+        return lambda n, layers: change(n, layers, after)
+
+    return ideas(message, *(wrong(change, fit) for change in changes for fit in fits))
 
 
 def _read_as(*order):
