@@ -107,8 +107,9 @@ def run(code, package, cwd, **environment):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("grading", [False, True], ids=["reading", "autograde"])
-@pytest.mark.parametrize("place", ["notebooks", "elsewhere"])
+@pytest.mark.parametrize(
+    "place, grading", [("notebooks", False), ("elsewhere", False), ("elsewhere", True)]
+)
 def test_check_and_mine_find_the_course_from_every_folder(place, grading, tmp_path):
     cwd = ROOT / "notebooks" if place == "notebooks" else tmp_path
     environment = {"NBGRADER_EXECUTION": "autograde"} if grading else {}
