@@ -36,7 +36,7 @@ PLAIN = [f"word {i},{'ab'[i % 2]}" for i in range(12)]
 
 def test_every_row_that_is_no_good_is_named_and_no_other(stranger, table):
     found = {problem.row: problem for problem in table.problems}
-    assert len(found) == len(table.problems)
+    assert len(found) == len(table.problems) and list(found) == sorted(found)
     assert sorted(found) == sorted(stranger.bad)
     for row, (column, reason) in stranger.bad.items():
         assert found[row].column == column and re.search(reason, found[row].reason), found[row]
