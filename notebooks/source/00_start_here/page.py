@@ -715,7 +715,7 @@ for setting in settings:
     )
 outcome("00.c", "no")
 
-stored = {
+scores_of = {
     name: [
         mean_interval([100 * value for value in sweep[setting]["accuracy"][name]])
         for setting in settings
@@ -724,7 +724,7 @@ stored = {
 }
 plots.points(
     settings,
-    stored,
+    scores_of,
     label="test accuracy (%)",
     caption=(
         "Accuracy at five settings, mean and 95 % interval over five seeds: where every sense is"

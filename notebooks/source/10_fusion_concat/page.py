@@ -796,8 +796,8 @@ if store.have("mnist", "fsdd"):
     }
     dims = {name: public["train"][name].shape[1] for name in ("text", "image")}
     live = train_and_test(lambda: GLUES["concat, hidden"](dims), public, 0, epochs=20)[1].accuracy
-    stored = real["image + text: concat, hidden"]["accuracy"][0]
-    report("MNIST with words, hidden layer: live minus stored", live - stored, near=0, within=0.02)
+    before = real["image + text: concat, hidden"]["accuracy"][0]
+    report("MNIST with words, hidden layer: live minus stored", live - before, near=0, within=0.02)
 
 # %% [markdown]
 # ## Recap
