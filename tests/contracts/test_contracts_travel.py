@@ -155,6 +155,17 @@ def test_a_batch_size_that_is_fixed_is_caught():
 
 
 @pytest.mark.slow
+def test_an_export_that_is_wrong_for_a_larger_batch_alone_is_caught():
+    class Late(AverageFusion):
+        def classify(self, pooled):
+            if torch.compiler.is_exporting():
+                pooled = pooled + (torch.arange(pooled.shape[0])[:, None] >= 6)
+            return super().classify(pooled)
+
+    assert travels(Late) == (False, "export: another result with 12 rows")
+
+
+@pytest.mark.slow
 def test_what_is_counted_once_for_all_calls_gives_another_result():
     class Counts(AverageFusion):
         """A number that Python changes in each call is frozen in the export."""
@@ -196,10 +207,10 @@ def test_nothing_is_printed_and_the_callers_settings_are_left_alone(capfd):
     expected = torch.rand(1)
     level, filters = logging.getLogger("torch").level, list(warnings.filters)
     torch.manual_seed(5)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
         kept, _ = travels(Fails)
-    assert not kept
+    assert not kept and heard == []
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("torch").level == level and warnings.filters == filters
     assert torch.equal(torch.rand(1), expected) and torch.get_default_dtype() == torch.float32
