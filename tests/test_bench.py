@@ -286,12 +286,7 @@ def test_a_formula_that_takes_all_for_present_is_seen(key):
     # These three get zeros for what is missing and, without a projection, no bias: their formulas
     # need no mask.
     def unmasked(twin, inputs, mask):
-        masks = (
-            [torch.ones_like(kept) for kept in mask]
-            if isinstance(mask, list)
-            else torch.ones_like(mask)
-        )
-        return FORMULAS[key][1](twin, inputs, masks)
+        return FORMULAS[key][1](twin, inputs, [torch.ones_like(kept) for kept in mask])
 
     other = small_case(key, unmasked).counterparts[0]
     assert not other.difference() <= other.tolerance

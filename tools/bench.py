@@ -654,8 +654,9 @@ def fusion_case(
     **options,
 ) -> Case:
     """`formula(twin, inputs, mask)` gets a copy of the strategy, for its parameters, the
-    features as a list, zero where they are missing, and the mask (B, M) bool or None; it gives
-    (B, C). With `tokens` T each of the features is (B, T, D_m), and the mask a list of (B, T).
+    features as a list, zero where they are missing, and the mask as a list of (B,) bool, or None;
+    it gives (B, C). With `tokens` T each of the features is (B, T, D_m), and the mask a list of
+    (B, T).
     `grow`: four times as many "rows", or "tokens".
     """
     import torch
@@ -678,30 +679,20 @@ def fusion_case(
     towards = torch.randn(large[0], output_dim)  # the gradient that comes from above
 
     def own(inputs: list, mask):
-        return ours(
-            dict(zip(ours.names, inputs)),
-            mask=dict(zip(ours.names, mask)) if isinstance(mask, list) else mask,
-        )
+        named = None if mask is None else dict(zip(ours.names, mask))
+        return ours(dict(zip(ours.names, inputs)), mask=named)
 
     def plain(inputs: list, mask):
         if mask is not None:
-            columns = mask if isinstance(mask, list) else mask.unbind(1)
-            inputs = [torch.where(kept[..., None], x, 0) for kept, x in zip(columns, inputs)]
+            inputs = [torch.where(kept[..., None], x, 0) for kept, x in zip(mask, inputs)]
         return formula(twin, inputs, mask)
 
     def step(forward: Callable, module: torch.nn.Module, size: tuple[int, ...] = small) -> Call:
         part = tuple(map(slice, size))
-        inputs, mask, gradient = (
-            [x[part].clone().requires_grad_() for x in features],
-            None,
-            towards[: size[0]],
-        )
+        inputs = [x[part].clone().requires_grad_() for x in features]
+        mask, gradient = None, towards[: size[0]]
         if masked:
-            mask = (
-                present[part]
-                if tokens is None
-                else [kept.contiguous() for kept in present[part].unbind(2)]
-            )
+            mask = [kept.contiguous() for kept in present[part].unbind(-1)]
         leaves = [*inputs, *module.parameters()]
 
         def run() -> list:
@@ -842,16 +833,14 @@ def memory(
             full.head.weight.copy_(torch.einsum("rci,rcj,rck->cijk", *maps).flatten(1))
             full.head.bias.copy_(factors.bias)
         features = {name: torch.randn(4 * rows, width) for name in dims}
-        mask, towards = torch.rand(4 * rows, 3) > 0.3, torch.randn(4 * rows, classes)
+        mask = {name: torch.rand(4 * rows) > 0.3 for name in dims}
+        towards = torch.randn(4 * rows, classes)
 
         def step(fusion, count: int = rows) -> tuple[Call, str]:
             """A call, and how much memory it is about."""
             inputs = {name: x[:count].clone().requires_grad_() for name, x in features.items()}
-            leaves, part, gradient = (
-                [*inputs.values(), *fusion.parameters()],
-                mask[:count],
-                towards[:count],
-            )
+            part = {name: kept[:count] for name, kept in mask.items()}
+            leaves, gradient = [*inputs.values(), *fusion.parameters()], towards[:count]
 
             def run() -> list:
                 for leaf in leaves:

@@ -28,20 +28,20 @@ def projected(twin, inputs: list, columns: list) -> list:
 
 def vector_formulas() -> dict[str, tuple[str, Callable]]:
     """By the name in STRATEGIES: what the counterpart is made of, and formula(twin, inputs,
-    mask) -> (B, C).
+    mask) -> (B, C). The mask is a list of M times (B,) bool.
     """
 
     def columns(mask) -> list:
-        return [kept[:, None] for kept in mask.unbind(1)]  # M times (B, 1)
+        return [kept[:, None] for kept in mask]  # M times (B, 1)
 
     def hidden(twin, x, mask) -> list:
-        return projected(twin, x, mask.unbind(1))
+        return projected(twin, x, mask)
 
     def count(mask):
-        return mask.sum(1, keepdim=True).clamp(min=1)
+        return stack(mask, 1).sum(1, keepdim=True).clamp(min=1)
 
     def weighted(scores, x, mask) -> list:
-        return [a[:, None] * h for a, h in zip(share(scores, mask).unbind(1), x)]
+        return [a[:, None] * h for a, h in zip(share(scores, stack(mask, 1)).unbind(1), x)]
 
     def late(twin, x, mask):
         return sum(
@@ -59,13 +59,13 @@ def vector_formulas() -> dict[str, tuple[str, Callable]]:
             where(kept, project(h), -torch.inf)
             for project, h, kept in zip(twin.project.values(), x, columns(mask))
         ]
-        return twin.head(where(mask.any(1, keepdim=True), stack(scored, 1).amax(1), 0))
+        return twin.head(where(stack(mask, 1).any(1, keepdim=True), stack(scored, 1).amax(1), 0))
 
     def gated(twin, x, mask):
         # (B, M, H)
         values = stack([value(h) for value, h in zip(twin.value.values(), x)], 1).tanh()
         return twin.head(
-            (share(twin.gate(cat(x, 1)).view_as(values), mask[..., None]) * values).sum(1)
+            (share(twin.gate(cat(x, 1)).view_as(values), stack(mask, 1)[..., None]) * values).sum(1)
         )
 
     def film(twin, x, mask):

@@ -221,7 +221,9 @@ def text_gpt() -> dict:
 
 
 class Fused(nn.Module):
-    """A strategy as a classifier of vectors: a batch of names (N, D_m), and perhaps a "mask" (N, M), to logits (N, C)."""
+    """A strategy as a classifier: a batch of vectors (N, D_m), and perhaps their "mask", {name: (N,)},
+    to logits (N, C).
+    """
 
     def __init__(self, strategy: str, dims: dict[str, int], classes: int, dropout: float = 0.0):
         super().__init__()
@@ -302,13 +304,19 @@ def subsets(names: tuple) -> list[tuple]:
     return [present for count in range(len(names), 0, -1) for present in combinations(names, count)]
 
 
+def with_only(batch: dict, present: tuple, names: tuple) -> dict:
+    """The batch with a mask in which all modalities but those `present` are missing."""
+    mask = {name: torch.full((len(batch["label"]),), name in present) for name in names}
+    return batch | {"mask": mask}
+
+
 def score_missing(strategy: str, parts: dict, seed: int, dropout: float, **training) -> dict:
     """The test accuracy by what is present, after one training on complete rows with this modality dropout."""
     model = train_fused(strategy, parts, seed, dropout=dropout, **training)
     names, test, found = model.fusion.names, parts["test"], {}
     for present in subsets(names):
-        mask = torch.tensor([name in present for name in names]).expand(len(test["label"]), -1)
-        found[present] = evaluate(model, Batches(test | {"mask": mask}, 5_000)).accuracy
+        batches = [with_only(batch, present, names) for batch in Batches(test, 5_000)]
+        found[present] = evaluate(model, batches).accuracy
     return found
 
 

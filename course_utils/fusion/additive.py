@@ -189,7 +189,7 @@ class LateFusion(Fusion):
     def own_parameters(self) -> int:
         return sum((i + 1) * o for sizes in self.head_sizes for i, o in pairwise(sizes))
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
         return sum(i * o for sizes in self.head_sizes for i, o in pairwise(sizes))
 
 

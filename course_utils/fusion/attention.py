@@ -47,21 +47,22 @@ class AttentionPoolFusion(SumFusion):
         return masked_softmax(self.score(self.values(inputs)), torch.cat(present, 1)[..., None], 1)
 
     def explain(self, inputs: list[Tensor], present: list[Tensor]) -> FusionInfo:
-        items, lengths = super().explain(inputs, present), [x.shape[1] for x in inputs]
+        items = super().explain(inputs, present)
+        lengths = [x.shape[1] for x in inputs]
         attention = items.weights.split(lengths, 1)  # M times (B, T_m)
+        parts = items.contributions.split(lengths, 1)  # M times (B, T_m, C)
         return FusionInfo(
             weights=torch.stack([a.sum(1) for a in attention], 1),
             attention=dict(zip(self.names, attention)),
-            contributions=torch.stack([x.sum(1) for x in items.contributions.split(lengths, 1)], 1),
+            contributions=torch.stack([part.sum(1) for part in parts], 1),
         )
 
     def own_parameters(self) -> int:
         return super().own_parameters() + self.sizes[0] * (self.sizes[0] + 2)
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
-        return super().own_multiply_adds(tokens) + sum(tokens.values()) * self.sizes[0] * (
-            self.sizes[0] + 1
-        )
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
+        D, N = self.sizes[0], sum(lengths.values())
+        return super().own_multiply_adds(lengths) + N * D * (D + 1)
 
 
 class CrossAttentionFusion(Fusion):
@@ -120,50 +121,41 @@ class CrossAttentionFusion(Fusion):
         """Queries (B, T, D), keys (B, K, D) with null as the last, and which keys are there, (B,
         K).
         """
-        at, null = (
-            self.names.index(self.asking[asker]),
-            self.null[asker].expand(len(inputs[0]), 1, -1),
-        )
-        always = torch.ones_like(present[0][:, :1])
-        return (
-            inputs[at],
-            torch.cat([*inputs[:at], *inputs[at + 1 :], null], 1),
-            torch.cat([*present[:at], *present[at + 1 :], always], 1),
-        )
+        at = self.names.index(self.asking[asker])
+        null = self.null[asker].expand(inputs[0].shape[0], 1, -1)  # (B, 1, D)
+        always = torch.ones_like(present[0][:, :1])  # (B, 1)
+        keys = torch.cat([*inputs[:at], *inputs[at + 1 :], null], 1)
+        kept = torch.cat([*present[:at], *present[at + 1 :], always], 1)
+        return inputs[at], keys, kept
 
     def fuse(self, inputs: list[Tensor], present: list[Tensor]) -> Tensor:
-        pooled, there = [], [present[self.names.index(name)] for name in self.asking]
+        there = [present[self.names.index(name)] for name in self.asking]
+        pooled = []
         for i, attend in enumerate(self.attend.values()):
             x, keys, kept = self._question(i, inputs, present)
-            # (B, D)
-            pooled.append(masked_mean(x + attend(x, keys, kept), there[i]))
-        asked = torch.stack([tokens.any(1) for tokens in there], 1)
-        # (B, D) -> (B, C)
-        return self.head(masked_mean(torch.stack(pooled, 1), asked))
+            pooled.append(masked_mean(x + attend(x, keys, kept), there[i]))  # (B, D)
+        asked = torch.stack([kept.any(1) for kept in there], 1)  # (B, askers)
+        return self.head(masked_mean(torch.stack(pooled, 1), asked))  # (B, D) -> (B, C)
 
     def explain(self, inputs: list[Tensor], present: list[Tensor]) -> FusionInfo:
         attention = {}
         for i, (name, attend) in enumerate(self.attend.items()):
-            # (B, 1, T, 1)
-            there = present[self.names.index(name)][:, None, :, None]
-            attention[name] = torch.where(
-                there, attend.weights(*self._question(i, inputs, present)), 0
-            )
+            there = present[self.names.index(name)][:, None, :, None]  # (B, 1, T, 1)
+            weights = attend.weights(*self._question(i, inputs, present))
+            attention[name] = torch.where(there, weights, 0)
         return FusionInfo(attention=attention)
 
     def own_parameters(self) -> int:
-        return super().own_parameters() + len(self.asking) * 4 * (
-            self.sizes[0] ** 2 + self.sizes[0]
-        )
+        D = self.sizes[0]
+        return super().own_parameters() + len(self.asking) * 4 * (D**2 + D)
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
-        D, lengths = (
-            self.sizes[0],
-            [(tokens[name], sum(tokens.values()) - tokens[name] + 1) for name in self.asking],
-        )
-        return super().own_multiply_adds(tokens) + sum(
-            D * (2 * D * (T + K) + 2 * T * K) for T, K in lengths
-        )
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
+        D, total = self.sizes[0], super().own_multiply_adds(lengths)
+        for name in self.asking:
+            T = lengths[name]
+            K = sum(lengths.values()) - T + 1
+            total += D * (2 * D * (T + K) + 2 * T * K)
+        return total
 
 
 class BottleneckFusion(Fusion):
@@ -210,34 +202,29 @@ class BottleneckFusion(Fusion):
         self.head = nn.Sequential(nn.LayerNorm(width), mlp(self.sizes))
 
     def fuse(self, inputs: list[Tensor], present: list[Tensor]) -> Tensor:
-        # (B, n, D)
-        n, shared = len(self.bottlenecks), self.bottlenecks.expand(len(inputs[0]), -1, -1)
-        # (B, n)
-        always = torch.ones_like(shared[..., 0], dtype=torch.bool)
-        # (B, M)
-        there = torch.stack([tokens.any(1) for tokens in present], 1)
+        n = self.bottlenecks.shape[0]
+        shared = self.bottlenecks.expand(inputs[0].shape[0], -1, -1)  # (B, n, D)
+        always = torch.ones_like(shared[..., 0], dtype=torch.bool)  # (B, n)
+        there = torch.stack([kept.any(1) for kept in present], 1)  # (B, M)
         for blocks in self.layers:
-            # (B, n + T_m, D)
-            states = [
-                block(torch.cat([shared, x], 1), torch.cat([always, kept], 1))
-                for block, x, kept in zip(blocks.values(), inputs, present)
-            ]
+            states = []
+            for block, x, kept in zip(blocks.values(), inputs, present):
+                x = torch.cat([shared, x], 1)  # (B, n + T_m, D)
+                states.append(block(x, torch.cat([always, kept], 1)))
             inputs = [state[:, n:] for state in states]
-            # (B, M, n D)
-            updates = torch.stack([state[:, :n].flatten(1) for state in states], 1)
+            updates = torch.stack([state[:, :n].flatten(1) for state in states], 1)  # (B, M, n D)
             updated = masked_mean(updates, there).view_as(shared)
             shared = torch.where(there.any(1)[:, None, None], updated, shared)
-        # (B, D) -> (B, C)
-        return self.head(shared.mean(1))
+        return self.head(shared.mean(1))  # (B, D) -> (B, C)
 
     def own_parameters(self) -> int:
         (n, D), blocks = self.bottlenecks.shape, len(self.layers) * len(self.names)
         return super().own_parameters() + (n + 2) * D + blocks * (8 * D**2 + 10 * D)
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
         n, D = self.bottlenecks.shape
-        block = sum(8 * (T + n) * D**2 + 2 * (T + n) ** 2 * D for T in tokens.values())
-        return super().own_multiply_adds(tokens) + len(self.layers) * block
+        block = sum(8 * (T + n) * D**2 + 2 * (T + n) ** 2 * D for T in lengths.values())
+        return super().own_multiply_adds(lengths) + len(self.layers) * block
 
 
 class JointTransformerFusion(Fusion):
@@ -278,7 +265,7 @@ class JointTransformerFusion(Fusion):
         self.head = nn.Sequential(nn.LayerNorm(width), mlp(self.sizes))
 
     def fuse(self, inputs: list[Tensor], present: list[Tensor]) -> Tensor:
-        token = self.token.expand(len(inputs[0]), 1, -1)
+        token = self.token.expand(inputs[0].shape[0], 1, -1)
         # (B, N, D)
         states = torch.cat([token, *(x + kind for x, kind in zip(inputs, self.kinds))], 1)
         # (B, N)
@@ -293,9 +280,9 @@ class JointTransformerFusion(Fusion):
         D, M = self.sizes[0], len(self.names)
         return super().own_parameters() + (1 + M + 2) * D + len(self.layers) * (8 * D**2 + 10 * D)
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
-        D, N = self.sizes[0], 1 + sum(tokens.values())
-        return super().own_multiply_adds(tokens) + len(self.layers) * (8 * N * D**2 + 2 * N**2 * D)
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
+        D, N = self.sizes[0], 1 + sum(lengths.values())
+        return super().own_multiply_adds(lengths) + len(self.layers) * (8 * N * D**2 + 2 * N**2 * D)
 
 
 class _Attention(nn.Module):

@@ -14,7 +14,7 @@ class FusionInfo:
     """What a strategy can tell about how it came to its result; None where its formula has no
     such thing.
 
-    weights        (B, M): how much each modality counts in each row
+    weights        (B, M): how much each modality counts in each row, M in the order of `names`
     attention      by name, for example (B, queries, keys)
     contributions  (B, M, C): what each modality adds to the result; the class says what they sum to
     """
@@ -28,8 +28,8 @@ class Fusion(nn.Module):
     """What every strategy shares. To add one, subclass this and write `fuse`; `explain` and the
     `own_...` if you can.
 
-      input_dims   the modalities' names and widths D_m; their order is the order in masks and in
-                   `FusionInfo`
+      input_dims   the modalities' names and widths D_m; their order, `names`, is the order of M in
+                   `FusionInfo` and in `fuse`; features and masks go by name
       output_dim   width C of the result
       width        None, or project each modality linearly to this width first, so that all are
                    equally wide
@@ -103,27 +103,27 @@ class Fusion(nn.Module):
         self,
         features: dict[str, Tensor],
         *,
-        mask: Tensor | dict[str, Tensor] | None = None,
+        mask: dict[str, Tensor] | None = None,
         return_info: bool = False,
     ) -> Tensor | tuple[Tensor, FusionInfo]:
         """Fuse one batch into (B, C).
 
-        features[m] is (B, D_m) or (B, T_m, D_m) float. `mask` is bool, True = present: (B, M)
-        for whole modalities, or {name: (B, T_m)} for tokens, with T_m = 1 for a vector;
-        modalities that the dict leaves out are present. A modality without any present token is
-        missing. With `return_info` also a `FusionInfo`.
+        features[m] is (B, D_m) or (B, T_m, D_m) float. mask[m] is bool, True = present: (B,) for
+        a whole modality, or (B, T_m) for the tokens of one that has tokens; a modality that
+        `mask` leaves out is present. One without any present token is missing. All goes by name,
+        so nothing can be swapped. With `return_info` also a `FusionInfo`.
 
         Raises ValueError or TypeError when names, shapes, dtypes or devices do not fit. Values
         are not checked.
         """
         self._check_features(features)
         present = token_masks(features, mask, self.names)
-        inputs = [
-            self._prepare(name, features[name], None if mask is None else tokens)
-            for name, tokens in zip(self.names, present)
-        ]
+        inputs = []
+        for name, kept in zip(self.names, present):
+            masked = mask is not None and name in mask
+            inputs.append(self._prepare(name, features[name], kept if masked else None))
         if self.accepts == "vectors":
-            present = torch.stack([tokens.any(1) for tokens in present], 1)  # (B, M)
+            present = torch.stack([kept.any(1) for kept in present], 1)  # (B, M)
         output = self.fuse(inputs, present)
         return (output, self.explain(inputs, present)) if return_info else output
 
@@ -163,9 +163,8 @@ class Fusion(nn.Module):
             )
         for name in tokens:
             positive(f"tokens[{name!r}]", tokens[name])
-        lengths = {
-            name: tokens.get(name, 1) if self.accepts != "vectors" else 1 for name in self.names
-        }
+        pooled = self.accepts == "vectors"
+        lengths = {name: 1 if pooled else tokens.get(name, 1) for name in self.names}
         own = self.own_multiply_adds(lengths)
         projections = (
             sum(lengths[name] * dim * self.width for name, dim in self.input_dims.items())
@@ -180,31 +179,30 @@ class Fusion(nn.Module):
         """
         return sum((i + 1) * o for i, o in pairwise(self.sizes)) if self.sizes else None
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int | None:
-        """The same for multiply-adds, with T_m tokens (1 for a vector) of each modality."""
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int | None:
+        """The same for multiply-adds; `lengths` are the T_m, 1 for a vector."""
         return sum(i * o for i, o in pairwise(self.sizes)) if self.sizes else None
 
-    def _prepare(self, name: str, x: Tensor, tokens: Tensor | None) -> Tensor:
-        """Pool, set to zero what is missing, project, normalise. `tokens` None: no mask, so
-        nothing to set to zero.
+    def _prepare(self, name: str, x: Tensor, kept: Tensor | None) -> Tensor:
+        """Pool, set to zero what is missing, project, normalise. `kept` is (B, T_m), or None where
+        nothing is missing.
         """
-        if self.accepts != "vectors":
-            x = x if x.dim() == 3 else x[:, None]  # (B, D) -> (B, 1, D)
-            kept = None if tokens is None else tokens[..., None]  # (B, T) -> (B, T, 1)
+        if self.accepts == "vectors":
+            if x.dim() == 3:
+                x = masked_mean(x, kept)  # (B, T, D) -> (B, D)
+            there = None if kept is None else kept.any(1, keepdim=True)  # (B, T) -> (B, 1)
         else:
-            if x.dim() == 3:  # (B, T, D) -> (B, D)
-                x = x.sum(1) / x.shape[1] if tokens is None else masked_mean(x, tokens)
-            kept = None if tokens is None else tokens.any(1, keepdim=True)  # (B, T) -> (B, 1)
-        if kept is not None:
-            # before any arithmetic: a gradient through NaN is NaN
-            x = torch.where(kept, x, 0)
+            if x.dim() == 2:
+                x = x[:, None]  # (B, D) -> (B, 1, D)
+            there = None if kept is None else kept[..., None]  # (B, T) -> (B, T, 1)
+        if there is not None:
+            x = torch.where(there, x, 0)  # before any arithmetic: a gradient through NaN is NaN
         if self.project:
             x = self.project[name](x)
         if self.norm:
             x = self.norm[name](x)
-        if kept is not None and (self.project or self.norm):
-            # no bias speaks for what is missing
-            x = torch.where(kept, x, 0)
+        if there is not None and (self.project or self.norm):
+            x = torch.where(there, x, 0)  # no bias speaks for what is missing
         return x
 
     def _equal_width(self) -> int:
@@ -231,25 +229,25 @@ class Fusion(nn.Module):
                 raise TypeError(
                     f"features[{name!r}]: expected {like.dtype} like the parameters, got {x.dtype}"
                 )
-            if x.dim() not in ((3,) if self.accepts == "tokens" else (2, 3)) or x.shape[-1] != dim:
-                expected = (
-                    f"(B, T, {dim})" if self.accepts == "tokens" else f"(B, {dim}) or (B, T, {dim})"
-                )
+            self._check_shape(f"features[{name!r}]", x, dim)
+        check_rows({name: features[name] for name in self.names})
+
+    def _check_shape(self, argument: str, x: Tensor, dim: int) -> None:
+        tokens_only = self.accepts == "tokens"
+        fits = x.dim() == 3 or (x.dim() == 2 and not tokens_only)
+        if not fits or x.shape[-1] != dim:
+            expected = f"(B, T, {dim})" if tokens_only else f"(B, {dim}) or (B, T, {dim})"
+            why = ""
+            if tokens_only and x.dim() == 2:
                 why = (
                     "; a single vector would be a single key, and a softmax over one key is 1"
                     " whatever the query is"
-                    if self.accepts == "tokens" and x.dim() == 2
-                    else ""
                 )
-                raise ValueError(
-                    f"features[{name!r}]: expected shape {expected}, got {tuple(x.shape)}{why}"
-                )
-            if not x.numel():
-                raise ValueError(
-                    f"features[{name!r}]: expected at least one row and one token, got shape"
-                    f" {tuple(x.shape)}"
-                )
-        check_rows({name: features[name] for name in self.names})
+            raise ValueError(f"{argument}: expected shape {expected}, got {tuple(x.shape)}{why}")
+        if x.numel() == 0:
+            raise ValueError(
+                f"{argument}: expected at least one row and one token, got shape {tuple(x.shape)}"
+            )
 
 
 def one_of(argument: str, name: str | None, names: tuple[str, ...]) -> str:
@@ -260,32 +258,60 @@ def one_of(argument: str, name: str | None, names: tuple[str, ...]) -> str:
 
 
 def token_masks(
-    features: dict[str, Tensor], mask: Tensor | dict[str, Tensor] | None, names: tuple[str, ...]
+    features: dict[str, Tensor], mask: dict[str, Tensor] | None, names: tuple[str, ...]
 ) -> list[Tensor]:
-    """One (B, T_m) bool for each modality, T_m = 1 for a vector, whichever form the mask came
-    in.
+    """One (B, T_m) bool for each modality, T_m = 1 for a vector; all True for one that the mask
+    leaves out.
+
+    Raises ValueError or TypeError for a mask that does not go by name, and for one that does not
+    fit.
     """
-    first = features[names[0]]
-    shapes = {
-        name: features[name].shape[:2] if features[name].dim() == 3 else (len(first), 1)
-        for name in names
-    }
-    if mask is None or isinstance(mask, dict):
-        mask = mask or {}
-        if not set(mask) <= set(names):
-            raise ValueError(f"mask: expected modalities out of {list(names)}, got {list(mask)}")
-        for name in mask:
-            _check_mask(
-                f"mask[{name!r}]", mask[name], shapes[name], f"of features[{name!r}]", first.device
+    mask = {} if mask is None else mask
+    _check_names(mask, names)
+    found = []
+    for name in names:
+        x = features[name]
+        tokens = x.shape[1] if x.dim() == 3 else 1
+        if name not in mask:
+            kept = torch.ones(x.shape[0], tokens, dtype=torch.bool, device=x.device)
+        else:
+            kept = mask[name]
+            _check_mask(f"mask[{name!r}]", kept, f"features[{name!r}]", x)
+            if kept.dim() == 1:
+                kept = kept[:, None].expand(-1, tokens)  # (B,) -> (B, T_m)
+        found.append(kept)
+    return found
+
+
+def _check_names(mask: dict[str, Tensor], names: tuple[str, ...]) -> None:
+    if not isinstance(mask, dict):
+        got = type(mask).__name__
+        if isinstance(mask, Tensor):
+            got = (
+                f"a tensor of shape {tuple(mask.shape)}, in which nothing would show it if two"
+                " modalities had changed places"
             )
-        return [
-            mask[name] if name in mask else torch.ones(shape, dtype=torch.bool, device=first.device)
-            for name, shape in shapes.items()
-        ]
-    _check_mask(
-        "mask", mask, (len(first), len(names)), f"(rows, modalities {list(names)})", first.device
-    )
-    return [column[:, None].expand(shape) for column, shape in zip(mask.unbind(1), shapes.values())]
+        raise TypeError(
+            f"mask: expected a dict of boolean tensors by name, out of {list(names)}, got {got}"
+        )
+    if not set(mask) <= set(names):
+        raise ValueError(f"mask: expected modalities out of {list(names)}, got {list(mask)}")
+
+
+def _check_mask(argument: str, mask: Tensor, of: str, x: Tensor) -> None:
+    _check_tensor(argument, mask, x.device, "a boolean tensor")
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{argument}: expected torch.bool, True = present, got {mask.dtype}")
+    whole = mask.dim() == 1 and mask.shape[0] == x.shape[0]
+    by_token = mask.dim() == 2 and x.dim() == 3 and mask.shape == x.shape[:2]
+    if not whole and not by_token:
+        expected = f"({x.shape[0]},)"
+        if x.dim() == 3:
+            expected += f" for the whole modality or {tuple(x.shape[:2])} for its tokens"
+        raise ValueError(
+            f"{argument}: expected shape {expected}, as {of} is {tuple(x.shape)}, got"
+            f" {tuple(mask.shape)}"
+        )
 
 
 def mlp_sizes(inputs: int, hidden: int | None, outputs: int) -> list[int]:
@@ -307,8 +333,9 @@ def positive(argument: str, value: int | None, optional: bool = False) -> None:
 
 
 def check_rows(features: dict[str, Tensor]) -> None:
-    rows = {name: len(x) for name, x in features.items()}
-    if len(set(rows.values())) > 1:
+    first = next(iter(features.values()))
+    if any(x.shape[0] != first.shape[0] for x in features.values()):
+        rows = {name: x.shape[0] for name, x in features.items()}
         raise ValueError(f"features: expected as many rows in each modality, got {rows}")
 
 
@@ -333,20 +360,3 @@ def _autocast(x: Tensor, like: Tensor) -> bool:
         and torch.amp.is_autocast_available(kind)
         and torch.is_autocast_enabled(kind)
     )
-
-
-def _check_mask(
-    argument: str, mask: Tensor, shape: tuple[int, int], meaning: str, device: torch.device
-) -> None:
-    _check_tensor(
-        argument,
-        mask,
-        device,
-        "a boolean tensor" + " or a dict of them by modality" * (argument == "mask"),
-    )
-    if mask.dtype != torch.bool:
-        raise TypeError(f"{argument}: expected torch.bool, True = present, got {mask.dtype}")
-    if tuple(mask.shape) != tuple(shape):
-        raise ValueError(
-            f"{argument}: expected shape {tuple(shape)} {meaning}, got {tuple(mask.shape)}"
-        )

@@ -31,29 +31,40 @@ class ModalityDropout(nn.Module):
         return f"p={self.p}"
 
     def forward(
-        self, features: dict[str, Tensor], mask: Tensor | dict[str, Tensor] | None = None
-    ) -> Tensor | dict[str, Tensor] | None:
-        """A mask of the same form: {name: (B, T_m)} for a dict, else (B, M) in the columns of
-        the mask that came.
+        self, features: dict[str, Tensor], mask: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor] | None:
+        """A mask by name, as `Fusion` takes it, of every modality in `features`: (B,) bool, or
+        (B, T_m) where the mask that came has (B, T_m). That one is not changed.
+
+        Raises ValueError or TypeError for features and masks that do not fit.
         """
-        if (
-            not isinstance(features, dict)
-            or not features
-            or any(not isinstance(x, Tensor) or x.dim() not in (2, 3) for x in features.values())
-        ):
-            raise ValueError(
-                "features: expected a dict of modalities, each (B, D_m) or (B, T_m, D_m) and"
-                " nothing else, got"
-                f" {list(features) if isinstance(features, dict) else type(features).__name__}"
-            )
-        check_rows(features)
+        self._check_features(features)
         if not self.training:
             return mask
-        tokens = token_masks(features, mask, tuple(features))
-        present = torch.stack([kept.any(1) for kept in tokens], 1)  # (B, M)
-        luck = torch.rand(present.shape, device=present.device).masked_fill(~present, -1)
-        # the luckiest stays
-        keep = present & ((luck >= self.p) | (luck == luck.amax(1, keepdim=True)))
-        if not isinstance(mask, dict):
-            return keep
-        return {name: kept & k[:, None] for name, kept, k in zip(features, tokens, keep.unbind(1))}
+        present = token_masks(features, mask, tuple(features))
+        there = torch.stack([kept.any(1) for kept in present], 1)  # (B, M)
+        luck = torch.rand(there.shape, device=there.device).masked_fill(~there, -1)
+        luckiest = luck == luck.amax(1, keepdim=True)  # the one that stays
+        stays = there & ((luck >= self.p) | luckiest)
+        result = {}
+        for name, kept, here in zip(features, present, stays.unbind(1)):
+            by_token = mask is not None and name in mask and mask[name].dim() == 2
+            result[name] = kept & here[:, None] if by_token else here
+        return result
+
+    def _check_features(self, features: dict[str, Tensor]) -> None:
+        if not isinstance(features, dict):
+            got = type(features).__name__
+        elif not features or not all(_is_modality(x) for x in features.values()):
+            got = str(list(features))
+        else:
+            check_rows(features)
+            return
+        raise ValueError(
+            "features: expected a dict of modalities, each (B, D_m) or (B, T_m, D_m) and nothing"
+            f" else, got {got}"
+        )
+
+
+def _is_modality(x) -> bool:
+    return isinstance(x, Tensor) and x.dim() in (2, 3)

@@ -56,8 +56,8 @@ class GatedFusion(WeightedPooling):
             (len(self.names) + 1) * sum(self.dims) + 2 * len(self.names)
         )
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
-        return super().own_multiply_adds(tokens) + self.sizes[0] * (len(self.names) + 1) * sum(
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
+        return super().own_multiply_adds(lengths) + self.sizes[0] * (len(self.names) + 1) * sum(
             self.dims
         )
 
@@ -100,7 +100,7 @@ class FiLMFusion(Fusion):
     def own_parameters(self) -> int:
         return self.own_multiply_adds({}) + self.output_dim
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
         dim = dict(zip(self.names, self.dims))[self.content]
         return dim * (2 * (sum(self.dims) - dim) + self.output_dim)
 
@@ -206,7 +206,7 @@ class LowRankTensorFusion(Fusion):
     def own_parameters(self) -> int:
         return self.rank * self.output_dim * sum(dim + 1 for dim in self.dims) + self.output_dim
 
-    def own_multiply_adds(self, tokens: dict[str, int]) -> int:
+    def own_multiply_adds(self, lengths: dict[str, int]) -> int:
         return self.rank * self.output_dim * sum(self.dims)
 
 

@@ -340,7 +340,7 @@ plots.bars(
 #
 # ## The module
 #
-# `ConcatFusion` is this page's layer, and the first of many behind one interface: features by name in, a mask for what is missing,
+# `ConcatFusion` is this page's layer, and the first of many behind one interface: features and mask by name in,
 # one vector per sample out. Its formula is two short methods; the rest is checks that every fusion shares.
 
 # %%
@@ -348,8 +348,7 @@ show_source(ConcatFusion.concatenate)
 show_source(ConcatFusion.fuse)
 
 fusion = ConcatFusion({"text": 3, "image": 2}, output_dim=2)
-# (B, M): the second sample has no image
-mask = torch.tensor([[True, True], [True, False]])
+mask = {"image": torch.tensor([True, False])}                 # the second sample has no image
 batch = {"text": torch.ones(2, 3), "image": torch.full((2, 2), 5.0)}
 logits, info = fusion(batch, mask=mask, return_info=True)     # (2, 2), and what each modality added
 assert torch.allclose(info.contributions.sum(dim=1) + fusion.head.bias, logits, atol=1e-6)
@@ -663,7 +662,7 @@ class EndToEnd(nn.Module):
         mask = {
             "text": batch["text_mask"] & ("text" in self.use),  # (B, T)
             "image": torch.full(
-                (len(batch["image"]), 1), "image" in self.use, device=batch["image"].device
+                (len(batch["image"]),), "image" in self.use, device=batch["image"].device
             ),
         }
         return self.fusion(

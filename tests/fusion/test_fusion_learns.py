@@ -2,6 +2,7 @@
 sweeps, partly made again.
 """
 
+import functools
 import json
 import sys
 
@@ -39,8 +40,11 @@ def minimise(module, loss, steps=60):
     optimizer.step(closure)
 
 
-# ---- closed forms
-# -----------------------------------------------------------------------------------
+def squared_error(fusion, cues, truth):
+    return F.mse_loss(fusion(cues), truth)
+
+
+# ---- closed forms ----
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_learned_weights_find_inverse_variance_only_for_cues_on_one_scale(scales
         }
         torch.manual_seed(seed)
         fusion = WeightedSumFusion(dict.fromkeys(cues, 1), 1, width=None).double()
-        minimise(fusion, lambda: F.mse_loss(fusion(cues), truth))
+        minimise(fusion, functools.partial(squared_error, fusion, cues, truth))
         weights = fusion(cues, return_info=True)[1].weights[0]
         assert weights.tolist() == pytest.approx(expected, abs=0.02), seed
     by_variance = WeightedSumFusion(
@@ -90,11 +94,14 @@ def experts_alone(world, seed):
     fusion = ProductOfExpertsFusion(
         dict.fromkeys(cues, 1), 2, prior=[1 - world.prior, world.prior]
     ).double()
-    # a mask for each expert
-    alone = torch.eye(len(cues), dtype=torch.bool)[:, None].expand(-1, len(labels), -1)
-    minimise(
-        fusion, lambda: sum(F.cross_entropy(fusion(cues, mask=mask), labels) for mask in alone)
-    )
+    missing = torch.zeros(len(labels), dtype=torch.bool)
+    # a mask for each expert, in which the others are missing
+    alone = [{other: missing for other in cues if other != name} for name in cues]
+
+    def loss():
+        return sum(F.cross_entropy(fusion(cues, mask=mask), labels) for mask in alone)
+
+    minimise(fusion, loss)
     return fusion
 
 
@@ -138,8 +145,7 @@ def test_a_prior_counted_by_each_expert_costs_accuracy():
     assert world.rule_accuracy(weights, bias) - world.rule_accuracy(weights, again) > 0.01
 
 
-# ---- what each strategy can represent
-# ---------------------------------------------------------------
+# ---- what each strategy can represent ----
 
 # By formula: additive strategies have no interaction at all; FiLM and bilinear fusion have none of
 # three modalities.
@@ -206,8 +212,7 @@ def test_the_statistic_sees_an_interaction_and_its_absence():
         assert low <= value <= high, strategy
 
 
-# ---- a missing modality
-# -----------------------------------------------------------------------------
+# ---- a missing modality ----
 
 ALONE, ALL = ("text", "image", "audio"), "text + image + audio"
 ONE_MISSING = ("text + image", "text + audio", "image + audio")
