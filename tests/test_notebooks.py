@@ -737,6 +737,7 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
         "cell fault: ZeroDivisionError without its traceback",
     ),
     ("semicolon", set_source("figure", "plot(x);\n"), "cell figure: ends in `;`: use plt.show()"),
+    ("question", set_source("x", "# How many?\nx = 3"), "cell x: a line ends in `?`, which"),
     (
         "tags",
         set_tags("x", "nbval-ignore-outputs"),

@@ -1,10 +1,10 @@
 """Compare the course's speed with named public code that does the same work, in the same run.
 
-    python tools/bench.py                  every row; writes data/results/bench.md (about seven minutes)
+    python tools/bench.py                  every row; writes data/results/bench.md (seven minutes)
     python tools/bench.py concat digits    these rows, printed only
 
-librosa and torchaudio are an extra:  .venv/bin/python -m pip install -c constraints.txt -e
-                                      ".[bench]"
+librosa and torchaudio are an extra:
+    .venv/bin/python -m pip install -c constraints.txt -e ".[bench]"
 
 To add a row, write a function that yields a `Case` for each thing to time, and put `@row` above
 it; its docstring becomes the note under the table. A fusion strategy needs only its formula in
@@ -836,7 +836,9 @@ def memory(
         mask = {name: torch.rand(4 * rows) > 0.3 for name in dims}
         towards = torch.randn(4 * rows, classes)
 
-        def step(fusion, count: int = rows) -> tuple[Call, str]:
+        def step(
+            fusion, count: int = rows, features=features, mask=mask, towards=towards
+        ) -> tuple[Call, str]:
             """A call, and how much memory it is about."""
             inputs = {name: x[:count].clone().requires_grad_() for name, x in features.items()}
             part = {name: kept[:count] for name, kept in mask.items()}
@@ -887,7 +889,7 @@ def kept_bytes(forward: Call, known: list) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         # keeps the graph, so that no storage is freed and its place used again
-        output = forward()
+        output = forward()  # noqa: F841
     own = {x.untyped_storage().data_ptr() for x in known}
     return sum(storage.nbytes() for place, storage in held.items() if place not in own)
 

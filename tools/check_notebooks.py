@@ -618,6 +618,15 @@ def semicolon(nb):
             yield f"cell {cell.id}: ends in `;`: use plt.show() or `_ = ...`"
 
 
+def question(nb):
+    """IPython takes a line that ends in `?`, a comment too, for a question about a name, and
+    prints its answer.
+    """
+    for cell in code_cells(nb):
+        if re.search(r"\?\s*$", cell.source, re.M):
+            yield f"cell {cell.id}: a line ends in `?`, which IPython would answer"
+
+
 def tags(nb):
     """nbval ignores a misspelt tag and obeys comments, the builder does neither: only tags that
     somebody reads.
@@ -905,6 +914,7 @@ RULES = [
     widget_state,
     errors,
     semicolon,
+    question,
     tags,
     svg,
     equations,

@@ -3,7 +3,6 @@ sweeps, partly made again.
 """
 
 import functools
-import json
 import sys
 
 import pytest
@@ -13,16 +12,13 @@ from torch.nn import functional as F
 from course_utils.datasets.gates import Cues
 from course_utils.fusion import STRATEGIES, ProductOfExpertsFusion, WeightedSumFusion
 from course_utils.metrics import mean_interval
-from course_utils.runtime import DATA, ROOT
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT
 
-sys.path.insert(0, str(ROOT / "tools"))
-import measure
+sys.path.insert(0, str(ROOT / "tools"))  # which a room's sweeps.py imports from
 
+sweeps = load("19", "sweeps")
 SEEDS = range(5)
-
-
-def stored(sweep):
-    return json.loads((DATA / "results" / f"{sweep}.json").read_text())["rows"]
 
 
 def minimise(module, loss, steps=60):
@@ -173,7 +169,7 @@ PARTLY = {
 @pytest.mark.parametrize("gate", ["xor", "parity"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_over_five_seeds_each_strategy_learns_what_its_formula_can_represent(gate, strategy):
-    row = stored("fusion_gates")[f"{gate}: {strategy}"]
+    row = stored("19", "fusion_gates")[f"{gate}: {strategy}"]
     accuracy, loss, statistic = (row[name] for name in ("accuracy", "loss", "interaction"))
     assert len(accuracy) == len(loss) == len(statistic) == 5
     if strategy in WITHOUT[gate]:
@@ -192,8 +188,8 @@ def test_over_five_seeds_each_strategy_learns_what_its_formula_can_represent(gat
     [("concat", "xor", 3), ("gated", "xor", 1), ("bilinear", "parity", 2), ("tensor", "parity", 4)],
 )
 def test_one_run_of_the_sweep_made_again_agrees(strategy, gate, seed):
-    row = stored("fusion_gates")[f"{gate}: {strategy}"]
-    accuracy, loss, statistic = measure.learn_gate(strategy, gate, seed)
+    row = stored("19", "fusion_gates")[f"{gate}: {strategy}"]
+    accuracy, loss, statistic = sweeps.learn_gate(strategy, gate, seed)
     assert accuracy == pytest.approx(row["accuracy"][seed], abs=0.02) and loss == pytest.approx(
         row["loss"][seed], abs=0.02
     )
@@ -201,14 +197,14 @@ def test_one_run_of_the_sweep_made_again_agrees(strategy, gate, seed):
 
 
 def test_the_statistic_sees_an_interaction_and_its_absence():
-    world = measure.Gates("xor", **measure.LARGE)
+    world = sweeps.Gates("xor", **sweeps.LARGE)
     torch.manual_seed(0)
     for strategy, low, high in (
         ("sum", 0, 1e-6),
         ("bilinear", 0.01, 1.001),
         ("early", 0.001, 1.001),
     ):
-        value = measure.interaction(measure.Fused(strategy, {"text": 8, "image": 8}, 2), world)
+        value = sweeps.interaction(sweeps.Fused(strategy, {"text": 8, "image": 8}, 2), world)
         assert low <= value <= high, strategy
 
 
@@ -229,11 +225,11 @@ LIMITED = {
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_with_modality_dropout_what_is_left_is_used_as_well_as_can_be(strategy):
-    rows = stored("fusion_missing")
+    rows = stored("19", "fusion_missing")
     row, without = rows[f"cues: {strategy}, dropout 0.3"], rows[f"cues: {strategy}, dropout 0.0"]
     assert row["ceiling"] == {
         " + ".join(p): pytest.approx(Cues(mu=(0.5, 1.0, 1.0)).ceiling(p))
-        for p in measure.subsets(ALONE)
+        for p in sweeps.subsets(ALONE)
     }
     for present, best in row["ceiling"].items():
         mean = mean_interval(row["accuracy"][present])[0]
@@ -248,7 +244,7 @@ def test_with_modality_dropout_what_is_left_is_used_as_well_as_can_be(strategy):
 
 
 def test_without_modality_dropout_some_lose_a_tenth_and_others_nothing():
-    rows = stored("fusion_missing")
+    rows = stored("19", "fusion_missing")
     lost = {}
     for strategy in STRATEGIES:
         row = rows[f"cues: {strategy}, dropout 0.0"]
@@ -260,7 +256,7 @@ def test_without_modality_dropout_some_lose_a_tenth_and_others_nothing():
 
 
 def test_on_digits_modality_dropout_pays_when_one_is_missing():
-    rows = stored("fusion_missing")
+    rows = stored("19", "fusion_missing")
     gains = {}
     for strategy in STRATEGIES:
         with_it, without = (
@@ -275,8 +271,8 @@ def test_on_digits_modality_dropout_pays_when_one_is_missing():
 
 
 def test_one_run_with_missing_modalities_made_again_agrees():
-    parts, _ = measure.missing_world("cues", 2)
-    again = measure.score_missing("tensor", parts, 2, 0.3, **measure.MISSING["cues"])
-    row = stored("fusion_missing")["cues: tensor, dropout 0.3"]["accuracy"]
+    parts, _ = sweeps.missing_world("cues", 2)
+    again = sweeps.score_missing("tensor", parts, 2, 0.3, **sweeps.MISSING["cues"])
+    row = stored("19", "fusion_missing")["cues: tensor, dropout 0.3"]["accuracy"]
     for present, value in again.items():
         assert value == pytest.approx(row[" + ".join(present)][2], abs=0.01), present

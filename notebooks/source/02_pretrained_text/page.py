@@ -398,8 +398,8 @@ ids, real = words.batch(flat)                                       # (120, T), 
 # (120, T, V) -> (120, V)
 bag = (F.one_hot(ids, len(words)) * real[..., None]).sum(dim=1).float()
 VECTORS = {"bag of words": bag, **pooled(flat)}
-# of 40 sentences: how many are more like their paraphrase than like their trap, by the mean's
-# cosine?
+# Of 40 sentences: how many are more like their paraphrase than like their trap? By the cosine of
+# the means.
 guess("02.a", None)
 
 # %%
