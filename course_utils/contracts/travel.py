@@ -20,7 +20,7 @@ from course_utils.contracts.registry import Broken, contract, expect, in_words
 LEGS = ("float16", "bfloat16", "export", "compile")
 SLOW = ("export", "compile")  # seconds each: only when asked for
 LARGEST = 24_000.0  # of the inputs; float16 ends at 65,504
-FAR = 0.1  # of the largest result, for half of the results; rounding alone gives a hundredth
+FAR = 0.1  # of the largest result: far more than rounding does to half of the results
 
 
 @contract(11, "it travels")
