@@ -39,11 +39,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    # nbval gives each output message 5 seconds, too few on a busy machine, and has no option for
-    # it.
     for item in items:
-        if hasattr(item, "output_timeout"):
-            item.output_timeout = 60
+        if not hasattr(item, "output_timeout"):  # not a notebook's cell
+            continue
+        # nbval gives each output message 5 seconds, too few on a busy machine, and has no option
+        # for it.
+        item.output_timeout = 60
+        # A cell has nbval's limit: it interrupts the kernel, and the next cell finds it alive.
+        item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.hookimpl(tryfirst=True)  # before nbval starts the notebook's kernel

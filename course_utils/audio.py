@@ -13,20 +13,23 @@ def band_features(sound: Tensor, mask: Tensor) -> Tensor:
 
     (B, S) float at 8 kHz and its (B, S) bool mask -> (B, 256) float. Zeros where the sound is
     missing.
-    Raises ValueError for a sound that is shorter than one window.
+    Raises ValueError for a sound that is shorter than one window or holds NaN, and for shapes and
+    dtypes that do not fit.
     """
+    _check_sound(sound, mask)
+    window = torch.hann_window(WINDOW, dtype=sound.dtype, device=sound.device)
     rows = []
     for i, (samples, length) in enumerate(zip(sound, mask.sum(dim=1).tolist())):
         if length == 0:
-            rows.append(torch.zeros(BANDS * SEGMENTS))
+            rows.append(sound.new_zeros(BANDS * SEGMENTS))
             continue
         if length < WINDOW:
             raise ValueError(
                 f"sound {i} has {length} samples, expected at least one window of {WINDOW}"
             )
-        spectrum = torch.stft(
-            samples[:length], WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True
-        )
+        if not torch.isfinite(samples[:length]).all():
+            raise ValueError(f"sound {i} holds NaN or infinity under its mask")
+        spectrum = torch.stft(samples[:length], WINDOW, HOP, window=window, return_complex=True)
         # (128, frames), without the constant part
         power = spectrum.abs()[1:] ** 2
         # (128, frames) -> (32, frames)
@@ -34,3 +37,20 @@ def band_features(sound: Tensor, mask: Tensor) -> Tensor:
         # (32, frames) -> (256,)
         rows.append(adaptive_avg_pool1d(torch.log(bands + 1e-3)[None], SEGMENTS).flatten())
     return torch.stack(rows)
+
+
+def _check_sound(sound: Tensor, mask: Tensor) -> None:
+    if not isinstance(sound, Tensor) or sound.dim() != 2 or not sound.numel():
+        got = tuple(sound.shape) if isinstance(sound, Tensor) else type(sound).__name__
+        raise ValueError(f"sound: expected shape (B, S), one channel each, got {got}")
+    if sound.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"sound: expected floats from -1 to 1, got {sound.dtype}; divide int16 by 32768"
+        )
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != sound.shape:
+        got = (
+            f"{mask.dtype} of shape {tuple(mask.shape)}"
+            if isinstance(mask, Tensor)
+            else type(mask).__name__
+        )
+        raise TypeError(f"mask: expected bool of shape {tuple(sound.shape)}, got {got}")

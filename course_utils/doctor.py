@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from course_utils.rooms import rooms
 from course_utils.runtime import DATA, ROOT
 from course_utils.weights import MINILM, MINILM_SHA256
 
@@ -74,8 +75,7 @@ def floors(requirements: list[str]) -> dict[str, str]:
     return {name: floor for name, _, floor in parts}
 
 
-# ---- Python and packages
-# ---------------------------------------------------------------------------
+# ---- Python and packages ----
 
 
 def check_python(version: str, pyproject: str, executable: str) -> Line:
@@ -206,8 +206,7 @@ def installed(package: str) -> str:
         return ""
 
 
-# ---- data
-# ------------------------------------------------------------------------------------------
+# ---- data ----
 
 
 def check_clips(folder: Path, lacking: list[str]) -> Line:
@@ -242,19 +241,32 @@ def check_clips(folder: Path, lacking: list[str]) -> Line:
     )
 
 
-def check_results(folder: Path, sources: Path) -> Line:
-    """The stored results: those that are there, and those that a page reads."""
-    names = {file.name for file in folder.glob("*.json")}
-    for page in sources.glob("*.py"):
-        names.update(re.findall(r'"results" / "(\w+\.json)"', page.read_text(encoding="utf-8")))
+def check_results(root: Path) -> Line:
+    """The stored results, of each page and those that several share: all that are there, and all
+    that a page reads.
+    """
+    pages = rooms(root / "notebooks" / "source")
+    files = set((root / "data" / "results").glob("*.json"))
+    for room in pages.values():
+        files.update(room.glob("results/*.json"))
+        source = room / "page.py"
+        text = source.read_text(encoding="utf-8") if source.exists() else ""
+        for page, name in re.findall(r'\bstored\("(\d\d)", "(\w+)"\)', text):
+            files.add(pages.get(page, room) / "results" / f"{name}.json")
     wrong = []
-    for name in sorted(names):
+    for file in sorted(files):
         try:
-            json.loads((folder / name).read_text(encoding="utf-8"))
+            json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            wrong.append(name)
-    text = f"missing or damaged: {', '.join(wrong)}" if wrong else f"{len(names)} files can be read"
-    return judge(bool(names) and not wrong, f"stored results: {text}", RESTORE)
+            wrong.append(file.relative_to(root).as_posix())
+    if wrong or not files:
+        return Line(
+            PROBLEM,
+            f"stored results: missing or damaged: {', '.join(wrong) or 'all'}",
+            f"Type `git checkout {' '.join(wrong) or 'data notebooks/source'}`, or copy this from a"
+            " new download of the course.",
+        )
+    return Line(OK, f"stored results: {len(files)} files can be read")
 
 
 def load_store():
@@ -309,8 +321,7 @@ def check_weights(package: str, expected: str, python: str) -> Line:
     )
 
 
-# ---- the machine
-# -----------------------------------------------------------------------------------
+# ---- the machine ----
 
 
 def check_device(found: dict[str, dict[str, str]], asked: str) -> Line:
@@ -411,8 +422,7 @@ def check_tool(name: str, which=shutil.which) -> Line:
     )
 
 
-# ---- the report
-# ------------------------------------------------------------------------------------
+# ---- the report ----
 
 
 def safely(check, *inputs) -> Line:
@@ -463,7 +473,7 @@ def examine(pyproject: str):
                 DATA / name,
                 [name for name in ("numpy", "soundfile") if "version" not in found[name]],
             )
-        yield safely(check_results, DATA / "results", ROOT / "notebooks" / "source")
+        yield safely(check_results, ROOT)
         yield from (line.result() for line in [*public, weights])
         yield safely(check_device, found, os.environ.get("COURSE_DEVICE", ""))
         yield safely(

@@ -1,8 +1,8 @@
 """Gradients by hand: what each operation sends back, on plain tensors and without autograd.
 
-    d_logits = cross_entropy_backward(logits, labels)                       # (N, C), by default (p - y) / N
-    d_fused, d_weight, d_bias = linear_backward(d_logits, fused, weight)    # (N, D), (C, D), (C,)
-    d_features = concat_backward(d_fused, {"text": 16, "image": 32})        # {"text": (N, 16), "image": (N, 32)}
+    d_logits = cross_entropy_backward(logits, labels)  # (N, C), by default (p - y) / N
+    d_fused, d_weight, d_bias = linear_backward(d_logits, fused, weight)  # (N, D), (C, D), (C,)
+    d_features = concat_backward(d_fused, {"text": 16, "image": 32})  # (N, 16) and (N, 32)
 
 One convention, everywhere: d_x is the gradient of the loss L with respect to x and has x's
 shape. `<operation>_backward` takes d_out, the gradient with respect to the operation's result,
@@ -10,12 +10,13 @@ then what the operation itself was given, and returns the gradients of its input
 by name where they came by name. A loss takes no d_out, because it starts the chain. No minus
 sign is added on the way: the loss has one, and the chain rule has none.
 
-Equation numbers are those of notebook 20, which derives each. Wrong shapes and dtypes raise
+Equation numbers are those of notebook 21, which derives each. Wrong shapes and dtypes raise
 ValueError or TypeError.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,9 +37,11 @@ def cross_entropy_backward(
     temperature: float = 1.0,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Back through the mean softmax cross-entropy: (p sum(t) - t) / (temperature n), of shape (..., C).   (20.12)-(20.15)
+    """Back through the mean softmax cross-entropy: (p sum(t) - t) / (temperature n), of shape (...,
+    C).
+    Equation (21.12)-(21.15).
 
-    With the defaults that is (p - y) / N, (20.8). p = softmax(logits / temperature); the target
+    With the defaults that is (p - y) / N, (21.8). p = softmax(logits / temperature); the target
     t = w ((1 - smoothing) y + smoothing / C) need not sum to 1, so p comes with its sum. n
     counts the rows, or is the sum of w_y over the rows where `class_weights` come with hard
     labels, as in torch.nn.functional.cross_entropy. Why p - y: the true logit is pulled up,
@@ -90,7 +93,9 @@ def cross_entropy_backward(
 def binary_cross_entropy_backward(
     logits: Tensor, labels: Tensor, *, pos_weight: Tensor | float = 1.0
 ) -> Tensor:
-    """Back through the mean of -[v y log p + (1 - y) log(1 - p)], p = sigmoid(logits), of any shape.   (20.17)
+    """Back through the mean of -[v y log p + (1 - y) log(1 - p)], p = sigmoid(logits), of any
+    shape.
+    Equation (21.17).
 
     d_logits = ((1 - y) p - v y (1 - p)) / N over all N entries; with v = `pos_weight` = 1 that
     is (p - y) / N. Why the simple form: the sigmoid's own slope p (1 - p) cancels the
@@ -111,7 +116,8 @@ def binary_cross_entropy_backward(
 
 
 def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Back through out = x W^T + b: d_x = d_out W, d_W = d_out^T x, d_b = the sum of d_out's rows.   (20.10)
+    """Back through out = x W^T + b: d_x = d_out W, d_W = d_out^T x, d_b = the sum of d_out's rows.
+    Equation (21.10).
 
     Shapes: d_out (..., C), x (..., D), weight (C, D) -> (..., D), (C, D), (C,). Why the sums:
     every row went through the same W and b, so what the rows send back to them adds up. A
@@ -126,7 +132,8 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
-    """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.   (20.21)
+    """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.
+    Equation (21.21).
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each
     entry has one way back, and phi' is how wide it is. ReLU's slope at 0, where it has none, is
@@ -148,7 +155,8 @@ _SLOPES = {
 
 
 def softmax_jacobian(probs: Tensor) -> Tensor:
-    """The softmax's Jacobian J[i, k] = dp_i / dz_k = p_i ([i = k] - p_k), (..., C) -> (..., C, C).   (20.4)
+    """The softmax's Jacobian J[i, k] = dp_i / dz_k = p_i ([i = k] - p_k), (..., C) -> (..., C, C).
+    Equation (21.4).
 
     Symmetric, and its rows sum to 0: what one probability gains the others lose.
     """
@@ -156,7 +164,9 @@ def softmax_jacobian(probs: Tensor) -> Tensor:
 
 
 def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
-    """Back through probs = softmax(logits) along the last axis: p (d_out - <p, d_out>), of shape (..., C).   (20.19)
+    """Back through probs = softmax(logits) along the last axis: p (d_out - <p, d_out>), of shape
+    (..., C).
+    Equation (21.19).
 
     This is the Jacobian times d_out, without the C x C numbers. Why the subtraction:
     probabilities sum to 1, so only what differs from the average pull can move them.
@@ -170,7 +180,9 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
 
 
 def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
-    """Back through `masks.masked_mean`: each present token gets d_out / (number present), the others 0.   (20.22)
+    """Back through `masks.masked_mean`: each present token gets d_out / (number present), the
+    others 0.
+    Equation (21.22).
 
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that
     is each token's share in the mean. A row without any token sends nothing back.
@@ -184,7 +196,8 @@ def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
 
 
 def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor:
-    """Back through the mean over a map's H x W places: each place gets d_out / (H W).   (20.22)
+    """Back through the mean over a map's H x W places: each place gets d_out / (H W).
+    Equation (21.22).
 
     Shapes: d_out (B, C), size (H, W) -> (B, C, H, W). Why all alike: the mean forgot which place
     a number came from.
@@ -196,7 +209,9 @@ def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor
 def embedding_backward(
     d_out: Tensor, ids: Tensor, rows: int, padding_idx: int | None = None
 ) -> Tensor:
-    """Back through out = table[ids]: row v of the table gets the sum of d_out over all places that looked v up.   (20.23)
+    """Back through out = table[ids]: row v of the table gets the sum of d_out over all places that
+    looked v up.
+    Equation (21.23).
 
     Shapes: d_out (..., D), ids (...) int64, rows = V -> (V, D). Why the sum: a word that occurs
     twice acts twice. Row `padding_idx` gets nothing, as in nn.Embedding.
@@ -218,7 +233,8 @@ def embedding_backward(
 
 
 def concat_backward(d_out: Tensor, dims: dict[str, int]) -> dict[str, Tensor]:
-    """Back through the concatenation of modalities: each gets its own columns of d_out.   (20.11)
+    """Back through the concatenation of modalities: each gets its own columns of d_out.
+    Equation (21.11).
 
     Shapes: d_out (..., sum D_m), dims {name: D_m} in the order of the glue -> {name: (...,
     D_m)}. Why no more than a cut: the Jacobian of gluing is [I; 0] for the one modality and [0;
@@ -310,9 +326,9 @@ def verify_gradient(
         for i, (hand, exact) in enumerate(
             zip(hands, torch.autograd.functional.jacobian(function, tensors))
         ):
-            measured = central_differences(
-                lambda x: function(*tensors[:i], x, *tensors[i + 1 :]), tensors[i]
-            )
+            before, after = tensors[:i], tensors[i + 1 :]
+            alone = partial(_one_changes, function, before, after)
+            measured = central_differences(alone, tensors[i])
             for name, reference, tolerance in (
                 ("autograd", exact, 1e-12),
                 ("central differences", measured, 1e-7),
@@ -332,3 +348,8 @@ def _check(tensor: Tensor, name: str, shape: tuple, dtype: torch.dtype) -> None:
         raise TypeError(f"{name}: expected {dtype}, got {tensor.dtype}")
     if tuple(tensor.shape) != tuple(shape):
         raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def _one_changes(function: Callable, before: tuple, after: tuple, x: Tensor) -> Tensor:
+    """`function` of all its arguments, of which only `x` is asked about."""
+    return function(*before, x, *after)

@@ -10,81 +10,30 @@ bottom, and mask (B, T) bool. Mean over T is global average pooling.
 """
 
 import contextlib
-import io
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+# where it stands, because tables of pictures, a floor below, read them too
+from course_utils.datasets.files import open_image as open_image
+
 # The mean and standard deviation of ImageNet's training pictures, by colour: what networks trained
 # on it expect.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MOST_PIXELS = 50_000_000  # a picture of 50 megapixels takes 600 MB as float32
 
 
 def pixel_features(images: Tensor) -> Tensor:
     """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float."""
+    if not isinstance(images, Tensor) or images.dim() != 4:
+        got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images: expected shape (B, C, H, W), got {got}")
+    if not images.is_floating_point():
+        raise TypeError(f"images: expected floats, got {images.dtype}; divide bytes by 255")
     return images.flatten(start_dim=1)
 
 
-# ---- from a file to a tensor ----
-
-
-def open_image(file: str | Path | bytes) -> Tensor:
-    """A picture file, or its bytes, as three colours: (3, H, W) float32 from 0 to 1.
-
-    Whatever its mode, it comes out as RGB: gray and black-and-white three times the same,
-    palette and CMYK converted, 16 bits scaled by 65,535, what is transparent laid on white,
-    turned as its EXIF orientation says. Of an animation or a file of several pages it is the
-    first picture.
-
-    Raises FileNotFoundError when there is no such file, and ValueError, which names it, when it
-    is no picture, is cut off, has more than 50 million pixels, or holds numbers without a known
-    range (32 bits, float).
-    """
-    import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    name = f"{len(file)} bytes" if isinstance(file, bytes) else str(file)
-    try:
-        with (
-            warnings.catch_warnings(),
-            Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture,
-        ):
-            # the limit below is ours
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(
-                    f"{name}: a picture of {picture.width} x {picture.height}, expected at most"
-                    f" {MOST_PIXELS:,} pixels"
-                )
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I;16"):
-                gray = torch.from_numpy(np.asarray(picture).astype(np.float32) / 65_535)
-                # (H, W) -> (3, H, W)
-                return gray.expand(3, -1, -1).clone()
-            if picture.mode in ("I", "F"):
-                raise ValueError(
-                    f"{name}: pixels of mode {picture.mode!r}, whose range is not known; expected 8"
-                    " or 16 bits"
-                )
-            if picture.has_transparency_data:
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            pixels = np.array(picture.convert("RGB"))  # (H, W, 3) uint8
-    except FileNotFoundError:
-        raise
-    except UnidentifiedImageError:
-        raise ValueError(f"{name}: not a picture in a format that Pillow knows") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{name}: a picture of far more than {MOST_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError, EOFError) as error:
-        # what Pillow raises for a broken file
-        raise ValueError(f"{name}: a broken or cut-off picture ({error})") from error
-    # (H, W, 3) -> (3, H, W)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous() / 255
+# ---- ready for a network ----
 
 
 def training_transform(size: int, *, normalise: bool = True, degrees: float = 10.0):
@@ -202,6 +151,8 @@ def check_images(images: Tensor, channels: int, least: int) -> None:
     """Raises ValueError or TypeError for what is no float batch (B, channels, H, W) with sides of
     at least `least`.
     """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images: expected a tensor, got {type(images).__name__}")
     if images.dim() != 4 or images.shape[1] != channels or min(images.shape[2:]) < least:
         raise ValueError(
             f"images: expected shape (B, {channels}, H, W) with H and W of at least {least}, got"

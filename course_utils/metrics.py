@@ -20,6 +20,9 @@ T_QUANTILES = {
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """The share of rows of `logits` (N, C) whose largest entry stands at the label (N,)."""
+    for argument, value in {"logits": logits, "labels": labels}.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
     if logits.dim() != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)} and"
@@ -27,6 +30,13 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
         )
     if not len(labels):
         raise ValueError("labels is empty: the accuracy of no samples is not defined")
+    if labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(
+            f"labels: expected whole numbers from 0 to {logits.shape[1] - 1}, got {labels.dtype}"
+            f" from {labels.min().item()} to {labels.max().item()}"
+        )
+    if logits.isnan().any():
+        raise ValueError("logits: expected numbers, got NaN, which has no largest entry")
     return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
@@ -38,7 +48,7 @@ def mean_interval(values) -> tuple[float, float]:
     values. The interval covers what the seeds vary (here: noise, pairing, initial weights), not
     new writers or voices.
     """
-    values = np.asarray(values, dtype=float)
+    values = _finite(values)
     if values.ndim != 1 or len(values) not in T_QUANTILES:
         raise ValueError(
             f"values: expected one number a seed, for 2 to 10 seeds, got shape {values.shape}"
@@ -48,6 +58,16 @@ def mean_interval(values) -> tuple[float, float]:
     )
 
 
+def _finite(values) -> np.ndarray:
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"values: expected numbers, got {values!r:.60}") from None
+    if not np.isfinite(values).all():
+        raise ValueError("values: expected finite numbers, got NaN, None or infinity")
+    return values
+
+
 def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tuple[float, float]:
     """The 95 % interval (low, high) of the mean of `values` (N,) when whole groups are drawn
     again with replacement.
@@ -55,11 +75,13 @@ def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tupl
     `groups` (N,) says which samples belong together (one voice, one writer): such samples
     succeed and fail together, so drawing them one by one would make the interval too narrow.
     """
-    values, groups = np.asarray(values, dtype=float), np.asarray(groups)
+    values, groups = _finite(values), np.asarray(groups)
     if values.shape != groups.shape or values.ndim != 1 or not len(values):
         raise ValueError(
             f"expected values (N,) and groups (N,), got {values.shape} and {groups.shape}"
         )
+    if any(group is None or group != group for group in groups.tolist()):  # NaN is not itself
+        raise ValueError("groups: expected a name for each sample, got None or NaN")
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"groups: expected at least two different ones, got only {names.tolist()}")

@@ -55,3 +55,15 @@ def reader_folder() -> Path:
     folder = Path(os.environ.get("COURSE_HOME") or ROOT / "notebooks" / "my_course")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def reads(path: Path) -> Path:
+    """Note that the page that is running reads this file or folder, and give it back.
+
+    The builder asks for these notes by `COURSE_READS`, a file: a page is built again when what it
+    read has changed. Every function of the package that opens data of the course calls this.
+    """
+    if notes := os.environ.get("COURSE_READS"):
+        with open(notes, "a", encoding="utf-8") as file:
+            file.write(f"{path}\n")
+    return path

@@ -35,7 +35,9 @@ class Explorer:
     sentence. Both results are remembered. Without a kernel the page shows picture and sentence
     of the first setting; that sentence is compared between machines, so keep its decimals few.
 
-    >>> Explorer(draw, {"noise": FloatSlider(value=0.5, min=0, max=1, step=0.1)}, describe, caption="Accuracy by noise.")
+    >>> noise = FloatSlider(value=0.5, min=0, max=1, step=0.1)
+    >>> Explorer(draw, {"noise": noise}, describe, caption="Accuracy by noise.")
+
     `.set(noise=0.7)`, `.picture` (PNG bytes) and `.sentence` do in code what a reader does by hand.
     """
 

@@ -12,9 +12,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
 import build_notebooks as builder
 import check_notebooks
+import execute
+import pages
 
 PACKAGE = """\
 WORD = "two"
@@ -37,9 +40,11 @@ import os
 from pathlib import Path
 
 from course_utils import WORD, check, verify
+from course_utils.runtime import reads
 
-print(WORD, Path("../data/numbers.txt").read_text())
-assert os.environ["COURSE_STRICT"] == "1" and not (os.environ.get("NBGRADER_EXECUTION") or os.path.exists(os.environ["COURSE_DATA"]))
+print(WORD, reads(Path.cwd().parent / "data" / "numbers.txt").read_text())
+assert os.environ["COURSE_STRICT"] == "1" and not os.environ.get("NBGRADER_EXECUTION")
+assert not os.path.exists(os.environ["COURSE_DATA"])
 assert Path.cwd().name == "notebooks" and Path(os.environ["COURSE_HOME"]).is_dir()
 
 # %% [markdown]
@@ -92,19 +97,28 @@ Issues = "https://github.com/OWNER/REPO/issues"
 """
 
 
+RUNTIME = (ROOT / "course_utils" / "runtime.py").read_text(encoding="utf-8")
+
+
+PAGE, BUILT = "notebooks/source/00_first/page.py", "notebooks/00_first.ipynb"
+
+
 def write_course(root):
     for name, text in {
         "course_utils/__init__.py": PACKAGE,
+        "course_utils/runtime.py": RUNTIME,
+        "constraints.txt": "",
+        "tools/execute.py": "",
         "data/numbers.txt": "1 2",
         "README.md": "",
         "pyproject.toml": PYPROJECT,
-        "notebooks/source/00_first.py": FIRST,
-        "notebooks/source/01_second.py": SECOND,
+        "notebooks/source/00_first/page.py": FIRST,
+        "notebooks/source/01_second/page.py": SECOND,
     }.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    badge = builder.title_line(root, root / "notebooks/source/00_first.py")
+    badge = pages.title_line(root, root / "notebooks/source/00_first")
     (root / "README.md").write_text(f"# Mini\n\n{badge}\n", encoding="utf-8")
     return root
 
@@ -136,11 +150,15 @@ def unbuilt(tmp_path):
 def edit(path, old, new):
     text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
+    path.write_text(text.replace(old, new) if old else new + text, encoding="utf-8")
 
 
-def source(root):
-    return root / "notebooks/source/00_first.py"
+def room(root):
+    return root / "notebooks/source/00_first"
+
+
+def page(root):
+    return room(root) / "page.py"
 
 
 def read(root, name="00_first"):
@@ -158,8 +176,7 @@ def state(root):
     }
 
 
-# ---- what is built
-# --------------------------------------------------------------------------------
+# ---- what is built ----
 
 
 def test_the_built_notebook_is_executed_and_clean(course):
@@ -202,11 +219,11 @@ def test_ids_are_named_and_in_order(course):
 def test_a_cell_added_in_one_section_renames_none_in_another(course):
     before = {cell.source: cell.id for cell in read(course).cells}
     edit(
-        source(course),
+        page(course),
         "# What is one and one?\n",
         "# What is one and one?\n\n# %%\nx = 1\n\n# %%\ny = 1\n",
     )
-    after = builder.assemble(course, source(course)).cells
+    after = pages.assemble(course, room(course)).cells
     ids = [cell.id for cell in after]
     assert len(set(ids)) == len(ids) == len(before) + 2
     assert all(re.fullmatch(r"[\w-]{1,64}", name) for name in ids)
@@ -215,10 +232,10 @@ def test_a_cell_added_in_one_section_renames_none_in_another(course):
 
 
 def test_ids_are_valid_for_long_and_chinese_and_repeated_headings(unbuilt):
-    with source(unbuilt).open("a", encoding="utf-8") as file:
+    with page(unbuilt).open("a", encoding="utf-8") as file:
         for heading in ("融合", "Words " * 40, "Recap", "Recap"):
             file.write(f"\n# %% [markdown]\n# ## {heading}\n")
-    nb = builder.assemble(unbuilt, source(unbuilt))
+    nb = pages.assemble(unbuilt, room(unbuilt))
     assert {"section-1", "recap-1", "recap-2", "recap-3"} <= set(cells_of(nb))
     assert check_notebooks.schema(nb) and list(check_notebooks.schema(nb)) == []
 
@@ -240,7 +257,7 @@ def test_exercise_is_opened(course):
 
 
 def test_solutions_are_the_ones_on_the_page(course):
-    found = builder.solutions(source(course))
+    found = pages.solutions(room(course))
     assert list(found) == ["00.1"]
     assert found["00.1"] in cells_of(read(course))["ex-00-1-hints"].source
     names = {}
@@ -272,7 +289,7 @@ def test_normalise_joins_streams_drops_widgets_and_counts_from_one():
     def stream(text, name="stdout"):
         return new_output("stream", name=name, text=text)
 
-    view = {check_notebooks.WIDGET: {"model_id": "8d2f"}}
+    view = {execute.WIDGET: {"model_id": "8d2f"}}
     both = new_output(
         "display_data", data={**view, "text/plain": "a slider at 3", "image/png": "iVBOR"}
     )
@@ -290,7 +307,7 @@ def test_normalise_joins_streams_drops_widgets_and_counts_from_one():
         ],
     )
     nb = new_notebook(cells=[new_code_cell(""), cell], metadata={"widgets": {}})
-    builder.normalise(nb)
+    execute.normalise(nb)
     assert [output.get("text") for output in cell.outputs] == ["done\n", None, "end\n", None]
     assert cell.outputs[1].data == {"text/plain": "a slider at 3", "image/png": "iVBOR"}
     assert cell.execution_count == cell.outputs[-1].execution_count == 1
@@ -298,8 +315,7 @@ def test_normalise_joins_streams_drops_widgets_and_counts_from_one():
     assert nb.cells[0].execution_count is None
 
 
-# ---- when it is built
-# -----------------------------------------------------------------------------
+# ---- when it is built ----
 
 
 def test_same_bytes_when_built_twice_and_untouched_when_up_to_date(course, capsys):
@@ -315,66 +331,85 @@ def test_same_bytes_when_built_twice_and_untouched_when_up_to_date(course, capsy
     assert after["01_second.ipynb"] == before["01_second.ipynb"]
 
 
+CHANGED = "what it imports or reads, the versions or the builder's execution part has changed"
+
+
 @pytest.mark.parametrize(
     "name, old, new, reason",
     [
-        (
-            "notebooks/source/00_first.py",
-            "1 + 1\n\n",
-            "1 + 2\n\n",
-            "cell a-sum-2: its source differs",
-        ),
-        (
-            "notebooks/source/00_first.py",
-            "# %%\n1 + 1",
-            '# %% tags=["nbval-skip"]\n1 + 1',
-            "a-sum-2: its metadata",
-        ),
-        (
-            "notebooks/source/00_first.py",
-            "# %%\nverify",
-            "# %%\n# why\nverify",
-            "cell a-sum-1: its source differs",
-        ),
-        ("course_utils/__init__.py", "two", "three", "the source, the package, the data"),
-        ("data/numbers.txt", "1 2", "1 3", "the source, the package, the data"),
-        (
-            "notebooks/00_first.ipynb",
-            '"id": "recap-1"',
-            '"id": "recap-9"',
-            "recap-1: its id differs",
-        ),
-        (
-            "notebooks/00_first.ipynb",
-            '"execution_count": 4',
-            '"execution_count": null',
-            "a-sum-2: never run",
-        ),
-        ("notebooks/00_first.ipynb", "{", "<<<<<<< {", "cannot be read"),
+        (PAGE, "1 + 1\n\n", "1 + 2\n\n", "cell a-sum-2: its code has changed"),
+        (PAGE, "# %%\nverify", "# %%\n# why\nverify", "cell a-sum-1: its code has changed"),
+        (PAGE, "# %%\n1 + 1", '# %% tags=["raises-exception"]\n1 + 1', "cell a-sum-2: its code"),
+        (PAGE, "# ## Recap", "# ## Recap\n\n# %%\n2", "cell recap-2: its code has changed"),
+        ("course_utils/__init__.py", "two", "three", CHANGED),
+        ("course_utils/runtime.py", "Note that", "Note here that", CHANGED),
+        ("data/numbers.txt", "1 2", "1 3", CHANGED),
+        ("tools/execute.py", "", "# another kernel\n", CHANGED),
+        ("constraints.txt", "", "torch==2.14.1\n", CHANGED),
+        (BUILT, '"execution_count": 4', '"execution_count": null', "a-sum-2: never run"),
+        (BUILT, "{", "<<<<<<< {", "there is no notebook yet"),
     ],
 )
 def test_a_change_makes_a_notebook_stale(course, name, old, new, reason):
-    assert builder.stale(course, source(course)) == ""
+    assert builder.why(course, room(course)) == ""
     edit(course / name, old, new)
-    assert reason in builder.stale(course, source(course))
+    assert reason in builder.why(course, room(course))
 
 
-def test_new_and_renamed_data_and_modules_make_it_stale_and_other_files_do_not(course):
+def test_a_page_is_not_stale_for_what_it_neither_imports_nor_reads(course):
     (course / "README.md").write_text("other", encoding="utf-8")
-    (course / "course_utils/notes.txt").write_text("other", encoding="utf-8")
-    assert builder.stale(course, source(course)) == ""
     (course / "course_utils/new.py").write_text("", encoding="utf-8")
-    assert builder.stale(course, source(course)) != ""
-    (course / "course_utils/new.py").unlink()
+    (course / "data/more.txt").write_text("", encoding="utf-8")
+    (room(course) / "answers.py").write_text("", encoding="utf-8")
+    assert builder.why(course, room(course)) == ""
     (course / "data/numbers.txt").rename(course / "data/numbers2.txt")
-    assert builder.stale(course, source(course)) != ""
+    assert builder.why(course, room(course)) == CHANGED
+
+
+@pytest.mark.parametrize(
+    "old, new, cell",
+    [
+        ("# Two.", "# Two, then.", "recap-1"),
+        ("# # First steps", "# # The first steps", "title"),
+        ("# %%\n1 + 1", '# %% tags=["measured"]\n1 + 1', "a-sum-2"),
+        ("What is x + x?", "How much is x + x?", "ex-00-1-hints"),
+    ],
+)
+def test_words_are_written_again_and_nothing_is_executed(
+    course, monkeypatch, capsys, old, new, cell
+):
+    before = read(course)
+    monkeypatch.setattr(builder, "execute", lambda *_: pytest.fail("executed"))
+    edit(page(course), old, new)
+    assert builder.main(["00"], course) == 0
+    assert "00_first: written again from its outputs (cell " in capsys.readouterr().out
+    after = read(course)
+    assert builder.main(["00", "--check"], course) == 0 and "equal" in capsys.readouterr().out
+    assert [c.get("outputs") for c in before.cells] == [c.get("outputs") for c in after.cells]
+    assert cells_of(before)[cell] != cells_of(after)[cell]
+
+
+def test_what_differs_only_where_nothing_is_compared_stays_as_it_was(course):
+    rules = "[numbers]\nregex: [0-9.]+ s\nreplace: SECONDS\n"
+    (course / "tests").mkdir()
+    (course / "tests/sanitize.cfg").write_text(rules, encoding="ascii")
+    edit(page(course), "print(WORD", "print(f'took {os.getpid()} s')\nprint(WORD")
+    texts = []
+    for _ in range(2):
+        assert builder.main(["00", "--force"], course) == 0
+        texts.append(cells_of(read(course))["first-steps-1"].outputs[0].text)
+    assert re.match(r"took \d+ s\n", texts[0]) and texts[0] == texts[1]
+    edit(course / "data/numbers.txt", "1 2", "1 3")
+    assert builder.main(["00"], course) == 0
+    text = cells_of(read(course))["first-steps-1"].outputs[0].text
+    assert text.endswith("two 1 3\n") and text.splitlines()[0] != texts[0].splitlines()[0]
 
 
 def test_a_changed_package_is_executed_again(course):
     edit(course / "course_utils/__init__.py", "two", "three")
     assert builder.main(["00"], course) == 0
     assert cells_of(read(course))["first-steps-1"].outputs[0].text == "three 1 2\n"
-    assert builder.stale(course, source(course)) == ""
+    assert builder.why(course, room(course)) == ""
 
 
 def test_check_tells_clean_from_dirty_without_executing(course, monkeypatch, capsys):
@@ -382,12 +417,12 @@ def test_check_tells_clean_from_dirty_without_executing(course, monkeypatch, cap
     before = state(course)
     assert builder.main(["--check"], course) == 0
     edit(course / "course_utils/__init__.py", "two", "three")
-    assert builder.main(["--check"], course) == 0 and "the package" in capsys.readouterr().out
-    edit(source(course), "# Two.", "# Three.")
+    assert builder.main(["--check"], course) == 0 and CHANGED in capsys.readouterr().out
+    edit(page(course), "# Two.", "# Three.")
     assert builder.main(["--check"], course) == 1
     assert "00_first: cell recap-1: its source differs" in capsys.readouterr().out
     assert builder.main(["01", "--check"], course) == 0
-    (course / "notebooks/source/01_second.py").unlink()
+    (course / "notebooks/source/01_second/page.py").unlink()
     assert builder.main(["--check"], course) == 1
     assert "01_second: a notebook without a source" in capsys.readouterr().out
     assert state(course).items() == before.items()
@@ -406,7 +441,7 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
         assert "OWNER" not in text and "REPO" not in text and "someone/else-1" in text
     assert builder.main(["--check"], course) == 0
     assert "changed" not in capsys.readouterr().out
-    assert all(builder.stale(course, path) == "" for path in builder.sources(course))
+    assert all(builder.why(course, path) == "" for path in pages.sources(course))
     for name, nb in before.items():
         assert [cell.get("outputs") for cell in nb.cells] == [
             cell.get("outputs") for cell in read(course, name).cells
@@ -417,8 +452,7 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
     assert "owner/name" in capsys.readouterr().err
 
 
-# ---- what is refused
-# ------------------------------------------------------------------------------
+# ---- what is refused ----
 
 
 @pytest.mark.parametrize(
@@ -427,12 +461,12 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
         (
             "    ### BEGIN SOLUTION\n",
             "",
-            "00_first.py:30: exercise 00.1: expected one '### BEGIN SOLUTION'",
+            "00_first/page.py:32: exercise 00.1: expected one '### BEGIN SOLUTION'",
         ),
         (
             "    ### END SOLUTION\n",
             "",
-            "00_first.py:30: exercise 00.1: expected one '### BEGIN SOLUTION'",
+            "00_first/page.py:32: exercise 00.1: expected one '### BEGIN SOLUTION'",
         ),
         ("### BEGIN", "### XEGIN", "exercise 00.1: expected one"),
         (
@@ -464,13 +498,13 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
         (
             "# ## Recap",
             '# ## Recap\n\n# %% [markdown] hints="00.2"\n# x',
-            '00_first.py:48: expected exercise="00.2" in',
+            '00_first/page.py:50: expected exercise="00.2" in',
         ),
-        ('# %% exercise="00.1"', "# %%", "00_first.py:33: a solution needs exercise="),
+        ('# %% exercise="00.1"', "# %%", "00_first/page.py:35: a solution needs exercise="),
         (
             '# %% exercise="00.1"',
             '# %% exercise="09.1"',
-            '00_first.py:30: exercise 09.1: expected a key like "00.1"',
+            '00_first/page.py:32: exercise 09.1: expected a key like "00.1"',
         ),
         ('# %% exercise="00.1"', "# %% exercise=00.1", 'expected a key like "00.1"'),
         (
@@ -478,36 +512,50 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
             '# %% [markdown] exercise="00.1"',
             "exercise 00.1: expected a code cell",
         ),
-        ("00.1}$$", "09.1}$$", "00_first.py:19: equation 09.1: expected a number like 00.1"),
+        ("00.1}$$", "09.1}$$", "00_first/page.py:21: equation 09.1: expected a number like 00.1"),
         (
             "# ## Recap",
             "# ## Recap\n#\n# $$x \\tag{00.1}$$",
-            "00_first.py:19: two cells would have the id 'eq-00-1'",
+            "00_first/page.py:21: two cells would have the id 'eq-00-1'",
         ),
-        ("# # First steps", "# First steps", "00_first.py:1: expected a first markdown cell"),
+        ("# # First steps", "# First steps", "00_first/page.py:1: expected a first markdown cell"),
     ],
 )
 def test_a_faulty_source_is_refused_with_its_place(unbuilt, old, new, message):
-    edit(source(unbuilt), old, new)
-    with pytest.raises(builder.BuildError, match=re.escape(message)):
-        builder.assemble(unbuilt, source(unbuilt))
+    edit(page(unbuilt), old, new)
+    with pytest.raises(pages.BuildError, match=re.escape(message)):
+        pages.assemble(unbuilt, room(unbuilt))
 
 
 def test_an_exercise_key_that_stands_twice_is_refused(unbuilt):
-    text = source(unbuilt).read_text(encoding="utf-8")
+    text = page(unbuilt).read_text(encoding="utf-8")
     exercise = text[text.index("# %% exercise") : text.index("# %% [markdown]\n# ## Recap")]
-    source(unbuilt).write_text(text + "\n" + exercise, encoding="utf-8")
-    with pytest.raises(builder.BuildError, match="exercise 00.1: this key stands twice"):
-        builder.solutions(source(unbuilt))
+    page(unbuilt).write_text(text + "\n" + exercise, encoding="utf-8")
+    with pytest.raises(pages.BuildError, match="exercise 00.1: this key stands twice"):
+        pages.solutions(room(unbuilt))
 
 
 @pytest.mark.parametrize(
-    "name, message", [("00_again.py", "have the same number"), ("extra.py", "09_name.py")]
+    "name, message",
+    [
+        ("00_again/page.py", "00_again and 00_first have the same number"),
+        ("extra/page.py", "extra: expected a room with a name like 09_name"),
+        ("02_alone.py", "02_alone.py: expected in a room, 02_alone/page.py"),
+    ],
 )
-def test_source_names_are_numbered_once(unbuilt, name, message):
-    (unbuilt / "notebooks/source" / name).write_text(SECOND, encoding="utf-8")
-    with pytest.raises(builder.BuildError, match=message):
-        builder.sources(unbuilt)
+def test_rooms_are_numbered_once_and_hold_the_pages(unbuilt, name, message):
+    path = unbuilt / "notebooks/source" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(SECOND, encoding="utf-8")
+    with pytest.raises(pages.BuildError, match=message):
+        pages.sources(unbuilt)
+
+
+def test_a_room_without_a_page_is_a_draft(unbuilt):
+    draft = unbuilt / "notebooks/source/02_draft"
+    draft.mkdir()
+    (draft / "sweeps.py").write_text("", encoding="utf-8")
+    assert [room.name for room in pages.sources(unbuilt)] == ["00_first", "01_second"]
 
 
 def test_an_unknown_number_and_a_foreign_address_are_refused(unbuilt, capsys):
@@ -531,8 +579,8 @@ def test_an_unknown_number_and_a_foreign_address_are_refused(unbuilt, capsys):
 )
 def test_a_failing_build_names_the_cell_and_leaves_the_old_notebook(course, capfd, line, messages):
     before = state(course)
-    edit(source(course), "\n1 + 1\n", f"\n{line}\n")
-    edit(course / "notebooks/source/01_second.py", '"second"', '"second, again"')
+    edit(page(course), "\n1 + 1\n", f"\n{line}\n")
+    edit(course / "notebooks/source/01_second/page.py", '"second"', '"second, again"')
     assert builder.main([], course) == 1
     error = capfd.readouterr().err
     assert all(message in error for message in messages), error
@@ -542,9 +590,9 @@ def test_a_failing_build_names_the_cell_and_leaves_the_old_notebook(course, capf
 
 
 def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
-    monkeypatch.setattr(builder, "CELL_TIMEOUT", 1)
+    monkeypatch.setattr(execute, "CELL_TIMEOUT", 1)
     edit(
-        source(course),
+        page(course),
         "\n1 + 1\n",
         "\nimport os\nPath('../pid').write_text(str(os.getpid()))\nwhile True: pass\n",
     )
@@ -554,8 +602,7 @@ def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
         os.kill(int((course / "pid").read_text()), 0)
 
 
-# ---- the set-up cell
-# ------------------------------------------------------------------------------
+# ---- the set-up cell ----
 
 
 def run_set_up(code, folder, colab, **env):
@@ -593,7 +640,7 @@ def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_p
     content, nowhere = tmp_path_factory.mktemp("content"), (unbuilt / "nowhere").as_uri()
     stand_in = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
     result = subprocess.run(
-        [sys.executable, "-c", stand_in + builder.set_up(unbuilt)],
+        [sys.executable, "-c", stand_in + pages.set_up(unbuilt)],
         cwd=content,
         capture_output=True,
         text=True,
@@ -601,14 +648,13 @@ def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_p
     )
     assert result.stderr.startswith("fatal: ")  # git's own words come first
     assert result.stderr.endswith(
-        f"RuntimeError: {nowhere} could not be fetched; git says why above. Then run this cell"
-        " again.\n"
+        f"RuntimeError: {nowhere} could not be fetched; git says why. Run this cell again.\n"
     )
     assert not any(content.iterdir())  # nothing half-made keeps the next try from working
 
 
 def test_set_up_finds_the_package_locally(course):
-    code = builder.set_up(course)
+    code = pages.set_up(course)
     for folder in (course, course / "notebooks"):
         assert run_set_up(code, folder, colab=False) == [folder.resolve(), course.resolve()]
 
@@ -623,7 +669,7 @@ def test_set_up_clones_on_colab_and_survives_a_second_run_and_a_restart(unbuilt,
     content = tmp_path_factory.mktemp("content")
     for _ in ("first run", "restarted kernel"):
         cwd, package = run_set_up(
-            builder.set_up(unbuilt), content, colab=True, COURSE_ADDRESS=unbuilt.as_uri()
+            pages.set_up(unbuilt), content, colab=True, COURSE_ADDRESS=unbuilt.as_uri()
         )
         assert cwd == (content / "REPO/notebooks").resolve()
         assert package == (content / "REPO").resolve()
@@ -638,9 +684,7 @@ def test_set_up_clones_on_colab_and_survives_a_second_run_and_a_restart(unbuilt,
 
 def test_command_line(course):
     """As make calls it: another folder, a fresh Python."""
-    for name in ("build_notebooks.py", "check_notebooks.py"):
-        (course / "tools").mkdir(exist_ok=True)
-        shutil.copy(Path(builder.__file__).with_name(name), course / "tools" / name)
+    shutil.copytree(ROOT / "tools", course / "tools", dirs_exist_ok=True)
     for arguments in (["tools/build_notebooks.py", "--check"], ["tools/check_notebooks.py"]):
         result = subprocess.run(
             [sys.executable, *arguments], cwd=course, capture_output=True, text=True

@@ -24,10 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 import build_notebooks as builder
 import classroom
+import pages
 
-ANSWERS = {source: builder.solutions(source) for source in builder.sources(ROOT)}
+ANSWERS = {source: pages.solutions(source) for source in pages.sources(ROOT)}
 PAGES = [source for source in ANSWERS if ANSWERS[source]]
-each_page = pytest.mark.parametrize("source", PAGES, ids=lambda source: source.stem)
+each_page = pytest.mark.parametrize("source", PAGES, ids=lambda source: source.name)
 
 TINY = '''# %% [markdown]
 # # Tiny
@@ -55,8 +56,8 @@ def double(x):
 def tiny(tmp_path):
     """A course of one page with an exercise and one without."""
     for name, text in {
-        "notebooks/source/00_tiny.py": TINY,
-        "notebooks/source/01_prose.py": "# %% [markdown]\n# # Prose\n",
+        "notebooks/source/00_tiny/page.py": TINY,
+        "notebooks/source/01_prose/page.py": "# %% [markdown]\n# # Prose\n",
         "pyproject.toml": '[project.urls]\nRepository = "https://github.com/someone/else"\n',
     }.items():
         path = tmp_path / name
@@ -86,13 +87,12 @@ def points_of(source):
     return {cell.metadata.check: cell.metadata.nbgrader.points for cell in checks_of(page(source))}
 
 
-# ---- what is written
-# ------------------------------------------------------------------------------
+# ---- what is written ----
 
 
 @each_page
 def test_cells_are_those_of_the_page_but_for_exercises_hints_and_title(source):
-    usual, ours = builder.assemble(ROOT, source).cells, page(source).cells
+    usual, ours = pages.assemble(ROOT, source).cells, page(source).cells
     assert [(cell.id, cell.cell_type) for cell in ours] == [
         (cell.id, cell.cell_type) for cell in usual
     ]
@@ -103,17 +103,17 @@ def test_cells_are_those_of_the_page_but_for_exercises_hints_and_title(source):
             lines = [
                 line
                 for line in mine.source.splitlines()
-                if line.strip() not in (builder.BEGIN, builder.END)
+                if line.strip() not in (pages.BEGIN, pages.END)
             ]
             assert (
                 "\n".join(lines) == theirs.source
                 and len(lines) == len(mine.source.splitlines()) - 2
             )
         elif "hints" in rest:
-            assert theirs.source == mine.source + builder.folded(ANSWERS[source][rest["hints"]])
+            assert theirs.source == mine.source + pages.folded(ANSWERS[source][rest["hints"]])
         elif mine.id == "title":
             assert mine.source.split("\n\n")[:-1] == theirs.source.split("\n\n")[:-1]
-            assert f"`{source.stem}.ipynb`" in mine.source and ".ipynb)" not in mine.source, (
+            assert f"`{source.name}.ipynb`" in mine.source and ".ipynb)" not in mine.source, (
                 "a link to the solutions"
             )
         else:
@@ -189,7 +189,7 @@ def test_points_are_those_of_the_cards(source):
     """Read from the author's file in another way than the builder does."""
     cards = re.findall(
         r"Exercise (\d\d\.\d+) .*(warm-up|core|stretch)\*$",
-        source.read_text(encoding="utf-8"),
+        (source / "page.py").read_text(encoding="utf-8"),
         re.M,
     )
     assert points_of(source) == {
@@ -237,11 +237,11 @@ def test_it_executes_nothing_and_leaves_the_notebooks_and_a_teachers_settings_al
 def test_an_exercise_without_a_card_that_says_its_difficulty_is_refused(
     tiny, capsys, old, new, got
 ):
-    path = tiny / "notebooks/source/00_tiny.py"
+    path = tiny / "notebooks/source/00_tiny/page.py"
     path.write_text(TINY.replace(old, new), encoding="utf-8")
     assert build(tiny) == 1
     out, err = capsys.readouterr()
-    assert "00_tiny.py:6: exercise 00.1: expected a card above it" in err and got in err
+    assert "00_tiny/page.py:6: exercise 00.1: expected a card above it" in err and got in err
     assert "01_prose" in out, "one page must not hide another"
 
 
@@ -258,7 +258,7 @@ def test_command_line(tiny):
     in memory twice.
     """
     shutil.copytree(ROOT / "tools", tiny / "tools", ignore=shutil.ignore_patterns("__pycache__"))
-    (tiny / "notebooks/source/01_prose.py").write_text(
+    (tiny / "notebooks/source/01_prose/page.py").write_text(
         TINY.replace("stretch", "hard").replace("00.1", "01.1"), encoding="utf-8"
     )
     result = subprocess.run(
@@ -268,7 +268,7 @@ def test_command_line(tiny):
         text=True,
     )
     assert result.returncode == 1 and "points 3" in result.stdout
-    assert "01_prose.py:6: exercise 01.1" in result.stderr and "Traceback" not in result.stderr
+    assert "01_prose/page.py:6: exercise 01.1" in result.stderr and "Traceback" not in result.stderr
 
 
 # ---- what nbgrader makes of it
@@ -316,7 +316,7 @@ def short(source, nb):
     """A page of its imports, exercises and checks alone, since what stands between takes a
     minute to run.
     """
-    tree = ast.parse(source.read_text(encoding="utf-8"))
+    tree = ast.parse((source / "page.py").read_text(encoding="utf-8"))
     imports = "\n".join(
         ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
     )
@@ -456,7 +456,7 @@ class Course:
         """{cell: its error} of a graded page, by nbgrader's names."""
         cells = [
             cell
-            for cell in self.notebook("autograded", student, source.stem).cells
+            for cell in self.notebook("autograded", student, source.name).cells
             if cell.cell_type == "code"
         ]
         return {
@@ -469,7 +469,7 @@ class Course:
         }
 
     def hand_in(self, source, student, nb):
-        path = self.folder / "submitted" / student / source.stem / f"{source.stem}.ipynb"
+        path = self.folder / "submitted" / student / source.name / f"{source.name}.ipynb"
         path.parent.mkdir(parents=True)
         path.write_text(
             json.dumps(as_colab(nb) if student == "colab" else nb, indent=1), encoding="utf-8"
@@ -494,7 +494,7 @@ class Course:
         self.nbgrader("generate_assignment", "*")
         for source in PAGES:
             for student in STUDENTS:
-                nb = short(source, self.notebook("release", source.stem))
+                nb = short(source, self.notebook("release", source.name))
                 answer(nb, {"blank": {}, "mixed": mixed(source)}.get(student, ANSWERS[source]))
                 self.hand_in(source, student, nb)
         stem = PAGES[0].stem
@@ -511,13 +511,13 @@ class Course:
         self.nbgrader("autograde", "*")
         with Gradebook(f"sqlite:///{self.folder / 'gradebook.db'}") as book:
             return {
-                (source.stem, one.student.id): {
+                (source.name, one.student.id): {
                     grade.name: grade.auto_score
                     for grade in one.notebooks[0].grades
                     if grade.name.endswith("-check")
                 }
                 for source in PAGES
-                for one in book.assignment_submissions(source.stem)
+                for one in book.assignment_submissions(source.name)
             }
 
 
@@ -532,8 +532,8 @@ def course(tmp_path_factory):
 @each_page
 def test_the_released_page_is_the_usual_one_without_solutions(course, source):
     """nbgrader's own stub would raise, and `check` could not say "not attempted yet"."""
-    released = {cell.id: cell.source for cell in course.notebook("release", source.stem).cells}
-    usual = {cell.id: cell.source for cell in builder.assemble(ROOT, source).cells}
+    released = {cell.id: cell.source for cell in course.notebook("release", source.name).cells}
+    usual = {cell.id: cell.source for cell in pages.assemble(ROOT, source).cells}
     assert {name for name in usual if released[name] != usual[name]} == {"title"} | {
         f"ex-{key.replace('.', '-')}-hints" for key in ANSWERS[source]
     }
@@ -544,7 +544,7 @@ def test_the_released_page_is_the_usual_one_without_solutions(course, source):
 @each_page
 @pytest.mark.parametrize("student", STUDENTS)
 def test_each_submission_gets_the_points_of_what_is_right(course, source, student):
-    assert course.scores[source.stem, student] == due(source, student)
+    assert course.scores[source.name, student] == due(source, student)
 
 
 @needs_nbgrader
@@ -582,10 +582,10 @@ def test_the_class_gets_a_table_and_each_student_a_page(course):
     got, most = sum(due(source, "mixed").values()), sum(due(source, "solved").values()) + 4
     rows = (course.folder / "grades.csv").read_text(encoding="utf-8").splitlines()
     assert any(
-        row.startswith(f"{source.stem},,,mixed,") and row.endswith(f",{got:.1f},{most:.1f}")
+        row.startswith(f"{source.name},,,mixed,") and row.endswith(f",{got:.1f},{most:.1f}")
         for row in rows
     ), rows
-    course.nbgrader("generate_feedback", source.stem, "--student=mixed")
+    course.nbgrader("generate_feedback", source.name, "--student=mixed")
     assert "not right yet" in (
-        course.folder / "feedback/mixed" / source.stem / f"{source.stem}.html"
+        course.folder / "feedback/mixed" / source.name / f"{source.name}.html"
     ).read_text(encoding="utf-8")

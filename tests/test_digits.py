@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from course_utils.datasets import Digits, collate, digits, store
-from course_utils.datasets.collate import letter_ids
+from course_utils.datasets.collation import letter_ids
 from course_utils.datasets.digits import HOMOPHONES, SPLITS, WORDS, add_noise, type_word
 from course_utils.runtime import DATA, ROOT
 
@@ -164,9 +164,8 @@ def test_the_typist_makes_no_errors_at_0_and_homophones_and_slips_above():
 def test_a_batch_is_padded_masked_and_knows_what_is_missing():
     samples = [Digits("train", missing={"audio": 0.5, "image": 0.3})[i] for i in range(12)]
     batch = collate(samples)
-    assert batch["present"].tolist() == [
-        [s[m] is not None for m in ("text", "image", "audio")] for s in samples
-    ]
+    assert set(batch["mask"]) == {"text", "image", "audio"}
+    assert batch["mask"]["image"].tolist() == [sample["image"] is not None for sample in samples]
     for i, sample in enumerate(samples):
         assert batch["mask"]["text"][i].sum() == len(sample["text"])
         assert torch.equal(batch["text"][i][batch["mask"]["text"][i]], letter_ids(sample["text"]))
@@ -177,14 +176,10 @@ def test_a_batch_is_padded_masked_and_knows_what_is_missing():
 
 
 def test_a_batch_in_which_a_modality_is_missing_everywhere_still_works():
-    batch = collate(
-        [Digits("test", missing={"text": 1.0, "image": 1.0, "audio": 1.0})[i] for i in range(3)]
-    )
-    assert (
-        not batch["present"].any()
-        and batch["text"].shape == (3, 1)
-        and not batch["mask"]["audio"].any()
-    )
+    data = Digits("test", missing={"text": 1.0, "image": 1.0, "audio": 1.0})
+    batch = collate([data[i] for i in range(3)], kinds=data.kinds)
+    assert not any(mask.any() for mask in batch["mask"].values())
+    assert batch["text"].shape == (3, 1) and batch["image"].shape == (3, 1, 16, 16)
     assert batch["text"].dtype == torch.int64 and batch["audio"].dtype == torch.float32
 
 
@@ -203,10 +198,13 @@ def broken(key, value):
             lambda: broken("audio", torch.tensor([0.0, math.inf])),
             "audio of sample 1 holds NaN or infinity",
         ),
-        (lambda: broken("image", torch.zeros(3, 16, 16)), r"expected one shape in a batch"),
+        (
+            lambda: broken("image", torch.zeros(3, 16, 16)),
+            r"expected one shape, .* resize them first",
+        ),
         (
             lambda: broken("audio", torch.zeros(2, 5)),
-            r"audio of sample 1: expected one axis .* got shape \(2, 5\)",
+            r"audio of sample 1 has shape \(2, 5\); expected as many axes",
         ),
         (lambda: broken("text", "four!"), r"expected letters a to z, got \['!'\]"),
         (lambda: broken("extra", 1), "sample 1 has keys"),
@@ -305,7 +303,7 @@ def test_the_public_pairing_is_the_same_on_every_machine(real):
     ink of the picture.
     """
     digest = hashlib.sha256()
-    for split, part in real.items():
+    for part in real.values():
         for i in range(0, len(part), 10):
             sample = part[i]
             ink = round(255 * sample["image"].double().sum().item())

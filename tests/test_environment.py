@@ -111,8 +111,7 @@ def test_nothing_for_one_system_only_is_pinned(name):
     ]
 
 
-# ---- continuous integration
-# -----------------------------------------------------------------------
+# ---- continuous integration ----
 
 WORKFLOW = (ROOT / ".github/workflows/course.yml").read_text(encoding="utf-8")
 CI = yaml.safe_load(WORKFLOW)

@@ -6,7 +6,6 @@ import ast
 import inspect
 import re
 import types
-from pathlib import Path
 
 import pytest
 import sympy
@@ -16,8 +15,8 @@ from torch.nn import functional as F
 from course_utils import gradients
 from course_utils.gradients import central_differences, compare, verify_gradient
 from course_utils.masks import masked_mean
+from course_utils.rooms import room
 
-ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(20)
 N, C, D, T, V = 5, 4, 3, 6, 8
 
@@ -231,11 +230,9 @@ def test_it_is_autograds_gradient_to_1e_12_over_20_seeds(name, capsys):
 
 
 def test_each_names_an_equation_of_its_notebook():
-    page = (ROOT / "notebooks" / "source" / "20_cross_entropy_gradient.py").read_text(
-        encoding="utf-8"
-    )
+    page = room("21", "page.py").read_text(encoding="utf-8")
     for name in BACKWARDS:
-        numbers = re.findall(r"\((20\.\d+)\)", getattr(gradients, name).__doc__)
+        numbers = re.findall(r"\((21\.\d+)\)", getattr(gradients, name).__doc__)
         assert numbers and all(f"\\tag{{{number}}}" in page for number in numbers), name
 
 
@@ -247,8 +244,7 @@ def test_nothing_is_left_to_autograd():
         ), name
 
 
-# ---- broken on purpose
-# ----------------------------------------------------------------------------
+# ---- broken on purpose ----
 
 CALLS = ("where", "sum", "clamp", "index_add_", "split")
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
@@ -304,6 +300,16 @@ def broken(part):
     return ast.BinOp(part, ast.Mult(), ast.Constant(2))
 
 
+class Break(ast.NodeTransformer):
+    """Puts `broken(part)` in the place of one part of a tree."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def visit(self, node):
+        return broken(node) if node is self.part else self.generic_visit(node)
+
+
 def mutants():
     """(what was broken, the module with just that broken), for every term of every formula in
     `gradients`.
@@ -313,16 +319,8 @@ def mutants():
         tree = ast.parse(source)
         function, part = list(formula_parts(tree))[index]
         before = ast.unparse(part)
-
-        class Break(ast.NodeTransformer):
-            def visit(self, node):
-                return broken(node) if node is part else self.generic_visit(node)
-
-        yield (
-            f"{function}: {before}",
-            function,
-            module_of(ast.fix_missing_locations(Break().visit(tree))),
-        )
+        tree = ast.fix_missing_locations(Break(part).visit(tree))
+        yield f"{function}: {before}", function, module_of(tree)
 
 
 def module_of(tree):
@@ -374,8 +372,7 @@ def test_a_broken_term_is_noticed_wherever_it_is(capsys):
     assert survived == []
 
 
-# ---- a second opinion
-# -----------------------------------------------------------------------------
+# ---- a second opinion ----
 
 
 def test_sympy_confirms_the_jacobian_and_p_minus_y():
@@ -447,8 +444,7 @@ def test_float32_stays_float32_and_relu_has_no_slope_at_zero(name, phi):
     )
 
 
-# ---- compare, central differences, verify_gradient
-# ------------------------------------------------
+# ---- compare, central differences, verify_gradient ----
 
 
 def test_compare_tells_exact_within_and_largest(capsys):
@@ -566,8 +562,7 @@ def test_verify_gradient_names_what_disagrees():
         )
 
 
-# ---- bad input
-# ------------------------------------------------------------------------------------
+# ---- bad input ----
 
 Z, Y = torch.zeros(2, 3), torch.tensor([0, 2])
 

@@ -17,24 +17,26 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-import build_notebooks
 import check_notebooks
+import pages
 
-SOURCES = build_notebooks.sources(ROOT)
+SOURCES = pages.sources(ROOT)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda room: room.name)
 def test_committed_notebook_is_what_its_source_gives(source):
-    assert build_notebooks.difference(ROOT, source) == "", "run: make notebooks"
+    assert pages.difference(ROOT, source) == "", "run: make notebooks"
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda room: room.name)
 def test_committed_notebook_has_no_problems(source):
-    assert check_notebooks.problems(build_notebooks.built(ROOT, source), page=True) == []
+    assert check_notebooks.problems(pages.built(ROOT, source), page=True) == []
 
 
 @pytest.mark.parametrize(
-    "part", [check_notebooks.texts, check_notebooks.spelling], ids=lambda part: part.__name__
+    "part",
+    [check_notebooks.texts, check_notebooks.spelling, check_notebooks.layout],
+    ids=lambda part: part.__name__,
 )
 def test_the_rest_of_the_course_has_no_problems(part):
     assert list(part(ROOT)) == []
@@ -42,11 +44,10 @@ def test_the_rest_of_the_course_has_no_problems(part):
 
 def test_every_notebook_has_a_source():
     notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert notebooks == {source.stem for source in SOURCES}
+    assert notebooks == {source.name for source in SOURCES}
 
 
-# ---- a good page, and every way to spoil it
-# -------------------------------------------------------
+# ---- a good page, and every way to spoil it ----
 
 
 def picture(*colors, kind="PNG"):
@@ -83,8 +84,9 @@ AIMS = "## In this notebook you will\n\n1. see;\n2. do;\n3. say."
 NOTE = """\
 ## One step
 
-[up](#In-this-notebook-you-will), [there](01_next.ipynb#The-next-page), [home](../README.md#the-course-part-1),
-[code](../tools/a%20b.py#L3), [page](https://example.org/a_(b)?c=d#e) and `[code](nowhere.md)`, $f[a](b)$
+[up](#In-this-notebook-you-will), [there](01_next.ipynb#The-next-page),
+[home](../README.md#the-course-part-1), [code](../tools/a%20b.py#L3),
+[page](https://example.org/a_(b)?c=d#e) and `[code](nowhere.md)`, $f[a](b)$
 
 ![A dot.](attachment:dot.png) <img src="dot.png" alt="A dot">"""
 CARDS = "\n\n".join(
@@ -738,12 +740,12 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
     (
         "tags",
         set_tags("x", "nbval-ignore-outputs"),
-        "cell x: unknown tag 'nbval-ignore-outputs', expected one of measured, nbval-",
+        "cell x: unknown tag 'nbval-ignore-outputs', expected one of derivation, figure, ",
     ),
     (
         "tags",
         set_tags("x", "hide-input"),
-        "cell x: unknown tag 'hide-input', expected one of measured, nbval-check-output, nbval-ig",
+        "cell x: unknown tag 'hide-input', expected one of derivation, figure, game, measured",
     ),
     (
         "tags",
@@ -867,18 +869,18 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
     ),
     (
         "sizes",
-        set_source("x", f"x = '{'x' * 125}'"),
-        "cell x: a line of code of 131 characters, expected at most 130: \"x = 'xx",
+        set_source("x", f"x = '{'x' * 95}'"),
+        "cell x: a line of code of 101 characters, expected at most 100: \"x = 'xx",
     ),
     (
         "sizes",
-        set_text("short\n" + "x" * 131),
-        "cell x: a line of output of 131 characters, expected at most 130: 'xx",
+        set_text("short\n" + "x" * 101),
+        "cell x: a line of output of 101 characters, expected at most 100: 'xx",
     ),
     (
         "sizes",
-        set_data("twin", "text/plain", "T" * 131, 1),
-        "cell twin: a line of output of 131 characters, expected",
+        set_data("twin", "text/plain", "T" * 101, 1),
+        "cell twin: a line of output of 101 characters, expected",
     ),
     (
         "uncompared",
@@ -1148,10 +1150,9 @@ def test_every_rule_is_broken_once():
     assert {rule for rule, *_ in BAD} == {"schema", *(rule.__name__ for rule in rules)}
 
 
-# ---- the rest of the course
-# -----------------------------------------------------------------------
+# ---- the rest of the course ----
 
-WRONG = "teh"  # in two pieces, because codespell reads this file too
+WRONG = "".join(["t", "eh"])  # in two pieces, because codespell reads this file too
 
 
 @pytest.fixture
@@ -1167,10 +1168,10 @@ def course(page):
             f" [![Open](https://example.org/b.svg)]({COLAB}/00_page.ipynb) |\n"
         ),
         "data/a/README.md": "# It's data\n\n[up](../../README.md#the-course-part-1)\n",
-        "notebooks/source/00_page.py": "",
+        "notebooks/source/00_page/page.py": "",
         "Makefile": "help:\n\tpip install --index-url https://pypi.org/simple /usr/bin\n",
         "tools/a b.py": '"""It works."""\n',
-        ".gitignore": "# A reader's own\nnotebooks/my_course/\n.venv*/\n",
+        ".gitignore": "# A reader's own\nnotebooks/my_course/\n.venv*/\n.cache/\n",
         ".venv/bad.md": "[x](nowhere.md)",
         ".git/bad.md": "[x](nowhere.md)",
         "notebooks/my_course/bad.md": f"[x](nowhere.md) {WRONG}",
@@ -1273,14 +1274,14 @@ def test_a_link_by_the_path_that_the_course_has_on_this_machine_is_refused(cours
 def test_a_misspelt_word_is_found_wherever_a_reader_or_an_author_meets_it(course):
     add_text(course / "README.md", f"Rec{'ieve'} it.")
     add_text(course / "tools/a b.py", f"# {WRONG} reason\n")
-    add_text(course / "notebooks/source/00_page.py", f"# {WRONG} page\n")
+    add_text(course / "notebooks/source/00_page/page.py", f"# {WRONG} page\n")
     nb = good_notebook()
     nb.cells[5].source += f"\n\nNow {WRONG} note."
     (course / "notebooks/00_page.ipynb").write_text(nbformat.v4.writes(nb), encoding="utf-8")
     assert sorted(check_notebooks.spelling(course)) == [
         f"spelling: README.md:14: Rec{'ieve'} ==> Receive",
         f"spelling: notebooks/00_page.ipynb/cell note:8: {WRONG} ==> the",
-        f"spelling: notebooks/source/00_page.py:1: {WRONG} ==> the",
+        f"spelling: notebooks/source/00_page/page.py:1: {WRONG} ==> the",
         f"spelling: tools/a b.py:2: {WRONG} ==> the",
     ]
 
@@ -1317,7 +1318,7 @@ def test_command_line_checks_all_notebooks_of_a_folder(tmp_path, capsys):
 def test_one_command_checks_the_whole_course(course, capsys):
     """What `make check` runs: each of its parts is heard of."""
     (course / "notebooks/00_page.ipynb").unlink()
-    (course / "notebooks/source/00_page.py").unlink()
+    (course / "notebooks/source/00_page/page.py").unlink()
     (course / "README.md").write_text("# The course\n", encoding="utf-8")
     (course / "data/a/README.md").write_text("# Data\n", encoding="utf-8")
     (course / "notebooks/01_next.ipynb").rename(course / "next.ipynb")
@@ -1326,7 +1327,8 @@ def test_one_command_checks_the_whole_course(course, capsys):
 
     (course / "next.ipynb").rename(course / "notebooks/01_next.ipynb")
     add_text(course / "README.md", f"[{WRONG}](nowhere.md)\n")
-    add_text(course / "notebooks/source/02_new.py", "# %% [markdown]\n# # New\n")
+    add_text(course / "notebooks/source/02_new/page.py", "# %% [markdown]\n# # New\n")
+    add_text(course / "notebooks/source/02_new/sweeps.py", "import os\n")
     assert check_notebooks.main(["--course"], course) == 1
     found = capsys.readouterr().out
     for problem in (
@@ -1337,5 +1339,55 @@ def test_one_command_checks_the_whole_course(course, capsys):
         f"spelling: README.md:2: {WRONG} ==> the",
         "01_next: a notebook without a source",
         "02_new: there is no notebook yet",
+        "layout: notebooks/source/02_new/sweeps.py:1:8: F401",
     ):
         assert problem in found
+
+
+def count_pages_read(monkeypatch):
+    """The pages that are read from now on, in a list that grows."""
+    read, usual = [], check_notebooks.problems
+
+    def problems_noted(path, page=False):
+        read.append(path.stem)
+        return usual(path, page=page)
+
+    monkeypatch.setattr(check_notebooks, "problems", problems_noted)
+    return read
+
+
+@pytest.mark.parametrize(
+    "name, again",
+    [
+        ("notebooks/00_page.ipynb", True),
+        ("notebooks/source/00_page/page.py", True),
+        ("data/a/README.md", True),  # links lead there
+        ("pyproject.toml", True),
+        ("tools/new_rule.py", True),
+        ("notebooks/source/00_page/new.txt", True),  # a file of which a link may speak
+        ("data/a/more.txt", False),
+    ],
+)
+def test_a_page_that_has_passed_is_read_again_only_when_it_may_have_changed(
+    course, monkeypatch, name, again
+):
+    (course / "notebooks/01_next.ipynb").unlink()
+    (course / "data/a/more.txt").write_text("one\n", encoding="utf-8")
+    monkeypatch.setattr(pages, "difference", lambda *_: "")
+    monkeypatch.setattr(pages, "readme", lambda *_: None)
+    usual = check_notebooks.PATH_RULES
+    monkeypatch.setattr(check_notebooks, "PATH_RULES", [])  # its neighbour is gone
+    assert check_notebooks.course(course) == [], "the page must pass before"
+    monkeypatch.setattr(check_notebooks, "PATH_RULES", usual)
+    read = count_pages_read(monkeypatch)
+    assert check_notebooks.course(course) == [] and read == []
+    add_text(course / name, "\n")
+    check_notebooks.course(course)
+    assert read == ["00_page"] * again
+
+
+def test_a_page_with_a_problem_is_read_until_it_has_none(course, monkeypatch):
+    read = count_pages_read(monkeypatch)
+    for _ in range(2):
+        assert "01_next: a notebook without a source" in check_notebooks.course(course)
+    assert read == ["00_page", "01_next"] * 2

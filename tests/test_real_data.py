@@ -1,15 +1,17 @@
-"""The stored sweeps on public data, one run of each made again. Skips where the data are not."""
+"""The stored comparisons on public data, one run of each made again. Skips without the data."""
 
-import json
 import sys
+from functools import partial
 
 import pytest
 
 from course_utils.datasets import store
-from course_utils.runtime import DATA, ROOT
+from course_utils.metrics import accuracy
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
-import measure
+from sweep import measured_cells  # noqa: E402  (after the path)
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,37 +24,31 @@ def data():
         )
 
 
-def stored(sweep):
-    return json.loads((DATA / "results" / f"{sweep}.json").read_text())["rows"]
-
-
 def test_digits_real_made_again_agrees():
-    page, row = measure.measured_cells("00_start_here"), stored("digits_real")["mnist-fsdd"]
+    page, row = measured_cells("00"), stored("00", "digits_real")["mnist-fsdd"]
     draw = {split: page["load"](split, 3, source="mnist-fsdd") for split in SPLITS}
     for model in ("text", "audio"):
-        again = page["test"](
-            page["MODELS"][model], draw, row["weight_decay"][model], seed=3
-        ).accuracy
+        names, decay = page["MODELS"][model], row["weight_decay"][model]
+        again = page["test"](names, draw, decay, seed=3).accuracy
         assert again == pytest.approx(row["accuracy"][model][3], abs=0.02), model
 
 
 def test_fits_real_made_again_agrees():
-    page, rows = measure.measured_cells("09_fusion_concat"), stored("fits_real")
+    page, rows = measured_cells("10"), stored("10", "fits_real")
     draw = {split: page["pairs"](split, 2, "audio", source="mnist-fsdd") for split in SPLITS}
     dims = {name: draw["train"][name].shape[1] for name in ("audio", "image")}
     # the second learns slowly, and drifts more
     for glue, tolerance in (("concat", 0.02), ("concat, hidden", 0.05)):
-        again = page["train_and_test"](lambda: page["GLUES"][glue](dims), draw, 2, epochs=20)[
-            1
-        ].accuracy
-        assert again == pytest.approx(
-            rows[f"image + audio: {glue}"]["accuracy"][2], abs=tolerance
-        ), glue
+        make = partial(page["GLUES"][glue], dims)
+        _, again = page["train_and_test"](make, draw, 2, epochs=20)
+        expected = rows[f"image + audio: {glue}"]["accuracy"][2]
+        assert again.accuracy == pytest.approx(expected, abs=tolerance), glue
 
 
 def test_fsdd_speakers_made_again_agrees(monkeypatch):
-    monkeypatch.setattr(measure, "combinations", lambda speakers, size: [("theo", "yweweler")])
-    rows, again = stored("fsdd_speakers"), measure.fsdd_speakers()
+    sweeps = load("00", "sweeps")
+    monkeypatch.setattr(sweeps, "combinations", lambda speakers, size: [("theo", "yweweler")])
+    rows, again = stored("00", "fsdd_speakers"), sweeps.fsdd_speakers({})
     for level, row in rows.items():
         assert len(row["accuracy"]) == 15
         expected = row["accuracy"][row["held_out"].index(["theo", "yweweler"])]
@@ -60,22 +56,22 @@ def test_fsdd_speakers_made_again_agrees(monkeypatch):
 
 
 def test_by_hand_made_again_agrees():
-    page, row = measure.measured_cells("20_cross_entropy_gradient"), stored("by_hand")["mnist"]
+    page, row = measured_cells("21"), stored("21", "by_hand")["mnist"]
     draw = {split: page["load"](split, 4, source="mnist-fsdd") for split in SPLITS[::2]}
     net, _ = page["train"](page["by_hand"], draw["train"], 4, row["epochs"])
-    again = measure.accuracy(page["forward"](net, draw["test"])["logits"], draw["test"]["label"])
+    again = accuracy(page["forward"](net, draw["test"])["logits"], draw["test"]["label"])
     assert again == pytest.approx(row["accuracy"][4], abs=0.01)
     assert len(row["difference"]) == 5 and max(row["difference"]) < 1e-12
 
 
 def test_image_cnn_made_again_agrees():
-    page, rows = measure.measured_cells("03_image_features"), stored("image_cnn")
+    page, rows = measured_cells("03"), stored("03", "image_cnn")
     draw = {split: page["load_digits"](split, 2, source="mnist-fsdd") for split in SPLITS}
-    again = page["test"](
-        page["train"](lambda: page["Pixels"](784), draw, 2, epochs=20), draw["test"]
-    )
-    assert again == pytest.approx(rows["MNIST: pixels, linear"]["accuracy"][2], abs=0.01)
-    again = page["test"](
-        page["train"](lambda: page["Classifier"](1, 10, width=64), draw, 2, epochs=4), draw["test"]
-    )
-    assert again == pytest.approx(rows["MNIST: network"]["accuracy"][2], abs=0.02)
+    models = {
+        "pixels, linear": (partial(page["Pixels"], 784), 20, 0.01),
+        "network": (partial(page["Classifier"], 1, 10, width=64), 4, 0.02),
+    }
+    for name, (make, epochs, tolerance) in models.items():
+        again = page["test"](page["train"](make, draw, 2, epochs=epochs), draw["test"])
+        expected = rows[f"MNIST: {name}"]["accuracy"][2]
+        assert again == pytest.approx(expected, abs=tolerance), name

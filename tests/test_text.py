@@ -5,7 +5,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from course_utils import text
-from course_utils.runtime import DATA, seed_everything
+from course_utils.rooms import room
+from course_utils.runtime import seed_everything
 from course_utils.text import (
     SkipGram,
     Vocabulary,
@@ -299,11 +300,11 @@ def test_interchangeable_words_find_each_other(seed):
             assert set(vocabulary.words(indices + 2)) == set(words) - {word}
 
 
-# ---- the sentences of notebook 02 ----
+# ---- the sentences of page 02 ----
 
 
 def sentences(name):
-    lines = (DATA / "sentences" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    lines = room("02", "sentences", f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(" | ") for line in lines]
 
 

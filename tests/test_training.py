@@ -13,9 +13,13 @@ from course_utils.audio import band_features
 from course_utils.datasets import Digits, collate
 from course_utils.image import pixel_features
 from course_utils.metrics import accuracy, cluster_bootstrap, mean_interval
+from course_utils.rooms import room, stored
 from course_utils.runtime import DATA, ROOT
 from course_utils.text import letter_features
 from course_utils.training import Batches, evaluate, fit, shuffle_modality
+
+sys.path.insert(0, str(ROOT / "tools"))
+import sweep  # noqa: E402  (after the path)
 
 
 class Linear(nn.Module):
@@ -76,6 +80,33 @@ def test_fit_learns_and_leaves_the_model_at_its_best_epoch():
     assert evaluate(model, Batches(validation, 200)).loss == pytest.approx(best, rel=1e-6)
 
 
+def test_a_frozen_batch_normalisation_stays_frozen():
+    class Frozen(Linear):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, batch):
+            return super().forward({"x": self.norm(batch["x"])})
+
+    data, model = blobs(20, 0), Frozen().train()
+    model.norm.eval()
+    evaluate(model, Batches(data, 10))
+    assert model.training and not model.norm.training
+    fit(model, Batches(data, 10), Batches(data, 10), epochs=2)
+    assert model.training and not model.norm.training and not model.norm.running_mean.any()
+    model.eval()  # as after loading it: all of it is put into training
+    fit(model, Batches(data, 10), Batches(data, 10), epochs=1)
+    assert model.norm.training and model.norm.running_mean.any()
+
+
+def test_evaluate_puts_the_mode_back_even_when_it_raises():
+    model = Linear(3, 3).train()
+    with pytest.raises(TypeError, match="batches: expected dicts"):
+        evaluate(model, [{"x": torch.rand(2, 3)}])
+    assert model.training
+
+
 def test_fit_stops_at_a_loss_that_is_not_finite():
     data = blobs(10, 0)
     data["x"][3, 1] = math.nan
@@ -117,6 +148,26 @@ def test_the_shuffled_control_moves_one_modality_and_nothing_else():
         shuffle_modality(features, "video", order)
     with pytest.raises(ValueError, match="each of 0 ... 5 once"):
         shuffle_modality(features, "audio", torch.tensor([0, 0, 1, 2, 3, 4]))
+
+
+def test_the_shuffled_control_takes_the_mask_along():
+    """Else the lengths, which the mask knows, would go on telling the label."""
+    rows = [{"word": torch.arange(1, n + 2), "sound": torch.ones(2), "label": n} for n in range(4)]
+    batch, order = collate(rows), torch.tensor([2, 0, 3, 1])
+    shuffled = shuffle_modality(batch, "word", order)
+    assert shuffled["mask"]["word"].sum(1).tolist() == [3, 1, 4, 2]
+    assert torch.equal(shuffled["word"], batch["word"][order])
+    assert shuffled["mask"]["sound"] is batch["mask"]["sound"]
+    assert shuffled["label"].tolist() == [0, 1, 2, 3]
+    assert batch["mask"]["word"].sum(1).tolist() == [1, 2, 3, 4]
+    texts = collate([{"t": "a"}, {"t": None}], kinds={"t": "text"})
+    texts = shuffle_modality(texts, "t", torch.tensor([1, 0]))
+    assert texts["t"] == ["", "a"] and texts["mask"]["t"].tolist() == [False, True]
+    for order in ([1, 0], torch.tensor([1.0, 0.0])):
+        with pytest.raises(ValueError, match="order: expected each of 0 ... 1 once"):
+            shuffle_modality(texts, "t", order)
+    with pytest.raises(ValueError, match=r"name: expected one of \['t'\], got 'mask'"):
+        shuffle_modality(texts, "mask", torch.tensor([1, 0]))
 
 
 def test_accuracy_and_its_bad_inputs():
@@ -174,15 +225,15 @@ def test_features_ignore_padding_and_what_stands_under_it():
     assert torch.equal(band_features(spoiled, mask["audio"]), together[1])
     hidden = batch["text"].masked_fill(~mask["text"], 26)
     assert torch.equal(letter_features(hidden, mask["text"]), together[0])
-    letters = letter_features(
-        *(lambda b: (b["text"], b["mask"]["text"]))(collate([{**samples[0], "text": "noon"}]))
-    )[0]
+    noon = collate([{"text": "noon"}], kinds={"text": "letters"})
+    letters = letter_features(noon["text"], noon["mask"]["text"])[0]
     # n and o; first n, last n
     assert letters.nonzero().flatten().tolist() == [13, 14, 26 + 13, 52 + 13]
 
 
 def test_features_of_a_missing_modality_are_zero():
-    batch = collate([Digits("train", missing={"text": 1.0, "audio": 1.0})[0]])
+    data = Digits("train", missing={"text": 1.0, "audio": 1.0})
+    batch = collate([data[0]], kinds=data.kinds)
     assert not letter_features(batch["text"], batch["mask"]["text"]).any()
     assert not band_features(batch["audio"], batch["mask"]["audio"]).any()
 
@@ -194,15 +245,13 @@ def test_a_sound_too_short_for_one_window_is_refused():
 
 @pytest.fixture(scope="module")
 def page():
-    sys.path.insert(0, str(ROOT / "tools"))
-    from measure import measured_cells
-
-    return measured_cells("00_start_here")
+    return sweep.measured_cells("00")
 
 
 @pytest.fixture(scope="module")
-def sweep(page):
-    return json.loads((DATA / "results" / "digits_dials.json").read_text())
+def dials():
+    """The stored comparison of page 00, the whole file."""
+    return json.loads(room("00", "results", "digits_dials.json").read_text(encoding="utf-8"))
 
 
 def test_the_default_dials_leave_each_modality_wanting_and_all_three_good(page):
@@ -217,35 +266,29 @@ def test_the_default_dials_leave_each_modality_wanting_and_all_three_good(page):
         assert score[name] == pytest.approx(near, abs=0.05), name
 
 
-def test_the_stored_sweep_is_of_the_default_dials_and_five_seeds(sweep):
+def test_the_stored_sweep_is_of_the_default_dials_and_five_seeds(dials):
     defaults = Digits("test")
-    row = sweep["rows"]["default"]
+    row = dials["rows"]["default"]
     assert row["dials"] == {name: getattr(defaults, name) for name in row["dials"]}
-    assert sweep["seeds"] == [0, 1, 2, 3, 4] and set(sweep["versions"]) == {
-        "torch",
-        "numpy",
-        "scikit-learn",
-    }
-    assert all(
-        len(values) == 5 for row in sweep["rows"].values() for values in row["accuracy"].values()
-    )
+    assert dials["seeds"] == [0, 1, 2, 3, 4]
+    assert {"torch", "numpy", "scikit-learn"} <= set(dials["versions"])
+    accuracies = [row["accuracy"] for row in dials["rows"].values()]
+    assert all(len(values) == 5 for one in accuracies for values in one.values())
 
 
 @pytest.mark.parametrize("name", ["digits_dials", "digits_real", "fsdd_speakers"])
-def test_the_datasheet_shows_the_stored_sweep(name, page):
-    from measure import table
-
-    rows = json.loads((DATA / "results" / f"{name}.json").read_text())["rows"]
-    assert table(rows) in (DATA / "digits" / "README.md").read_text()
+def test_the_datasheet_shows_the_stored_sweep(name):
+    datasheet = (DATA / "digits" / "README.md").read_text(encoding="utf-8")
+    assert sweep.table(stored("00", name)) in datasheet
 
 
-def test_multiplying_is_best_with_separate_noise_and_worse_with_shared_noise(sweep):
+def test_multiplying_is_best_with_separate_noise_and_worse_with_shared_noise(dials):
     """Without the shared dial the modalities are independent given the digit, which is what the
     product assumes.
     """
 
     def mean(row, model):
-        return sum(sweep["rows"][row]["loss"][model]) / 5
+        return sum(dials["rows"][row]["loss"][model]) / 5
 
     assert mean("easy", "product") < mean("easy", "all three")
     assert mean("shared noise", "product") > mean("shared noise", "all three")

@@ -28,15 +28,19 @@ from course_utils.widgets import Explorer
 def draw(power, modality):
     if power == 3:
         raise ValueError("<3> is too steep")
-    return plots.curves.figure(range(5), {modality: [i ** power for i in range(5)]}, xlabel="x", label="y")
+    series = {modality: [i ** power for i in range(5)]}
+    return plots.curves.figure(range(5), series, xlabel="x", label="y")
 
 
 def describe(power, modality):
     return f"With power {power} the {modality} ends at {4 ** power}."
 
 
-curve = Explorer(draw, {"power": IntSlider(value=1, min=0, max=3), "modality": Dropdown(options=["text", "image"])},
-                 describe, caption="A power of x.")
+controls = {
+    "power": IntSlider(value=1, min=0, max=3),
+    "modality": Dropdown(options=["text", "image"]),
+}
+curve = Explorer(draw, controls, describe, caption="A power of x.")
 curve
 
 # %%
@@ -71,8 +75,7 @@ def make(render=None, describe=None, controls=None, caption="What is seen."):
     return widget
 
 
-# ---- in code
-# --------------------------------------------------------------------------------------
+# ---- in code ----
 
 
 def test_picture_and_sentence_follow_a_control():
@@ -185,8 +188,7 @@ def test_a_faulty_widget_is_refused_where_it_is_made(arguments, message):
         make(**arguments)
 
 
-# ---- in a notebook
-# --------------------------------------------------------------------------------
+# ---- in a notebook ----
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +208,8 @@ def course(tmp_path_factory):
     ):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    (root / "notebooks/source").mkdir(parents=True)
-    (root / "notebooks/source/00_widget.py").write_text(SOURCE, encoding="utf-8")
+    (root / "notebooks/source/00_widget").mkdir(parents=True)
+    (root / "notebooks/source/00_widget/page.py").write_text(SOURCE, encoding="utf-8")
     assert build_notebooks.main([], root) == 0, (
         "built, and without a problem that check_notebooks knows"
     )
@@ -254,8 +256,7 @@ def test_strict_nbval_passes_and_sees_another_sentence(course):
     ), done.stdout
 
 
-# ---- in a browser
-# ---------------------------------------------------------------------------------
+# ---- in a browser ----
 
 
 def test_a_reader_moves_the_slider_in_jupyterlab(course):

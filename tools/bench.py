@@ -281,6 +281,7 @@ def public_collate(samples: list[dict]) -> dict:
         name: pad_sequence([torch.ones(len(x), dtype=torch.bool) for x in values], batch_first=True)
         for name, values in parts.items()
     }
+    batch["mask"]["image"] = torch.ones(len(samples), dtype=torch.bool)
     # (B, 1, 16, 16)
     batch["image"] = torch.stack([sample["image"] for sample in samples])
     return {
@@ -289,7 +290,6 @@ def public_collate(samples: list[dict]) -> dict:
             name: torch.tensor([sample[name] for sample in samples])
             for name in ("label", "writer", "voice")
         },
-        "present": torch.ones(len(samples), 3, dtype=torch.bool),
     }
 
 

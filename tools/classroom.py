@@ -1,13 +1,12 @@
 """The classroom edition: pages without solutions, with the cell metadata by which nbgrader grades.
 
-    python tools/build_notebooks.py --edition classroom [09 10]     or: make classroom N="09 10"
+    python tools/build_notebooks.py --edition classroom [10 11]     or: make classroom N="10 11"
 
 Writes classroom/, a course folder as nbgrader wants it: source/NN_name/NN_name.ipynb for each
 page with exercises, and nbgrader_config.py. notebooks/TEACHING.md says how a class uses it.
 
 No file in it holds a solution, so that none can be handed out by mistake. Outputs are left out
-too: a result that stands below a `guess` is no longer a guess. A separate file, because a change
-in the builder itself makes every notebook stale.
+too: a result that stands below a `guess` is no longer a guess.
 """
 
 import re
@@ -15,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from build_notebooks import (
+from pages import (
     BEGIN,
     END,
     BuildError,
@@ -37,7 +36,7 @@ HAND_IN = (
 )
 
 
-def points(source, cells, keys):
+def points(room, cells, keys):
     """{key: points} of the exercises `keys`, by the difficulty that each one's card names."""
     cards = {}
     for cell in cells:
@@ -46,7 +45,7 @@ def points(source, cells, keys):
     for key in keys:
         if cards.get(key) not in POINTS:
             fail(
-                source,
+                room,
                 f'exercise="{key}"',
                 f"exercise {key}: expected a card above it, '> **Exercise {key} · Name** — "
                 f"*10 minutes · core*', with {', '.join(POINTS)}; got {cards.get(key, 'none')}",
@@ -78,12 +77,12 @@ def emptied(code):
     )
 
 
-def page(root, source):
+def page(root, room):
     """The page as students get it, not executed."""
-    author, answers = read_cells(source), solutions(source)
-    worth = points(source, author, answers)
+    author, answers = read_cells(room), solutions(room)
+    worth = points(room, author, answers)
     stubs = {cell.metadata.get("exercise"): emptied(cell.source) for cell in author}
-    nb = assemble(root, source)
+    nb = assemble(root, room)
     for cell in nb.cells:
         key = (
             cell.metadata.get("exercise")
@@ -91,8 +90,8 @@ def page(root, source):
             or cell.metadata.get("hints")
         )
         if cell.id == "title":  # the badge and the neighbours lead to the edition with solutions
-            cell.source = cell.source.removesuffix(title_line(root, source)) + HAND_IN.format(
-                name=f"{source.stem}.ipynb"
+            cell.source = cell.source.removesuffix(title_line(root, room)) + HAND_IN.format(
+                name=f"{room.name}.ipynb"
             )
         elif cell.id == "set-up":
             cell.metadata.nbgrader = metadata(cell.id, locked=True)
@@ -112,18 +111,18 @@ def write_all(root, chosen, course=None):
     course.mkdir(exist_ok=True)
     if not (course / "nbgrader_config.py").exists():  # a teacher may have changed it
         shutil.copy(Path(__file__).with_name("nbgrader_config.py"), course)
-    for source in chosen:
+    for room in chosen:
         try:
-            nb = page(root, source)
+            nb = page(root, room)
         except BuildError as error:
             failed = 1
             print(error, file=sys.stderr)
             continue
         worth = [cell.metadata.nbgrader.points for cell in nb.cells if "check" in cell.metadata]
         if not worth:
-            print(f"{source.stem}: no exercises, nothing to hand in")
+            print(f"{room.name}: no exercises, nothing to hand in")
             continue
-        path = course / "source" / source.stem / f"{source.stem}.ipynb"
+        path = course / "source" / room.name / f"{room.name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, nb)
         print(

@@ -36,19 +36,23 @@ SLICE = 1500  # pixels of page height in one picture
 # Where the last cell ends. Not scrollHeight, since JupyterLab lets one scroll a whole window past
 # the end.
 BOTTOM = """() => {
-  document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0);  // it stands at the end after a run
+  // it stands at the end after a run
+  document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0);
   const cells = document.querySelectorAll('.jp-NotebookPanel .jp-Cell');
   return Math.ceil(cells[cells.length - 1].getBoundingClientRect().bottom) + 40;
 }"""
 # Waiting for kernel.info before running all cells avoids a race in which some cells are not run.
 RUN_ALL = """async () => {
   const app = window.jupyterapp; await app.restored;
-  const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
+  const panel = app.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
   await panel.sessionContext.session.kernel.info;
   await app.commands.execute('notebook:run-all-cells');
   return panel.content.widgets.filter(w => w.model.type === 'code').map(w => ({
     count: w.model.executionCount,
-    errors: w.model.outputs.toJSON().filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)}));
+    errors: w.model.outputs.toJSON().filter(o => o.output_type === 'error')
+      .map(o => o.ename + ': ' + o.evalue)}));
 }"""
 
 

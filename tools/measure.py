@@ -88,8 +88,8 @@ def digits_dials() -> dict:
 
 
 def concat_end_to_end() -> dict:
-    """Accuracy of notebook 09's repaired classifier, by what it uses and how far it pools the picture."""
-    page = measured_cells("09_fusion_concat")
+    """Accuracy of notebook 10's repaired classifier, by what it uses and how far it pools the picture."""
+    page = measured_cells("10_fusion_concat")
     return {name: {"options": options, "accuracy": [round(page["train_end_to_end"](seed, **options), 4) for seed in SEEDS]}
             for name, options in tqdm(page["VERSIONS"].items())}
 
@@ -109,8 +109,8 @@ def digits_real() -> dict:
 
 
 def fits_real() -> dict:
-    """Page 09's question "the same digit?" for a MNIST image and a typed word, and for a MNIST image and a recording."""
-    page, rows = measured_cells("09_fusion_concat"), {}
+    """Page 10's question "the same digit?" for a MNIST image and a typed word, and for a MNIST image and a recording."""
+    page, rows = measured_cells("10_fusion_concat"), {}
     for seed in tqdm(SEEDS):
         for other in ("text", "audio"):
             data = {split: page["pairs"](split, seed, other, source="mnist-fsdd") for split in ("train", "validation", "test")}
@@ -159,7 +159,7 @@ def fsdd_speakers() -> dict:
 
 def by_hand() -> dict:
     """A network trained with gradients by hand and by autograd: its accuracy, and how far the two loss curves are apart."""
-    page = measured_cells("20_cross_entropy_gradient")
+    page = measured_cells("21_cross_entropy_gradient")
     rows = {}
     for name, epochs, source in (("digits", 40, "bundled"), ("mnist", 10, "mnist-fsdd")):
         rows[name] = {"epochs": epochs, "accuracy": [], "difference": []}

@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", message="Object of type <Submitted")
 
 # ---- what the files from your learning platform are called ----
 
-# anna_09_fusion_concat.ipynb; also "anna_Copy of 09_fusion_concat.ipynb", "anna_09_fusion_concat
+# anna_10_fusion_concat.ipynb; also "anna_Copy of 10_fusion_concat.ipynb", "anna_10_fusion_concat
 # (1).ipynb". What stands before the page's name is taken for the student.
 c.FileNameCollectorPlugin.named_regexp = (
     r".*[/\\](?P<student_id>[^/\\]+?)_(?:Copy of )?(?P<file_id>\d\d_\w+?)(?:["

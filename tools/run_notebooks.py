@@ -81,7 +81,7 @@ def run_notebook(path, timeout):
                 tqdm(code, desc=path.stem, unit="cell") as bar,
             ):
                 try:
-                    for number, index in enumerate(bar, start=1):
+                    for number, index in enumerate(bar, start=1):  # noqa: B007 (the errors below say it)
                         client.execute_cell(notebook.cells[index], index)
                 except CellExecutionError as error:
                     problem = f"code cell {number}: {last_line(error)}"

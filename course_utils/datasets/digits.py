@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from course_utils.datasets.collate import MODALITIES
-from course_utils.runtime import DATA
+from course_utils.datasets.collation import Typed
+from course_utils.datasets.names import MODALITIES
+from course_utils.runtime import DATA, reads
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HOMOPHONES = {
@@ -63,8 +64,9 @@ class Digits(Dataset):
 
     A sample is {"text": str or None, "image": (1, H, W) float or None, "audio": (S,) float at 8
     kHz or None, "label": int 0-9, "writer": int, "voice": int}. Pixels are 0 for paper and 1 for
-    ink before noise; sound is between
-    -1 and 1 before noise.
+    ink before noise; sound is between -1 and 1 before noise. The text is a `Typed` word, which
+    `collate` spells in letters; where a whole batch may lack a modality it needs
+    `functools.partial(collate, kinds=digits.kinds)`.
 
       source        "bundled": scikit-learn's scans, enlarged to 16x16, with synthetic voices;
                     "writer" is the block of
@@ -139,6 +141,12 @@ class Digits(Dataset):
         self._from = _bundled() if source == "bundled" else _mnist_fsdd()
         self._places, self._voices = self._from.scans_of[split], self._from.voices_of[split]
 
+    @property
+    def kinds(self) -> dict:
+        """What `collate` needs to know where a modality is missing in a whole batch."""
+        side = 16 if self.source == "bundled" else self._from.scans.shape[-1]
+        return {"text": "letters", "image": (1, side, side), "audio": "sequence"}
+
     def __len__(self) -> int:
         return len(self._places)
 
@@ -165,7 +173,7 @@ class Digits(Dataset):
         if self.shared_noise:
             image, sound, word = self._disturb(image, sound, digit, voice, shared_rng)
         sample = {
-            "text": type_word(word, self.text_error, text_rng),
+            "text": Typed(type_word(word, self.text_error, text_rng)),
             "image": _picture(image + self.image_noise * image_rng.standard_normal(image.shape)),
             "audio": torch.from_numpy(add_noise(sound, self.speech_snr, audio_rng)).float(),
         }
@@ -242,7 +250,7 @@ def _bundled() -> Source:
     """scikit-learn's scans, and the clips that ship with the course."""
     from sklearn.datasets import load_digits
 
-    bunch, folder = load_digits(), DATA / "digits"
+    bunch, folder = load_digits(), reads(DATA / "digits")
     voices = json.loads((folder / "manifest.json").read_text())["voices"]
     clips = {
         (voice["voice"], digit): [

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.datasets.collate import MODALITIES
+from course_utils.datasets.names import MODALITIES
 
 PAIRS, TRIPLES = (list(product((-1, 1), repeat=modalities)) for modalities in (2, 3))
 # the equally likely rows of each gate: the sign that each modality carries (0 for none), and the
@@ -173,7 +173,9 @@ class Cues:
       rho     correlation of the noise between any two cues; at 0 they are independent given y
       prior   probability of y = 1
 
-    >>> [round(100 * Cues(mu=(0.5, 1.0)).ceiling(present), 2) for present in (["text"], ["image"], ["text", "image"])]
+    >>> cues = Cues(mu=(0.5, 1.0))
+    >>> ways = ["text"], ["image"], ["text", "image"]
+    >>> [round(100 * cues.ceiling(present), 2) for present in ways]
     [69.15, 84.13, 86.82]
     """
 

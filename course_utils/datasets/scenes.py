@@ -182,9 +182,9 @@ class Scenes(Dataset):
     leave objects and words as they are. Random numbers are Python's `Random(...).random()`, the
     same on any machine and version, and pixels are whole numbers out of 255.
 
-    The course's `collate` turns text into ids and the rest into numbers, so captions and objects
-    need one that keeps lists: `DataLoader(scenes, 32, collate_fn=Scenes.collate)`. Raises
-    ValueError for a bad argument.
+    The course's `collate` knows no lists of objects, so scenes bring one of their own, which keeps
+    lists: `DataLoader(scenes, 32, collate_fn=Scenes.collate)`. Raises ValueError for a bad
+    argument.
     """
 
     def __init__(

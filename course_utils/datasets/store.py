@@ -100,7 +100,8 @@ MANIFEST = {
         (
             Item(
                 "fsdd/recordings",
-                "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
+                "https://github.com/Jakobovski/free-spoken-digit-dataset"
+                "/archive/refs/tags/v1.0.10.zip",
                 16_419_872,
                 21_128_848,
                 "dbd573d7cafe79c4b49f65718115e1304e24e067fa39eff18a660dc6cb9c360f",

@@ -1,22 +1,23 @@
 """Exercises that answer: `check("00.1", seed_interval)` says what is right, or what went wrong.
 
-The exercises of a notebook stand in the file that begins with its number (`e00_start_here.py`) as
-a list `EXERCISES`, loaded when a key asks for it. A new one needs a reference written differently
+This package is the machine alone. The exercises of a page stand in its room's `exercises.py` as a
+list `EXERCISES`, loaded when a key asks for it. A new one needs a reference written differently
 from the page's solution, cases, and the wrong ideas that readers have, each as code.
 """
 
-import copy
 import dis
-import importlib
 import inspect
 import os
-import pkgutil
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .compare import describe, difference, freeze, show, show_apart
+from course_utils.rooms import NoRoom, load, room, rooms
+
+from .compare import copied, describe, difference, freeze, show, show_apart
 from .sandbox import Outcome, call
+
+_accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,18 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
     The verdict is "not attempted yet" while the body is only a docstring and `...`; "right"; or
     what is wrong, with the smallest case that shows it. The function gets copies of the cases;
     whatever it does (raise, recurse, loop, exit, print, seed) ends with the call. `time_limit` is
-    in seconds for each case; see `sandbox.call` for where no limit is possible.
+    in seconds for each case; see `sandbox.call` for where no limit is possible. Where the package
+    runs without the course's repository there are no checkers: it says so and the page goes on.
 
     Raises ValueError for an unknown key and, where NBGRADER_EXECUTION is set, AssertionError with
     the verdict's text when it is not "right".
     """
-    right, text = verdict(_find(key), answer, time_limit)
+    try:
+        right, text = verdict(_find(key), answer, time_limit)
+    except NoRoom as missing:
+        right, text = False, f"Exercise {key} · not checked: {missing}."
+    if right:
+        _accepted[key] = answer
     if not right and os.environ.get("NBGRADER_EXECUTION"):
         raise AssertionError(text)
     for line in text.splitlines():  # a page breaks long output lines in the middle of a word
@@ -72,38 +79,64 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
 
 
 def reference(key: str) -> Callable:
-    """The course's own answer to exercise `key`, for what follows it on the page."""
+    """The course's own answer to exercise `key`, for what follows it on the page.
+
+    Raises ValueError for an unknown key, NoRoom where the course's repository is not there.
+    """
     return _find(key).reference
 
 
+def mine(key: str, answer: Callable) -> Callable:
+    """What a page goes on with after exercise `key`, and a line that says which of the two it is:
+    the reader's own `answer` if `check` has accepted this very function, else the reference.
+
+    Without the course's repository there is no reference: `answer`, whatever it does.
+    Raises ValueError for an unknown key.
+    """
+    try:
+        exercise = _find(key)
+    except NoRoom as missing:
+        print(f"{key}: yours, unchecked: {missing}.")
+        return answer
+    if _accepted.get(key) is answer:
+        print(f"{key}: yours")
+        return answer
+    if answer is ... or is_stub(answer):
+        print(f"{key}: the course's, because yours is not written yet")
+    else:
+        print(f"{key}: the course's, because check has not accepted yours")
+    return exercise.reference
+
+
 def keys(notebook: str) -> list[str]:
-    """The keys of a notebook's exercises, as in `keys("00")`; none for a notebook without any."""
+    """The keys of a page's exercises, as in `keys("00")`; none for a page without any.
+
+    Raises NoRoom where there is no such page.
+    """
     return [exercise.key for exercise in _load(notebook)]
 
 
 def _load(notebook):
-    for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith(f"e{notebook}_"):
-            return importlib.import_module(f"{__name__}.{module.name}").EXERCISES
-    return []
+    if not (room(notebook) / "exercises.py").exists():
+        return []
+    return load(notebook, "exercises").EXERCISES
 
 
 def _find(key):
+    """The exercise `key`; NoRoom without the repository, else ValueError with what there is."""
+    known = rooms()
     notebook = key.split(".")[0] if isinstance(key, str) else None
-    known = _load(notebook) if notebook else []
-    for exercise in known:
-        if exercise.key == key:
-            return exercise
-    if known:
+    if known and notebook not in known:
         raise ValueError(
-            f"no exercise {key!r}: notebook {notebook} has "
-            + ", ".join(exercise.key for exercise in known)
+            f'no exercise {key!r}: a key is a string such as "00.1", and the pages are '
+            + ", ".join(known)
         )
-    names = sorted(m.name[1:3] for m in pkgutil.iter_modules(__path__) if m.name[1:3].isdigit())
-    raise ValueError(
-        f'no exercise {key!r}: a key is a string such as "00.1", and the notebooks '
-        f"with exercises are {', '.join(names)}"
-    )
+    exercises = {exercise.key: exercise for exercise in _load(notebook)}
+    if key not in exercises:
+        raise ValueError(
+            f"no exercise {key!r}: page {notebook} has " + (", ".join(exercises) or "none")
+        )
+    return exercises[key]
 
 
 def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, str]:
@@ -120,10 +153,10 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
 
     trials = []
     for args in exercise.cases():
-        outcome = call(answer, copy.deepcopy(args), time_limit)
+        outcome = call(answer, copied(args), time_limit)
         if outcome.kind == "value" and outcome.value is ...:
             return False, todo
-        expected = freeze(exercise.reference(*copy.deepcopy(args)))
+        expected = _gives(exercise.reference, args)
         trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
         # one is enough, and the next would take as long
         if outcome.kind in ("slow", "endless", "exit"):
@@ -135,9 +168,9 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
     args, outcome, expected, fault = failed
     stopped = trials[-1][1].kind not in ("value", "raised")
     named = None if stopped or outcome.changed else _misconception(exercise, trials)
-    pairs = zip(_names(exercise), args)
-    shown = f"{exercise.reference.__name__}({', '.join(f'{name}={show(freeze(arg), 6)}' for name, arg in pairs)})"
-    lines = [f"{title}not right yet: {named or fault}", "  smallest case: " + shown]
+    pairs = [f"{name}={show(freeze(arg), 6)}" for name, arg in zip(_names(exercise), args)]
+    case = f"{exercise.reference.__name__}({', '.join(pairs)})"
+    lines = [f"{title}not right yet: {named or fault}", f"  smallest case: {case}"]
     if outcome.kind == "value" and not outcome.changed:
         returned, expected = show_apart(outcome.value, expected)
         lines += ["  returned:      " + returned, "  expected:      " + expected]
@@ -208,6 +241,11 @@ def _fault(exercise, outcome: Outcome, expected, time_limit):
     return f"{text}: {exercise.returns}." if about_shape and exercise.returns else f"{text}."
 
 
+def _gives(program, args):
+    """What one of the course's own programs gives on a case, frozen."""
+    return freeze(program(*copied(args)))
+
+
 def _misconception(exercise, trials):
     """The message of the first misconception that gives what the answer gave, on every case.
 
@@ -216,7 +254,7 @@ def _misconception(exercise, trials):
     for idea in exercise.misconceptions:
         for args, outcome, *_ in trials:
             try:
-                wrong = freeze(idea.wrong(*copy.deepcopy(args)))
+                wrong = _gives(idea.wrong, args)
             except Exception:
                 if outcome.kind != "raised":
                     break

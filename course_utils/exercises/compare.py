@@ -5,6 +5,7 @@ that nothing of the reader's is called afterwards; tensors and NumPy arrays beco
 is why this file needs neither library.
 """
 
+import copy
 import sys
 from dataclasses import dataclass
 
@@ -74,6 +75,20 @@ def freeze(value):
 def _kind(dtype):
     name = str(dtype).removeprefix("torch.")
     return next((kind for kind in ("bool", "int", "float", "complex") if kind in name), name)
+
+
+def copied(value):
+    """Copy of a case's arguments. What `copy.deepcopy` gives, but far faster for tensors, and
+    tensors are what most cases are made of.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and type(value) is torch.Tensor:
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if type(value) in (list, tuple):
+        return type(value)(copied(item) for item in value)
+    if type(value) is dict:
+        return {key: copied(item) for key, item in value.items()}
+    return copy.deepcopy(value)
 
 
 def describe(value) -> str:

@@ -1,0 +1,49 @@
+"""Eleven contracts that a fusion layer has to keep, each a small function that looks for one real
+fault.
+
+    show_contracts(ConcatFusion)                                                     # one of ours
+    show_contracts(lambda: Mine({"text": 6, "image": 5}, 4), dims={"text": 6, "image": 5})  # yours
+
+A layer is a module with `forward(features, *, mask=None)`: features[m] is (B, D_m) or (B, T_m,
+D_m), and the result one tensor (B, C). The mask is a dict {m: bool}, True = present: (B,) for a
+whole modality, (B, T_m) for its tokens; a modality that it leaves out is present.
+
+Why not trust a layer's score? Because trainable encoders below it and a head above it make up
+for what the layer itself does not do.
+
+Where what stands: `registry` says what a contract is, `case` makes the sample that all of them
+look at, `registered`, `called`, `masked` and `travel` hold the eleven, `check` runs them, and
+`gallery` holds layers with faults, to try them on.
+"""
+
+import importlib
+
+_HOME = {
+    "CONTRACTS": "check",
+    "check_contracts": "check",
+    "show_contracts": "check",
+    "Broken": "registry",
+    "Contract": "registry",
+    "Result": "registry",
+    "contract": "registry",
+    "expect": "registry",
+    "in_words": "registry",
+    "DIMS": "case",
+    "OUTPUT_DIM": "case",
+    "Case": "case",
+    "takes_mask": "case",
+    "unregistered": "registered",
+    "LEGS": "travel",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

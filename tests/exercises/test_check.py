@@ -1,0 +1,204 @@
+"""`check`: its verdicts, what it takes for an answer, which keys it knows."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from by_hand import define, tell
+
+from course_utils import exercises
+from course_utils.exercises import Exercise, Misconception, check, is_stub, verdict
+from course_utils.rooms import load, rooms
+from course_utils.runtime import ROOT
+
+seed_interval = load("00", "exercises").seed_interval
+honest_gain = load("00", "exercises").honest_gain
+
+# ---- verdicts ----
+
+
+def test_check_prints_one_verdict_and_returns_none(capsys):
+    assert (
+        check("00.1", lambda values, t: (print("noise"), print("more", file=sys.stderr)) and None)
+        is None
+    )
+    captured = capsys.readouterr()
+    assert (
+        captured.out == "Exercise 00.1 · not right yet: returned None: is a `return` missing?\n"
+        "  smallest case: seed_interval(values=[0.9, 0.94], t=12.706)\n"
+        "  returned:      None\n"
+        "  expected:      (0.92, 0.2541)\n"
+    )
+    assert captured.err == ""
+
+
+def test_nbgrader_gets_an_error_instead(monkeypatch, capsys):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(AssertionError, match="not attempted yet"):
+        check("00.1", ...)
+    with pytest.raises(AssertionError, match="not right yet: t is not used"):
+        check("00.1", lambda values, t: seed_interval(values, 1.0))
+    assert capsys.readouterr().out == ""
+    check("00.1", seed_interval)
+    assert "right (8 cases)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "key, words",
+    [
+        ("00.9", "no exercise '00.9': page 00 has 00.1, 00.2, 00.3"),
+        ("00", "no exercise '00': page 00 has 00.1"),
+        ("99.1", 'a key is a string such as "00.1", and the pages are 00, 01'),
+        (0.1, "no exercise 0.1: a key is a string"),
+        ("", "a key is a string"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_lists_the_known_ones(key, words):
+    with pytest.raises(ValueError) as error:
+        check(key, seed_interval)
+    assert words in str(error.value)
+
+
+def test_the_reference_is_there_for_what_follows_on_the_page():
+    assert exercises.reference("00.2") is honest_gain
+
+
+@pytest.mark.parametrize(
+    "code, stub",
+    [
+        ("def f(x): ...", True),
+        ("def f(x: int) -> int:\n    '''Doc.'''\n    ...", True),
+        ("def f(x):\n    pass", True),
+        ("def f(x):\n    return ...", True),
+        ("f = lambda x: ...", True),
+        (
+            (
+                "def outer():\n    k = 1\n    def f(x):\n        '''Doc.'''\n        ...\n    def"
+                " g(): return k, f\n    return f\nf = outer()"
+            ),
+            True,
+        ),
+        (
+            (
+                "import functools\ndef wrap(g):\n    @functools.wraps(g)\n    def inner(*a): return"
+                " g(*a)\n    return inner\n@wrap\ndef f(x): ..."
+            ),
+            True,
+        ),
+        ("def f(x):\n    y = x", False),
+        ("def f(x):\n    x", False),
+        ("def f(x):\n    return 0", False),
+        ("def f(x):\n    return x", False),
+        ("def f(x):\n    ...\n    return [x]", False),
+        ("def f(x):\n    yield", False),
+        ("f = len", False),
+        ("f = 3", False),
+    ],
+)
+def test_a_stub_is_known_by_its_code(code, stub):
+    assert is_stub(define(code)) is stub
+
+
+def test_placeholders_left_in_a_finished_function_are_not_an_attempt():
+    for answer in (..., define("def f(values, t):\n    mean = ...\n    return mean")):
+        assert "not attempted yet" in tell(answer)[1]
+
+
+def test_a_misconception_is_decided_on_all_cases():
+    """On the first cases right and wrong coincide, and so do the two wrong ideas up to the last
+    one.
+    """
+    exercise = Exercise(
+        "77.1",
+        reference=lambda x: x * x,
+        cases=lambda: iter([(0,), (1,), (2,), (3,)]),
+        misconceptions=(
+            Misconception("doubles", lambda x: x + x),
+            Misconception("adds one", lambda x: x + 1 if x > 1 else x),
+        ),
+    )
+    assert "not right yet: adds one" in verdict(exercise, lambda x: 3 if x == 2 else x + (x > 1))[1]
+    assert (
+        "not right yet: the result is 6, expected 9."
+        in verdict(exercise, lambda x: x * x if x < 3 else 2 * x)[1]
+    )
+    named = verdict(exercise, lambda x: 2 * x)[1]
+    # the first case that shows it is x = 1
+    assert "not right yet: doubles" in named and "returned:      2\n" in named
+
+
+def test_a_misconception_may_raise_where_the_answer_raises():
+    exercise = Exercise(
+        "77.2",
+        reference=lambda x: x[0],
+        cases=lambda: iter([([1],), ([1, 2],)]),
+        misconceptions=(Misconception("counts from one", lambda x: x[1]),),
+    )
+    text = verdict(exercise, lambda values: values.__getitem__(1))[1]
+    assert text.splitlines()[0].endswith("not right yet: counts from one")
+    assert (
+        text.splitlines()[2]
+        == "  returned:      nothing, it raised IndexError: list index out of range"
+    )
+
+
+# ---- answers that cannot be called ----
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (None, "got None, expected the function itself"),
+        (
+            0.5,
+            (
+                'got one number, expected the function itself: write check("00.1", seed_interval),'
+                " without calling it."
+            ),
+        ),
+        ((0.9, 0.1), "got a tuple of 2 numbers"),
+        ("seed_interval", "got a string"),
+        (torch.zeros(2, 3), "got a tensor of shape (2, 3)"),
+        (dict, "got a class"),
+        (lambda values: 1, "the function takes 1 parameter (values), expected 2 (values, t)."),
+        (
+            lambda values, t, k: 1,
+            "the function takes 3 parameters (values, t, k), expected 2 (values, t).",
+        ),
+    ],
+)
+def test_answers_that_cannot_be_called(answer, words):
+    text = tell(answer)[1]
+    assert words in text and "\n" not in text
+
+
+# ---- what it imports ----
+
+
+def test_nothing_heavy_is_imported():
+    loaded = (
+        "print([m for m in ('torch', 'torchvision', 'sklearn', 'transformers', 'matplotlib') if m"
+        " in sys.modules]);"
+    )
+    code = (
+        "import sys; from course_utils.exercises import check;"
+        + loaded
+        # the second may use what the course's own metrics use
+        + "check('00.1', lambda values, t: 0);"
+        + loaded
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    on_import, on_check = (line for line in done.stdout.splitlines() if line.startswith("["))
+    assert on_import == "[]" and on_check in ("[]", "['torch']")
+
+
+# ---- the files of the pages' exercises ----
+
+
+def test_each_page_with_exercises_has_a_file_that_takes_it():
+    files = {path.stem[-1] for path in Path(__file__).parent.glob("test_pages_[0-9].py")}
+    assert {page[0] for page in rooms() if exercises.keys(page)} <= files

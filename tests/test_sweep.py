@@ -1,0 +1,87 @@
+"""The stored comparisons: each room's list, how they are made, and what is printed of them."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from course_utils import rooms
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import sweep
+
+KNOWN = [(page, name) for page in rooms.rooms() for name in sweep.sweeps(page)]
+
+
+def test_every_stored_result_has_the_comparison_that_made_it():
+    files = (ROOT / "notebooks" / "source").glob("*/results/*.json")
+    stored = {(path.parts[-3][:2], path.stem) for path in files}
+    assert stored == set(KNOWN)
+
+
+@pytest.mark.parametrize("page, name", KNOWN)
+def test_a_result_says_how_it_was_made(page, name):
+    path = rooms.room(page, "results", f"{name}.json")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert result["command"] == f"python tools/sweep.py {page} {name}"
+    assert len(result["seeds"]) >= 5 and result["versions"]["torch"] and result["rows"]
+
+
+@pytest.mark.parametrize("page, name", KNOWN)
+def test_a_comparison_says_how_long_it_takes(page, name):
+    assert "About" in sweep.sweeps(page)[name].__doc__
+
+
+PAGE = '''# %% [markdown]
+# # One
+# %%
+raise ValueError("not measured")
+# %% tags=["measured"]
+def double(x):
+    return 2 * x
+'''
+SWEEPS = '''SEEDS = range(5)
+
+
+def doubled(page):
+    """Twice.
+
+    About a second.
+    """
+    return {"twice": {"accuracy": [page["double"](seed) / 10 for seed in SEEDS]}}
+
+
+SWEEPS = [doubled]
+'''
+
+
+@pytest.fixture
+def one_room(tmp_path, monkeypatch):
+    folder = tmp_path / "44_sweep_test"
+    folder.mkdir()
+    (folder / "page.py").write_text(PAGE, encoding="utf-8")
+    (folder / "sweeps.py").write_text(SWEEPS, encoding="utf-8")
+    monkeypatch.setattr(rooms, "ROOMS", tmp_path)
+    yield folder
+    sys.modules.pop("course_rooms.44_sweep_test.sweeps", None)
+
+
+def test_what_is_measured_is_what_the_page_teaches(one_room, capsys):
+    assert sweep.main(["44", "doubled"]) == 0
+    assert capsys.readouterr().out == "| twice | 40.0 ± 39.3 |\n"  # t = 2.776, s = 31.62, n = 5
+    result = json.loads((one_room / "results" / "doubled.json").read_text(encoding="utf-8"))
+    assert result["rows"] == {"twice": {"accuracy": [0.0, 0.2, 0.4, 0.6, 0.8]}}
+    assert result["seeds"] == [0, 1, 2, 3, 4]
+    assert rooms.stored("44", "doubled") == result["rows"]
+
+
+def test_without_a_name_it_lists_what_there_is(one_room, capsys):
+    assert sweep.main([]) == 0
+    assert "  44 doubled             About a second.\n" in capsys.readouterr().out
+    assert sweep.main(["44", "tripled"]) == 2
+
+
+def test_more_numbers_than_seeds_are_shown_by_their_range():
+    assert sweep.shown([0.1] * 20 + [0.4] * 10) == "20.0 (10 to 40)"

@@ -1,0 +1,69 @@
+"""How many minutes a page takes: an estimate from what stands on it, by one rule for all pages.
+
+Visible words / 130, visible lines of code / 7, exercises 1.3 times what their cards say, 1 for a
+figure, 2 for a guess, 5 for a derivation on paper, 10 for a game. A folded cell that a claim rests
+on (tagged `proof`) counts half; folded text and the set-up cell count nothing. An author tags a
+markdown cell `derivation` or a code cell `game`.
+"""
+
+import ast
+import re
+
+WORDS, LINES = 130, 7  # a minute
+CARD = re.compile(r"^> \*\*Exercise .+\*\* — \*(\d+) minutes", re.M)
+STEP = 5  # nobody believes an estimate to the minute
+
+
+def estimate(cells) -> int:
+    """The minutes of a page's cells (notebook cells in order), to the nearest five."""
+    total = 0.0
+    for cell in cells:
+        tags = set(cell.metadata.get("tags", []))
+        if cell.cell_type == "markdown":
+            total += words(cell.source) / WORDS
+            total += 1.3 * sum(int(minutes) for minutes in CARD.findall(cell.source))
+            total += 5 * ("derivation" in tags)
+        elif cell.cell_type == "code" and "set-up" not in tags:
+            folded = {"proof": 0.5, "figure": 0.0}
+            weight = min([folded[tag] for tag in tags & folded.keys()], default=1.0)
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            total += weight * len(lines) / LINES
+            names = calls(cell.source)
+            total += figures(names) + 2 * names.count(("guess", False))
+            total += 10 * ("game" in tags)
+    return max(STEP, STEP * round(total / STEP))
+
+
+def words(text: str) -> int:
+    """The words that a reader sees: without folded text, code blocks, pictures and addresses."""
+    text = re.sub(r"<details>.*?</details>|```.*?```|<!--.*?-->", " ", text, flags=re.S)
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|<[^>]+>", " ", text)
+    return len(text.split())
+
+
+def calls(code: str) -> list[tuple[str, bool]]:
+    """(name, whether it has a caption) of each call in a cell, a method's name without what stands
+    before it but for `plots`; none where the code is not Python.
+    """
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        caption = any(keyword.arg == "caption" for keyword in node.keywords)
+        found.append((f"plots.{name}" if owner == "plots" else name, caption))
+    return found
+
+
+def figures(names: list[tuple[str, bool]]) -> int:
+    """Pictures that a cell shows: by a `show`, or a function of `plots` with a caption."""
+    shown = [
+        name in ("show", "plots.show") or (name.startswith("plots.") and caption)
+        for name, caption in names
+    ]
+    return sum(shown)

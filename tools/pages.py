@@ -1,0 +1,322 @@
+"""A page's source gives its cells: notebooks/source/NN_name/page.py (py:percent) in, a notebook out
+that is not executed yet.
+
+This is the builder's text part: titles, set-up, exercises, hints, solutions, cell ids. Nothing here
+changes what a cell of the author prints, so after an edit here pages are written again from the
+outputs that are stored. What runs them is `execute.py`.
+
+A page is named by its room, the folder notebooks/source/NN_name. A room without page.py holds a
+draft and is no page.
+"""
+
+import ast
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import nbformat
+from minutes import estimate
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+SET_UP = """\
+# Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
+import os, pathlib, subprocess, sys
+if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
+    address = os.environ.get("COURSE_ADDRESS", "{address}")
+    clone = ["git", "clone", "-q", "--depth", "1", address, "{folder}"]
+    if not os.path.isdir("{folder}/notebooks") and subprocess.run(clone).returncode:
+        raise RuntimeError(f"{{address}} could not be fetched; git says why. Run this cell again.")
+    os.chdir("{folder}/notebooks")
+folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
+sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]"""
+
+
+class BuildError(Exception):
+    """What an author or a user has to mend; the message says where."""
+
+
+class Exercise(NamedTuple):
+    function: str
+    stub: str
+    solution: str
+
+
+# ---- rooms and pages ----
+
+
+def sources(root=ROOT):
+    """The sorted rooms of all pages; two with one number would make exercise keys ambiguous."""
+    inside = sorted((root / "notebooks" / "source").glob("[!._]*"))
+    if stray := [path for path in inside if path.suffix == ".py"]:
+        raise BuildError(f"{stray[0].name}: expected in a room, {stray[0].stem}/page.py")
+    folders = [path for path in inside if path.is_dir()]
+    for path, after in zip(folders, [*folders[1:], None], strict=True):
+        if not re.fullmatch(r"\d\d_\w+", path.name):
+            raise BuildError(f"{path.name}: expected a room with a name like 09_name")
+        if after and after.name[:2] == path.name[:2]:
+            raise BuildError(f"{path.name} and {after.name} have the same number")
+    return [path for path in folders if (path / "page.py").is_file()]
+
+
+def built(root, room):
+    return root / "notebooks" / f"{room.name}.ipynb"
+
+
+def address(root):
+    """The repository's address stands in pyproject.toml alone; everything else is generated from
+    it.
+    """
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    url = project["urls"]["Repository"].rstrip("/").removesuffix(".git")
+    if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", url):
+        raise BuildError(
+            f"pyproject.toml: Repository is {url!r}, expected https://github.com/owner/name"
+        )
+    return url
+
+
+def fail(room, mark, message):
+    """Raise with the file and the line where `mark` stands first, because jupytext keeps no
+    lines.
+    """
+    lines = (room / "page.py").read_text(encoding="utf-8").splitlines()
+    line = next((i for i, text in enumerate(lines, 1) if mark in text), 1)
+    raise BuildError(f"{room.name}/page.py:{line}: {message}")
+
+
+# ---- source -> cells ----
+
+
+def read_cells(room):
+    """The author's cells, without jupytext's own notes on blank lines."""
+    cells = jupytext.read(room / "page.py", fmt="py:percent").cells
+    for cell in cells:
+        for name in [name for name in cell.metadata if name.startswith("lines_to_")]:
+            del cell.metadata[name]
+    if not cells or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
+        fail(room, "# %%", "expected a first markdown cell that begins with '# Title'")
+    return cells
+
+
+def open_exercise(room, key, code):
+    """One function with its answer between the markers gives the stub (`...`) and the solution.
+
+    `check` knows a stub by its body, a docstring and `...`, so nothing else may stand there.
+    """
+    mark, what = f'exercise="{key}"', f"exercise {key}"
+    lines = code.splitlines()
+    places = [i for i, line in enumerate(lines) if line.strip() in (BEGIN, END)]
+    if [lines[i].strip() for i in places] != [BEGIN, END]:
+        fail(room, mark, f"{what}: expected one {BEGIN!r} and below it one {END!r}")
+    begin, end = places
+    indent = lines[begin].removesuffix(BEGIN)
+    solution = "\n".join([*lines[:begin], *lines[begin + 1 : end], *lines[end + 1 :]])
+    stub = "\n".join([*lines[:begin], indent + "...", *lines[end + 1 :]])
+    try:
+        ast.parse(solution)
+        functions = [node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)]
+    except SyntaxError as error:
+        fail(room, mark, f"{what}: {error.msg} in {error.text!r}")
+    if len(functions) != 1:
+        fail(room, mark, f"{what}: expected one function, got {len(functions)}")
+    body = functions[0].body[1:] if ast.get_docstring(functions[0]) else functions[0].body
+    if [ast.unparse(node) for node in body] != ["..."]:
+        fail(room, mark, f"{what}: outside the markers expected only a docstring in the function")
+    return Exercise(functions[0].name, stub, solution)
+
+
+def read_exercises(room, cells):
+    """{key: Exercise} of the cells marked exercise="NN.k", each followed by hints="NN.k"."""
+    found = {}
+    for cell, after in zip(cells, [*cells[1:], new_markdown_cell()]):
+        key, hints = cell.metadata.get("exercise"), after.metadata.get("hints")
+        if key is None:
+            if BEGIN in cell.source:
+                fail(
+                    room, BEGIN, 'a solution needs exercise="NN.k" on its cell, or readers see it'
+                )
+            if hints is not None:
+                fail(
+                    room,
+                    f'hints="{hints}"',
+                    f'expected exercise="{hints}" in the cell directly above',
+                )
+            continue
+        mark = f'exercise="{key}"'
+        if not re.fullmatch(room.name[:2] + r"\.\d+", str(key)):
+            fail(
+                room,
+                mark,
+                f'exercise {key}: expected a key like "{room.name[:2]}.1" in this notebook',
+            )
+        if key in found:
+            fail(room, mark, f"exercise {key}: this key stands twice")
+        if cell.cell_type != "code":
+            fail(room, mark, f"exercise {key}: expected a code cell with one function")
+        if hints != key or after.cell_type != "markdown":
+            fail(
+                room,
+                mark,
+                f'exercise {key}: expected a markdown cell hints="{key}" directly below',
+            )
+        found[key] = open_exercise(room, key, cell.source)
+    return found
+
+
+def solutions(room):
+    """{key: code of the exercise's cell without the markers}: what the page shows folded."""
+    return {key: one.solution for key, one in read_exercises(room, read_cells(room)).items()}
+
+
+def folded(solution):
+    """The solution as the last of the hints."""
+    return f"\n\n<details><summary>Solution</summary>\n\n```python\n{solution}\n```\n\n</details>"
+
+
+def title_of(room):
+    """A page's title, read from its source without the rest."""
+    heading = re.search(r"^# # (.+)", (room / "page.py").read_text(encoding="utf-8"), re.M)
+    return heading[1] if heading else room.name
+
+
+def badge(root, room):
+    link = address(root).replace("github.com", "colab.research.google.com/github", 1)
+    return f"[![Open in Colab]({BADGE})]({link}/blob/main/notebooks/{room.name}.ipynb)"
+
+
+def title_line(root, room):
+    """Badge and neighbours, generated so that neither can point elsewhere."""
+    everyone = sources(root)
+    place = everyone.index(room)
+    parts = [badge(root, room)]
+    for word, i in (("previous", place - 1), ("next", place + 1)):
+        if 0 <= i < len(everyone):
+            parts.append(f"{word}: [{title_of(everyone[i])}]({everyone[i].name}.ipynb)")
+    return " · ".join(parts)
+
+
+def set_up(root):
+    return SET_UP.format(address=address(root), folder=address(root).split("/")[-1])
+
+
+def name_cells(room, cells):
+    """Give every cell an id that lasts: a cell added in one section renames none in another."""
+    slug, counters = "section", {}
+    for place, cell in enumerate(cells):
+        data, prose = cell.metadata, ""
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"```.*?```", "", cell.source, flags=re.S)
+        if heading := re.search(r"^#+ (.+)", prose, re.M):
+            slug = (
+                re.sub(r"[^a-z0-9]+", "-", heading[1].lower()).strip("-")[:48].strip("-")
+                or "section"
+            )
+        equation = re.search(r"\\tag\{(.*?)\}", prose)
+        if equation and not re.fullmatch(room.name[:2] + r"\.\d+", equation[1]):
+            fail(
+                room,
+                equation[0],
+                f"equation {equation[1]}: expected a number like {room.name[:2]}.1",
+            )
+        if place == 0 or "set-up" in data.get("tags", []):
+            cell.id = "set-up" if place else "title"
+        elif key := data.get("exercise") or data.get("check") or data.get("hints"):
+            suffix = "-check" if "check" in data else "-hints" if "hints" in data else ""
+            cell.id = f"ex-{key.replace('.', '-')}{suffix}"
+        elif equation:
+            cell.id = f"eq-{equation[1].replace('.', '-')}"
+        else:
+            counters[slug] = counters.get(slug, 0) + 1
+            cell.id = f"{slug}-{counters[slug]}"
+        if cell.id in [other.id for other in cells[:place]]:
+            fail(
+                room,
+                equation[0] if equation else cell.id,
+                f"two cells would have the id {cell.id!r}",
+            )
+
+
+def assemble(root, room):
+    """The notebook that a source gives, not yet executed."""
+    author = read_cells(room)
+    exercises = read_exercises(room, author)
+    cells = []
+    for cell in author:
+        cells.append(cell)
+        if key := cell.metadata.get("exercise"):
+            cell.source = exercises[key].stub
+            call = f'check("{key}", {exercises[key].function})'
+            cells.append(new_code_cell(call, metadata={"check": key}))
+        elif key := cell.metadata.get("hints"):
+            cell.source += folded(exercises[key].solution)
+    first = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+    cells.insert(first, new_code_cell(set_up(root), metadata={"tags": ["set-up"]}))
+    title = cells[0].source.replace("{minutes}", str(estimate(cells)))
+    cells[0].source = f"{title}\n\n{title_line(root, room)}"
+    name_cells(room, cells)
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    return new_notebook(
+        cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}}
+    )
+
+
+# ---- notebooks and the README ----
+
+
+def difference(root, room):
+    """How the committed cells differ from what the source gives; empty when they are equal."""
+    path = built(root, room)
+    wanted = assemble(root, room)
+    if not path.is_file():
+        return "there is no notebook yet"
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except (ValueError, KeyError, AttributeError) as error:
+        return f"the notebook cannot be read: {error}"
+    for got, want in zip(cells, wanted.cells, strict=False):
+        for part in ("id", "cell_type", "source", "metadata"):
+            if got.get(part) != want[part]:
+                return f"cell {want.id}: its {part} differs from the source"
+    if len(cells) != len(wanted.cells):
+        return f"{len(cells)} cells, the source gives {len(wanted.cells)}"
+    return ""
+
+
+def write(path, nb):
+    """Replace in one step, so that a reader or an interrupted build never sees half a file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(nbformat.writes(nb, version=4) + "\n", encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def minutes(root, room):
+    """The minutes that a built page promises in its title cell; "" where there are none."""
+    path = built(root, room)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    promised = re.search(r"\*About (\d+) minutes", text)
+    return promised[1] if promised else ""
+
+
+def readme(root):
+    """The README with its table of pages as the sources give it; None where it has no place for
+    one, which is between the comments `<!-- pages -->` and `<!-- end of pages -->`.
+    """
+    path = root / "README.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    begin, _, rest = text.partition("<!-- pages -->\n")
+    _, mark, end = rest.partition("<!-- end of pages -->")
+    if not mark:
+        return None
+    rows = ["| page | what it asks | minutes | |", "|---|---|---|---|"]
+    for room in sources(root):
+        page = f"[{room.name[:2]}](notebooks/{room.name}.ipynb)"
+        rows.append(f"| {page} | {title_of(room)} | {minutes(root, room)} | {badge(root, room)} |")
+    return f"{begin}<!-- pages -->\n" + "\n".join(rows) + f"\n{mark}{end}"
