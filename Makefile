@@ -15,9 +15,10 @@ ONE_THREAD = OMP_NUM_THREADS="$${OMP_NUM_THREADS:-1}"
 
 # Tests and notebooks side by side, a worker for each core: WORKERS=2 for less memory (1.5 GB each).
 # A file stays with one worker, because a notebook's cells share a kernel, and the files start in
-# the order in which pytest collects them, the notebooks first.
+# the order in which pytest collects them, the notebooks first. SLOW=1 runs what is marked slow too:
+# export and compilation of every strategy and every layer of the gallery.
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTEST = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
 
 # One page, N=07: its cells, the tests of its exercises, the tests about its source and notebook.
 ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/test_notebooks.py -k "$(N)_ or [$(N).")

@@ -1,149 +1,70 @@
-"""One look for every figure: one palette, labels and markers beside every colour, a caption that
-says what is seen.
-
-Blue, orange and green are Okabe and Ito's. The purple is darker and the grey lighter than usual,
-because at the same lightness a red-blind reader sees purple as blue and a green-blind one green
-as grey (tests/test_plots.py measures this).
+"""The figures of the pages, in the look of `look`: bars, curves, points, pictures, sounds; and by
+the same name what `look` and `drawings` have.
 """
 
-import base64
-import functools
 import html
-import inspect
-import io
 import math
 
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatter
 
-COLORS = {
-    "text": "#0072B2",
-    "image": "#D55E00",
-    "audio": "#009E73",
-    "fused": "#5A1E6E",
-    "control": "#B0B0B0",
-}
-MARKERS = {"text": "s", "image": "o", "audio": "^", "fused": "D", "control": "X"}
-# for further series of one colour
-MORE_MARKERS, LINES = ["v", "P", "*", "h", "<"], ["-", "--", "-.", ":"]
-INK = "#222222"
-CEILING = {"color": "#555555", "linestyle": (0, (5, 2)), "linewidth": 1.4}
-# drawn at 160 dots an inch and shown at 100, so that it is sharp on a laptop's screen
-DPI, SHOWN_AT = 160, 100
+from course_utils.drawings import as_texts, pipeline, table_of_numbers
+from course_utils.look import (
+    CEILING,
+    COLORS,
+    DPI,
+    INK,
+    LINES,
+    MARKERS,
+    MORE_MARKERS,
+    SHOWN_AT,
+    axes,
+    bundle,
+    captioned,
+    kind,
+    per_item,
+    png,
+    sentence,
+    show,
+    shown_width,
+    styles,
+)
 
-
-def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG at `DPI` dots an inch."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def shown_width(picture: bytes) -> int:
-    """How wide a page shows a PNG drawn at `DPI`, in the page's pixels (a PNG's bytes 16 to 19
-    hold its own width).
-    """
-    return round(int.from_bytes(picture[16:20], "big") * SHOWN_AT / DPI)
-
-
-def bundle(picture: bytes, words: str) -> tuple[dict, dict]:
-    """Data and metadata for IPython's `display(data, metadata=metadata, raw=True)`: a PNG, with
-    `words` as its text.
-    """
-    return (
-        {"image/png": base64.b64encode(picture).decode(), "text/plain": words},
-        {"image/png": {"alt": words, "width": shown_width(picture)}},
-    )
-
-
-def sentence(name: str, text: str) -> str:
-    """`text`, if it says anything: a figure without words is lost on who cannot see it."""
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"{name} is {text!r}, expected a sentence that says what is seen")
-    return text
-
-
-def show(figure: Figure, caption: str) -> None:
-    """Display `figure` with `caption` as its alternative text, and the caption below it."""
-    from IPython.display import display
-
-    data, metadata = bundle(png(figure), sentence("caption", caption))
-    display(data, metadata=metadata, raw=True)
-    display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
-
-
-def captioned(draw):
-    """Make a function that returns a figure into one that shows it and asks for a `caption`.
-
-    The figure itself stays within reach for widgets and tests: `bars.figure(scores,
-    label="accuracy")`.
-    """
-
-    @functools.wraps(draw)
-    def shown(*args, caption: str, **options) -> None:
-        show(draw(*args, **options), caption)
-
-    own = inspect.signature(draw)
-    caption = inspect.Parameter("caption", inspect.Parameter.KEYWORD_ONLY, annotation=str)
-    shown.__signature__ = own.replace(
-        parameters=[*own.parameters.values(), caption], return_annotation=None
-    )
-    shown.figure = draw
-    return shown
-
-
-def axes(width: float = 7.2, height: float = 3.0, columns: int = 1, rows: int = 1, **options):
-    """A figure in the course's look, and its axes; sizes in inches. Further options go to
-    `Figure.subplots`.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained")
-    grid = figure.subplots(rows, columns, **options)
-    for ax in getattr(grid, "flat", [grid]):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(color=INK, labelcolor=INK)
-    return figure, grid
-
-
-def kind(name: str) -> str:
-    """Which entry of the palette a bar or line belongs to: the one modality that its name
-    mentions, else "fused".
-
-    A name with "shuffled" in it is a control.
-    """
-    if name in COLORS or "shuffled" in name:
-        return name if name in COLORS else "control"
-    mentioned = [
-        modality
-        for modality in ("text", "image", "audio")
-        if modality in name.replace(",", " ").split()
-    ]
-    return mentioned[0] if len(mentioned) == 1 else "fused"
-
-
-def styles(names) -> dict[str, dict]:
-    """Colour, marker and line of each name; names of one colour get markers and lines of their
-    own.
-    """
-    found, seen = {}, {}
-    for name in names:
-        k = seen[kind(name)] = seen.get(kind(name), -1) + 1
-        marker = MORE_MARKERS[(k - 1) % len(MORE_MARKERS)] if k else MARKERS[kind(name)]
-        found[name] = {
-            "color": COLORS[kind(name)],
-            "marker": marker,
-            "linestyle": LINES[k % len(LINES)],
-        }
-    return found
-
-
-def per_item(name: str, value, count: int) -> list:
-    """`value` as a list with one entry per item: a single number stands for all of them."""
-    values = [value] * count if value is None or not hasattr(value, "__len__") else list(value)
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} entries, expected one for all or {count}")
-    return values
+__all__ = [
+    "CEILING",
+    "COLORS",
+    "DPI",
+    "INK",
+    "LINES",
+    "MARKERS",
+    "MORE_MARKERS",
+    "SHOWN_AT",
+    "as_texts",
+    "axes",
+    "bars",
+    "bundle",
+    "captioned",
+    "curves",
+    "kind",
+    "listen",
+    "overlay",
+    "panels",
+    "per_item",
+    "pictures",
+    "pipeline",
+    "players",
+    "png",
+    "points",
+    "sentence",
+    "show",
+    "shown_width",
+    "spectrograms",
+    "spread",
+    "styles",
+    "table_of_numbers",
+]
 
 
 @captioned
@@ -506,164 +427,6 @@ def listen(sounds: dict, rate: int, *, caption: str) -> None:
     """
     spectrograms(sounds, rate, caption=caption)
     players(sounds, rate)
-
-
-@captioned
-def table_of_numbers(
-    grid,
-    rows: list[str],
-    columns: list[str],
-    *,
-    groups: list[str] | None = None,
-    row_groups: list[str] | None = None,
-) -> Figure:
-    """A small tensor (R, C) as a grid with its numbers, named rows and columns.
-
-    `groups` colours the columns by modality. `row_groups` names the group of each row, sets a
-    gap between groups and writes the name beside each; a group that is a modality colours its
-    rows where the columns have no colour. Where a number is below 0, every number is shown with
-    its sign.
-    """
-    values = [[float(value) for value in row] for row in grid]
-    if [len(row) for row in values] != [len(columns)] * len(rows):
-        raise ValueError(
-            f"grid has {len(values)} rows of {sorted({len(row) for row in values})} numbers, "
-            f"expected {len(rows)} rows of {len(columns)}"
-        )
-    texts = as_texts([value for row in values for value in row])
-    groups = per_item("groups", groups, len(columns))
-    row_groups = per_item("row_groups", row_groups, len(rows))
-    named = any(row_groups)
-    heights = [
-        r + 0.4 * sum(a != b for a, b in zip(row_groups[:r], row_groups[1 : r + 1]))
-        for r in range(len(rows))
-    ]
-    wide = max(0.8, 0.11 * max(map(len, texts)) + 0.1)  # inches a column
-    figure, ax = axes(
-        width=1.6 + wide * len(columns) + 0.7 * named, height=0.8 + 0.42 * (heights[-1] + 1)
-    )
-    for r, y in enumerate(heights):
-        for c in range(len(columns)):
-            color = COLORS.get(groups[c] or row_groups[r], "#BBBBBB")
-            ax.add_patch(
-                FancyBboxPatch(
-                    (c - 0.44, y - 0.4),
-                    0.88,
-                    0.8,
-                    boxstyle="round,pad=0,rounding_size=0.08",
-                    facecolor=color,
-                    alpha=0.22,
-                    edgecolor=color,
-                )
-            )
-            ax.text(c, y, texts[r * len(columns) + c], ha="center", va="center", color=INK)
-    for group in dict.fromkeys(row_groups) if named else ():
-        inside = [y for y, other in zip(heights, row_groups) if other == group]
-        ax.text(
-            len(columns) - 0.4,
-            (inside[0] + inside[-1]) / 2,
-            group,
-            va="center",
-            color=INK,
-            fontweight="bold",
-        )
-    ax.set_xlim(-0.55, len(columns) - 0.45)
-    ax.set_ylim(heights[-1] + 0.55, -0.55)
-    ax.set_xticks(range(len(columns)), columns)
-    ax.xaxis.tick_top()
-    ax.set_yticks(heights, rows)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return figure
-
-
-def as_texts(values: list[float]) -> list[str]:
-    """The numbers as short texts: with their signs and equally many decimals (three at most)
-    where one is below 0.
-    """
-    finite = [value for value in values if math.isfinite(value)]
-    if min(finite, default=0) >= 0:
-        return [
-            f"{value:.0f}" if value in finite and value == round(value) else f"{value:.4g}"
-            for value in values
-        ]
-    decimals = next(
-        (d for d in range(3) if all(abs(round(value, d) - value) < 1e-6 for value in finite)), 3
-    )
-    return [
-        (
-            f"{value:{'+' if round(value, decimals) else ''}.{decimals}f}"
-            if math.isfinite(value)
-            else f"{value:g}"
-        )
-        for value in (
-            0.0 if value in finite and not round(value, decimals) else value for value in values
-        )
-    ]
-
-
-def pipeline(caption: str) -> None:
-    """The course's road map: raw data, one extractor per modality, fusion, head, loss."""
-    figure, ax = axes(width=7.2, height=3.2)
-    ax.set_xlim(0, 9.6)
-    ax.set_ylim(0.1, 4.2)
-    ax.set_axis_off()
-
-    def box(x, y, text, color, width=1.5):
-        ax.add_patch(
-            FancyBboxPatch(
-                (x, y - 0.36),
-                width,
-                0.72,
-                boxstyle="round,pad=0,rounding_size=0.12",
-                facecolor=color,
-                alpha=0.2,
-                edgecolor=color,
-                linewidth=1.5,
-            )
-        )
-        ax.text(x + width / 2, y, text, ha="center", va="center", color=INK, fontsize=10)
-
-    def arrow(x0, y0, x1, y1, color=INK):
-        ax.annotate(
-            "",
-            (x1, y1),
-            (x0, y0),
-            arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.4},
-        )
-
-    for y, (name, raw) in zip(
-        (3.0, 1.8, 0.6),
-        {"text": '"sevn"', "image": "16 x 16 pixels", "audio": "0.5 s of sound"}.items(),
-    ):
-        color = COLORS[name]
-        box(0.1, y, f"{name}\n{raw}", color, width=1.75)
-        box(2.45, y, f"extractor\nf_{name}", color)
-        arrow(1.85, y, 2.45, y, color)
-        arrow(3.95, y, 4.65, 1.8 + (y - 1.8) * 0.25, color)
-    box(4.65, 1.8, "fusion\ng", COLORS["fused"], width=1.2)
-    box(6.35, 1.8, "head\nsoftmax", COLORS["fused"], width=1.2)
-    box(8.05, 1.8, "loss\n-log p(y)", "#555555", width=1.4)
-    box(8.05, 0.6, "label y", "#555555", width=1.4)
-    arrow(5.85, 1.8, 6.35, 1.8)
-    arrow(7.55, 1.8, 8.05, 1.8)
-    arrow(8.75, 0.96, 8.75, 1.44)
-    ax.plot(
-        [8.75, 8.75, 2.15, 2.15],
-        [2.2, 3.9, 3.9, 0.82],
-        color="#777777",
-        linestyle="--",
-        linewidth=1.4,
-    )
-    for y in (3.22, 2.02, 0.82):
-        ax.annotate(
-            "",
-            (2.46, y),
-            (2.13, y),
-            arrowprops={"arrowstyle": "-|>", "color": "#777777", "linewidth": 1.2},
-        )
-    ax.text(5.5, 3.98, "gradient", color="#555555", fontsize=9)
-    show(figure, caption)
 
 
 def players(sounds: dict, rate: int) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ import pytest
 import soundfile
 from packaging.requirements import Requirement
 
-from course_utils import doctor
+from course_utils import doctor, doctor_machine
 from course_utils.datasets import store
 from course_utils.doctor import OK, OPTIONAL, PROBLEM
 from course_utils.runtime import DATA, ROOT
@@ -484,7 +485,7 @@ def test_memory(size, verdict, words):
 def test_memory_is_a_containers_where_that_is_less(tmp_path, monkeypatch):
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(doctor, "Path", lambda *parts: limit)
+    monkeypatch.setattr(doctor_machine, "Path", lambda *parts: limit)
     assert doctor.memory() == whole
     for text, size in (("max\n", whole), ("2000000000\n", 2_000_000_000), (f"{10**18}\n", whole)):
         limit.write_text(text)
@@ -532,9 +533,7 @@ def test_a_network_that_does_not(monkeypatch):
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
     """Waiting for it would never end: it answers when the question has been given up."""
     given_up = threading.Event()
-    monkeypatch.setattr(
-        doctor.urllib.request, "urlopen", lambda *arguments, **options: given_up.wait()
-    )
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *arguments, **options: given_up.wait())
     assert doctor.ask("https://example.org", seconds=0.05) == "nothing within 0.05 seconds"
     given_up.set()
 

@@ -204,6 +204,8 @@ def course(tmp_path_factory):
         "tests/sanitize.cfg",
         "course_utils/__init__.py",
         "course_utils/plots.py",
+        "course_utils/look.py",
+        "course_utils/drawings.py",
         "course_utils/widgets.py",
     ):
         (root / name).parent.mkdir(exist_ok=True)

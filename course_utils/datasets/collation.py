@@ -7,7 +7,8 @@ from typing import NoReturn
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+
+from course_utils.masks import pad
 
 AXES = {  # of one sample's value, by kind
     "ids": ((1,), "(T,) whole numbers"),
@@ -272,12 +273,7 @@ def _padded(name: str, values: list, kind: str | tuple) -> tuple[Tensor, Tensor]
     dtype = torch.int64 if whole else torch.float32
     device = rows[0].device if rows else None
     nothing = torch.zeros(0, *width, dtype=dtype, device=device)
-    rows = [nothing if value is None else value.to(dtype) for value in values]
-    lengths = torch.tensor([len(row) for row in rows], device=device)  # (B,)
-    longest = max(1, int(lengths.max()))
-    rows.append(nothing.new_zeros(longest, *nothing.shape[1:]))  # so that T is at least 1
-    padded = pad_sequence(rows, batch_first=True)[:-1]  # (B, T) or (B, T, D)
-    return padded, torch.arange(longest, device=device) < lengths[:, None]
+    return pad([nothing if value is None else value.to(dtype) for value in values])
 
 
 def _spelled(name: str, i: int, word: str | None) -> Tensor | None:

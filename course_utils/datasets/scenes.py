@@ -10,46 +10,42 @@ import math
 import operator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations, permutations, product
+from itertools import permutations, product
 from numbers import Integral, Real
 from random import Random
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.datasets.scene_words import (
+    ATTRIBUTES,
+    COLOURS,
+    COMPARISONS,
+    KINDS,
+    NAMINGS,
+    NUMBERS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Description,
+    Question,
+    caption,
+    pick,
+    shuffle,
+    yes_or_no,
+)
+
 SIDE = 64  # pixels
-# Apart for readers with a red, green or blue blindness too: a CIELAB distance of at least 28 under
-# each.
-COLOURS = {
-    "red": (210, 25, 10),
-    "yellow": (250, 210, 30),
-    "green": (10, 185, 95),
-    "blue": (40, 90, 205),
-    "pink": (230, 108, 170),
-    "white": (250, 250, 250),
-}
-SHAPES = ("circle", "square", "triangle", "cross")
-SIZES = {"small": (9, 10, 11), "large": (17, 18, 19)}  # pixels from side to side
-ATTRIBUTES = {"size": tuple(SIZES), "colour": tuple(COLOURS), "shape": SHAPES}
 # only in "novel"
 HELD_OUT = (("red", "triangle"), ("yellow", "square"), ("green", "circle"), ("blue", "cross"))
 SPLITS = ("train", "validation", "test", "novel")
-COMPARISONS = {"more": "than", "as many": "as"}
-KINDS = ("exists", "count", "colour", "shape", "size", "compare", "relation")
-RELATIONS = {"left of": ("x", -1), "right of": ("x", 1), "above": ("y", -1), "below": ("y", 1)}
-# pixels between two centres, from which on one object counts as left of the other
-APART = 6
-NUMBERS = ("zero", "one", "two", "three", "four")
 DARK, SPECK = 40, 130  # grey levels of the background and of clutter
 BACKGROUND_RANGE = 70  # grey levels by which the background varies at most
 GAP = 2  # pixels between objects of one colour, which would else melt into one
 
-# What a phrase can name: ("colour", "shape") is "red circle". Captions prefer those that say much.
-NAMINGS = tuple(names for k in (1, 2, 3) for names in combinations(ATTRIBUTES, k))
-CAPTION_NAMINGS = NAMINGS[1:] + 3 * (("colour", "shape"), ("size", "colour", "shape"))
 # Bilinear weights, in sixteenths, from 5 points at 0, 16, ..., 64 to the pixels. Whole numbers are
 # exact everywhere.
 WEIGHTS = np.maximum(0, 16 - np.abs(np.arange(SIDE)[:, None] - 16 * np.arange(5)))  # (64, 5)
@@ -82,77 +78,6 @@ class Thing:
     def mask(self) -> Tensor:
         """(64, 64) bool: the pixels where the object is seen, without what another hides."""
         return torch.from_numpy(self._owner == self._number)
-
-
-class Description(NamedTuple):
-    """What a phrase says of a thing: ("large", None, "cross") is "large cross", and one without
-    a shape a "thing".
-    """
-
-    size: str | None = None
-    colour: str | None = None
-    shape: str | None = None
-
-    def fits(self, thing) -> bool:
-        return (
-            self.colour in (None, thing.colour)
-            and self.shape in (None, thing.shape)
-            and self.size in (None, thing.size)
-        )
-
-    def phrase(self, number: int = 1) -> str:
-        noun = self.shape or "thing"
-        if number != 1:
-            noun += "es" if noun == "cross" else "s"
-        return " ".join([word for word in (self.size, self.colour) if word] + [noun])
-
-
-class Question(NamedTuple):
-    """A question before it is put into words; `word` is "more" or "as many", or the relation."""
-
-    kind: str
-    first: Description
-    second: Description = Description()
-    word: str = ""
-
-    def text(self) -> str:
-        one, many = self.first.phrase(), self.first.phrase(2)
-        if self.kind == "exists":
-            return f"is there a {one}?"
-        if self.kind == "count":
-            return f"how many {many} are there?"
-        if self.kind == "compare":
-            return f"are there {self.word} {many} {COMPARISONS[self.word]} {self.second.phrase(2)}?"
-        if self.kind == "relation":
-            return f"is the {one} {self.word} the {self.second.phrase()}?"
-        return f"what {self.kind} is the {one}?"
-
-    def answer(self, things: list) -> str | None:
-        """One word; None where the question makes no sense: it asks about "the" circle, and
-        there are two.
-
-        `things` are of class `Thing`; all but a relation can also be told from `Description`s
-        that leave nothing open.
-        """
-        firsts = [thing for thing in things if self.first.fits(thing)]
-        if self.kind == "exists":
-            return _yes(firsts)
-        if self.kind == "count":
-            return NUMBERS[len(firsts)]
-        if self.kind in ATTRIBUTES:
-            return getattr(firsts[0], self.kind) if len(firsts) == 1 else None
-        seconds = [thing for thing in things if self.second.fits(thing)]
-        if self.kind == "relation":
-            return (
-                _related(firsts[0], self.word, seconds[0])
-                if len(firsts) == len(seconds) == 1
-                else None
-            )
-        if not firsts and not seconds:
-            return None
-        return _yes(
-            len(firsts) > len(seconds) if self.word == "more" else len(firsts) == len(seconds)
-        )
 
 
 class Scenes(Dataset):
@@ -251,7 +176,7 @@ class Scenes(Dataset):
         things, question, answer, rng = self._draw(index)
         return {
             "image": self._paint(things, index),
-            "caption": _caption(things, rng),
+            "caption": caption(things, rng),
             "question": question.text(),
             "answer": answer,
             "kind": question.kind,
@@ -326,13 +251,13 @@ class Scenes(Dataset):
         while True:
             question, answer, needed, extra = self._plan(self._kinds[index % len(self._kinds)], rng)
             numbers = range(max(self.objects[0], len(needed)), self.objects[1] + 1)
-            number = _pick(numbers, rng)
+            number = pick(numbers, rng)
             for attempt in range(200):
                 if attempt >= 100:  # not sooner, or the number of objects would tell yes from no
-                    number = _pick(numbers, rng)
+                    number = pick(numbers, rng)
                 wanted = (needed + extra + number * [Description()])[:number]
                 # Shuffled, because what is asked about must not always lie behind.
-                kinds = [self._complete(description, rng) for description in _shuffle(wanted, rng)]
+                kinds = [self._complete(description, rng) for description in shuffle(wanted, rng)]
                 if self.split == "novel" and not any(kind[1:] in HELD_OUT for kind in kinds):
                     continue
                 if question.kind == "relation" or question.answer(kinds) == answer:
@@ -348,39 +273,44 @@ class Scenes(Dataset):
         """
         yes, most = rng() < 0.5, self.objects[1]
         if kind == "exists":
-            naming = _pick(NAMINGS, rng)
+            naming = pick(NAMINGS, rng)
             asked = self._describe(naming, rng)
             # for a red circle, another circle or red thing
-            like = asked._replace(**{_pick(naming, rng): None})
-            return Question(kind, asked), _yes(yes), yes * [asked], [like]
+            like = asked._replace(**{pick(naming, rng): None})
+            return Question(kind, asked), yes_or_no(yes), yes * [asked], [like]
         if kind == "count":
-            asked = self._describe(_pick(((), *NAMINGS), rng), rng)
-            number = _pick(range(0 if any(asked) else self.objects[0], most + 1), rng)
+            asked = self._describe(pick(((), *NAMINGS), rng), rng)
+            number = pick(range(0 if any(asked) else self.objects[0], most + 1), rng)
             return Question(kind, asked), NUMBERS[number], number * [asked], []
         if kind in ATTRIBUTES:
             asked = self._describe(
-                _pick([naming for naming in NAMINGS if kind not in naming], rng), rng
+                pick([naming for naming in NAMINGS if kind not in naming], rng), rng
             )
             possible = (
                 SIZES
                 if kind == "size"
                 else [pair[kind == "shape"] for pair in self._fitting(asked)]
             )
-            answer = _pick(list(dict.fromkeys(possible)), rng)
+            answer = pick(list(dict.fromkeys(possible)), rng)
             return Question(kind, asked), answer, [asked._replace(**{kind: answer})], []
         if kind == "compare":
-            name = _pick(list(ATTRIBUTES), rng)
+            name = pick(list(ATTRIBUTES), rng)
             a, b = (
                 Description(**{name: value})
-                for value in _pick(list(permutations(ATTRIBUTES[name], 2)), rng)
+                for value in pick(list(permutations(ATTRIBUTES[name], 2)), rng)
             )
             if most == 1 or rng() < 0.5:
-                return Question(kind, a, b, "more"), _yes(yes), [a if yes else b], []
-            return Question(kind, a, b, "as many"), _yes(yes), [a, b if yes else Description()], []
+                return Question(kind, a, b, "more"), yes_or_no(yes), [a if yes else b], []
+            return (
+                Question(kind, a, b, "as many"),
+                yes_or_no(yes),
+                [a, b if yes else Description()],
+                [],
+            )
         a = b = self._describe(("colour", "shape"), rng)
         while a == b:
             b = self._describe(("colour", "shape"), rng)
-        return Question(kind, a, b, _pick(list(RELATIONS), rng)), _yes(yes), [a, b], []
+        return Question(kind, a, b, pick(list(RELATIONS), rng)), yes_or_no(yes), [a, b], []
 
     def _describe(self, naming: tuple[str, ...], rng) -> Description:
         """A random description that names these attributes, of a combination that the split may
@@ -394,7 +324,7 @@ class Scenes(Dataset):
     def _complete(self, wanted: Description, rng) -> Description:
         """A thing that `wanted` describes, with what that leaves open drawn at random."""
         return Description(
-            wanted.size or _pick(ATTRIBUTES["size"], rng), *_pick(self._fitting(wanted), rng)
+            wanted.size or pick(ATTRIBUTES["size"], rng), *pick(self._fitting(wanted), rng)
         )
 
     def _fitting(self, wanted: Description) -> list[tuple[str, str]]:
@@ -491,10 +421,10 @@ def _lay_out(kinds: list[Description], code: int, overlap: float, rng) -> list[T
     top edges of all things add up to `code` modulo 4. The code is the split's, so that no scene
     can be in two splits.
     """
-    sides, half = [_pick(SIZES[kind.size], rng) for kind in kinds], SIDE // 2
+    sides, half = [pick(SIZES[kind.size], rng) for kind in kinds], SIDE // 2
     anywhere = [(0, 0, SIDE)] * 4  # left, top and width of the room for each
     quarters = [
-        (1 + half * (k % 2), 1 + half * (k // 2), half - GAP) for k in _shuffle(range(4), rng)
+        (1 + half * (k % 2), 1 + half * (k // 2), half - GAP) for k in shuffle(range(4), rng)
     ]
     # in a quarter of its own there is always a place
     for rooms, tries in ((anywhere, 100), (quarters, 10_000)):
@@ -514,63 +444,6 @@ def _lay_out(kinds: list[Description], code: int, overlap: float, rng) -> list[T
         Thing(*kind, box, canvas.owner, k)
         for k, (kind, box) in enumerate(zip(kinds, canvas.boxes), start=1)
     ]
-
-
-def _caption(things: list[Thing], rng) -> str:
-    """One of many true captions. Numbers are exact: "a red circle" says that there is exactly
-    one.
-    """
-    naming = _pick(CAPTION_NAMINGS, rng)
-    groups: dict[Description, list[Thing]] = {}
-    for thing in _shuffle(things, rng):
-        named = Description(**{name: getattr(thing, name) for name in naming})
-        groups.setdefault(named, []).append(thing)
-    phrases = [
-        f"{'a' if len(group) == 1 else NUMBERS[len(group)]} {named.phrase(len(group))}"
-        for named, group in groups.items()
-    ]
-    listed = " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
-    single = [(named, group[0]) for named, group in groups.items() if len(group) == 1]
-    true = [
-        (a.phrase(), word, b.phrase())
-        for (a, one), (b, other) in permutations(single, 2)
-        for word in RELATIONS
-        if _related(one, word, other) == "yes"
-    ]
-    form = int(rng() * 4)
-    if true and form:
-        a, word, b = _pick(true, rng)
-        forms = (
-            f"{listed}; the {a} is {word} the {b}",
-            f"a {a} is {word} a {b}",
-            f"{word} a {b} there is a {a}",
-        )
-        return forms[form - 1]
-    verb = "is" if phrases[0].startswith("a ") else "are"
-    return _pick((listed, f"a picture of {listed}", f"there {verb} {listed}"), rng)
-
-
-def _related(one: Thing, word: str, other: Thing) -> str | None:
-    """Whether `one` is left of `other` (or right of, above, below): yes, no, or None if it is
-    not clear.
-    """
-    axis, sign = RELATIONS[word]
-    start, end = (0, 2) if axis == "x" else (1, 3)
-    # twice the pixels
-    ahead = sign * (one.box[start] + one.box[end] - other.box[start] - other.box[end])
-    return None if abs(ahead) < 2 * APART else _yes(ahead > 0)
-
-
-def _yes(true) -> str:
-    return "yes" if true else "no"
-
-
-def _pick(items, rng):
-    return items[int(rng() * len(items))]
-
-
-def _shuffle(items, rng) -> list:
-    return [items[k] for _, k in sorted((rng(), k) for k in range(len(items)))]
 
 
 def _finite(value) -> bool:

@@ -20,8 +20,8 @@ SEEDS = range(5)
 
 
 class Fused(nn.Module):
-    """A strategy as a classifier of vectors: a batch of names (N, D_m), and perhaps a "mask" (N,
-    M), to logits (N, C).
+    """A strategy as a classifier of vectors: a batch of names (N, D_m), and perhaps their "mask",
+    {name: (N,)}, to logits (N, C).
     """
 
     def __init__(self, strategy: str, dims: dict[str, int], classes: int, dropout: float = 0.0):

@@ -1,0 +1,206 @@
+"""The house: imports of the package run downward only and in no circle, and no module is too long.
+
+Read from the source, imports inside functions too; nothing is imported here.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from course_utils.runtime import ROOT
+
+PACKAGE = "course_utils"
+# From the ground up. A name stands for a module, or for a package with all that is in it.
+FLOORS = (
+    ("ground", ("masks", "runtime", "report", "rooms", "weights")),
+    ("data", ("datasets",)),
+    ("extract", ("text", "image", "audio", "video", "sensors", "text_encoder", "image_encoder")),
+    ("fuse", ("fusion",)),
+    ("learn", ("training", "metrics", "losses", "decoding")),
+    ("understand", ("gradients", "contracts", "theory", "attribution")),
+    ("show", ("look", "drawings", "plots", "widgets")),
+    ("teach", ("exercises", "progress")),
+    ("front door", ("doctor", "doctor_machine")),
+)
+LINES = 500
+
+
+def modules(root):
+    """{dotted name: file} of the package's modules; a package is named like its folder."""
+    found = {}
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def table(path) -> dict[str, str]:
+    """The names that a lazy `__init__` looks up: {name: module beside it}."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            entries = [*node.value.keys, *node.value.values]
+            if all(isinstance(entry, ast.Constant) for entry in entries):
+                return ast.literal_eval(node.value)
+    return {}
+
+
+def leads_to(module, name, known) -> str:
+    """The module of the package that `from module import name` needs."""
+    if f"{module}.{name}" in known:
+        return f"{module}.{name}"
+    if module in known and known[module].name == "__init__.py":
+        home = table(known[module]).get(name)
+        if home is not None:
+            return f"{module}.{home}"
+    return module
+
+
+def imported(module, known) -> set[str]:
+    """The modules of the package that a module imports, anywhere in its code."""
+    path, found = known[module], set()
+    here = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = here[: len(here) - node.level + 1] if node.level else []
+            origin = ".".join([*start, *([node.module] if node.module else [])])
+            found |= {leads_to(origin, alias.name, known) for alias in node.names}
+    return {name for name in found if name.split(".")[0] == PACKAGE}
+
+
+def floor(module) -> int:
+    """How high a module stands; the package itself, which imports nothing, is the ground."""
+    name = (module.split(".") + [""])[1]
+    for height, (_, names) in enumerate(FLOORS):
+        if name in names:
+            return height
+    return -1
+
+
+def faults(root) -> list[str]:
+    """What is wrong with the package under `root`, a sentence each."""
+    known = modules(root)
+    arrows = {module: imported(module, known) - {module} for module in known}
+    found = []
+    for module, path in known.items():
+        if module != PACKAGE and floor(module) < 0:
+            found.append(f"{module} stands on no floor")
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > LINES:
+            found.append(f"{module} has {lines} lines, at most {LINES} are allowed")
+    for module, targets in arrows.items():
+        for target in sorted(targets):
+            if floor(target) > floor(module):
+                found.append(f"{module} imports {target}, which stands above it")
+    return found + [f"a circle: {' -> '.join(circle)}" for circle in circles(arrows)]
+
+
+def circles(arrows) -> list[list[str]]:
+    """One circle for each module that imports itself in the end."""
+    found, done = [], set()
+
+    def walk(module, path):
+        if module in path:
+            found.append([*path[path.index(module) :], module])
+        elif module not in done:
+            for target in sorted(arrows.get(module, ())):
+                walk(target, [*path, module])
+            done.add(module)
+
+    for module in sorted(arrows):
+        walk(module, [])
+    return found
+
+
+def test_the_house_stands():
+    assert faults(ROOT) == []
+
+
+def tool_arrows(folder) -> dict[str, set[str]]:
+    """Which tool imports which, by the name of its file."""
+    names = {path.stem for path in folder.glob("*.py")}
+    arrows = {}
+    for path in folder.glob("*.py"):
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module)
+        arrows[path.stem] = found & names
+    return arrows
+
+
+def test_the_tools_import_each_other_in_no_circle(tmp_path):
+    arrows = tool_arrows(ROOT / "tools")
+    assert "pages" in arrows["build_notebooks"] and circles(arrows) == []
+    (tmp_path / "a.py").write_text("def f():\n    from b import c\n", encoding="utf-8")
+    (tmp_path / "b.py").write_text("import a\n", encoding="utf-8")
+    assert circles(tool_arrows(tmp_path)) == [["a", "b", "a"]]
+
+
+def test_imports_are_seen():
+    """Else there would be nothing to be found."""
+    known = modules(ROOT)
+    assert f"{PACKAGE}.fusion.base" in imported(f"{PACKAGE}.fusion.dropout", known)
+    # inside a function, and a module out of a package
+    assert f"{PACKAGE}.datasets.store" in imported(f"{PACKAGE}.text_encoder", known)
+    assert len(known) > 40
+
+
+def built(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / PACKAGE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (root / PACKAGE / "__init__.py").touch()
+    return root
+
+
+HOUSE = {
+    "masks.py": "import torch\n",
+    "fusion/__init__.py": 'HOMES = {"Sum": "additive"}\n',
+    "fusion/additive.py": "from course_utils.masks import masked_mean\n",
+    "exercises/__init__.py": "from .compare import show\n",
+    "exercises/compare.py": "",
+    "training.py": "from course_utils.fusion import Sum\n",
+}
+
+
+@pytest.mark.parametrize(
+    "files, expected",
+    [
+        ({}, []),
+        (
+            {"masks.py": "def f():\n    from course_utils.training import fit\n"},
+            [
+                "course_utils.masks imports course_utils.training, which stands above it",
+                "a circle: course_utils.fusion.additive -> course_utils.masks -> "
+                "course_utils.training -> course_utils.fusion.additive",
+            ],
+        ),
+        (
+            {"audio.py": "import course_utils.fusion.additive\n"},
+            ["course_utils.audio imports course_utils.fusion.additive, which stands above it"],
+        ),
+        (
+            {"text.py": "from . import training\n"},
+            ["course_utils.text imports course_utils.training, which stands above it"],
+        ),
+        (
+            {"text.py": "from .image import a\n", "image.py": "from course_utils import text\n"},
+            ["a circle: course_utils.image -> course_utils.text -> course_utils.image"],
+        ),
+        (
+            {"training.py": "from course_utils.exercises import check\n"},
+            ["course_utils.training imports course_utils.exercises, which stands above it"],
+        ),
+        ({"attic.py": ""}, ["course_utils.attic stands on no floor"]),
+        ({"video.py": "\n" * 501}, ["course_utils.video has 501 lines, at most 500 are allowed"]),
+    ],
+    ids=["sound", "up", "up by import", "relative", "circle", "exercises", "no floor", "long"],
+)
+def test_a_fault_is_found(tmp_path, files, expected):
+    assert faults(built(tmp_path, HOUSE | files)) == expected
