@@ -16,9 +16,9 @@ look at, `registered`, `called`, `masked` and `travel` hold the eleven, `check` 
 `gallery` holds layers with faults, to try them on.
 """
 
-import importlib
+from course_utils.lazy import by_name
 
-_HOME = {
+HOMES = {
     "CONTRACTS": "check",
     "check_contracts": "check",
     "show_contracts": "check",
@@ -35,15 +35,4 @@ _HOME = {
     "unregistered": "registered",
     "LEGS": "travel",
 }
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+__getattr__, __dir__, __all__ = by_name(__name__, HOMES)

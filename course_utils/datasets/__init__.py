@@ -5,9 +5,9 @@ A name is looked up in its module when it is asked for, so that whoever wants on
 load, or depend on, all the others.
 """
 
-import importlib
+from course_utils.lazy import by_name
 
-WHERE = {
+HOMES = {
     "Cues": "gates",
     "Digits": "digits",
     "Gates": "gates",
@@ -18,14 +18,4 @@ WHERE = {
     "collate": "collation",
     "read_table": "table",
 }
-__all__ = sorted(WHERE)
-
-
-def __getattr__(name: str):
-    if name not in WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{WHERE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = by_name(__name__, HOMES)

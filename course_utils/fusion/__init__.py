@@ -14,7 +14,7 @@ In formulas M is the number of modalities, C = `output_dim`, and h_m the vector 
 token where a strategy works on tokens) comes on top.
 """
 
-import importlib
+from course_utils.lazy import by_name
 
 # The module of each name; it is imported when the name is first asked for.
 HOMES = {
@@ -44,14 +44,4 @@ HOMES = {
     "Description": "strategies",
     "describe": "strategies",
 }
-__all__ = list(HOMES)
-
-
-def __getattr__(name: str):
-    if name not in HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *HOMES])
+__getattr__, __dir__, __all__ = by_name(__name__, HOMES)
