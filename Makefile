@@ -15,10 +15,12 @@ ONE_THREAD = OMP_NUM_THREADS="$${OMP_NUM_THREADS:-1}"
 
 # Tests and notebooks side by side, a worker for each core: WORKERS=2 for less memory (1.5 GB each).
 # A file stays with one worker, because a notebook's cells share a kernel, and the files start in
-# the order in which pytest collects them, the notebooks first. SLOW=1 runs what is marked slow too:
-# export and compilation of every strategy and every layer of the gallery.
+# the order in which pytest collects them, the notebooks first.
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTEST = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Export and compilation of every strategy and every layer of the gallery wait for SLOW=1.
+SAMPLE = $(if $(SLOW),,-m "not slow")
 
 # One page, N=07: its cells, the tests of its exercises, the tests about its source and notebook.
 ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/test_notebooks.py -k "$(N)_ or [$(N).")
@@ -27,7 +29,7 @@ ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/test_notebooks
 
 help:
 	@echo "make lab                       open the course in JupyterLab (sets it up the first time)"
-	@echo "make test [N=07]               run every notebook and the tests, side by side, or one page's"
+	@echo "make test [N=07] [SLOW=1]      run every notebook and the tests, side by side, or one page's"
 	@echo "make check                     in seconds: pages, links, spelling, sources; runs no notebook"
 	@echo "make colab                     make test at Colab's versions, in .venv-colab (Python 3.13)"
 	@echo "make newest                    make test at the newest releases, in .venv-newest"
@@ -50,7 +52,7 @@ lab: install
 	    --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $$allow $(ARGS)
 
 test: install
-	@$(ONE_THREAD) $(PY) $(PYTEST) $(ONE_PAGE) $(ARGS)
+	@$(ONE_THREAD) $(PY) $(PYTEST) $(SAMPLE) $(ONE_PAGE) $(ARGS)
 
 check: install
 	@$(PY) tools/check_notebooks.py --course
@@ -61,12 +63,12 @@ colab:
 	    echo 'Colab has Python 3.13, and "$(COLAB_PYTHON)" does not start one.'; \
 	    echo 'Name one:  make colab COLAB_PYTHON=/path/to/python3.13'; exit 2; }
 	@$(COLAB_PYTHON) tools/install.py --venv .venv-colab --constraints constraints-colab.txt --extras test,offline
-	@$(ONE_THREAD) .venv-colab/bin/python $(PYTEST) $(ONE_PAGE) $(ARGS)
+	@$(ONE_THREAD) .venv-colab/bin/python $(PYTEST) $(SAMPLE) $(ONE_PAGE) $(ARGS)
 
 # Some releases need a newer Python than the course does: make newest PYTHON=python3.13
 newest:
 	@$(PYTHON) tools/install.py --venv .venv-newest --newest
-	@$(ONE_THREAD) .venv-newest/bin/python $(PYTEST) $(ONE_PAGE) $(ARGS)
+	@$(ONE_THREAD) .venv-newest/bin/python $(PYTEST) $(SAMPLE) $(ONE_PAGE) $(ARGS)
 
 run: install
 	@$(ONE_THREAD) $(PY) tools/run_notebooks.py $(N)
