@@ -1281,7 +1281,7 @@ def test_a_misspelt_word_is_found_wherever_a_reader_or_an_author_meets_it(course
     (course / "notebooks/00_page.ipynb").write_text(nbformat.v4.writes(nb), encoding="utf-8")
     assert sorted(check_notebooks.spelling(course)) == [
         f"spelling: README.md:14: Rec{'ieve'} ==> Receive",
-        f"spelling: notebooks/00_page.ipynb/cell note:8: {WRONG} ==> the",
+        f"spelling: notebooks/00_page.ipynb/cell note:9: {WRONG} ==> the",
         f"spelling: notebooks/source/00_page/page.py:1: {WRONG} ==> the",
         f"spelling: tools/a b.py:2: {WRONG} ==> the",
     ]
