@@ -249,7 +249,7 @@ def test_long_lines_are_broken_below_what_was_seen(capsys):
 
 
 def test_every_name_of_the_package_comes_from_its_module():
-    for name, module in package._HOME.items():
+    for name, module in package.HOMES.items():
         found = getattr(package, name)
         assert found is getattr(sys.modules[f"course_utils.contracts.{module}"], name)
         assert name in dir(package)
