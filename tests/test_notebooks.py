@@ -1365,6 +1365,7 @@ def count_pages_read(monkeypatch):
         ("data/a/README.md", True),  # links lead there
         ("pyproject.toml", True),
         ("tools/new_rule.py", True),
+        ("notebooks/new.png", True),  # a picture comes or goes
         ("notebooks/source/00_page/new.txt", True),  # a file of which a link may speak
         ("data/a/more.txt", False),
     ],

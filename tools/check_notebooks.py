@@ -24,7 +24,6 @@ import functools
 import hashlib
 import html
 import io
-import json
 import os
 import re
 import struct
@@ -1070,7 +1069,8 @@ def surroundings(root):
     the texts and headings that links lead to, and which files there are.
     """
     digest = hashlib.sha256()
-    for path in sorted({*files(root), *(root / "tools").glob("*.py")}):
+    pictures = (root / "notebooks").rglob("*.png")
+    for path in sorted({*files(root), *(root / "tools").glob("*.py"), *pictures}):
         digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
         if path.suffix in (".md", ".toml") or path.parent.name == "tools":
             digest.update(path.read_bytes())
@@ -1089,18 +1089,9 @@ def fingerprint(root, path, around):
     return digest.hexdigest()
 
 
-def passed(root):
-    """{page: fingerprint} of the pages that had no problems when they were last looked at."""
-    try:
-        found = json.loads((root / PASSED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def course(root):
     """All problems of the course. A page that has passed and did not change since is not read."""
-    around, before, now = surroundings(root), passed(root), {}
+    around, before, now = surroundings(root), pages.recall(root / PASSED), {}
     found = [problem for part in (texts, spelling, layout) for problem in part(root)]
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         now[path.stem] = fingerprint(root, path, around)
@@ -1119,11 +1110,7 @@ def course(root):
             del now[path.stem]
         found += problems_here
     found += sources(root)
-    try:
-        (root / PASSED).parent.mkdir(exist_ok=True)
-        (root / PASSED).write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-    except OSError:
-        pass  # then all pages are read the next time
+    pages.record(root / PASSED, now)  # {page: fingerprint} of those without a problem
     return found
 
 

@@ -10,6 +10,7 @@ draft and is no page.
 """
 
 import ast
+import json
 import os
 import re
 import tomllib
@@ -295,6 +296,24 @@ def write(path, nb):
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(nbformat.writes(nb, version=4) + "\n", encoding="utf-8", newline="\n")
     os.replace(temporary, path)
+
+
+def recall(path):
+    """The dict that `record` wrote; {} where there is none or it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def record(path, entries):
+    """Keep a dict for the next time. Where nothing can be written, nothing is known then."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError:
+        pass
 
 
 def minutes(root, room):

@@ -14,14 +14,13 @@ table and import them only when a name is asked for.
 
 import ast
 import hashlib
-import json
 import subprocess
 import sys
 from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
-from pages import BuildError, built, sources
+from pages import built, recall, record, sources
 
 PACKAGE = "course_utils"
 ALWAYS = ("tools/execute.py", "constraints.txt")
@@ -159,22 +158,12 @@ def key(root, room, nb) -> str:
 
 def known_keys(root) -> dict[str, str]:
     """{room: key} as it was when each page was last seen to be up to date; {} in a fresh clone."""
-    try:
-        found = json.loads((root / KEYS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return recall(root / KEYS)
 
 
 def remember(root, room, new) -> None:
     """Write down a page's key. Where nothing can be written, git is asked the next time."""
-    keys = known_keys(root) | {room.name: new}
-    path = root / KEYS
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(keys, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    except OSError:
-        pass
+    record(root / KEYS, known_keys(root) | {room.name: new})
 
 
 def why(root, room, nb) -> str:
@@ -218,7 +207,7 @@ def main() -> int:
     root = Path(__file__).resolve().parents[1]
     chosen = [room for room in sources(root) if room.name[:2] in sys.argv[1:]]
     if not chosen:
-        raise BuildError("name a page by its number, such as 10")
+        sys.exit("name a page by its number, such as 10")
     for room in chosen:
         for path in files(root, room):
             print(path.relative_to(root).as_posix())
