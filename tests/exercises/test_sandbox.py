@@ -3,6 +3,7 @@
 import io
 import random
 import signal
+import subprocess
 import sys
 import threading
 
@@ -12,6 +13,7 @@ import torch
 from by_hand import define, tell
 
 from course_utils.rooms import load
+from course_utils.runtime import ROOT
 
 # These tests see the alarm's own timer and handler, which the test run's time limit would use too.
 pytestmark = pytest.mark.timeout(method="thread")
@@ -113,9 +115,19 @@ def f(values, t):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timer")
 @pytest.mark.parametrize("code", list(LOOPS.values()), ids=list(LOOPS))
 def test_endless_loops_end(code):
-    text = tell(define(code), time_limit=0.2)[1]
-    assert "did not finish within 0.2 seconds: is there a loop without an end?" in text
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    """In a process of its own: what recurses again and again can leave too little stack for pytest,
+    and would then take its worker along.
+    """
+    script = (
+        "import signal\nfrom course_utils.exercises import _find, verdict\n"
+        f"space = {{}}\nexec(compile({code!r}, '<cell>', 'exec'), space)\n"
+        "print(verdict(_find('00.1'), space['f'], time_limit=0.2)[1])\n"
+        "print(signal.getitimer(signal.ITIMER_REAL))\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "did not finish within 0.2 seconds: is there a loop without an end?" in done.stdout
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "(0.0, 0.0)", done.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timer")
