@@ -1,5 +1,7 @@
 """The builder, on a course of two tiny notebooks (built once; each test works on its own copy)."""
 
+import base64
+import io
 import os
 import re
 import shutil
@@ -11,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -281,8 +284,90 @@ def test_the_set_up_cell_is_first_short_and_everywhere_the_same(course):
         next(cell for cell in read(course, name).cells if cell.cell_type == "code")
         for name in ("00_first", "01_second")
     )
-    assert first.source == second.source and first.metadata.tags == ["set-up"]
+    assert first.source == second.source and "set-up" in first.metadata.tags
     assert len(first.source.splitlines()) <= 10
+
+
+FOLDED = """
+# %% tags=["proof"]
+# Why one is less than two.
+print("because")
+"""
+
+
+def test_a_folded_cell_hides_its_code_wherever_it_is_read(course):
+    with open(course / "notebooks/source/01_second/page.py", "a", encoding="utf-8") as file:
+        file.write(FOLDED)
+    assert builder.main(["01"], course) == 0
+    set_up, *_, folded = [c for c in read(course, "01_second").cells if c.cell_type == "code"]
+    assert folded.source == '# @title Why one is less than two.\nprint("because")'
+    assert set_up.source.startswith("# @title Set-up")
+    for cell in (set_up, folded):
+        assert cell.metadata.jupyter == {"source_hidden": True}
+        assert cell.metadata.cellView == "form" and "hide-input" in cell.metadata.tags
+    assert folded.outputs[0].text == "because\n"
+    edit(course / "notebooks/source/01_second/page.py", '# %% tags=["proof"]', "# %%")
+    assert builder.why(course, course / "notebooks/source/01_second") == ""  # nothing to execute
+    assert builder.main(["01"], course) == 0
+    shown = read(course, "01_second").cells[-1]
+    assert shown.source.startswith("# Why one") and shown.metadata == {}
+
+
+def test_what_is_folded_says_so(unbuilt):
+    with open(page(unbuilt), "a", encoding="utf-8") as file:
+        file.write(FOLDED.replace("# Why one is less than two.\n", ""))
+    with pytest.raises(pages.BuildError, match=r'page.py:\d+: expected a first line of comment'):
+        pages.assemble(unbuilt, room(unbuilt))
+
+
+PICTURE = """
+# %% tags=["figure"]
+# Black and white.
+import base64
+import io
+from IPython.display import display
+from PIL import Image
+image = Image.new("RGB", (1200, 300))
+image.paste((255, 255, 255), (0, 0, 600, 300))
+packed = io.BytesIO()
+image.save(packed, "PNG")
+for words in ("White stands beside black.", "Once more, white stands beside black."):
+    data = {"image/png": base64.b64encode(packed.getvalue()).decode(), "text/plain": words}
+    display(data, raw=True, metadata={"image/png": {"alt": words}})
+    display({"text/markdown": words, "text/plain": words}, raw=True)
+"""
+
+
+def test_pictures_bring_their_words_and_the_first_stands_in_the_title(course, capsys, monkeypatch):
+    before = read(course, "01_second").cells[0].source
+    source = course / "notebooks/source/01_second/page.py"
+    with open(source, "a", encoding="utf-8") as file:
+        file.write(PICTURE)
+    assert builder.main(["01"], course) == 0
+    nb = read(course, "01_second")
+    assert nb.cells[-1].metadata.mystnb == {
+        "image": {"alt": "White stands beside black. Once more, white stands beside black."}
+    }
+    title, _, picture = nb.cells[0].source.partition("\n\n![White stands beside black.](")
+    assert title == before
+    raw = base64.b64decode(picture.removeprefix("data:image/png;base64,").removesuffix(")"))
+    with Image.open(io.BytesIO(raw)) as small:
+        assert small.size == (560, 140)
+        colours = [small.convert("RGB").getpixel(place) for place in ((10, 70), (550, 70))]
+    assert colours == [(255, 255, 255), (0, 0, 0)]
+    assert builder.main(["01", "--check"], course) == 0
+
+    # another Pillow packs it otherwise, which is no difference; its loss is one
+    nb.cells[0].source = f"{title}\n\n![White stands beside black.](data:image/png;base64,AAAA)"
+    pages.write(course / "notebooks/01_second.ipynb", nb)
+    assert pages.difference(course, source.parent) == ""
+    nb.cells[0].source = title
+    pages.write(course / "notebooks/01_second.ipynb", nb)
+    assert pages.difference(course, source.parent).startswith("cell title: its source differs")
+    monkeypatch.setattr(builder, "execute", lambda *_: pytest.fail("executed"))
+    assert builder.main(["01"], course) == 0
+    title = read(course, "01_second").cells[0].source
+    assert title == f"{before}\n\n![White stands beside black.]({picture}"
 
 
 def test_normalise_joins_streams_drops_widgets_and_counts_from_one():

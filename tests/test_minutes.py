@@ -32,6 +32,7 @@ CARD = "> **Exercise 00.1 · Name** — *20 minutes · core*"  # 10 words
         ([code(LINES), code(LINES, "set-up")], 10),
         ([code(LINES), code(LINES, "proof")], 15),
         ([code(LINES), code(LINES, "figure")], 10),
+        ([code(LINES), code(LINES, "imports")], 10),
         ([text(CARD + " word" * 510)], 30),  # 26 for the exercise, 4 for the words
         ([code("\n".join(["plots.show(figure, 'words')"] * 35))], 40),
         ([code("\n".join(["plots.bars(x, caption='words')"] * 35))], 40),

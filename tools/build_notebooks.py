@@ -29,9 +29,11 @@ from pages import (
     assemble,
     built,
     difference,
+    dress,
     readme,
     set_up,
     sources,
+    titled,
     write,
 )
 
@@ -67,6 +69,7 @@ def rewrite(root, room):
 
 
 def finish(root, room, nb):
+    dress(nb)
     if found := problems_in(nb):
         raise BuildError("\n  ".join([f"{room.name}: not written:", *found]))
     write(built(root, room), nb)
@@ -187,7 +190,7 @@ def write_address(root, new):
             if cell.id == "title":
                 cell.source = change(cell.source)
             elif cell.id == "set-up":
-                cell.source = set_up(root)
+                cell.source = titled(set_up(root))
         write(path, nb)
 
 

@@ -42,7 +42,17 @@ from pages import WIDGET
 ROOT = Path(__file__).resolve().parents[1]
 NBVAL_TAGS = {"nbval-skip", "nbval-ignore-output", "nbval-check-output", "raises-exception"}
 # the builder's, a sweep's, a cell's of a section On real data
-TAGS = NBVAL_TAGS | {"set-up", "measured", "real-data", "proof", "figure", "game", "derivation"}
+TAGS = NBVAL_TAGS | {
+    "set-up",
+    "measured",
+    "real-data",
+    "imports",
+    "proof",
+    "figure",
+    "hide-input",
+    "game",
+    "derivation",
+}
 UNCOMPARED = {"nbval-skip", "nbval-ignore-output"}
 RASTER = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 EXERCISE_ID = re.compile(r"ex-(\d\d)-(\d+)(-check|-hints)?")

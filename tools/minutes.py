@@ -2,7 +2,7 @@
 
 Visible words / 130, visible lines of code / 7, exercises 1.3 times what their cards say, 1 for a
 figure, 2 for a guess, 5 for a derivation on paper, 10 for a game. A folded cell that a claim rests
-on (tagged `proof`) counts half; folded text and the set-up cell count nothing. An author tags a
+on (tagged `proof`) counts half; folded text, set-up and imports count nothing. An author tags a
 markdown cell `derivation` or a code cell `game`.
 """
 
@@ -24,7 +24,7 @@ def estimate(cells) -> int:
             total += 1.3 * sum(int(minutes) for minutes in CARD.findall(cell.source))
             total += 5 * ("derivation" in tags)
         elif cell.cell_type == "code" and "set-up" not in tags:
-            folded = {"proof": 0.5, "figure": 0.0}
+            folded = {"proof": 0.5, "figure": 0.0, "imports": 0.0}
             weight = min([folded[tag] for tag in tags & folded.keys()], default=1.0)
             lines = [line for line in cell.source.splitlines() if line.strip()]
             total += weight * len(lines) / LINES

@@ -10,6 +10,8 @@ draft and is no page.
 """
 
 import ast
+import base64
+import io
 import json
 import os
 import re
@@ -26,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
+FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
+TITLE_WIDTH, TITLE_COLOURS = 560, 64  # of the picture in the title cell
+TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 SET_UP = """\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
@@ -208,6 +213,28 @@ def set_up(root):
     return SET_UP.format(address=address(root), folder=address(root).split("/")[-1])
 
 
+def fold(room, cells):
+    """Hide the code of set-up, imports, proofs and figures, not what it prints: JupyterLab goes
+    by `source_hidden`, Colab by a form's title, the site (myst-nb) by the tag `hide-input`.
+    """
+    for cell in cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type != "code" or not FOLDED & set(tags):
+            continue
+        if not cell.source.startswith("# "):
+            mark = cell.source.partition("\n")[0]
+            fail(room, mark, "expected a first line of comment that says what is folded here")
+        cell.source = titled(cell.source)
+        cell.metadata["tags"] = [*tags, "hide-input"]
+        cell.metadata["cellView"] = "form"
+        cell.metadata["jupyter"] = {"source_hidden": True}
+
+
+def titled(code):
+    """The first comment as what Colab shows of folded code."""
+    return "# @title " + code.removeprefix("# ")
+
+
 def name_cells(room, cells):
     """Give every cell an id that lasts: a cell added in one section renames none in another."""
     slug, counters = "section", {}
@@ -262,11 +289,53 @@ def assemble(root, room):
     cells.insert(first, new_code_cell(set_up(root), metadata={"tags": ["set-up"]}))
     title = cells[0].source.replace("{minutes}", str(estimate(cells)))
     cells[0].source = f"{title}\n\n{title_line(root, room)}"
+    fold(room, cells)
     name_cells(room, cells)
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     return new_notebook(
         cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}}
     )
+
+
+# ---- what outputs add to the cells ----
+
+
+def shown(cell):
+    """(picture, alternative text) of each picture that a cell shows."""
+    found = []
+    for output in cell.get("outputs", []):
+        if picture := output.get("data", {}).get("image/png"):
+            found.append((picture, output.metadata.get("image/png", {}).get("alt", "")))
+    return found
+
+
+def dress(nb):
+    """Bring what the outputs hold to where readers get it: each figure's alternative text into
+    the cell's metadata, where the site looks for it, and the first figure into the title cell,
+    because GitHub and exported pages show folded code first.
+    """
+    first = None
+    for cell in nb.cells:
+        pictures = shown(cell)
+        if any(alt for _, alt in pictures):
+            words = " ".join(alt for _, alt in pictures if alt)
+            cell.metadata["mystnb"] = {"image": {"alt": words}}
+        first = first or next(iter(pictures), None)
+    if first:
+        nb.cells[0].source += f"\n\n![{first[1]}](data:image/png;base64,{smaller(first[0])})"
+
+
+def smaller(picture):
+    """A PNG in base64, made narrow and of few colours, so that the title cell stays light."""
+    from PIL import Image  # comes with matplotlib
+
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        width = min(TITLE_WIDTH, image.width)
+        height = round(image.height * width / image.width)
+        small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    packed = io.BytesIO()
+    small.quantize(TITLE_COLOURS).save(packed, "PNG", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 # ---- notebooks and the README ----
@@ -282,6 +351,13 @@ def difference(root, room):
         cells = nbformat.read(path, as_version=4).cells
     except (ValueError, KeyError, AttributeError) as error:
         return f"the notebook cannot be read: {error}"
+    if len(cells) == len(wanted.cells):
+        for got, want in zip(cells, wanted.cells, strict=True):
+            want.outputs = got.get("outputs", [])
+        dress(wanted)
+        # its picture's bytes are those of one version of Pillow
+        for title in (cells[0], wanted.cells[0]):
+            title.source = TITLE_PICTURE.sub("\n\n(picture)", title.source)
     for got, want in zip(cells, wanted.cells, strict=False):
         for part in ("id", "cell_type", "source", "metadata"):
             if got.get(part) != want[part]:

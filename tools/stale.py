@@ -135,7 +135,8 @@ def code_of(nb) -> list[str]:
     found = []
     for cell in code_cells(nb):
         raises = "raises-exception" in cell.metadata.get("tags", [])
-        found.append(("# raises\n" if raises else "") + cell.source)
+        source = cell.source.replace("# @title ", "# ", 1)  # folding executes nothing else
+        found.append(("# raises\n" if raises else "") + source)
     return found
 
 

@@ -20,7 +20,8 @@
 # result is shown. An exercise is a function whose body is `...`; below it, `check` tells you in words what is right or
 # wrong; below that, hints are folded away, the solution last. You may skip any of these: the page goes on without them.
 
-# %% tags=["measured"]
+# %% tags=["measured", "imports"]
+# Imports.
 import math
 
 import torch
@@ -41,10 +42,12 @@ from course_utils.runtime import seed_everything
 from course_utils.text import letter_features
 from course_utils.training import Batches, evaluate, fit, shuffle_modality
 
+# %% tags=["measured"]
 FULL = False  # True runs ten seeds instead of five
 SEEDS = range(10 if FULL else 5)
 
-# %%
+# %% tags=["figure"]
+# The parts of every model of this course, drawn.
 plots.pipeline(
     "Every model of this course has these parts: an extractor for each modality, a fusion, a head"
     " and a loss. The gradient of the loss goes back through head and fusion into each extractor."
@@ -610,7 +613,8 @@ report(
 )
 outcome("00.b", 0.84, within=0.03)
 
-# %%
+# %% tags=["figure"]
+# The bars of the shuffled controls.
 plots.bars(
     {name: mean_interval([100 * value for value in values]) for name, values in scores.items()},
     label="test accuracy (%)",

@@ -15,7 +15,8 @@
 # 4. learn word vectors from nothing but neighbours, with a gradient that you derive yourself;
 # 5. see what is lost when "unimportant" words are removed from a question.
 
-# %%
+# %% tags=["imports"]
+# Imports.
 import torch
 from ipywidgets import Dropdown, IntSlider
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -42,6 +43,7 @@ from course_utils.text import (
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
+# %%
 FULL = False  # True learns word vectors from ten times as many sentences
 
 # %% [markdown]
@@ -539,7 +541,8 @@ print(
 #
 # The **cosine** (余弦) of two vectors is their product divided by their lengths: 1 for the same direction. Choose a word. Are its neighbours those that you expect, and what are the neighbours of a word that belongs to no group, "the" or "eats"? First two words as a fixed picture:
 
-# %%
+# %% tags=["figure"]
+# The neighbours of three words, drawn.
 def similar(ax, word, count):
     others, cosines = neighbours(vectors[0], word, count)
     ax.barh(range(count), cosines, color=plots.COLORS["text"], alpha=0.8)
@@ -557,7 +560,8 @@ plots.show(
     "around a verb there is none.",
 )
 
-# %%
+# %% tags=["figure"]
+# The widget: any word and its neighbours.
 def render(word, count):
     figure, ax = plots.axes(width=5.2, height=1.1 + 0.28 * count)
     similar(ax, word, count)

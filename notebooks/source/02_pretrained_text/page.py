@@ -15,7 +15,8 @@
 # 5. see what a GPT-style model keeps at its last token;
 # 6. predict what a long text costs, and pay for each text only once.
 
-# %% tags=["measured"]
+# %% tags=["measured", "imports"]
+# Imports.
 import copy
 import time
 from pathlib import Path
@@ -42,6 +43,7 @@ from course_utils.text_encoder import TextEncoder, load_text_encoder
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
+# %% tags=["measured"]
 FULL = False  # True trains the small GPT to its end, instead of showing its stored result
 
 # %% [markdown]
@@ -328,7 +330,8 @@ for name, all_near, turned_near in (
 #
 # $$ \cos(a, b) = \frac{a^\top b}{\lVert a \rVert\, \lVert b \rVert} \tag{02.1} $$
 
-# %%
+# %% tags=["proof"]
+# The formula of the cosine on random vectors.
 seeds = [torch.Generator().manual_seed(seed) for seed in range(3)]
 # (3, 5, 8)
 a, b = (
@@ -1004,7 +1007,8 @@ print("the same vectors with and without:", torch.allclose(kept, encoder(mixed)[
 #
 # Choose a sentence and a kind of vector: what is most similar to it among all paraphrases and all traps? With the bag of words, which traps win? With `[CLS]`, how small is the distance between the first and the fifth? First one sentence as a fixed picture:
 
-# %%
+# %% tags=["figure"]
+# Three rankings, drawn.
 def ranking(name, text):
     """The five most similar of the 80 texts, their cosines, and whether each is the paraphrase,
     a trap or another text.
@@ -1039,7 +1043,8 @@ plots.show(
     "then the paraphrase in the lower one only.",
 )
 
-# %%
+# %% tags=["figure"]
+# The widget: your own sentence.
 def render(vectors, text):
     figure, ax = plots.axes(width=6.6, height=2.4)
     similar(ax, vectors, text)

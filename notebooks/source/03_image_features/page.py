@@ -15,7 +15,8 @@
 # 4. choose between global pooling and flattening by what happens when the picture is shifted;
 # 5. take a residual block apart, and use a large network as an extractor.
 
-# %% tags=["measured"]
+# %% tags=["measured", "imports"]
+# Imports.
 import io
 
 import torch
@@ -49,6 +50,7 @@ from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
+# %% tags=["measured"]
 FULL = False  # True trains on four times as many scenes
 
 # %% [markdown]
@@ -395,7 +397,8 @@ plots.pictures(
 #
 # Choose a filter and move the window. At which places is its answer large, at which is it near zero, and why is it so in the middle of a stroke, too? First three places as a fixed picture:
 
-# %%
+# %% tags=["figure"]
+# A filter slides over a digit, drawn.
 def slide(panels, name, row, column):
     """The digit with the window, the products under the window, and the result up to this place."""
     K = torch.tensor(FILTERS[name]).float()
@@ -426,7 +429,8 @@ plots.show(
     " pixel of the result.",
 )
 
-# %%
+# %% tags=["figure"]
+# The widget: another filter, another place.
 def render(**setting):
     figure, panels = plots.axes(width=6.4, height=2.3, columns=3)
     slide(panels, **setting)

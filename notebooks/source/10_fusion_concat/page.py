@@ -15,7 +15,8 @@
 # 4. see it fail on a question that people answer at a glance ("is this the same digit?"), and mend it with one hidden layer;
 # 5. tell early, intermediate and late fusion apart, by what each can express.
 
-# %% tags=["measured"]
+# %% tags=["measured", "imports"]
+# Imports.
 
 import torch
 from ipywidgets import FloatSlider
@@ -37,10 +38,12 @@ from course_utils.text import letter_features
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
+# %% tags=["measured"]
 FULL = False  # True runs ten seeds instead of five (the stored sweep keeps its five)
 SEEDS = range(10 if FULL else 5)
 
-# %%
+# %% tags=["figure"]
+# The four corners of "do they differ?", drawn.
 figure, ax = plots.axes(width=4.2, height=3.6)
 seed_everything(0)
 for label, color, marker, bits in (
@@ -564,7 +567,8 @@ plots.bars(
 # Let text and image each say -1 or +1, and let the logit be $w_t\,a + w_i\,b + w_p\,a\,b$. The first two terms are what concatenation with a linear layer can
 # have; the third is an interaction. Move the sliders. How many corners can you get right with $w_p = 0$?
 
-# %%
+# %% tags=["figure"]
+# The decision in the plane, drawn.
 def draw(ax, text, image, product):
     """Colour the plane by the sign of the logit, and mark the four corners with their labels."""
     a, b = torch.meshgrid(torch.linspace(-2, 2, 81), torch.linspace(-2, 2, 81), indexing="xy")
@@ -595,7 +599,8 @@ plots.show(
     "and a product that is right at all four.",
 )
 
-# %%
+# %% tags=["figure"]
+# The widget: your own weights.
 def render(text, image, product):
     figure, ax = plots.axes(width=3.6, height=3.4)
     draw(ax, text, image, product)

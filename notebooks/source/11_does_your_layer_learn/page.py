@@ -16,7 +16,8 @@
 # 5. tell six faulty layers and a sound one apart among seven suspects, from their symptoms;
 # 6. point the contracts at a layer of your own, and say what they do not prove.
 
-# %%
+# %% tags=["imports"]
+# Imports.
 import os
 import random
 import textwrap
@@ -40,6 +41,7 @@ from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit, shuffle_modality
 from course_utils.widgets import Explorer
 
+# %%
 FULL = False  # True runs ten seeds instead of five
 SEEDS = range(10 if FULL else 5)
 # some layers of this page cannot move to a GPU: that is one of their faults
@@ -847,7 +849,8 @@ plots.show(
 # Choose a layer of the gallery, with its fault or mended. The tiles say which contracts it keeps, the sentence what was seen. The two
 # rows below are one such layer with its fault and without.
 
-# %%
+# %% tags=["figure"]
+# What each contract says of a layer, drawn.
 def tiles(axes, results):
     """One tile per contract: filled and crossed where it is broken, pale where it is kept or
     does not apply.
@@ -882,7 +885,8 @@ both[1].set_xlabel("contract")
 plots.show(figure, "A layer that multiplies by the mask, above, breaks contract 4. "
                    "Its mended twin, below, keeps them all.")
 
-# %%
+# %% tags=["figure"]
+# The widget: another layer of the gallery.
 def results_of(layer, version):
     exhibit = gallery.GALLERY[layer]
     return check_contracts(getattr(exhibit, version), travel=exhibit.travel)

@@ -18,7 +18,8 @@
 # 5. tell softmax from sigmoid, and say which gradient the binary formula has on a task with many classes;
 # 6. train a network of two modalities with your own gradients alone, and say what weight decay does in SGD, Adam and AdamW.
 
-# %% tags=["measured"]
+# %% tags=["measured", "imports"]
+# Imports.
 import math
 
 import sympy
@@ -49,10 +50,12 @@ from course_utils.report import guess, guesses, outcome, passport, report, show_
 from course_utils.rooms import stored
 from course_utils.widgets import Explorer
 
+# %% tags=["measured"]
 FULL = False  # True trains five times as long
 NAMES = ["one", "seven", "nine"]
 
-# %%
+# %% tags=["figure"]
+# Beliefs, labels and pushes, drawn.
 figure, ax = plots.axes(width=5.4, height=2.6)
 for place, p, y in zip((0, 1.4, 2.8), (0.5, 0.375, 0.125), (0, 1, 0)):
     ax.bar(place, p, width=0.5, color=plots.COLORS["fused"], alpha=0.75)
@@ -174,7 +177,8 @@ verify_gradient("21.4", lambda z: torch.softmax(z, 0),
 # Read a column from top to bottom: 16 - 12 - 4 = 0. Every column adds up to zero, and so does every row. Probabilities share a fixed total of 1, so what one gains
 # the others lose, the larger ones more. The softmax is a seesaw.
 
-# %%
+# %% tags=["figure"]
+# Each logit pushed up in turn, drawn as a seesaw.
 figure, panels = plots.axes(width=8.4, height=2.5, columns=3, sharey=True)
 for k, ax in enumerate(panels):
     others = [i for i in range(3) if i != k]
@@ -1122,7 +1126,8 @@ for name in OPTIMIZERS:
 #
 # Three logits, a label, a temperature. Make the model sure and right, then sure and wrong. When is the gradient largest, and can it exceed 1? What does a high temperature do to a wrong answer's gradient, and what a low one? First three settings as a picture:
 
-# %%
+# %% tags=["figure"]
+# Probabilities and gradient, drawn.
 def draw(panels, one, seven, nine, label, temperature):
     """Left the probabilities, with the label dashed, right the gradient of the three logits."""
     z, y = torch.tensor([[one, seven, nine]], dtype=torch.float64), torch.tensor(
@@ -1159,7 +1164,8 @@ plots.show(
     " probabilities are flatter, and p - y is divided by 4.",
 )
 
-# %%
+# %% tags=["figure"]
+# The widget: your own logits.
 def render(**setting):
     figure, panels = plots.axes(width=7.2, height=2.0, columns=2)
     draw(panels, **setting)
