@@ -25,7 +25,7 @@ SAMPLE = $(if $(SLOW),,-m "not slow")
 # One page, N=07: its cells, the tests of its exercises, the tests about its source and notebook.
 ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/test_notebooks.py -k "$(N)_ or [$(N).")
 
-.PHONY: help install lab test check colab newest run bench notebooks data doctor address classroom teach-test
+.PHONY: help install lab test check colab newest run bench notebooks html data doctor address classroom teach-test
 
 help:
 	@echo "make lab                       open the course in JupyterLab (sets it up the first time)"
@@ -36,6 +36,7 @@ help:
 	@echo "make run [N=07]                run every notebook, or one, and show seconds and memory"
 	@echo "make bench [ROWS=concat]       compare speed with public libraries; all rows make a table"
 	@echo "make notebooks [N=07]          rebuild the notebooks that have changed, or one"
+	@echo "make html [N=07]               the pages for a browser, in build/html/, folded code folded"
 	@echo "make data                      make the bundled data again"
 	@echo "make doctor                    say whether all is here that the course needs, and what to do if not"
 	@echo "make address REPO=owner/name   set the repository's address in badges and set-up cells"
@@ -80,6 +81,10 @@ bench: install
 
 notebooks: install
 	@$(ONE_THREAD) $(PY) tools/build_notebooks.py $(N)
+
+html: install
+	@$(PY) -m nbconvert --to html --template course --log-level WARN --output-dir build/html \
+	    --TemplateExporter.extra_template_basedirs=tools/templates notebooks/$(N)*.ipynb
 
 data: install
 	@$(PY) tools/make_data.py

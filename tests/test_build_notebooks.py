@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -368,6 +369,25 @@ def test_pictures_bring_their_words_and_the_first_stands_in_the_title(course, ca
     assert builder.main(["01"], course) == 0
     title = read(course, "01_second").cells[0].source
     assert title == f"{before}\n\n![White stands beside black.]({picture}"
+
+
+def test_a_page_for_the_browser_folds_code_and_keeps_the_words(course):
+    nbconvert = pytest.importorskip("nbconvert", reason="comes with JupyterLab, the extra lab")
+    with open(course / "notebooks/source/01_second/page.py", "a", encoding="utf-8") as file:
+        file.write(PICTURE.replace("stands beside", r"\"<\" beside"))
+    assert builder.main(["01"], course) == 0
+    exporter = nbconvert.HTMLExporter(
+        template_name="course", extra_template_basedirs=[str(ROOT / "tools" / "templates")]
+    )
+    html, _ = exporter.from_notebook_node(read(course, "01_second"))
+    folded = re.findall(r"<details><summary>(.*?)</summary>(.*?)</details>", html, re.S)
+    assert [title for title, _ in folded][1:] == ["Black and white."]
+    assert "Set-up" in folded[0][0] and "base64" in folded[1][1]
+    words = 'hite "<" beside black.'
+    alts = [unescape(alt) for alt in re.findall('<img alt="(.*?)" ', html)]
+    assert alts[-2:] == [f"W{words}", f"Once more, w{words}"]
+    shown = re.sub(r"<details>.*?</details>", "", html, flags=re.S)
+    assert "&quot;second&quot;" in shown and "base64<" not in shown
 
 
 def test_normalise_joins_streams_drops_widgets_and_counts_from_one():
