@@ -1,0 +1,134 @@
+"""The rules of a page's form: a page that keeps them all, and one for each that breaks it."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import check_notebooks
+import form
+
+
+def text(name, source):
+    return new_markdown_cell(source, id=name)
+
+
+def code(name, source, *tags, printed=""):
+    outputs = [new_output("stream", name="stdout", text=printed)] if printed else []
+    return new_code_cell(source, id=name, metadata={"tags": list(tags)}, outputs=outputs)
+
+
+def good():
+    return new_notebook(
+        cells=[
+            text("title", "# How?\n\nSo."),
+            code("a-1", "import torch"),
+            text("b-1", "A **gate** (门) opens. See [the article](https://example.org)."),
+            code("b-2", "x = torch.ones(2)\ny = 2", "proof", printed="equation 12.1 holds\n"),
+            code("b-3", "y = 3"),
+            code("b-4", "y = 4"),
+            text("c-1", "## Yours"),
+            code("ex-12-1", "def gate(x):\n    ..."),
+            code("ex-12-1-check", 'check("12.1", gate)'),
+            code("c-2", 'gate = mine("12.1", gate)\nz = gate(x)'),
+            text("recap-1", "## Recap"),
+        ]
+    )
+
+
+def changed(place, source, *tags, printed=""):
+    nb = good()
+    names = [cell.id for cell in nb.cells]
+    new = code(place, source, *tags, printed=printed)
+    if nb.cells[names.index(place)].cell_type == "markdown":
+        new = text(place, source)
+    nb.cells[names.index(place)] = new
+    return nb
+
+
+def early():
+    nb = good()
+    nb.cells[10:10] = [code(f"d-{i}", "x = 1") for i in range(6)]
+    return nb
+
+
+def many():
+    nb = good()
+    nb.cells[1:1] = [code(f"d-{i}", "y = 1") for i in range(31)]
+    return nb
+
+
+def without_exercise():
+    nb = good()
+    nb.cells = [cell for cell in nb.cells if not cell.id.startswith("ex-")]
+    return nb
+
+
+LONG = "\n".join(["x = 1"] * 21)
+BROKEN = {
+    "minutes": (changed("b-1", "word " * 130 * 95), "about 95 minutes by the rule"),
+    "cells": (many(), "37 visible code cells, expected at most 30"),
+    "lines": (changed("b-2", LONG), "cell b-2: 21 visible lines, expected at most 20"),
+    "printed": (
+        changed("b-2", "x = 1", "figure", printed="one\ntwo\n"),
+        "cell b-2: folded, and prints 2 lines, expected at most one",
+    ),
+    "no exercise": (without_exercise(), "no exercise, expected two or three"),
+    "early": (early(), "cell ex-12-1: the last exercise stands at 43 % of the page"),
+    "unused": (changed("c-2", "z = gate(x)"), "the page goes on with nothing"),
+    "another's": (changed("c-2", 'mine("11.1", gate)'), "the page goes on with nothing"),
+    "in a function": (
+        changed("c-2", 'def later():\n    mine("12.1", gate)'),
+        "the page goes on with nothing",
+    ),
+    "function, then value": (
+        changed("c-2", 'mine("12.1", gate)\ngate = 3'),
+        "cell c-2: gate is a value here and a function or class in cell ex-12-1",
+    ),
+    "module, then value": (
+        changed("c-2", 'mine("12.1", gate)\nfor i in x:\n    pass\na, torch = 1, 2'),
+        "cell c-2: torch is a value here and imported in cell a-1",
+    ),
+    "article": (
+        changed("b-1", "An article says so. [Here](https://example.org)\n\nArticles say it."),
+        "section 'How?' speaks of an article without a link",
+    ),
+    "term": (
+        changed("c-1", "## Yours\n\nA **gate** (门)."),
+        "cell c-1: gate is defined again, first in cell b-1",
+    ),
+    "its Chinese": (
+        changed("c-1", "## Yours\n\nA **door** (门)."),
+        "cell c-1: 门 is defined again, first in cell b-1",
+    ),
+}
+
+
+def test_a_page_in_form_has_no_problems():
+    assert form.problems(good()) == []
+
+
+@pytest.mark.parametrize("nb, expected", BROKEN.values(), ids=list(BROKEN))
+def test_each_rule_finds_what_it_is_for(nb, expected):
+    found = form.problems(copy.deepcopy(nb))
+    assert any(expected in problem for problem in found), found
+
+
+def test_what_is_allowed_stays_allowed():
+    folded = changed("b-2", LONG, "figure")
+    read_more = changed("recap-1", "## Recap\n\n## Read more\n\nThe article by Hinton.")
+    both = changed("b-1", "A **gate** (门), a **key** (钥匙); again a **gate** without brackets.")
+    for nb in (folded, read_more, both):
+        assert form.problems(nb) == []
+
+
+def test_pages_in_the_new_form_are_held_to_it_and_old_ones_are_not(tmp_path):
+    expected = "the page goes on with nothing that the reader built"
+    nb = changed("c-2", "z = gate(x)")
+    for name, found in (("12_new.ipynb", True), ("00_start_here.ipynb", False)):
+        problems = check_notebooks.problems_in(copy.deepcopy(nb), tmp_path / name)
+        assert any(expected in problem for problem in problems) is found

@@ -1,0 +1,132 @@
+"""The form of a page, as far as a program can see it: short cells, work for the reader's hands,
+terms that keep their meaning. Pages that were written before this form are exempt by name.
+"""
+
+import ast
+import re
+
+from cells import certain_calls, code_cells, prose_cells, sections, tags_of, tree
+from minutes import estimate
+from pages import FOLDED
+
+MOST_MINUTES, MOST_VISIBLE, MOST_LINES = 90, 30, 20
+LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
+TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
+ARTICLE = re.compile(r"\barticles?\b", re.I)
+LINK = re.compile(r"\]\(|https?://")
+
+
+def long(nb):
+    """An hour is the aim; a page that takes more than ninety minutes is two pages."""
+    minutes = estimate(nb.cells)
+    if minutes > MOST_MINUTES:
+        yield f"about {minutes} minutes by the rule, expected at most {MOST_MINUTES}"
+    seen = [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
+    if len(seen) > MOST_VISIBLE:
+        yield f"{len(seen)} visible code cells, expected at most {MOST_VISIBLE}"
+    for cell in seen:
+        lines = len(cell.source.splitlines())
+        if lines > MOST_LINES:
+            yield f"cell {cell.id}: {lines} visible lines, expected at most {MOST_LINES}"
+
+
+def folded(nb):
+    """A reader who opens no folded cell loses nothing, so one prints a line at most."""
+    for cell in code_cells(nb):
+        if not FOLDED & tags_of(cell):
+            continue
+        printed = "".join(
+            output.text for output in cell.outputs if output.output_type == "stream"
+        )
+        lines = printed.splitlines()
+        if len(lines) > 1:
+            yield f"cell {cell.id}: folded, and prints {len(lines)} lines, expected at most one"
+
+
+def hands(nb):
+    """What a page promises to build the reader's code builds, to the end of the page."""
+    ids = [cell.id for cell in nb.cells]
+    tasks = [place for place, name in enumerate(ids) if re.fullmatch(r"ex-\d\d-\d+", name)]
+    if not tasks:
+        yield "no exercise, expected two or three"
+        return
+    end = next((place for place, name in enumerate(ids) if name.startswith("recap")), len(ids))
+    if tasks[-1] < LAST_PART * end:
+        yield (
+            f"cell {ids[tasks[-1]]}: the last exercise stands at {100 * tasks[-1] // end} % of the"
+            f" page, expected at {round(100 * LAST_PART)} % or later"
+        )
+    used = {
+        call.args[0].value
+        for cell in code_cells(nb)
+        for name, call in certain_calls(cell)
+        if name == "mine" and call.args and isinstance(call.args[0], ast.Constant)
+    }
+    keys = {name.removeprefix("ex-").replace("-", ".") for name in (ids[i] for i in tasks)}
+    if not used & keys:
+        yield 'the page goes on with nothing that the reader built, expected f = mine("NN.k", f)'
+
+
+def names(nb):
+    """A name that is a function here and a number there breaks a cell that is run again."""
+    kinds = {}
+    for cell in code_cells(nb):
+        for node in tree(cell.source).body:
+            for name, kind in bound(node):
+                before = kinds.setdefault(name, (kind, cell.id))
+                if before[0] != kind:
+                    yield (
+                        f"cell {cell.id}: {name} is {kind} here and {before[0]} in cell"
+                        f" {before[1]}, expected two names"
+                    )
+
+
+def bound(node):
+    """(name, kind) of what a statement on a page's top level binds; `f = mine(...)` binds what
+    the exercise asked for.
+    """
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        yield node.name, "a function or class"
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        for alias in node.names:
+            yield (alias.asname or alias.name).split(".")[0], "imported"
+    elif isinstance(node, ast.Assign):
+        taken = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "mine"
+        for target in node.targets:
+            for name in ast.walk(target):
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                    yield name.id, "a function or class" if taken else "a value"
+
+
+def quarrels(nb):
+    """Who has not seen an article cannot follow a quarrel with it."""
+    for heading, text in ((heading, text) for _, heading, text in sections(nb)):
+        if heading.startswith("Read more"):
+            continue
+        for paragraph in text.split("\n\n"):
+            if ARTICLE.search(paragraph) and not LINK.search(paragraph):
+                yield f"section {heading!r} speaks of an article without a link to it"
+
+
+def terms(nb):
+    """(term, its Chinese) of each definition on a page, with its cell."""
+    for cell, text in prose_cells(nb):
+        for term, chinese in TERM.findall(text):
+            yield cell, term.lower(), chinese
+
+
+def defined_once(nb):
+    """A term is bold where it is defined, with its Chinese once."""
+    seen = {}
+    for cell, term, chinese in terms(nb):
+        for key in (term, chinese):
+            if key in seen and seen[key] != cell.id:
+                yield f"cell {cell.id}: {key} is defined again, first in cell {seen[key]}"
+            seen.setdefault(key, cell.id)
+
+
+RULES = [long, folded, hands, names, quarrels, defined_once]
+
+
+def problems(nb):
+    return [problem for rule in RULES for problem in rule(nb)]
