@@ -260,6 +260,57 @@ def test_exercise_is_opened(course):
     assert "SOLUTION" not in str(read(course))
 
 
+CLASS = '''class Layer(Base):
+    """Twice, and a half."""
+
+    def __init__(self, x):
+        """Keep x."""
+        ### BEGIN SOLUTION
+        super().__init__()
+        self.x = x
+        ### END SOLUTION
+
+    def given(self):
+        return self.x
+
+    def forward(self):
+        ### BEGIN SOLUTION
+        return 2 * self.x
+        ### END SOLUTION
+'''
+
+
+def test_an_exercise_may_be_a_class_with_a_pair_of_markers_a_method(unbuilt):
+    text = page(unbuilt).read_text(encoding="utf-8")
+    function = text[text.index("def double") : text.index("\n\n# %% [markdown] hints")]
+    edit(page(unbuilt), function, CLASS)
+    cells = cells_of(pages.assemble(unbuilt, room(unbuilt)))
+    assert cells["ex-00-1"].source == '''class Layer(Base):
+    """Twice, and a half."""
+
+    def __init__(self, x):
+        """Keep x."""
+        ...
+
+    def given(self):
+        return self.x
+
+    def forward(self):
+        ...'''
+    assert cells["ex-00-1-check"].source == 'check("00.1", Layer)'
+    solution = CLASS.replace("        ### BEGIN SOLUTION\n", "")
+    solution = solution.replace("        ### END SOLUTION\n", "").strip()
+    assert f"```python\n{solution}\n```" in cells["ex-00-1-hints"].source
+    again = "        ### END SOLUTION\n        ### BEGIN SOLUTION\n"
+    edit(page(unbuilt), "        self.x = x\n", again)
+    with pytest.raises(pages.BuildError, match="each '### BEGIN SOLUTION' in a method of its own"):
+        pages.assemble(unbuilt, room(unbuilt))
+    edit(page(unbuilt), again, "")
+    edit(page(unbuilt), '        """Keep x."""\n', "        self.y = 1\n")
+    with pytest.raises(pages.BuildError, match="outside the markers expected only a docstring"):
+        pages.assemble(unbuilt, room(unbuilt))
+
+
 def test_solutions_are_the_ones_on_the_page(course):
     found = pages.solutions(room(course))
     assert list(found) == ["00.1"]
@@ -577,12 +628,12 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
         (
             'def double(x: int) -> int:\n    """Twice x."""\n',
             "if True:\n",
-            "exercise 00.1: expected one function, got 0",
+            "exercise 00.1: expected one function or class, got 0",
         ),
         (
             "def double",
             "def other():\n    ...\n\n\ndef double",
-            "exercise 00.1: expected one function, got 2",
+            "exercise 00.1: expected one function or class, got 2",
         ),
         (
             "    ### BEGIN",

@@ -50,7 +50,7 @@ class BuildError(Exception):
 
 
 class Exercise(NamedTuple):
-    function: str
+    name: str  # of the function or class
     stub: str
     solution: str
 
@@ -113,30 +113,48 @@ def read_cells(room):
 
 
 def open_exercise(room, key, code):
-    """One function with its answer between the markers gives the stub (`...`) and the solution.
+    """One function or class with its answer between the markers gives the stub (`...`) and the
+    solution. A class has a pair of markers for each method that is asked for.
 
     `check` knows a stub by its body, a docstring and `...`, so nothing else may stand there.
     """
     mark, what = f'exercise="{key}"', f"exercise {key}"
     lines = code.splitlines()
     places = [i for i, line in enumerate(lines) if line.strip() in (BEGIN, END)]
-    if [lines[i].strip() for i in places] != [BEGIN, END]:
+    pairs = len(places) // 2
+    if not places or [lines[i].strip() for i in places] != [BEGIN, END] * pairs:
         fail(room, mark, f"{what}: expected one {BEGIN!r} and below it one {END!r}")
-    begin, end = places
-    indent = lines[begin].removesuffix(BEGIN)
-    solution = "\n".join([*lines[:begin], *lines[begin + 1 : end], *lines[end + 1 :]])
-    stub = "\n".join([*lines[:begin], indent + "...", *lines[end + 1 :]])
+    solution = "\n".join(line for i, line in enumerate(lines) if i not in places)
+    for begin, end in reversed(list(zip(places[::2], places[1::2]))):
+        lines[begin : end + 1] = [lines[begin].removesuffix(BEGIN) + "..."]
+    stub = "\n".join(lines)
     try:
         ast.parse(solution)
-        functions = [node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)]
+        asked = [
+            node
+            for node in ast.parse(stub).body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        ]
     except SyntaxError as error:
         fail(room, mark, f"{what}: {error.msg} in {error.text!r}")
-    if len(functions) != 1:
-        fail(room, mark, f"{what}: expected one function, got {len(functions)}")
-    body = functions[0].body[1:] if ast.get_docstring(functions[0]) else functions[0].body
-    if [ast.unparse(node) for node in body] != ["..."]:
-        fail(room, mark, f"{what}: outside the markers expected only a docstring in the function")
-    return Exercise(functions[0].name, stub, solution)
+    if len(asked) != 1:
+        fail(room, mark, f"{what}: expected one function or class, got {len(asked)}")
+    if isinstance(asked[0], ast.FunctionDef):
+        if pairs != 1:
+            fail(room, mark, f"{what}: expected one {BEGIN!r} and below it one {END!r}")
+        empty = [asked[0]]
+    else:
+        methods = [node for node in asked[0].body if isinstance(node, ast.FunctionDef)]
+        empty = [method for method in methods if "..." in map(ast.unparse, method.body)]
+        if len(empty) != pairs:
+            fail(room, mark, f"{what}: expected each {BEGIN!r} in a method of its own")
+    for function in empty:
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        if [ast.unparse(node) for node in body] != ["..."]:
+            fail(
+                room, mark, f"{what}: outside the markers expected only a docstring in the function"
+            )
+    return Exercise(asked[0].name, stub, solution)
 
 
 def read_exercises(room, cells):
@@ -166,7 +184,7 @@ def read_exercises(room, cells):
         if key in found:
             fail(room, mark, f"exercise {key}: this key stands twice")
         if cell.cell_type != "code":
-            fail(room, mark, f"exercise {key}: expected a code cell with one function")
+            fail(room, mark, f"exercise {key}: expected a code cell with one function or class")
         if hints != key or after.cell_type != "markdown":
             fail(
                 room,
@@ -281,7 +299,7 @@ def assemble(root, room):
         cells.append(cell)
         if key := cell.metadata.get("exercise"):
             cell.source = exercises[key].stub
-            call = f'check("{key}", {exercises[key].function})'
+            call = f'check("{key}", {exercises[key].name})'
             cells.append(new_code_cell(call, metadata={"check": key}))
         elif key := cell.metadata.get("hints"):
             cell.source += folded(exercises[key].solution)
