@@ -47,8 +47,8 @@ from course_utils import WORD, check, verify
 from course_utils.runtime import reads
 
 print(WORD, reads(Path.cwd().parent / "data" / "numbers.txt").read_text())
-assert os.environ["COURSE_STRICT"] == "1" and not os.environ.get("NBGRADER_EXECUTION")
-assert not os.path.exists(os.environ["COURSE_DATA"])
+strict = globals().get("strict", os.environ["COURSE_STRICT"]) + os.getenv("NBGRADER_EXECUTION", "")
+assert not os.path.exists(os.environ["COURSE_DATA"]) and strict == "1"
 assert Path.cwd().name == "notebooks" and Path(os.environ["COURSE_HOME"]).is_dir()
 
 # %% [markdown]
@@ -743,6 +743,24 @@ def test_a_failing_build_names_the_cell_and_leaves_the_old_notebook(course, capf
     assert state(course)["00_first.ipynb"] == before["00_first.ipynb"]
     assert "second, again" in str(read(course, "01_second")), "one failure must not stop the others"
     assert {path.suffix for path in (course / "notebooks").iterdir()} == {"", ".ipynb"}
+
+
+def test_a_cell_that_cannot_be_run_again_after_the_page_is_named(course, capfd, monkeypatch):
+    second, text = course / "notebooks/source/01_second/page.py", "\n# %%\nword = 2\n"
+    with open(second, "a", encoding="utf-8") as file:
+        file.write('\n# %%\nword = "two"\n\n# %%\nprint(word.upper())\n')
+    assert builder.main(["01"], course) == 0
+    good = read(course, "01_second").cells
+    assert good[-1].outputs[0].text == "TWO\n"
+    with open(second, "a", encoding="utf-8") as file:
+        file.write(text)
+    assert builder.main(["01"], course) == 1
+    said = capfd.readouterr().err
+    assert f"cell {good[-1].id}, run again after the page, raised" in said
+    assert "has no attribute 'upper'" in said
+    assert read(course, "01_second").cells == good
+    monkeypatch.setattr(builder, "OLD_FORM", {"01_second"})
+    assert builder.main(["01"], course) == 0
 
 
 def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):

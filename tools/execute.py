@@ -4,6 +4,7 @@ into one form.
 Outputs come from this file and the pinned versions alone, so a change here makes every page stale.
 """
 
+import copy
 import os
 import re
 import tempfile
@@ -13,6 +14,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_code_cell
 from pages import WIDGET
 
 CELL_TIMEOUT = 300  # seconds
@@ -31,13 +33,27 @@ class ExecutionError(Exception):
     """A cell that raised, ran too long or ended its kernel; the message says which."""
 
 
-def execute(root, name, nb):
+# A number outside its band stops no reader who runs a cell again, and so not this pass.
+SECOND_PASS = 'import os\nos.environ["COURSE_STRICT"] = "0"'
+
+
+def execute(root, name, nb, again=False):
     """Run all cells of the notebook of room `name`, untouched by the user's own settings.
+
+    With `again` each cell is then run once more, the last one first, so that each meets the names
+    as the page left them: a reader goes back and runs a cell again. What that gives is not kept.
 
     Returns the course's files and folders that the cells read, relative to `root`, sorted. Raises
     ExecutionError.
     """
-    now = {}
+    now, cells = {}, nb.cells
+    if again:
+        back = [copy.deepcopy(cell) for cell in reversed(cells) if cell.cell_type == "code"]
+        nb.cells = [*cells, new_code_cell(SECOND_PASS), *back]
+
+    def started(cell, cell_index):
+        now["id"] = cell.id + (", run again after the page," if cell_index >= len(cells) else "")
+
     with tempfile.TemporaryDirectory() as home:
         env = {key: value for key, value in os.environ.items() if key not in UNSET}
         # an empty store, so that what a page shows of public data does not depend on what this
@@ -58,7 +74,7 @@ def execute(root, name, nb):
             store_widget_state=False,
             extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": root / "notebooks"}},
-            on_cell_start=lambda cell, cell_index: now.update(id=cell.id),
+            on_cell_start=started,
         )
         try:
             # cleanup_kc, or a kernel that was handed in is left running
@@ -74,6 +90,8 @@ def execute(root, name, nb):
             raise ExecutionError(
                 "\n  ".join([f"{name}: cell {now['id']} raised", *trace])
             ) from None
+        finally:
+            nb.cells = cells
         return files_read(root, Path(home, "reads.txt"))
 
 
