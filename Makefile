@@ -1,4 +1,5 @@
-# make lab opens the course, make test checks it. Both set up .venv first, once.
+# make lab opens the course, make test checks it. Both set up .venv first, once; with CPU=1 with
+# PyTorch's CPU build, about 1.5 GB instead of 6.
 # On Windows, or without make: see the README.
 
 PYTHON ?= python3
@@ -28,7 +29,7 @@ ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/test_notebooks
 .PHONY: help install lab test check colab newest run bench notebooks html data doctor address classroom teach-test
 
 help:
-	@echo "make lab                       open the course in JupyterLab (sets it up the first time)"
+	@echo "make lab [CPU=1]               open the course in JupyterLab (sets it up the first time, with CPU=1 without CUDA)"
 	@echo "make test [N=07] [SLOW=1]      run every notebook and the tests, side by side, or one page's"
 	@echo "make check                     in seconds: pages, links, spelling, sources; runs no notebook"
 	@echo "make colab                     make test at Colab's versions, in .venv-colab (Python 3.13)"
@@ -44,7 +45,7 @@ help:
 	@echo "make teach-test                grade blank, right and wrong submissions of every page with nbgrader"
 
 install:
-	@$(PYTHON) tools/install.py
+	@$(PYTHON) tools/install.py $(if $(CPU),--cpu)
 
 # JupyterLab refuses root unless told otherwise; in a container root is the usual user.
 lab: install

@@ -115,6 +115,9 @@ def write_course(root):
         "tools/execute.py": "",
         "data/numbers.txt": "1 2",
         "README.md": "",
+        "CONTRIBUTING.md": "git clone https://github.com/OWNER/REPO course\n",
+        "CITATION.cff": "repository-code: https://github.com/OWNER/REPO\n",
+        ".github/ISSUE_TEMPLATE/config.yml": "url: https://github.com/OWNER/REPO/issues\n",
         "pyproject.toml": PYPROJECT,
         "notebooks/source/00_first/page.py": FIRST,
         "notebooks/source/01_second/page.py": SECOND,
@@ -327,6 +330,11 @@ def test_title_line_has_the_badge_and_the_neighbours(course):
         in first
     )
     assert "[![Open in Colab](" in first and "next: [Second steps](01_second.ipynb)" in first
+    assert (
+        "[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]"
+        "(https://kaggle.com/kernels/welcome?src="
+        "https://github.com/OWNER/REPO/blob/main/notebooks/00_first.ipynb)" in first
+    )
     assert "previous" not in first and "next" not in second
     assert "previous: [First steps](00_first.ipynb)" in second
 
@@ -588,9 +596,10 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
     monkeypatch.setattr(builder, "execute", lambda *_: pytest.fail("executed"))
     before = {name: read(course, name) for name in ("00_first", "01_second")}
     assert builder.main(["--address", "someone/else-1"], course) == 0
+    texts = ["README.md", "CONTRIBUTING.md", "CITATION.cff", ".github/ISSUE_TEMPLATE/config.yml"]
     for path in [
         course / "pyproject.toml",
-        course / "README.md",
+        *(course / name for name in texts),
         *(course / "notebooks").glob("*.ipynb"),
     ]:
         text = path.read_text(encoding="utf-8")

@@ -68,8 +68,10 @@ def test_make_and_conda_install_extras_that_exist():
 
 def test_make_installs_into_ignored_folders_from_files_that_exist():
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    calls = re.findall(r"tools/install\.py(.+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert len(calls) == 2  # colab, newest; `make install` gives no arguments
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    first, *calls = re.findall(r"tools/install\.py(.+)", makefile)
+    assert first == " $(if $(CPU),--cpu)"
+    assert len(calls) == 2  # colab, newest
     for call in calls:
         options = dict(re.findall(r"--(venv|constraints|extras) (\S+)", call))
         assert f"{options['venv']}/" in ignored

@@ -126,6 +126,45 @@ def test_another_environment_from_another_list(machine, tmp_path, capsys):
     assert not (tmp_path / ".venv").exists()
 
 
+PAIR = ["torch==2.14.1+cpu", "torchvision==0.29.2+cpu"]
+INDEX = "--extra-index-url=https://download.pytorch.org/whl/cpu"
+
+
+@pytest.fixture
+def linux(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine.tool.sys, "platform", "linux")
+    lines = ["tokenizers==0.22.2", "torch==2.14.1", "torchvision==0.29.2", "torchaudio==2.14.1"]
+    (tmp_path / "constraints.txt").write_text("# torch==1\n" + "\n".join(lines) + "\n")
+    return machine
+
+
+def test_the_cpu_build_comes_as_a_pair_and_stays(linux, tmp_path):
+    linux.main("--cpu")
+    asked = linux.command[linux.command.index("install") :]
+    course = ["-e", ".[lab,test,offline]", "-c", "constraints.txt"]
+    assert asked == ["install", *course, *PAIR, INDEX]
+    linux.main("--cpu")
+    linux.install()  # whoever forgets --cpu afterwards gets no CUDA
+    assert linux.log == ["venv", "own pip"]
+    with (tmp_path / "constraints.txt").open("a") as file:
+        file.write("tqdm==4.70.1\n")
+    linux.install()
+    assert linux.log == ["venv", "own pip", "own pip"] and linux.command[-3:] == [*PAIR, INDEX]
+
+
+def test_an_environment_with_cuda_gets_the_cpu_build_when_it_is_asked_for(linux):
+    linux.install()
+    assert linux.command[-2:] == ["-c", "constraints.txt"]
+    linux.main("--cpu")
+    assert linux.log == ["venv", "own pip", "own pip"] and linux.command[-3:] == [*PAIR, INDEX]
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_where_pypi_has_no_cuda_nothing_else_is_asked_for(linux, tmp_path, monkeypatch, system):
+    monkeypatch.setattr(linux.tool.sys, "platform", system)
+    assert linux.tool.cpu_build(tmp_path, "constraints.txt") == []
+
+
 @pytest.mark.parametrize("machine", [".venv-newest"], indirect=True)
 def test_the_newest_releases_are_asked_for_every_time(machine):
     for _ in range(2):
@@ -151,6 +190,7 @@ def test_the_newest_releases_are_asked_for_every_time(machine):
             "--constraints is 'constraints-collab.txt', and .* has no such file",
         ),
         (["--newest", "--constraints", "constraints.txt"], "not allowed with argument --newest"),
+        (["--newest", "--cpu"], "--cpu takes its versions from --constraints"),
     ],
 )
 def test_a_folder_that_is_no_environment_is_never_touched(

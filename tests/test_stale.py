@@ -161,7 +161,7 @@ def test_without_git_and_without_a_key_all_is_built(course, executed, capsys):
 
 
 def test_a_change_of_the_builders_text_part_executes_nothing(course, executed, monkeypatch, capsys):
-    monkeypatch.setattr(pages, "BADGE", "https://example.org/other.svg")
+    monkeypatch.setattr(pages, "COLAB_BADGE", "https://example.org/other.svg")
     assert builder.main([], course) == 0 and executed == []
     out = capsys.readouterr().out
     assert out.count("written again from its outputs (cell title: its source differs") == 3

@@ -37,6 +37,9 @@ from pages import (
     write,
 )
 
+# The texts in which the repository's address stands.
+ADDRESSED = ("pyproject.toml", "*.md", "*.cff", ".github/ISSUE_TEMPLATE/*.yml")
+
 # ---- one page ----
 
 
@@ -170,8 +173,8 @@ def check(root, chosen):
 
 
 def write_address(root, new):
-    """Change the address in pyproject.toml, README.md, badges and set-up cells; outputs stay as
-    they are.
+    """Change the address in the texts that carry it, in badges and in set-up cells; outputs stay
+    as they are.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         raise BuildError(f"--address takes owner/name, got {new!r}")
@@ -180,10 +183,9 @@ def write_address(root, new):
     def change(text):
         return re.sub(rf"(\bgithub(?:\.com)?/){old}(?![\w-])", rf"\g<1>{new}", text)
 
-    for path in (root / "pyproject.toml", root / "README.md"):
-        if path.is_file():
-            text = change(path.read_text(encoding="utf-8"))
-            path.write_text(text, encoding="utf-8", newline="\n")
+    for path in [path for name in ADDRESSED for path in root.glob(name)]:
+        text = change(path.read_text(encoding="utf-8"))
+        path.write_text(text, encoding="utf-8", newline="\n")
     for path in (root / "notebooks").glob("*.ipynb"):
         nb = nbformat.read(path, as_version=4)
         for cell in nb.cells:

@@ -1,6 +1,6 @@
 """Make .venv and install the course into it; do nothing when that has been done.
 
-    python3 tools/install.py
+    python3 tools/install.py [--cpu]
     python3 tools/install.py --venv .venv-colab --constraints constraints-colab.txt --extras
     test,offline
     python3 tools/install.py --venv .venv-newest --newest
@@ -9,7 +9,8 @@ Standard library only: it runs before anything is installed. `.venv/.installed` 
 state the environment is in: "unfinished" while pip works, afterwards a fingerprint of what
 was asked for. An environment left unfinished is made again, because pip takes a package
 that it had half written for installed. With --newest pip is asked every time, because there
-may be newer releases.
+may be newer releases. With --cpu PyTorch comes without CUDA, several GB smaller on Linux; the
+environment then keeps that build until it is deleted.
 """
 
 import argparse
@@ -29,7 +30,8 @@ CONSTRAINTS = "constraints.txt"
 EXTRAS = "lab,test,offline"
 OLDEST_PYTHON = (3, 11)
 OLDEST_OUTER_PIP = (22, 3)  # the first with --python
-UNFINISHED = "unfinished"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+UNFINISHED, CPU = "unfinished", "cpu "  # a stamp; what the stamp of a CPU build begins with
 
 OLD_PYTHON = """\
 The course needs Python 3.11 or newer; this is {0}.{1} ({2}).
@@ -122,7 +124,18 @@ def make_venv(venv):
         sys.exit(f"Python could not make {venv.name}; its message stands above.")
 
 
-def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS):
+def cpu_build(root, constraints):
+    """What else pip is asked for. Both by their full version: pip would put the torchvision of one
+    index beside the torch of another, and that pair does not import.
+    """
+    if not sys.platform.startswith("linux"):  # elsewhere PyPI's own builds come without CUDA
+        return []
+    pins = (root / constraints).read_text()
+    pair = re.findall(r"^(torch|torchvision)==([\d.]+)", pins, re.M)
+    return [f"{name}=={version}+cpu" for name, version in pair] + [f"--extra-index-url={CPU_INDEX}"]
+
+
+def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS, cpu=False):
     """Bring an environment up to date; exits with a message when that fails. Without
     constraints: the newest releases.
     """
@@ -131,9 +144,11 @@ def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS):
     wanted = ["-c", constraints] if constraints else ["--upgrade", "--upgrade-strategy", "eager"]
     stamp = venv / ".installed"
     before = stamp.read_text() if stamp.exists() else None
+    kind = CPU if cpu or (before or "").startswith(CPU) else ""
+    wanted += cpu_build(root, constraints) if kind else []
     if (
         constraints
-        and before == fingerprint(root, venv, lists, extras)
+        and before == kind + fingerprint(root, venv, lists, extras)
         and venv_python(venv).exists()
     ):
         return
@@ -151,7 +166,7 @@ def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS):
         # pip takes back what it could not finish, so what worked before works still.
         stamp.unlink() if before is None else stamp.write_text(before)
         sys.exit("\npip could not install the course; its message stands above.")
-    stamp.write_text(fingerprint(root, venv, lists, extras))
+    stamp.write_text(kind + fingerprint(root, venv, lists, extras))
 
 
 def main(arguments=None, root=ROOT):
@@ -167,14 +182,18 @@ def main(arguments=None, root=ROOT):
     parser.add_argument(
         "--extras", default=EXTRAS, help="the extras of pyproject.toml (%(default)s)"
     )
+    parser.add_argument("--cpu", action="store_true", help="PyTorch without CUDA, on Linux")
     options = parser.parse_args(arguments)
+    if options.newest and options.cpu:
+        parser.error("--cpu takes its versions from --constraints, which --newest is without")
     # An environment that does not work is deleted, so the name of any other folder must not be
     # taken for one.
     if not re.fullmatch(r"\.venv[\w-]*", options.venv):
         parser.error(f"--venv is {options.venv!r}, expected a name that begins with .venv")
     if not (root / options.constraints).is_file():
         parser.error(f"--constraints is {options.constraints!r}, and {root} has no such file")
-    install(root, options.venv, None if options.newest else options.constraints, options.extras)
+    constraints = None if options.newest else options.constraints
+    install(root, options.venv, constraints, options.extras, options.cpu)
 
 
 if __name__ == "__main__":

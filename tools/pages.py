@@ -31,7 +31,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
 TITLE_WIDTH, TITLE_COLOURS = 560, 64  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
-BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+KAGGLE_BADGE = "https://kaggle.com/static/images/open-in-kaggle.svg"
 SET_UP = """\
 # Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
 import os, pathlib, subprocess, sys
@@ -211,16 +212,23 @@ def title_of(room):
     return heading[1] if heading else room.name
 
 
-def badge(root, room):
-    link = address(root).replace("github.com", "colab.research.google.com/github", 1)
-    return f"[![Open in Colab]({BADGE})]({link}/blob/main/notebooks/{room.name}.ipynb)"
+def doors(root, room):
+    """The addresses that open the page where nothing needs to be installed: Colab, Kaggle."""
+    page = f"{address(root)}/blob/main/notebooks/{room.name}.ipynb"
+    colab = page.replace("github.com", "colab.research.google.com/github", 1)
+    return colab, f"https://kaggle.com/kernels/welcome?src={page}"
 
 
 def title_line(root, room):
-    """Badge and neighbours, generated so that neither can point elsewhere."""
+    """Badges and neighbours, generated so that neither can point elsewhere."""
     everyone = sources(root)
     place = everyone.index(room)
-    parts = [badge(root, room)]
+    colab, kaggle = doors(root, room)
+    badges = (
+        f"[![Open in Colab]({COLAB_BADGE})]({colab})"
+        f" [![Open in Kaggle]({KAGGLE_BADGE})]({kaggle})"
+    )
+    parts = [badges]
     for word, i in (("previous", place - 1), ("next", place + 1)):
         if 0 <= i < len(everyone):
             parts.append(f"{word}: [{title_of(everyone[i])}]({everyone[i].name}.ipynb)")
@@ -419,8 +427,8 @@ def minutes(root, room):
 
 
 def readme(root):
-    """The README with its table of pages as the sources give it; None where it has no place for
-    one, which is between the comments `<!-- pages -->` and `<!-- end of pages -->`.
+    """The README with the map of all pages; None where it has no place for one, which is between
+    the comments `<!-- pages -->` and `<!-- end of pages -->`.
     """
     path = root / "README.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -428,8 +436,28 @@ def readme(root):
     _, mark, end = rest.partition("<!-- end of pages -->")
     if not mark:
         return None
-    rows = ["| page | what it asks | minutes | |", "|---|---|---|---|"]
-    for room in sources(root):
-        page = f"[{room.name[:2]}](notebooks/{room.name}.ipynb)"
-        rows.append(f"| {page} | {title_of(room)} | {minutes(root, room)} | {badge(root, room)} |")
-    return f"{begin}<!-- pages -->\n" + "\n".join(rows) + f"\n{mark}{end}"
+    return f"{begin}<!-- pages -->\n{course_map(root)}{mark}{end}"
+
+
+def course_map(root):
+    """A table for each part of notebooks/source/map.toml: a page that stands with its minutes, one
+    that does not as planned. Words, not badges: on a phone a badge in a table is a few dots.
+    """
+    parts = tomllib.loads((root / "notebooks/source/map.toml").read_text(encoding="utf-8"))
+    standing = {room.name[:2]: room for room in sources(root)}
+    lines = []
+    for part, titles in parts.items():
+        lines += [f"### {part}", "", "| page | minutes | open in |", "|---|---|---|"]
+        for number, title in titles.items():
+            room = standing.pop(number, None)
+            if room is None:
+                lines.append(f"| {number} · {title} | planned | |")
+                continue
+            page = f"[{number} · {title_of(room)}](notebooks/{room.name}.ipynb)"
+            colab, kaggle = doors(root, room)
+            opens = f"[Colab]({colab}) [Kaggle]({kaggle})"
+            lines.append(f"| {page} | {minutes(root, room)} | {opens} |")
+        lines.append("")
+    if standing:
+        raise BuildError(f"map.toml: page {', '.join(standing)} stands in no part")
+    return "\n".join(lines)
