@@ -140,6 +140,15 @@ def test_a_mask_that_does_not_fit(call, mask, error, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("mask", [None, torch.ones(2, 3, dtype=torch.bool)])
+def test_what_is_no_sequence_of_vectors_with_a_mask_or_without(mask):
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(B, T, D\), got \(2, 3\)"):
+        masked_mean(TOKENS[..., 0], mask)
+    for wrong in (TOKENS.tolist(), TOKENS.numpy()):
+        with pytest.raises(TypeError, match="tokens: expected a tensor, got "):
+            masked_mean(wrong, mask)
+
+
 def test_what_is_no_sequence_of_vectors():
     with pytest.raises(ValueError, match=r"tokens: expected shape \(B, T, D\), got \(2, 3\)"):
         masked_mean(TOKENS[..., 0], torch.ones(2, 3).bool())

@@ -49,11 +49,11 @@ VARIANTS = {name: (cls, {}) for name, cls in STRATEGIES.items()} | {
     ),
     "weighted_sum fixed": (
         WeightedSumFusion,
-        lambda dims, C: {"weights": dict(zip(dims, (2, 0.5, 3))), "width": 5},
+        lambda dims, C: {"weights": dict(zip(dims, (2, 0.3, 7 / 9))), "width": 5},
     ),
     "weighted_sum variances": (
         WeightedSumFusion,
-        lambda dims, C: {"variances": dict(zip(dims, (0.25, 1, 2)))},
+        lambda dims, C: {"variances": dict(zip(dims, (1 / 3, 1, 7 / 9)))},
     ),
     "gated projected": (GatedFusion, {"hidden": 6, "width": 4, "normalise": True}),
     "film content": (FiLMFusion, {"content": "image", "width": 4}),
