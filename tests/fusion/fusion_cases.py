@@ -79,7 +79,11 @@ variants = pytest.mark.parametrize("name", VARIANTS)
 
 def build(name, dims=THREE, output_dim=7, dtype=torch.float64):
     torch.manual_seed(0)
-    return make(name, dims, output_dim).to(dtype)
+    fusion = make(name, dims, output_dim).to(dtype)
+    with torch.no_grad():
+        for parameter in fusion.parameters():
+            parameter.mul_(1 + 1e-9)  # in float64, numbers that float32 cannot hold
+    return fusion
 
 
 def make(name, dims=THREE, output_dim=7):
