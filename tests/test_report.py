@@ -1,5 +1,6 @@
 """The ground floor: seeds, reports, twins of equations, guesses."""
 
+import ast
 import json
 import math
 import random
@@ -9,7 +10,35 @@ import pytest
 import torch
 
 from course_utils.report import guess, guesses, outcome, passport, report, verify
-from course_utils.runtime import device, seed_everything
+from course_utils.runtime import ROOT, device, seed_everything
+
+ROUNDING = ("as_tensor", "full", "linspace", "rand", "randn", "tensor")
+
+
+def rounded_before_widened(source):
+    """Lines where torch makes numbers without a dtype, so in float32, that `.double()` then widens:
+    what float32 rounds away is gone, and a random number keeps 24 of its 53 bits.
+    """
+    return [
+        call.lineno
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and (call.func.attr == "double" or ast.unparse(call).endswith(".to(torch.float64)"))
+        for made in ast.walk(call.func.value)
+        if isinstance(made, ast.Call)
+        and ast.unparse(made.func) in [f"torch.{name}" for name in ROUNDING]
+        and not any(keyword.arg == "dtype" for keyword in made.keywords)
+    ]
+
+
+def test_no_number_is_rounded_to_float32_before_float64():
+    assert rounded_before_widened("x = 2\ny = -torch.tensor([0.3]).log().double()") == [2]
+    assert rounded_before_widened("torch.rand(3).to(torch.float64)") == [1]
+    assert rounded_before_widened("torch.tensor([0.3], dtype=torch.float64).double()") == []
+    files = [*ROOT.glob("course_utils/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    found = {path.name: rounded_before_widened(path.read_text("utf-8")) for path in files}
+    assert len(files) > 50 and {name: lines for name, lines in found.items() if lines} == {}
 
 
 @pytest.fixture
@@ -72,13 +101,17 @@ def test_verify_accepts_a_twin_and_refuses_a_wrong_formula(capsys):
         verify("00.1", by_hand=x.softmax(dim=0), reference=x.softmax(dim=1))
 
 
+def doubles(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
 @pytest.mark.parametrize(
     "by_hand, reference, error, words",
     [
         (torch.ones(2), torch.ones(2), TypeError, "torch.float32"),
-        (torch.ones(2, dtype=torch.float64), torch.ones(3, dtype=torch.float64), ValueError, r"\(2,\).*\(3,\)"),
-        (torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), ValueError, "proves nothing"),
-        (torch.tensor([math.nan], dtype=torch.float64), torch.ones(1, dtype=torch.float64), ValueError, "not finite"),
+        (doubles(1, 1), doubles(1, 1, 1), ValueError, r"\(2,\).*\(3,\)"),
+        (doubles(0, 0), doubles(0, 0), ValueError, "proves nothing"),
+        (doubles(math.nan), doubles(1), ValueError, "not finite"),
     ],
 )
 def test_verify_refuses_what_proves_nothing(by_hand, reference, error, words):
