@@ -140,8 +140,7 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
     convolution is this on every square of the picture.
     """
     _check_floats(x, "x")
-    C, D = _sizes(weight, "weight", "CD")
-    _check(weight, "weight", (C, D), x.dtype)
+    C, D = _sizes(weight, "weight", "CD", x.dtype)
     _check(x, "x", (*x.shape[:-1], D), x.dtype)
     _check(d_out, "d_out", (*x.shape[:-1], C), weight.dtype)
     # (..., C) -> (N, C)
@@ -208,8 +207,7 @@ def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that
     is each token's share in the mean. A row without any token sends nothing back.
     """
-    B, T = _sizes(mask, "mask", "BT")
-    _check(mask, "mask", (B, T), torch.bool)
+    B, _ = _sizes(mask, "mask", "BT", torch.bool)
     _check_floats(d_out, "d_out")
     _check(d_out, "d_out", (B, d_out.shape[-1]), d_out.dtype)
     count = mask.sum(1, keepdim=True)  # (B, 1)
@@ -407,9 +405,9 @@ def _check_tensor(value, name: str) -> None:
         raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
 
 
-def _sizes(tensor: Tensor, name: str, axes: str) -> torch.Size:
+def _sizes(tensor: Tensor, name: str, axes: str, dtype: torch.dtype) -> torch.Size:
     """The shape of a tensor that has these axes, one letter each."""
-    _check_tensor(tensor, name)
+    _check(tensor, name, None, dtype)
     if tensor.dim() != len(axes):
         raise ValueError(f"{name}: expected shape ({', '.join(axes)}), got {tuple(tensor.shape)}")
     return tensor.shape
