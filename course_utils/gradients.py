@@ -11,7 +11,7 @@ by name where they came by name. A loss takes no d_out, because it starts the ch
 sign is added on the way: the loss has one, and the chain rule has none.
 
 Equation numbers are those of notebook 21, which derives each. Wrong shapes and dtypes raise
-ValueError or TypeError.
+ValueError or TypeError. In half precision the losses are computed in float32 and rounded once.
 """
 
 from collections.abc import Callable
@@ -56,8 +56,9 @@ def cross_entropy_backward(
     Raises ValueError also for labels outside 0 ... C - 1, a temperature that is not positive,
     and when no row counts.
     """
+    _check_floats(logits, "logits")
     rows, C = logits.shape[:-1], logits.shape[-1]
-    soft = labels.is_floating_point()
+    soft = isinstance(labels, Tensor) and labels.is_floating_point()
     mask = torch.ones(rows, dtype=torch.bool, device=logits.device) if mask is None else mask
     _check(mask, "mask", rows, torch.bool)
     _check(labels, "labels", logits.shape if soft else rows, logits.dtype if soft else torch.int64)
@@ -73,21 +74,24 @@ def cross_entropy_backward(
         )
     weights = logits.new_ones(C) if class_weights is None else class_weights
     _check(weights, "class_weights", (C,), logits.dtype)
-    n = mask.sum() if soft else weights[labels][mask].sum()
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    weights = weights.to(wide)
+    # a float of that width: an int64 times a temperature would be float32
+    n = mask.sum().to(wide) if soft else weights[labels][mask].sum()
     if not n > 0:
         raise ValueError(
             "mask: no row counts (or all that do have weight 0), and the mean over none has no"
             " gradient"
         )
-    # not int64: 0.9 times that is float32
-    probs_wanted = labels if soft else F.one_hot(labels, C).to(logits.dtype)
+    # a float, for the same reason
+    probs_wanted = (labels if soft else F.one_hot(labels, C)).to(wide)
     # (..., C)
     target = weights * ((1 - smoothing) * probs_wanted + smoothing / C)
     # (..., C)
-    probs = torch.softmax(logits / temperature, -1)
+    probs = torch.softmax(logits.to(wide) / temperature, -1)
     # (..., C)
     d_logits = (probs * target.sum(-1, keepdim=True) - target) / (temperature * n)
-    return torch.where(mask[..., None], d_logits, 0)
+    return torch.where(mask[..., None], d_logits, 0).to(logits.dtype)
 
 
 def binary_cross_entropy_backward(
@@ -103,12 +107,24 @@ def binary_cross_entropy_backward(
     digits where p is almost 1.
 
       labels      float in [0, 1], the shape of `logits`
-      pos_weight  v, a number or a tensor that broadcasts against `logits`, as in BCEWithLogitsLoss
+      pos_weight  v, a number, or a tensor of the dtype of `logits` that can be expanded to their
+                  shape, as in BCEWithLogitsLoss
     """
+    _check_floats(logits, "logits")
     _check(labels, "labels", logits.shape, logits.dtype)
-    return (
-        (1 - labels) * torch.sigmoid(logits) - pos_weight * labels * torch.sigmoid(-logits)
-    ) / logits.numel()
+    if not isinstance(pos_weight, (int, float)):
+        _check(pos_weight, "pos_weight", None, logits.dtype)
+        pairs = zip(reversed(pos_weight.shape), reversed(logits.shape))
+        if pos_weight.dim() > logits.dim() or not all(v in (1, size) for v, size in pairs):
+            raise ValueError(
+                f"pos_weight: expected a number or a shape that expands to {tuple(logits.shape)},"
+                f" got {tuple(pos_weight.shape)}"
+            )
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    v = torch.as_tensor(pos_weight, dtype=wide, device=logits.device)
+    y, z = labels.to(wide), logits.to(wide)
+    d_logits = ((1 - y) * torch.sigmoid(z) - v * y * torch.sigmoid(-z)) / z.numel()
+    return d_logits.to(logits.dtype)
 
 
 # ---- layers
@@ -123,8 +139,9 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
     every row went through the same W and b, so what the rows send back to them adds up. A
     convolution is this on every square of the picture.
     """
-    C, D = weight.shape
-    _check(x, "x", (*x.shape[:-1], D), weight.dtype)
+    _check_floats(x, "x")
+    C, D = _sizes(weight, "weight", "CD", x.dtype)
+    _check(x, "x", (*x.shape[:-1], D), x.dtype)
     _check(d_out, "d_out", (*x.shape[:-1], C), weight.dtype)
     # (..., C) -> (N, C)
     rows = d_out.reshape(-1, C)
@@ -141,6 +158,7 @@ def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> T
     """
     if activation not in _SLOPES:
         raise ValueError(f"activation: expected one of {list(_SLOPES)}, got {activation!r}")
+    _check_floats(x, "x")
     _check(d_out, "d_out", x.shape, x.dtype)
     return d_out * _SLOPES[activation](x)
 
@@ -160,6 +178,7 @@ def softmax_jacobian(probs: Tensor) -> Tensor:
 
     Symmetric, and its rows sum to 0: what one probability gains the others lose.
     """
+    _check_floats(probs, "probs")
     return torch.diag_embed(probs) - probs[..., :, None] * probs[..., None, :]
 
 
@@ -171,6 +190,7 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
     This is the Jacobian times d_out, without the C x C numbers. Why the subtraction:
     probabilities sum to 1, so only what differs from the average pull can move them.
     """
+    _check_floats(probs, "probs")
     _check(d_out, "d_out", probs.shape, probs.dtype)
     return probs * (d_out - (probs * d_out).sum(-1, keepdim=True))
 
@@ -187,12 +207,14 @@ def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that
     is each token's share in the mean. A row without any token sends nothing back.
     """
-    B, T = mask.shape
-    _check(mask, "mask", (B, T), torch.bool)
+    B, _ = _sizes(mask, "mask", "BT", torch.bool)
+    _check_floats(d_out, "d_out")
     _check(d_out, "d_out", (B, d_out.shape[-1]), d_out.dtype)
-    share = mask.to(d_out.dtype) / mask.sum(1, keepdim=True).clamp(min=1)  # (B, T)
-    # (B, T, 1) * (B, 1, D)
-    return share[..., None] * d_out[:, None]
+    count = mask.sum(1, keepdim=True)  # (B, 1)
+    # (B, D); in float16 a count above 65,504 would be infinite
+    share = (d_out.to(torch.promote_types(d_out.dtype, torch.float32)) / count).to(d_out.dtype)
+    # (B, T, 1), (B, 1, D) -> (B, T, D)
+    return torch.where(mask[..., None], share[:, None], 0)
 
 
 def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor:
@@ -202,6 +224,7 @@ def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor
     Shapes: d_out (B, C), size (H, W) -> (B, C, H, W). Why all alike: the mean forgot which place
     a number came from.
     """
+    _check_floats(d_out, "d_out")
     H, W = size
     return d_out[..., None, None].expand(*d_out.shape, H, W) / (H * W)
 
@@ -216,6 +239,8 @@ def embedding_backward(
     Shapes: d_out (..., D), ids (...) int64, rows = V -> (V, D). Why the sum: a word that occurs
     twice acts twice. Row `padding_idx` gets nothing, as in nn.Embedding.
     """
+    _check_floats(d_out, "d_out")
+    _check(ids, "ids", None, torch.int64)
     _check(d_out, "d_out", (*ids.shape, d_out.shape[-1]), d_out.dtype)
     if ids.numel() and not 0 <= ids.min() <= ids.max() < rows:
         raise ValueError(
@@ -240,6 +265,7 @@ def concat_backward(d_out: Tensor, dims: dict[str, int]) -> dict[str, Tensor]:
     D_m)}. Why no more than a cut: the Jacobian of gluing is [I; 0] for the one modality and [0;
     I] for the other.
     """
+    _check_floats(d_out, "d_out")
     _check(d_out, "d_out", (*d_out.shape[:-1], sum(dims.values())), d_out.dtype)
     return dict(zip(dims, d_out.split(list(dims.values()), -1)))
 
@@ -266,11 +292,17 @@ def compare(
 
     Both sides are float64, of equal shapes and names, and no reference is 0 everywhere. The
     difference is absolute.
-    Raises AssertionError, after all lines, when one is outside `tolerance`, and names it.
+    Raises AssertionError, after all lines, when one is outside `tolerance`, and names it, and
+    ValueError for nothing to compare and for a tolerance that is not positive and finite.
     """
+    if not by_hand or not 0 < tolerance < torch.inf:
+        raise ValueError(
+            "compare: expected at least one gradient and a positive, finite tolerance, got"
+            f" {list(by_hand)} and {tolerance}"
+        )
     if by_hand.keys() != reference.keys():
         raise ValueError(f"by_hand has the names {list(by_hand)}, reference has {list(reference)}")
-    found, width = {}, max(map(len, by_hand), default=0)
+    found, width = {}, max(map(len, by_hand))
     for name in by_hand:
         hand, ref = two_sides(name, by_hand[name], reference[name])
         largest = (hand - ref).abs().max().item()
@@ -291,13 +323,18 @@ def central_differences(
     """The derivative of function(x) with respect to every entry of x, measured: (f(x + h) - f(x
     - h)) / (2 h).
 
-    Shape: that of the result, then that of x, so x's own shape for a loss. Exact to about h^2;
-    needs float64.
+    Shape: that of the result, then that of x, so x's own shape for a loss. Exact to about h^2.
+    Raises TypeError when x or a result is not float64, in which the differences would be mostly
+    rounding, and ValueError for an x without entries.
     """
+    _check(x, "x", None, torch.float64)
+    if not x.numel():
+        raise ValueError(f"x: expected at least one entry, got shape {tuple(x.shape)}")
     # one entry each
     shifts = step * torch.eye(x.numel(), dtype=x.dtype, device=x.device).view(-1, *x.shape)
     slopes = [(function(x + shift) - function(x - shift)) / (2 * step) for shift in shifts]
-    return torch.stack(slopes, -1).reshape(*slopes[0].shape, *x.shape)
+    _check(slopes[0], "function(x)", None, torch.float64)
+    return torch.stack(slopes, -1).reshape(slopes[0].shape + x.shape)
 
 
 def verify_gradient(
@@ -309,8 +346,13 @@ def verify_gradient(
     `function(*tensors)` is the loss (or any tensor), `by_hand(*tensors)` its derivative with
     respect to the tensor, or a tuple, one for each. The references are autograd (to 1e-12,
     relative to the largest entry) and central differences (to 1e-7). Raises AssertionError when
-    one disagrees.
+    one disagrees, and ValueError without a shape or a seed, because nothing would be compared.
     """
+    if not shapes or not seeds >= 1:
+        raise ValueError(
+            f"equation {key}: expected at least one shape and one seed, got shapes={shapes} and"
+            f" seeds={seeds}"
+        )
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
         tensors = tuple(
@@ -343,11 +385,32 @@ def verify_gradient(
     print(f"equation {key} holds: by hand, autograd and central differences agree on {seeds} seeds")
 
 
-def _check(tensor: Tensor, name: str, shape: tuple, dtype: torch.dtype) -> None:
+def _check(tensor: Tensor, name: str, shape: tuple | None, dtype: torch.dtype) -> None:
+    """`shape` may be None, for any."""
+    _check_tensor(tensor, name)
     if tensor.dtype != dtype:
         raise TypeError(f"{name}: expected {dtype}, got {tensor.dtype}")
-    if tuple(tensor.shape) != tuple(shape):
+    if shape is not None and tuple(tensor.shape) != tuple(shape):
         raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def _check_floats(tensor: Tensor, name: str) -> None:
+    _check_tensor(tensor, name)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name}: expected floats, got {tensor.dtype}")
+
+
+def _check_tensor(value, name: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+
+
+def _sizes(tensor: Tensor, name: str, axes: str, dtype: torch.dtype) -> torch.Size:
+    """The shape of a tensor that has these axes, one letter each."""
+    _check(tensor, name, None, dtype)
+    if tensor.dim() != len(axes):
+        raise ValueError(f"{name}: expected shape ({', '.join(axes)}), got {tuple(tensor.shape)}")
+    return tensor.shape
 
 
 def _one_changes(function: Callable, before: tuple, after: tuple, x: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
     0 * NaN is NaN. Half precision is summed in float32: in float16 the sum of 3,000 tokens of 60
     would be infinite, although their mean is 60.
 
-    Raises ValueError or TypeError for a mask of another shape or dtype.
+    Raises ValueError or TypeError for tokens and a mask of another shape or dtype.
     """
+    _check_values(tokens, "tokens")
     if mask is None:
         kept, count = tokens, tokens.shape[1]
     else:
@@ -114,11 +115,17 @@ def _check_bool(mask: Tensor) -> None:
         raise TypeError(f"mask: expected torch.bool, True = present, got {mask.dtype}")
 
 
-def _check_mask(mask: Tensor, values: Tensor, name: str) -> None:
-    """`values` (B, T, D) and their `mask` (B, T); a (B, 1) mask would turn a mean into a sum."""
-    _check_bool(mask)
+def _check_values(values: Tensor, name: str) -> None:
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(values).__name__}")
     if values.dim() != 3:
         raise ValueError(f"{name}: expected shape (B, T, D), got {tuple(values.shape)}")
+
+
+def _check_mask(mask: Tensor, values: Tensor, name: str) -> None:
+    """`values` (B, T, D) and their `mask` (B, T); a (B, 1) mask would turn a mean into a sum."""
+    _check_values(values, name)
+    _check_bool(mask)
     if mask.shape != values.shape[:2]:
         raise ValueError(
             f"mask: expected shape {tuple(values.shape[:2])}, (B, T) of {name} "

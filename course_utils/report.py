@@ -21,9 +21,10 @@ def report(name: str, value: float, near: float, within: float, unit: str = "") 
     >>> report("fused accuracy", 0.941, near=0.95, within=0.02)
     fused accuracy: 0.95, give or take 0.02
     """
-    if not within > 0:
+    if not 0 < within < math.inf:
         raise ValueError(
-            f"within must be positive, got {within!r}: the band says how far the number may drift"
+            f"within must be positive and finite, got {within!r}: the band says how far the number"
+            " may drift"
         )
     value = float(value)
     unit = f" {unit}" if unit else ""
@@ -46,9 +47,11 @@ def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
 
     The largest difference, relative to the reference's largest entry, must be below `tolerance`.
     Raises AssertionError when it is not, TypeError for less than float64, ValueError for shapes
-    that differ, for values that are not finite and for a reference of zeros, because zeros agree
-    with almost any formula.
+    that differ, for values that are not finite, for a reference of zeros, because zeros agree
+    with almost any formula, and for a tolerance of 1 or more, because zeros would pass.
     """
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance: expected more than 0 and less than 1, got {tolerance!r}")
     difference = relative_difference(f"equation {key}", by_hand, reference)
     if not difference < tolerance:
         raise AssertionError(
@@ -60,7 +63,7 @@ def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
 
 def two_sides(name: str, by_hand, reference) -> tuple:
     """Both sides of a comparison as tensors that it can rest on: float64, finite, of one shape,
-    the reference not all 0.
+    the reference not all 0. Nested lists may hold plain numbers and whatever is float64.
 
     Raises TypeError or ValueError with `name` in front when they are not.
     """
@@ -68,14 +71,12 @@ def two_sides(name: str, by_hand, reference) -> tuple:
 
     sides = {}
     for side, value in (("by_hand", by_hand), ("reference", reference)):
-        tensor = torch.as_tensor(
-            value, dtype=torch.float64 if isinstance(value, (float, list)) else None
-        ).detach()
-        if tensor.dtype != torch.float64:
+        if narrow := _dtypes(value) - {"float", "float64", "torch.float64"}:
             raise TypeError(
-                f"{name}: {side} is {tensor.dtype}, expected torch.float64 (call .double() on the"
-                " inputs)"
+                f"{name}: {side} is {', '.join(sorted(narrow))}, expected torch.float64 (call"
+                " .double() on the inputs)"
             )
+        tensor = torch.as_tensor(value, dtype=torch.float64).detach()
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name}: {side} holds values that are not finite")
         sides[side] = tensor
@@ -89,6 +90,13 @@ def two_sides(name: str, by_hand, reference) -> tuple:
             f"{name}: the reference is zero everywhere, which proves nothing; use random inputs"
         )
     return hand, ref
+
+
+def _dtypes(value) -> set[str]:
+    """The names of the dtypes in a value, or in nested lists, where a whole number is exact."""
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(_dtypes, value)) - {"int"}
+    return {str(getattr(value, "dtype", type(value).__name__))}
 
 
 def relative_difference(name: str, by_hand, reference) -> float:

@@ -225,7 +225,8 @@ class SkipGram(nn.Module):
     `centre`, `context`.
 
     forward: centre (B,), context (B,), negatives (B, K), all int64 ids -> loss (B,) of each pair,
-    -log sigmoid(u_context . v_centre) - sum over k of log sigmoid(-u_k . v_centre).
+    -log sigmoid(u_context . v_centre) - sum over k of log sigmoid(-u_k . v_centre), in float32
+    for half precision.
     Source: Mikolov et al. 2013, Distributed Representations of Words and Phrases and their
     Compositionality.
     """
@@ -248,10 +249,11 @@ class SkipGram(nn.Module):
                 "centre, context, negatives: expected shapes (B,), (B,), (B, K), got "
                 f"{tuple(centre.shape)}, {tuple(context.shape)}, {tuple(negatives.shape)}"
             )
+        wide = torch.promote_types(self.centre.weight.dtype, torch.float32)
         # (B,) -> (B, 1, D)
-        v = self.centre(centre)[:, None]
+        v = self.centre(centre)[:, None].to(wide)
         # (B, 1 + K) -> (B, 1 + K, D)
-        u = self.context(torch.cat([context[:, None], negatives], 1))
+        u = self.context(torch.cat([context[:, None], negatives], 1)).to(wide)
         # (B, 1 + K, D) -> (B, 1 + K)
         scores = (u * v).sum(-1)
         return -logsigmoid(scores[:, 0]) - logsigmoid(-scores[:, 1:]).sum(1)

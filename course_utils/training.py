@@ -132,7 +132,8 @@ def evaluate(model: nn.Module, batches: Iterable[dict]) -> Evaluation:
             f"the model's logits hold NaN in {wrong} of {len(logits)} rows: look for NaN in the"
             " inputs or the weights"
         )
-    loss = nn.functional.cross_entropy(logits, labels).item()
+    wide = torch.promote_types(logits.dtype, torch.float32)  # a sum of float16 is soon infinite
+    loss = nn.functional.cross_entropy(logits.to(wide), labels).item()
     return Evaluation(loss, accuracy(logits, labels), logits, labels)
 
 

@@ -4,6 +4,7 @@ broken on purpose, term by term.
 
 import ast
 import inspect
+import math
 import re
 import types
 
@@ -79,13 +80,18 @@ def entropy_case(soft=False, weighted=False, smoothing=0.0, temperature=1.0, pad
     return case
 
 
-def binary_case(weighted):
+def binary_case(*shape, number=None):
+    """binary_cross_entropy_backward against autograd, with a `pos_weight` of this shape, a number
+    in its place, or none.
+    """
+
     def case(module, draw):
-        z, labels, v = draw.leaf(N, C), draw(N, C).sigmoid(), draw(C).exp()
-        loss = F.binary_cross_entropy_with_logits(z, labels, pos_weight=v if weighted else None)
-        by_hand = module.binary_cross_entropy_backward(
-            z.detach(), labels, **({"pos_weight": v} if weighted else {})
-        )
+        z, labels = draw.leaf(N, C), draw(N, C).sigmoid()
+        v = draw(*shape).exp() if shape else number
+        options = {} if v is None else {"pos_weight": v}
+        given = torch.tensor(v, dtype=torch.float64) if number else v
+        loss = F.binary_cross_entropy_with_logits(z, labels, pos_weight=given)
+        by_hand = module.binary_cross_entropy_backward(z.detach(), labels, **options)
         return {"logits": by_hand}, {"logits": torch.autograd.grad(loss, z)[0]}
 
     return case
@@ -127,16 +133,22 @@ CASES = {
     "cross_entropy_backward, soft labels, weights and smoothing": entropy_case(
         soft=True, weighted=True, smoothing=0.2
     ),
-    "cross_entropy_backward, temperature": entropy_case(temperature=2.5),
+    "cross_entropy_backward, temperature": entropy_case(temperature=0.3),
+    "cross_entropy_backward, soft labels and temperature": entropy_case(
+        soft=True, temperature=7 / 9
+    ),
     "cross_entropy_backward, padded": entropy_case(padded=True),
     "cross_entropy_backward, everything": entropy_case(
-        weighted=True, smoothing=0.3, temperature=0.5, padded=True
+        weighted=True, smoothing=1 / 3, temperature=7 / 9, padded=True
     ),
     "cross_entropy_backward, everything, soft": entropy_case(
-        True, weighted=True, smoothing=0.3, temperature=0.5, padded=True
+        True, weighted=True, smoothing=1 / 3, temperature=7 / 9, padded=True
     ),
-    "binary_cross_entropy_backward": binary_case(weighted=False),
-    "binary_cross_entropy_backward, pos_weight": binary_case(weighted=True),
+    "binary_cross_entropy_backward": binary_case(),
+    "binary_cross_entropy_backward, a weight for all": binary_case(number=1 / 3),
+    "binary_cross_entropy_backward, a weight for each class": binary_case(C),
+    "binary_cross_entropy_backward, a weight for each row": binary_case(N, 1),
+    "binary_cross_entropy_backward, a weight for each entry": binary_case(N, C),
     "linear_backward": layer_case(
         "linear",
         lambda draw, x, W, b: F.linear(x, W, b),
@@ -227,6 +239,79 @@ def test_it_is_autograds_gradient_to_1e_12_over_20_seeds(name, capsys):
         draw = Draw(seed)
         compare(*CASES[name](gradients, draw), tolerance=1e-12)
         assert all(tensor._version == 0 for tensor in draw.made), "an argument was changed in place"
+
+
+class Half(Draw):
+    """Draws float64 numbers that a half precision holds. Called in the place of `gradients`, it
+    hands its functions the same numbers in that precision.
+    """
+
+    def __init__(self, seed, dtype):
+        super().__init__(seed)
+        self.dtype = dtype
+
+    def __call__(self, *shape):
+        return super().__call__(*shape).to(self.dtype).double()
+
+    def __getattr__(self, name):
+        return lambda *args, **options: self.back(
+            getattr(gradients, name)(
+                *map(self.narrow, args), **{key: self.narrow(x) for key, x in options.items()}
+            )
+        )
+
+    def narrow(self, x):
+        return x.to(self.dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+
+    def back(self, found):
+        if isinstance(found, dict):
+            return {name: self.back(x) for name, x in found.items()}
+        if isinstance(found, tuple):
+            return tuple(map(self.back, found))
+        assert found.dtype == self.dtype
+        return found.double()
+
+
+HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+
+
+@HALVES
+@pytest.mark.parametrize("name", CASES)
+def test_in_half_precision_it_is_autograds_gradient_in_float64_to_that_precision(name, dtype):
+    for seed in SEEDS:
+        half = Half(seed, dtype)
+        by_hand, reference = CASES[name](half, half)
+        for key, expected in reference.items():
+            largest = expected.abs().max()
+            torch.testing.assert_close(
+                by_hand[key], expected, rtol=0, atol=4 * torch.finfo(dtype).eps * largest
+            )
+
+
+@HALVES
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_mean_over_more_rows_than_float16_can_count(soft, dtype):
+    """70,001 is infinite in float16, whose largest number is 65,504."""
+    rows, temperature = 70_001, 0.01
+    logits, labels = torch.zeros(rows, 4, dtype=dtype), torch.ones(rows, dtype=torch.int64)
+    labels = F.one_hot(labels, 4).to(dtype) if soft else labels
+    by_hand = gradients.cross_entropy_backward(logits, labels, temperature=temperature)
+    expected = torch.tensor([1 / 4, -3 / 4, 1 / 4, 1 / 4], dtype=torch.float64)
+    expected = expected / (rows * temperature)
+    close = {"rtol": torch.finfo(dtype).eps, "atol": 0}
+    torch.testing.assert_close(by_hand[-1].double(), expected, **close)
+    there = torch.ones(2, rows, dtype=torch.bool)
+    by_hand = gradients.masked_mean_backward(torch.full((2, 1), 60_000, dtype=dtype), there)
+    expected = torch.full((1,), 60_000 / rows, dtype=torch.float64)
+    torch.testing.assert_close(by_hand[1, -1].double(), expected, **close)
+
+
+@HALVES
+def test_a_word_that_occurs_3000_times_gets_all_of_them(dtype):
+    """One by one they would stop at 2,048 in float16, and at 256 in bfloat16."""
+    ids, ones = torch.zeros(3_000, dtype=torch.int64), torch.ones(3_000, 2, dtype=dtype)
+    by_hand = gradients.embedding_backward(ones, ids, rows=1)
+    assert by_hand.tolist() == [[torch.tensor(3_000.0, dtype=dtype).item()] * 2]
 
 
 def test_each_names_an_equation_of_its_notebook():
@@ -399,7 +484,7 @@ def test_ours_gives_what_sympy_gives():
     ]
     torch.testing.assert_close(
         gradients.softmax_jacobian(logits.softmax(0)),
-        torch.tensor(jacobian).double(),
+        torch.tensor(jacobian, dtype=torch.float64),
         rtol=0,
         atol=1e-15,
     )
@@ -419,7 +504,7 @@ def test_large_logits_keep_exact_gradients(size):
     expected = torch.tensor([[0.5, -0.5, 0.0], [-0.25, 0.0, 0.25]], dtype=torch.float64)
     torch.testing.assert_close(by_hand, expected, rtol=0, atol=1e-15)
     binary = gradients.binary_cross_entropy_backward(
-        torch.tensor([size, -size]).double(), torch.tensor([0.0, 1.0]).double()
+        torch.tensor([size, -size], dtype=torch.float64), torch.tensor([0, 1], dtype=torch.float64)
     )
     assert binary.tolist() == [0.5, -0.5]
 
@@ -427,9 +512,9 @@ def test_large_logits_keep_exact_gradients(size):
 def test_a_confident_positive_keeps_its_digits():
     """1 - p computed by subtraction is 0 from a logit of 37 on; sigmoid(-logit) is not."""
     by_hand = gradients.binary_cross_entropy_backward(
-        torch.tensor([40.0]).double(), torch.tensor([1.0]).double()
+        torch.tensor([40.3], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64)
     )
-    assert by_hand.item() == pytest.approx(-4.248354255291589e-18, rel=1e-12)
+    assert by_hand.item() == pytest.approx(-1 / (1 + math.exp(40.3)), rel=1e-12)
 
 
 @pytest.mark.parametrize("name, phi", ACTIVATIONS.items())
@@ -448,7 +533,7 @@ def test_float32_stays_float32_and_relu_has_no_slope_at_zero(name, phi):
 
 
 def test_compare_tells_exact_within_and_largest(capsys):
-    x = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    x = torch.tensor([0.3, -7 / 9], dtype=torch.float64)
     found = compare({"d_x": x, "d_weight": x + 1e-13}, {"d_x": x.clone(), "d_weight": x})
     assert found["d_x"] == gradients.Comparison(exact=True, within=True, largest=0.0)
     assert (
@@ -463,7 +548,7 @@ def test_compare_tells_exact_within_and_largest(capsys):
 
 
 def test_compare_raises_outside_after_all_lines(capsys):
-    x = torch.ones(2).double()
+    x = torch.ones(2, dtype=torch.float64)
     with pytest.raises(AssertionError, match=r"differ: d_x by 2 \(allowed: 1e-10\)"):
         compare({"d_x": -x, "d_y": x}, {"d_x": x, "d_y": x})
     assert [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()] == [
@@ -472,36 +557,45 @@ def test_compare_raises_outside_after_all_lines(capsys):
     ]
 
 
+@pytest.mark.parametrize("tolerance", [0, -1e-10, torch.inf, torch.nan])
+def test_compare_needs_something_to_compare_and_a_tolerance(tolerance):
+    x = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="expected at least one gradient .* got \\[\\] and"):
+        compare({}, {})
+    with pytest.raises(ValueError, match=r"positive, finite tolerance, got \['a'\] and "):
+        compare({"a": x}, {"a": x}, tolerance)
+
+
 @pytest.mark.parametrize(
     "by_hand, reference, error, words",
     [
         (
-            {"a": torch.ones(2).double()},
-            {"b": torch.ones(2).double()},
+            {"a": torch.ones(2, dtype=torch.float64)},
+            {"b": torch.ones(2, dtype=torch.float64)},
             ValueError,
             r"by_hand has the names \['a'\], reference has \['b'\]",
         ),
         (
             {"a": torch.ones(2)},
-            {"a": torch.ones(2).double()},
+            {"a": torch.ones(2, dtype=torch.float64)},
             TypeError,
             "a: by_hand is torch.float32",
         ),
         (
-            {"a": torch.ones(2).double()},
-            {"a": torch.ones(1, 2).double()},
+            {"a": torch.ones(2, dtype=torch.float64)},
+            {"a": torch.ones(1, 2, dtype=torch.float64)},
             ValueError,
             r"a: by_hand has shape \(2,\)",
         ),
         (
-            {"a": torch.zeros(2).double()},
-            {"a": torch.zeros(2).double()},
+            {"a": torch.zeros(2, dtype=torch.float64)},
+            {"a": torch.zeros(2, dtype=torch.float64)},
             ValueError,
             "a: the reference is zero everywhere",
         ),
         (
-            {"a": torch.full((2,), torch.nan).double()},
-            {"a": torch.ones(2).double()},
+            {"a": torch.full((2,), torch.nan, dtype=torch.float64)},
+            {"a": torch.ones(2, dtype=torch.float64)},
             ValueError,
             "a: by_hand holds values that are not",
         ),
@@ -522,6 +616,34 @@ def test_central_differences_of_a_loss_and_of_a_vector():
         jacobian, gradients.softmax_jacobian(x[0].softmax(-1)), rtol=0, atol=1e-9
     )
     assert central_differences(lambda x: x.sum(1), x).shape == (2, 2, 3)
+
+
+def test_central_differences_of_a_number():
+    x = torch.tensor(100.0, dtype=torch.float64)
+    assert central_differences(torch.square, x).item() == pytest.approx(200, rel=1e-8)
+    x = torch.tensor(1 / 3, dtype=torch.float64)
+    assert central_differences(torch.log, x).item() == pytest.approx(3, rel=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_central_differences_refuse_less_than_float64(dtype):
+    x = torch.tensor([100], dtype=dtype)
+    with pytest.raises(TypeError, match=f"x: expected torch.float64, got {dtype}"):
+        central_differences(torch.square, x)
+    with pytest.raises(TypeError, match=rf"function\(x\): expected torch.float64, got {dtype}"):
+        central_differences(lambda x: x.to(dtype), x.double())
+
+
+def test_central_differences_need_an_entry():
+    with pytest.raises(ValueError, match=r"x: expected at least one entry, got shape \(2, 0\)"):
+        central_differences(torch.sum, torch.zeros(2, 0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shapes, seeds", [(((3,),), 0), (((3,),), -1), ((), 3)])
+def test_verify_gradient_needs_something_to_compare(shapes, seeds, capsys):
+    with pytest.raises(ValueError, match=f"expected at least one shape .* seeds={seeds}"):
+        verify_gradient("20.1", torch.sum, torch.zeros_like, *shapes, seeds=seeds)
+    assert "holds" not in capsys.readouterr().out
 
 
 def test_verify_gradient_accepts_a_gradient_and_a_jacobian(capsys):
@@ -557,7 +679,7 @@ def test_verify_gradient_names_what_disagrees():
         verify_gradient(
             "20.1",
             lambda x: x.sum(),
-            lambda x: torch.ones(1).double() if x > 0.5 else -torch.ones(1).double(),
+            lambda x: torch.where(x > 0.5, 1, -1).to(x),
             (1,),
         )
 
@@ -689,3 +811,60 @@ Z, Y = torch.zeros(2, 3), torch.tensor([0, 2])
 def test_bad_input_names_the_argument(call, error, words):
     with pytest.raises((error, TypeError) if words == "labels" else error, match=words):
         call()
+
+
+# What each is called with, under the names of its arguments.
+VALID = {
+    "cross_entropy_backward": {
+        "logits": Z,
+        "labels": Y,
+        "class_weights": torch.ones(3),
+        "mask": torch.ones(2, dtype=torch.bool),
+    },
+    "binary_cross_entropy_backward": {"logits": Z, "labels": Z, "pos_weight": torch.ones(3)},
+    "linear_backward": {"d_out": torch.ones(2, 4), "x": Z, "weight": torch.ones(4, 3)},
+    "activation_backward": {"d_out": Z, "x": Z},
+    "softmax_jacobian": {"probs": Z},
+    "softmax_backward": {"d_out": Z, "probs": Z},
+    "masked_mean_backward": {"d_out": Z, "mask": torch.ones(2, 4, dtype=torch.bool)},
+    "global_average_pool_backward": {"d_out": Z, "size": (2, 2)},
+    "embedding_backward": {"d_out": Z, "ids": Y, "rows": 3},
+    "concat_backward": {"d_out": Z, "dims": {"text": 1, "image": 2}},
+}
+
+
+def takes_tensors(function):
+    """The arguments of a function that are annotated as tensors."""
+    signature = inspect.signature(getattr(gradients, function))
+    names = [name for name, one in signature.parameters.items() if "Tensor" in str(one.annotation)]
+    given = {name for name, x in VALID[function].items() if isinstance(x, torch.Tensor)}
+    assert set(names) == given
+    return names
+
+
+def test_every_gradient_has_a_valid_call():
+    assert set(VALID) == set(BACKWARDS)
+    for function, arguments in VALID.items():
+        getattr(gradients, function)(**arguments)
+
+
+ARGUMENTS = [(function, name) for function in VALID for name in takes_tensors(function)]
+
+
+@pytest.mark.parametrize("function, name", ARGUMENTS)
+def test_what_is_no_tensor_or_holds_other_numbers_is_refused_by_name(function, name):
+    right = VALID[function][name]
+    for wrong in (right.tolist(), right.numpy(), right.int()):
+        with pytest.raises(TypeError, match=f"^{name}: expected .*, got "):
+            getattr(gradients, function)(**VALID[function] | {name: wrong})
+
+
+@pytest.mark.parametrize(
+    "function, name",
+    [one for one in ARGUMENTS if one[1] in ("labels", "mask", "class_weights", "pos_weight")],
+)
+def test_a_shape_that_does_not_fit_is_refused_by_name(function, name):
+    right = VALID[function][name]
+    for shape in ((5,), (2, 1, 3), (1, 1, 1), (2, 3, 1)):
+        with pytest.raises(ValueError, match=rf"^{name}: expected .*, got \({shape[0]},"):
+            getattr(gradients, function)(**VALID[function] | {name: right.new_ones(shape)})

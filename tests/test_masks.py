@@ -42,9 +42,13 @@ def test_half_precision_does_not_overflow_and_keeps_its_digits(dtype, masked):
 
 
 def test_gradients_reach_what_is_there_and_nothing_else():
-    tokens = torch.tensor([[[2.0], [4.0], [math.nan]]], dtype=torch.float64, requires_grad=True)
-    masked_mean(tokens, torch.tensor([[True, True, False]])).sum().backward()
-    assert tokens.grad.tolist() == [[[0.5], [0.5], [0.0]]]
+    tokens = torch.tensor(
+        [[[0.3], [1 / 3], [7 / 9], [math.nan]]], dtype=torch.float64, requires_grad=True
+    )
+    mean = masked_mean(tokens, torch.tensor([[True, True, True, False]]))
+    mean.sum().backward()
+    assert mean.item() == pytest.approx((0.3 + 1 / 3 + 7 / 9) / 3, rel=1e-15)
+    assert tokens.grad.tolist() == [[[1 / 3], [1 / 3], [1 / 3], [0.0]]]
 
 
 # ---- last states ----
@@ -78,7 +82,7 @@ def test_the_last_state_of_a_padded_batch_is_that_of_the_text_alone():
 
 def test_masked_softmax():
     scores = torch.tensor(
-        [[1.0, 2.0, 1e4], [3.0, -math.inf, math.nan]], dtype=torch.float64, requires_grad=True
+        [[0.3, 7 / 9, 1e4], [1 / 3, -math.inf, math.nan]], dtype=torch.float64, requires_grad=True
     )
     mask = torch.tensor([[True, True, False], [False, False, False]])
     with torch.autograd.set_detect_anomaly(True):  # raises at a NaN that a later step would hide
@@ -86,7 +90,8 @@ def test_masked_softmax():
         probs.square().sum().backward()
     assert torch.equal(probs > 0, mask)
     assert scores.grad.isfinite().all() and not scores.grad[~mask].any()
-    assert torch.allclose(probs[0, :2], torch.tensor([1.0, 2.0], dtype=torch.float64).softmax(0))
+    first = 1 / (1 + math.exp(7 / 9 - 0.3))
+    assert probs[0].tolist() == pytest.approx([first, 1 - first, 0], rel=1e-15)
 
 
 def test_scores_and_mask_broadcast_but_not_along_the_softmax():
@@ -133,6 +138,15 @@ def test_a_mask_that_does_not_fit(call, mask, error, message):
     with pytest.raises(error) as caught:
         call(TOKENS, mask)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(2, 3, dtype=torch.bool)])
+def test_what_is_no_sequence_of_vectors_with_a_mask_or_without(mask):
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(B, T, D\), got \(2, 3\)"):
+        masked_mean(TOKENS[..., 0], mask)
+    for wrong in (TOKENS.tolist(), TOKENS.numpy()):
+        with pytest.raises(TypeError, match="tokens: expected a tensor, got "):
+            masked_mean(wrong, mask)
 
 
 def test_what_is_no_sequence_of_vectors():

@@ -1,5 +1,6 @@
 """The ground floor: seeds, reports, twins of equations, guesses."""
 
+import ast
 import json
 import math
 import random
@@ -9,7 +10,35 @@ import pytest
 import torch
 
 from course_utils.report import guess, guesses, outcome, passport, report, verify
-from course_utils.runtime import device, seed_everything
+from course_utils.runtime import ROOT, device, seed_everything
+
+ROUNDING = ("as_tensor", "full", "linspace", "rand", "randn", "tensor")
+
+
+def rounded_before_widened(source):
+    """Lines where torch makes numbers without a dtype, so in float32, that `.double()` then widens:
+    what float32 rounds away is gone, and a random number keeps 24 of its 53 bits.
+    """
+    return [
+        call.lineno
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and (call.func.attr == "double" or ast.unparse(call).endswith(".to(torch.float64)"))
+        for made in ast.walk(call.func.value)
+        if isinstance(made, ast.Call)
+        and ast.unparse(made.func) in [f"torch.{name}" for name in ROUNDING]
+        and not any(keyword.arg == "dtype" for keyword in made.keywords)
+    ]
+
+
+def test_no_number_is_rounded_to_float32_before_float64():
+    assert rounded_before_widened("x = 2\ny = -torch.tensor([0.3]).log().double()") == [2]
+    assert rounded_before_widened("torch.rand(3).to(torch.float64)") == [1]
+    assert rounded_before_widened("torch.tensor([0.3], dtype=torch.float64).double()") == []
+    files = [*ROOT.glob("course_utils/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    found = {path.name: rounded_before_widened(path.read_text("utf-8")) for path in files}
+    assert len(files) > 50 and {name: lines for name, lines in found.items() if lines} == {}
 
 
 @pytest.fixture
@@ -58,9 +87,10 @@ def test_report_outside_its_band_stops_a_strict_run_and_tells_a_reader(value, mo
     )
 
 
-def test_report_needs_a_band():
+@pytest.mark.parametrize("within", [0, -0.1, math.nan, math.inf])
+def test_report_needs_a_band(within):
     with pytest.raises(ValueError, match="within must be positive"):
-        report("accuracy", 0.5, near=0.5, within=0)
+        report("accuracy", 0.5, near=0.5, within=within)
 
 
 def test_verify_accepts_a_twin_and_refuses_a_wrong_formula(capsys):
@@ -71,18 +101,66 @@ def test_verify_accepts_a_twin_and_refuses_a_wrong_formula(capsys):
         verify("00.1", by_hand=x.softmax(dim=0), reference=x.softmax(dim=1))
 
 
+def doubles(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
 @pytest.mark.parametrize(
     "by_hand, reference, error, words",
     [
         (torch.ones(2), torch.ones(2), TypeError, "torch.float32"),
-        (torch.ones(2).double(), torch.ones(3).double(), ValueError, r"\(2,\).*\(3,\)"),
-        (torch.zeros(2).double(), torch.zeros(2).double(), ValueError, "proves nothing"),
-        (torch.tensor([math.nan]).double(), torch.ones(1).double(), ValueError, "not finite"),
+        (doubles(1, 1), doubles(1, 1, 1), ValueError, r"\(2,\).*\(3,\)"),
+        (doubles(0, 0), doubles(0, 0), ValueError, "proves nothing"),
+        (doubles(math.nan), doubles(1), ValueError, "not finite"),
     ],
 )
 def test_verify_refuses_what_proves_nothing(by_hand, reference, error, words):
     with pytest.raises(error, match=words):
         verify("00.1", by_hand, reference)
+
+
+@pytest.mark.parametrize("tolerance", [0, -1e-9, 1, math.inf, math.nan])
+def test_verify_refuses_a_tolerance_that_zeros_would_meet(tolerance):
+    with pytest.raises(ValueError, match="tolerance: expected more than 0 and less than 1, got"):
+        verify("00.1", 1 / 3, 1 / 3, tolerance)
+
+
+DOUBLE = torch.tensor([[1 / 3, 7 / 9]], dtype=torch.float64)
+SAME = {
+    "tensor": DOUBLE,
+    "tensor with a gradient": DOUBLE.clone().requires_grad_(),
+    "array": DOUBLE.numpy(),
+    "list": [[1 / 3, 7 / 9]],
+    "tuple": ((1 / 3, 7 / 9),),
+    "list of tensors": [list(DOUBLE[0])],
+    "list of NumPy's numbers": [list(DOUBLE[0].numpy())],
+}
+NARROW = {
+    "tensor": DOUBLE.float(),
+    "half": DOUBLE.half(),
+    "array": DOUBLE.numpy().astype(np.float32),
+    "list of tensors": [list(DOUBLE[0].float())],
+    "list of NumPy's numbers": [list(DOUBLE[0].float().numpy())],
+    "list with one": [[1 / 3, np.float32(7 / 9)]],
+    "whole numbers": DOUBLE.long(),
+    "complex": DOUBLE.to(torch.complex128),
+}
+
+
+@pytest.mark.parametrize("value", SAME.values(), ids=list(SAME))
+def test_verify_takes_numbers_in_any_form_without_rounding_them(value, capsys):
+    """1 / 3 in float32 is 1e-8 off."""
+    verify("00.1", value, DOUBLE, tolerance=1e-15)
+    verify("00.1", DOUBLE, value, tolerance=1e-15)
+    verify("00.2", [2, 1 / 3], (2, 1 / 3), tolerance=1e-15)
+
+
+@pytest.mark.parametrize("value", NARROW.values(), ids=list(NARROW))
+def test_verify_refuses_less_than_float64_wherever_it_stands(value):
+    with pytest.raises(TypeError, match="00.1: by_hand is .*, expected torch.float64"):
+        verify("00.1", value, DOUBLE, tolerance=0.5)
+    with pytest.raises(TypeError, match="00.1: reference is .*, expected torch.float64"):
+        verify("00.1", DOUBLE, value, tolerance=0.5)
 
 
 def test_a_guess_is_kept_and_compared(home, capsys):

@@ -1,5 +1,7 @@
 """Words, ids, masks; word vectors against formulas by hand."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -210,6 +212,18 @@ def test_the_loss_is_binary_cross_entropy_of_one_true_pair_and_k_random_ones():
     )
     model.centre.weight.data *= 1e4  # far out, where log(sigmoid) in two steps gives -inf
     assert model(centre, context, negatives).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_a_model_in_half_precision_keeps_its_digits(dtype):
+    """Products of 160,000, more than float16 holds, cancel but for scores of 25/16 and -25/16."""
+    model = SkipGram(2, 8).to(dtype)
+    with torch.no_grad():
+        model.centre.weight[:] = torch.tensor([400.0, -400.0]).repeat(4)
+        model.context.weight[:] = 400
+        model.context.weight[:, :2] = torch.eye(2) / 256
+    loss = model(torch.tensor([0]), torch.tensor([0]), torch.tensor([[1]]))
+    assert loss.item() == pytest.approx(2 * math.log1p(math.exp(-25 / 16)), rel=1e-5)
 
 
 def test_the_gradient_of_one_pair_is_probability_minus_label():

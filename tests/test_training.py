@@ -47,6 +47,17 @@ def test_evaluate_counts_every_sample_once_whatever_the_batches_are():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_a_model_in_half_precision_is_the_mean_of_all_rows(dtype):
+    """20,000 losses of 4.02 add up to more than float16 holds."""
+    model = Linear(3, 3).to(dtype)
+    nn.init.zeros_(model.layer.weight)
+    model.layer.bias.data = torch.tensor([0.0, 4.0, 0.0], dtype=dtype)
+    data = {"x": torch.zeros(20_000, 3, dtype=dtype), "label": torch.zeros(20_000).long()}
+    expected = math.log(2 + math.exp(4))
+    assert evaluate(model, Batches(data, 5_000)).loss == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_epoch_loss_weights_samples_not_batches():
     data, model = blobs(10, 0), Linear(3, 3)
     expected = nn.functional.cross_entropy(model(data), data["label"]).item()

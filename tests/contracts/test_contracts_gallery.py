@@ -170,7 +170,7 @@ def test_every_layer_with_a_mask_takes_it_by_keyword_and_without_one():
 def test_the_sound_layer_is_the_mean_of_those_present_by_hand():
     torch.manual_seed(0)
     layer = AverageFusion({"text": 2, "image": 1}, 3).double()
-    features = {"text": torch.randn(2, 2).double(), "image": torch.randn(2, 1).double()}
+    features = {m: torch.randn(2, n, dtype=torch.float64) for m, n in (("text", 2), ("image", 1))}
     mask = {"image": torch.tensor([True, False])}  # the text is left out, hence present
     text = torch.tanh(layer.project["text"](features["text"]))
     image = torch.tanh(layer.project["image"](features["image"]))
@@ -194,7 +194,7 @@ def test_the_moved_parameter_is_gone_where_it_really_moves():
 def test_the_cancelled_bias_does_get_a_gradient_of_round_off():
     torch.manual_seed(0)
     layer = CancelledFusion(DIMS, 7).double()
-    features = {m: torch.randn(32, dim).double() for m, dim in DIMS.items()}
+    features = {m: torch.randn(32, dim, dtype=torch.float64) for m, dim in DIMS.items()}
     layer(features).square().sum().backward()
     gradient = layer.score.bias.grad.abs().item()
     largest = max(p.grad.abs().max().item() for p in layer.parameters())

@@ -49,11 +49,11 @@ VARIANTS = {name: (cls, {}) for name, cls in STRATEGIES.items()} | {
     ),
     "weighted_sum fixed": (
         WeightedSumFusion,
-        lambda dims, C: {"weights": dict(zip(dims, (2, 0.5, 3))), "width": 5},
+        lambda dims, C: {"weights": dict(zip(dims, (2, 0.3, 7 / 9))), "width": 5},
     ),
     "weighted_sum variances": (
         WeightedSumFusion,
-        lambda dims, C: {"variances": dict(zip(dims, (0.25, 1, 2)))},
+        lambda dims, C: {"variances": dict(zip(dims, (1 / 3, 1, 7 / 9)))},
     ),
     "gated projected": (GatedFusion, {"hidden": 6, "width": 4, "normalise": True}),
     "film content": (FiLMFusion, {"content": "image", "width": 4}),
@@ -79,7 +79,11 @@ variants = pytest.mark.parametrize("name", VARIANTS)
 
 def build(name, dims=THREE, output_dim=7, dtype=torch.float64):
     torch.manual_seed(0)
-    return make(name, dims, output_dim).to(dtype)
+    fusion = make(name, dims, output_dim).to(dtype)
+    with torch.no_grad():
+        for parameter in fusion.parameters():
+            parameter.mul_(1 + 1e-9)  # in float64, numbers that float32 cannot hold
+    return fusion
 
 
 def make(name, dims=THREE, output_dim=7):

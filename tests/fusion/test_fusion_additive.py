@@ -52,7 +52,7 @@ def test_weighted_concat_is_concat_of_weighted_vectors():
     features, present = sample()
     fusion, plain = build("weighted_concat"), build("concat")
     plain.head.load_state_dict(fusion.head.state_dict())
-    fusion.scores.data = torch.tensor([1.0, -1.0, 0.5]).double()
+    fusion.scores.data = torch.tensor([0.3, -7 / 9, 1 / 3], dtype=torch.float64)
     _, info = fusion(features, mask=by_name(present), return_info=True)
     weights = (
         present
@@ -169,8 +169,8 @@ def test_sum_is_a_linear_layer_on_the_concatenation():
     "options, alphas",
     [
         ({}, (1 / 3, 1 / 3, 1 / 3)),
-        ({"weights": {"image": 1, "text": 3.0, "audio": 4}}, (3 / 8, 1 / 8, 4 / 8)),
-        ({"variances": {"text": 0.5, "image": 1, "audio": 0.25}}, (2 / 7, 1 / 7, 4 / 7)),
+        ({"weights": {"image": 0.2, "text": 0.3, "audio": 0.7}}, (3 / 12, 2 / 12, 7 / 12)),
+        ({"variances": {"text": 1 / 3, "image": 1, "audio": 0.3}}, (9 / 22, 3 / 22, 10 / 22)),
     ],
     ids=["learned", "weights", "variances"],
 )
@@ -208,7 +208,7 @@ def test_learned_weights_rest_where_they_are_the_inverse_variances():
     """Three unbiased cues of 0 whose errors are uncorrelated in the sample, one number each,
     squared error.
     """
-    sigma = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    sigma = torch.tensor([0.3, 7 / 9, 5 / 3], dtype=torch.float64)
     features = {
         n: torch.eye(3, dtype=torch.float64)[:, i : i + 1] * sigma[i] * 3**0.5
         for i, n in enumerate(THREE)

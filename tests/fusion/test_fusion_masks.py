@@ -73,7 +73,7 @@ def test_a_masked_batch_equals_each_row_alone_without_what_is_masked(name, seed)
                 if x.dim() == 2
                 else x[i : i + 1, kept]
                 if here[n]
-                else torch.rand(1, 2, x.shape[2]).double()
+                else torch.rand(1, 2, x.shape[2], dtype=torch.float64)
             )
         assert torch.allclose(fusion(alone, mask=here), together[i : i + 1], atol=1e-12)
 
