@@ -1111,7 +1111,7 @@ w, d = draws(5), draws(5).flip(0)
 verify("21.24", by_hand=OPTIMIZERS["SGD + L2"][1](w, d), reference=one_step("SGD + L2", w, d))
 verify("21.25", by_hand=OPTIMIZERS["Adam + L2"][1](w, d), reference=one_step("Adam + L2", w, d))
 verify("21.26", by_hand=OPTIMIZERS["AdamW"][1](w, d), reference=one_step("AdamW", w, d))
-ones, d = torch.ones(3).double(), torch.tensor([0.0, 0.01, 1.0]).double()
+ones, d = torch.ones(3).double(), torch.tensor([0.0, 0.01, 1.0], dtype=torch.float64)
 print(f"{'gradient':<12}", "".join(f"{value:8.3f}" for value in d))
 for name in OPTIMIZERS:
     print(f"{name:<12}", "".join(f"{value:8.3f}" for value in one_step(name, ones, d)))
