@@ -1,25 +1,26 @@
 """Printing that can be checked: a number with its band, a formula with its twin, a guess with
 its result.
 
-What these functions print is the same on every machine, so a notebook's stored output can be
-compared word for word, while the number behind it is checked against its band.
+What these functions print is the same on every machine but for measured numbers, so a notebook's
+stored output can be compared word for word, while each number is checked against its band.
 """
 
 import json
 import math
+import re
 
 from course_utils.runtime import reader_folder, strict
 
 
 def report(name: str, value: float, near: float, within: float, unit: str = "") -> None:
-    """Print `name` with the value that this page expects and its band, if `value` lies inside
-    the band.
+    """Print the reader's own number, and what this page expects: `near`, at most `within` away.
 
-    Outside it, raise AssertionError under `COURSE_STRICT=1`; otherwise say so and go on, since a
-    reader who changes a setting should see the new number and not an error.
+    Outside that band, raise AssertionError under `COURSE_STRICT=1`; otherwise say so and go on,
+    since a reader who changes a setting should see the new number and not an error. Tests compare
+    all but the number itself (the rule "a measured number" of tests/sanitize.cfg).
 
     >>> report("fused accuracy", 0.941, near=0.95, within=0.02)
-    fused accuracy: 0.95, give or take 0.02
+    fused accuracy: 0.941   [expected 0.95, within 0.02]
     """
     if not 0 < within < math.inf:
         raise ValueError(
@@ -28,17 +29,22 @@ def report(name: str, value: float, near: float, within: float, unit: str = "") 
         )
     value = float(value)
     unit = f" {unit}" if unit else ""
-    expected = f"{near:g}{unit}, give or take {within:g}"
+    line = f"{name}: {_digits(value, within)}{unit}   [expected {near:g}, within {within:g}]"
     if abs(value - near) <= within:  # False for NaN, as it should be
-        print(f"{name}: {expected}")
+        print(line)
         return
-    message = f"{name}: {value:.4g}{unit}, outside the band of this page, which is {expected}"
     if strict():
-        raise AssertionError(message)
+        raise AssertionError(f"{line}: outside the band of this page")
     print(
-        f"{message}. If you changed something above, this is your result; if you did not, run the"
-        " page from the top."
+        f"{line}\n  Outside that band. If you changed something above, this is your result; if you"
+        " did not, run the page from the top."
     )
+
+
+def _digits(value: float, within: float) -> str:
+    """A number with one decimal more than its band has."""
+    decimals = 1 - math.floor(math.log10(within))
+    return f"{value:.{max(decimals, 0)}f}" if decimals <= 6 else f"{value:.2g}"
 
 
 def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
@@ -155,28 +161,50 @@ def guess(key: str, answer=None, sure: float = 0.5) -> None:
 
 def outcome(key: str, result: float | str, within: float = 0.0) -> None:
     """Compare the guess `key` with its result: right if it is the same word, or a number at most
-    `within` away.
+    `within` away, and then how far off it is.
+
+    A guess may be said in any natural form: 91, "91%" and "0,91" are 0.91 where the result is a
+    share; "No, it won't" is "no".
     """
+    if not 0 <= within < math.inf:
+        raise ValueError(f"within: expected a finite number of at least 0, got {within!r}")
     said = _notes("guesses").get(key, {})
-    about = (
-        f"{result:g}, give or take {within:g}" if isinstance(result, (int, float)) else str(result)
-    )
+    numeric = isinstance(result, (int, float))
+    about = str(result) if not numeric else f"{result:g}" + (f", within {within:g}" * (within > 0))
     if "answer" not in said:
         print(f"Guess {key}: the result is {about}. You made no guess.")
         return
     answer = said["answer"]
-    if isinstance(result, str):
-        right = str(answer).strip(" .,!?'\"").lower() == result.lower()
+    if numeric:
+        number = _number(answer, result)
+        right = number is not None and math.isclose(
+            number, result, rel_tol=0.0, abs_tol=within + 1e-9
+        )
+        off = "" if number is None or number == result else f", off by {abs(number - result):.2g}"
     else:
-        try:
-            right = math.isclose(float(answer), result, rel_tol=0.0, abs_tol=within + 1e-9)
-        except ValueError:  # a word where a number was asked for
-            right = False
+        right, off = _word(answer, result), ""
     _note("guesses", key, right=right)
     print(
         f"Guess {key}: the result is {about}. You said {answer!r}, {said['sure']:.0%} sure:"
-        f" {'right' if right else 'not this time'}."
+        f" {'right' if right else 'not this time'}{off}."
     )
+
+
+def _number(answer, result: float) -> float | None:
+    """What a reader's answer says as a number; a percentage where the result is a share of 1."""
+    text = str(answer).strip(" .!?'\"").replace(",", ".")
+    try:
+        number = float(text.rstrip("% "))
+    except ValueError:
+        return None
+    share = isinstance(result, float) and 0 <= result <= 1  # a whole number is a count
+    return number / 100 if share and (text.endswith("%") or 1 < number <= 100) else number
+
+
+def _word(answer, result: str) -> bool:
+    """Whether an answer is the word, or begins with it: "No, it won't"."""
+    words, wanted = (re.findall(r"[\w'-]+", text.lower()) for text in (str(answer), result))
+    return bool(wanted) and words[: len(wanted)] == wanted
 
 
 def guesses(page: str) -> None:

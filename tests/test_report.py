@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import torch
 
 from course_utils.report import guess, guesses, outcome, passport, report, verify
 from course_utils.runtime import ROOT, device, seed_everything
+
+sys.path.insert(0, str(ROOT / "tools"))
+import build_notebooks
 
 ROUNDING = ("as_tensor", "full", "linspace", "rand", "randn", "tensor")
 
@@ -69,22 +73,59 @@ def test_the_device_can_be_chosen(monkeypatch):
     assert device() == torch.device("cpu")
 
 
-def test_report_prints_the_same_sentence_anywhere_inside_its_band(capsys):
-    for value in (0.93, 0.9412, 0.951):
-        report("fused accuracy", value, near=0.94, within=0.02)
-    assert set(capsys.readouterr().out.splitlines()) == {"fused accuracy: 0.94, give or take 0.02"}
+@pytest.mark.parametrize(
+    "value, near, within, unit, line",
+    [
+        (0.93, 0.94, 0.02, "", "x: 0.930   [expected 0.94, within 0.02]"),
+        (0.955, 0.94, 0.02, "", "x: 0.955   [expected 0.94, within 0.02]"),
+        (47.26, 48, 3, "%", "x: 47.3 %   [expected 48, within 3]"),
+        (12_345, 12_000, 400, "", "x: 12345   [expected 12000, within 400]"),
+        (-0.12345678, -0.123, 0.001, "s", "x: -0.1235 s   [expected -0.123, within 0.001]"),
+        (1.25e-15, 0, 1e-12, "", "x: 1.2e-15   [expected 0, within 1e-12]"),
+    ],
+)
+def test_report_prints_the_number_and_what_is_expected(value, near, within, unit, line, capsys):
+    report("x", value, near, within, unit)
+    assert capsys.readouterr().out == line + "\n"
+
+
+def rules():
+    """The rules by which nbval compares, as the builder reads them."""
+    return build_notebooks.sanitising(ROOT)
+
+
+@pytest.mark.parametrize("unit", ["", "%", "nats"])
+def test_tests_compare_all_of_a_report_but_its_number(unit, capsys):
+    for value in (0.93, 0.9412, 0.95):
+        report("fused: accuracy", value, 0.94, 0.02, unit)
+    report("loss apart by", 3e-16, 0, 1e-12, unit)
+    report("loss apart by", -12e-14, 0, 1e-12, unit)
+    lines = build_notebooks.sanitised(capsys.readouterr().out, rules()).splitlines()
+    unit = f" {unit}" if unit else ""
+    assert set(lines) == {
+        f"fused: accuracy: NUMBER{unit}   [expected 0.94, within 0.02]",
+        f"loss apart by: NUMBER{unit}   [expected 0, within 1e-12]",
+    }
+    for other in (
+        f"fused: accuracy: {unit}   [expected 0.94, within 0.02]",
+        f"fused: accuracy: nan{unit}   [expected 0.94, within 0.02]",
+        f"fused: accuracy: 0.94{unit}   [expected 0.95, within 0.02]",
+        f"fused: accuracy: 0.94{unit} [expected 0.94, within 0.02]",
+        f"fused: accuracy 0.94{unit}   [expected 0.94, within 0.02]",
+    ):
+        assert build_notebooks.sanitised(other, rules()) not in lines
 
 
 @pytest.mark.parametrize("value", [0.9, 0.97, math.nan, math.inf])
 def test_report_outside_its_band_stops_a_strict_run_and_tells_a_reader(value, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="outside the band"):
+    with pytest.raises(AssertionError, match="within 0.02]: outside the band"):
         report("fused accuracy", value, near=0.94, within=0.02)
     monkeypatch.setenv("COURSE_STRICT", "0")
     report("fused accuracy", value, near=0.94, within=0.02)
-    assert (
-        "outside the band of this page, which is 0.94, give or take 0.02" in capsys.readouterr().out
-    )
+    out = capsys.readouterr().out
+    assert out.startswith(f"fused accuracy: {value:.3f}   [expected 0.94, within 0.02]\n")
+    assert "Outside that band. If you changed something above, this is your result" in out
 
 
 @pytest.mark.parametrize("within", [0, -0.1, math.nan, math.inf])
@@ -174,12 +215,46 @@ def test_a_guess_is_kept_and_compared(home, capsys):
     outcome("00.3", "no")
     guesses("00")
     out = capsys.readouterr().out
-    assert "You said 0.9, 70% sure: not this time." in out
+    assert "You said 0.9, 70% sure: not this time, off by 0.04." in out
     assert (
         "Guess 00.3: 'No.', 90% sure: right" in out and "Guess 00.4: '0.93', 50% sure: right" in out
     )
     assert "Guess 00.5: 'many', 50% sure: not this time" in out
     assert json.loads((home / "guesses.json").read_text())["00.3"]["right"] is True
+
+
+@pytest.mark.parametrize(
+    "answer, result, within, verdict",
+    [
+        (91, 0.91, 0.01, "right"),
+        ("91%", 0.91, 0.01, "right"),
+        (" 90 % ", 0.91, 0.02, "right, off by 0.01"),
+        ("0,92", 0.91, 0.02, "right, off by 0.01"),
+        ("0.5%", 0.005, 0.0, "right"),
+        (0.5, 0.91, 0.1, "not this time, off by 0.41"),
+        (1, 0.91, 0.1, "right, off by 0.09"),
+        (91, 91, 0, "right"),
+        (3, 1, 0, "not this time, off by 2"),
+        ("91%", 91.0, 0, "right"),
+        ("many", 0.91, 0.1, "not this time"),
+        ("No, it won't", "no", 0, "right"),
+        ("no", "no", 0, "right"),
+        ("Not audio", "audio", 0, "not this time"),
+        ("nothing", "no", 0, "not this time"),
+        ("Audio and text.", "audio and text", 0, "right"),
+        ("", "no", 0, "not this time"),
+    ],
+)
+def test_a_guess_may_be_said_in_any_natural_form(answer, result, within, verdict, home, capsys):
+    guess("00.1", answer)
+    outcome("00.1", result, within=within)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"50% sure: {verdict}.")
+
+
+@pytest.mark.parametrize("within", [-0.1, math.inf, math.nan])
+def test_an_outcome_needs_a_band_that_can_be_missed(within, home):
+    with pytest.raises(ValueError, match="within: expected a finite number of at least 0"):
+        outcome("00.1", 0.9, within=within)
 
 
 def test_a_guess_made_anew_forgets_how_the_old_one_went(home, capsys):
@@ -196,7 +271,7 @@ def test_without_a_guess_one_fixed_line_is_printed_and_nothing_is_written(home, 
     guesses("00")
     assert capsys.readouterr().out.splitlines() == [
         "Guess 00.1: nothing noted yet. Put your answer in place of None and run this cell again.",
-        "Guess 00.1: the result is 0.94, give or take 0.03. You made no guess.",
+        "Guess 00.1: the result is 0.94, within 0.03. You made no guess.",
         "You made no guesses on page 00.",
     ]
     assert not list(home.iterdir())

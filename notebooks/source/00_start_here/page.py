@@ -298,9 +298,8 @@ for name, near in (("text", 0.73), ("image", 0.61), ("audio", 0.72)):
     report(f"{name} alone, one seed", result.accuracy, near=near, within=0.04)
 
 # %% [markdown]
-# Guessing would reach 0.10. What `report` prints is the value that this page expects, and a **band** around it: the last digits of a training
-# run differ from machine to machine, and "give or take" says how much of that we allow. It is not a confidence interval. Your own
-# number lies inside the band, or else the line would say so; print `result.accuracy` to see it.
+# Guessing would reach 0.10. `report` prints your own number and, in brackets, what this page expects and how far the last digits may
+# drift from machine to machine. That is not a confidence interval.
 #
 # Before you run on: each modality alone is right six to eight times in ten. What will all three together reach? Put a
 # number between 0 and 1 in place of `None`, and how sure you are to be at most 0.03 away.
