@@ -85,7 +85,8 @@ def _say(text):
     """
     for line in text.splitlines():
         if line.startswith("  smallest case:"):
-            line = re.sub(r"'[^']*'", lambda string: string[0].replace(" ", "\0"), line)
+            strings = r"'[^']*'|\"[^\"]*\""
+            line = re.sub(strings, lambda string: string[0].replace(" ", "\0"), line)
         wrapped = textwrap.fill(
             line, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
         )

@@ -294,15 +294,13 @@ INTERVAL = "return sum(values) / len(values), t * (np.var(values, ddof=1) / len(
 @pytest.mark.parametrize(
     "statement", ["import {}", "import importlib\n    importlib.import_module('{}')"]
 )
-def test_an_import_costs_no_time_and_is_never_interrupted(statement, tmp_path, monkeypatch, request):
-    name = f"slow_{abs(hash(request.node.name))}"
-    (tmp_path / f"{name}.py").write_text(SLOW_MODULE.format(seconds=1.5))
+def test_an_import_costs_no_time_and_is_never_interrupted(statement, tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text(SLOW_MODULE.format(seconds=1.5))
     monkeypatch.syspath_prepend(tmp_path)
-    right, text = tell(
-        define(f"def f(values, t):\n    {statement.format(name)}\n    {INTERVAL}"), time_limit=0.3
-    )
+    code = f"def f(values, t):\n    {statement.format('slow_to_import')}\n    {INTERVAL}"
+    right, text = tell(define(code), time_limit=0.3)
     assert right, text
-    assert sys.modules.pop(name).whole
+    assert sys.modules.pop("slow_to_import").whole
 
 
 @alarmed

@@ -25,13 +25,13 @@ def pad_batch(rows):
     return ids, ids.ne(0)
 
 
-def _row_cases():
+def _row_cases(seed=1):
     yield ([[2]],)
     yield ([[5, 3], [7]],)
     yield ([[4], [1, 6, 2], [8, 1]],)
     yield ([[], [3, 9]],)
     yield ([[6, 2], [], [5, 5, 1, 7]],)
-    draw = torch.Generator().manual_seed(1)
+    draw = torch.Generator().manual_seed(seed)
     for lengths in ((2, 5, 3), (4, 1, 4, 2), (3, 3), (1, 0, 2, 6, 2)):
         yield ([torch.randint(1, 10, (n,), generator=draw).tolist() for n in lengths],)
 
@@ -234,13 +234,13 @@ def last_state(states, mask):
     return torch.stack([row[kept][-1] for row, kept in zip(states, mask, strict=True)])
 
 
-def _state_cases():
+def _state_cases(seed=2):
     yield torch.tensor([[[4.0], [9.0]]]), torch.tensor([[True, False]])
     yield (
         torch.tensor([[[1.0, 2.0], [3.0, 5.0]], [[6.0, 4.0], [8.0, 7.0]]]),
         torch.tensor([[True, True], [True, False]]),
     )
-    draw = torch.Generator().manual_seed(2)
+    draw = torch.Generator().manual_seed(seed)
     # Once without NaN; with B, T and D equal, too: what raises elsewhere runs here.
     for lengths, T, D, under in (
         ((3, 2), 3, 2, None),
@@ -411,7 +411,7 @@ def pair_gradient(centre, context, label):
     return slope * context, slope * centre
 
 
-def _pair_cases():
+def _pair_cases(seed=3):
     for centre, context, label in (
         ([2], [1], 1),
         ([1, 2], [1, -1], 1),
@@ -423,7 +423,7 @@ def _pair_cases():
         ([30, -30, 2], [-20, 20, 1], 0),
     ):
         yield *(torch.tensor(v, dtype=torch.float64) for v in (centre, context)), float(label)
-    draw = torch.Generator().manual_seed(3)
+    draw = torch.Generator().manual_seed(seed)
     for D, label in ((3, 1), (3, 0), (5, 1), (5, 0)):
         yield (
             *torch.randn(2, D, generator=draw, dtype=torch.float64).mul(10).round() / 10,
