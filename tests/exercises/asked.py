@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import sys
+import textwrap
 
 import pytest
 from by_hand import define
@@ -178,7 +179,7 @@ class OfEveryExercise:
         assert all(len(right[key]) >= 2 and len(wrong[key]) >= 3 for key in right)
 
     def test_different_right_answers_are_accepted(self, exercise, right):
-        accepted, text = verdict(exercise, define(inspect.cleandoc(right)))
+        accepted, text = verdict(exercise, define(textwrap.dedent(right).strip()))
         assert accepted, text
 
     def test_wrong_answers_get_the_message_that_helps(self, exercise, code, words):

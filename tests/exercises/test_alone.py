@@ -139,7 +139,7 @@ def test_every_exercise_can_be_drawn_anew(key):
 
 
 COLD = """
-import inspect, os, sys
+import os, sys, textwrap
 sys.path.insert(0, "tests/exercises")
 from by_hand import define
 from course_utils import exercises
@@ -152,7 +152,7 @@ for key in {keys!r}:
     for number, code in enumerate(load(page, "answers").RIGHT[key][:{most}]):
         child = os.fork()  # as cold as this process, in which no answer has run
         if child == 0:
-            right, text = exercises.verdict(exercise, define(inspect.cleandoc(code)))
+            right, text = exercises.verdict(exercise, define(textwrap.dedent(code).strip()))
             if not right:
                 print(key, number, text, flush=True)
             os._exit(not right)
