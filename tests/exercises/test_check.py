@@ -158,6 +158,7 @@ INDEX = Exercise(
     cases=lambda: [([1.0],), ([1.0, 2.0],)],
     misconceptions=(
         Misconception("counts from one", lambda values: values[len(values)]),
+        Misconception("two sizes", lambda values: torch.zeros(2) + torch.zeros(3)),
         Misconception("adds up", lambda values: values.sum()),
         Misconception("refuses", lambda values: int("a")),
         Misconception("asks for a name", lambda values: lenghts),  # noqa: F821
@@ -170,6 +171,7 @@ INDEX = Exercise(
     [
         ("return values[len(values)]", "counts from one"),
         ("return list(values)[1:][len(values)]", "counts from one"),
+        ("return torch.ones(4) + torch.ones(5)", "two sizes"),
         ("return values.sum()", "adds up"),
         ("return lenghts", "raised NameError: name 'lenghts' is not defined"),
         ("x = y; y = 1", "raised UnboundLocalError"),
