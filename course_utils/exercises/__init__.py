@@ -8,14 +8,16 @@ from the page's solution, cases, and the wrong ideas that readers have, each as 
 import dis
 import inspect
 import os
+import re
+import secrets
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from course_utils.rooms import NoRoom, load, room, rooms
 
-from .compare import copied, describe, difference, freeze, show, show_apart
-from .sandbox import Outcome, call
+from .compare import copied, describe, difference, freeze, paste, show_apart
+from .sandbox import Outcome, known_state, outcomes, words_of
 
 _accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
 
@@ -37,14 +39,15 @@ def ideas(message: str, *wrongs: Callable) -> list[Misconception]:
 class Exercise:
     """One exercise.
 
-    `cases` gives the argument tuples, the same at every call, smallest first. `returns` says in
-    words what one entry of the result stands for ("one row per sample"). `compare` takes two
-    frozen values, got and expected, and returns None or the difference in words.
+    `cases` gives the argument tuples, the same at every call, smallest first; if it has a
+    parameter `seed`, grading draws its random ones anew. `returns` says in words what one entry of
+    the result stands for ("one row per sample"). `compare` takes two frozen values, got and
+    expected, and returns None or the difference in words.
     """
 
     key: str
     reference: Callable
-    cases: Callable[[], Iterable[tuple]]
+    cases: Callable[..., Iterable[tuple]]
     misconceptions: tuple[Misconception, ...]
     returns: str = ""
     compare: Callable = difference
@@ -54,28 +57,40 @@ def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
     """Print one verdict on `answer`, the function written for exercise `key`: always the same text.
 
     The verdict is "not attempted yet" while the body is only a docstring and `...`; "right"; or
-    what is wrong, with the smallest case that shows it. The function gets copies of the cases;
-    whatever it does (raise, recurse, loop, exit, print, seed) ends with the call. `time_limit` is
-    in seconds for each case; see `sandbox.call` for where no limit is possible. Where the package
-    runs without the course's repository there are no checkers: it says so and the page goes on.
+    what is wrong, with the smallest case that shows it, as code. The function gets copies of the
+    cases; whatever it does (raise, recurse, loop, exit, ask, print, seed, set) ends with the call.
+    `time_limit` is in seconds for each case; see `sandbox.call` for how they are counted and where
+    no limit is possible. Where the package runs without the course's repository there are no
+    checkers: it says so and the page goes on.
 
-    Raises ValueError for an unknown key and, where NBGRADER_EXECUTION is set, AssertionError with
-    the verdict's text when it is not "right".
+    Where NBGRADER_EXECUTION is set, the answer runs in a fresh process that has no `reference`, on
+    freshly drawn cases, and AssertionError with the verdict's text is raised when it is not
+    "right". Raises ValueError for an unknown key.
     """
+    grading = bool(os.environ.get("NBGRADER_EXECUTION"))
     try:
-        right, text = verdict(_find(key), answer, time_limit)
+        right, text = verdict(_find(key), answer, time_limit, grading)
     except NoRoom as missing:
         right, text = False, f"Exercise {key} · not checked: {missing}."
     if right:
         _accepted[key] = answer
-    if not right and os.environ.get("NBGRADER_EXECUTION"):
+    if not right and grading:
         raise AssertionError(text)
-    for line in text.splitlines():  # a page breaks long output lines in the middle of a word
-        print(
-            textwrap.fill(
-                line, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-            )
+    _say(text)
+
+
+def _say(text):
+    """Print, broken at 100 columns: a page breaks longer lines in the middle of a word. Strings
+    stay whole, so that a case can be pasted.
+    """
+    for line in text.splitlines():
+        if line.startswith("  smallest case:"):
+            strings = r"'[^']*'|\"[^\"]*\""
+            line = re.sub(strings, lambda string: string[0].replace(" ", "\0"), line)
+        wrapped = textwrap.fill(
+            line, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
         )
+        print(wrapped.replace("\0", " "))
 
 
 def reference(key: str) -> Callable:
@@ -96,7 +111,7 @@ def mine(key: str, answer: Callable) -> Callable:
     try:
         exercise = _find(key)
     except NoRoom as missing:
-        print(f"{key}: yours, unchecked: {missing}.")
+        _say(f"{key}: yours, unchecked: {missing}.")
         return answer
     if _accepted.get(key) is answer:
         print(f"{key}: yours")
@@ -139,8 +154,11 @@ def _find(key):
     return exercises[key]
 
 
-def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, str]:
-    """Whether `answer` is right, and the text that `check` prints."""
+@known_state()
+def verdict(
+    exercise: Exercise, answer, time_limit: float = 5.0, grading: bool = False
+) -> tuple[bool, str]:
+    """Whether `answer` is right, and the text that `check` prints; `grading` as described there."""
     title = f"Exercise {exercise.key} · "
     todo = (
         title + "not attempted yet: replace the ... in the cell above, run it, then run this one."
@@ -151,16 +169,18 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
     if misfit:
         return False, f"{title}not right yet: {misfit}"
 
-    trials = []
-    for args in exercise.cases():
-        outcome = call(answer, copied(args), time_limit)
+    cases, run = exercise.cases(), outcomes
+    if grading:
+        from .alone import outcomes_alone as run
+
+        if "seed" in inspect.signature(exercise.cases).parameters:
+            cases = exercise.cases(seed=secrets.randbits(31))
+    cases, trials = list(cases), []
+    for args, outcome in zip(cases, run(answer, cases, time_limit)):
         if outcome.kind == "value" and outcome.value is ...:
             return False, todo
         expected = _gives(exercise.reference, args)
         trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
-        # one is enough, and the next would take as long
-        if outcome.kind in ("slow", "endless", "exit"):
-            break
     failed = next((trial for trial in trials if trial[-1]), None)
     if failed is None:
         return True, f"{title}right ({len(trials)} cases)."
@@ -168,12 +188,15 @@ def verdict(exercise: Exercise, answer, time_limit: float = 5.0) -> tuple[bool, 
     args, outcome, expected, fault = failed
     stopped = trials[-1][1].kind not in ("value", "raised")
     named = None if stopped or outcome.changed else _misconception(exercise, trials)
-    pairs = [f"{name}={show(freeze(arg), 6)}" for name, arg in zip(_names(exercise), args)]
+    pairs = [f"{name}={paste(freeze(arg))}" for name, arg in zip(_names(exercise), args)]
     case = f"{exercise.reference.__name__}({', '.join(pairs)})"
     lines = [f"{title}not right yet: {named or fault}", f"  smallest case: {case}"]
     if outcome.kind == "value" and not outcome.changed:
         returned, expected = show_apart(outcome.value, expected)
-        lines += ["  returned:      " + returned, "  expected:      " + expected]
+        if returned != expected:
+            lines += ["  returned:      " + returned, "  expected:      " + expected]
+        elif named:  # both too long to be shown
+            lines.append("  where:         " + fault)
     elif named:
         lines.append("  returned:      nothing, it " + fault)
     return False, "\n".join(lines)
@@ -229,6 +252,8 @@ def _fault(exercise, outcome: Outcome, expected, time_limit):
         return f"did not finish within {time_limit:g} seconds: is there a loop without an end?"
     if outcome.kind == "endless":
         return "calls itself without an end (RecursionError): which case stops it?"
+    if outcome.kind == "asked":
+        return "asks with input(), and nobody is there to type: all it needs are its arguments."
     if outcome.kind == "exit":
         return "left by exit() or SystemExit: end a function with `return`."
     if outcome.changed:
@@ -255,8 +280,8 @@ def _misconception(exercise, trials):
         for args, outcome, *_ in trials:
             try:
                 wrong = _gives(idea.wrong, args)
-            except Exception:
-                if outcome.kind != "raised":
+            except Exception as error:
+                if not _same_error(outcome.words, words_of(error)):
                     break
                 continue
             if outcome.kind != "value" or exercise.compare(outcome.value, wrong) is not None:
@@ -264,3 +289,14 @@ def _misconception(exercise, trials):
         else:
             return idea.message
     return None
+
+
+def _same_error(words, others):
+    """Whether an answer's error is the one of a wrong idea: the same type and, but for its numbers,
+    the same text, which says where it happened; an idea's error without a text stands for all of
+    its type. A name that does not exist is a slip of the pen and no idea.
+    """
+    if words.startswith(("NameError", "UnboundLocalError")):
+        return False
+    mine, its = (re.sub(r"\d+", "0", text) for text in (words, others))
+    return mine == its or mine.startswith(its + ":")

@@ -9,17 +9,30 @@ import copy
 import sys
 from dataclasses import dataclass
 
-LONG = 12  # values; what is longer is printed by its shape
+LONG = 24  # values; what is longer is printed by its shape
+PASTED = 120  # values of one argument that is shown to be pasted
+
+# (relative, absolute) error that is still right, by what the numbers can hold after some steps. A
+# Python number stands with float32, because `.item()` of a float32 tensor makes one.
+CAN_HOLD = {
+    "float64": (1e-6, 1e-6),
+    "float32": (1e-4, 1e-6),
+    "float16": (1e-2, 1e-3),
+    "bfloat16": (5e-2, 1e-2),
+}
 
 
 @dataclass(frozen=True)
 class Array:
-    """A tensor or a NumPy array: what it is called, the kind of its numbers, shape, flat values."""
+    """A tensor or a NumPy array: what it is called, the kind of its numbers, shape, flat values,
+    and the type of its numbers by name.
+    """
 
     word: str
     kind: str
     shape: tuple
     flat: list
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,19 +47,21 @@ def freeze(value):
     `Other`.
     """
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    if value is None or value is ... or isinstance(value, (bool, str)):
+    if value is None or value is ... or isinstance(value, bool):
         return value
-    if torch is not None and isinstance(value, torch.Tensor):
+    if isinstance(value, str):
+        return str.__str__(value)
+    # a class of the reader's own could answer `tolist` with anything
+    if torch is not None and type(value) in (torch.Tensor, torch.nn.Parameter):
         value = value.detach().cpu()
-        return Array("tensor", _kind(value.dtype), tuple(value.shape), value.reshape(-1).tolist())
+        flat, dtype = value.reshape(-1).tolist(), str(value.dtype).removeprefix("torch.")
+        return Array("tensor", _kind(dtype), tuple(value.shape), flat, dtype)
     if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
-        if isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
-            return value.item() if value.dtype.kind in "bi" else float(value)
-        value = numpy.asarray(value)
-        flat = value.reshape(-1).tolist()
-        return Array(
-            "NumPy array", _kind(value.dtype), value.shape, [freeze(item) for item in flat]
-        )
+        scalar, value = isinstance(value, numpy.generic), numpy.asarray(value)
+        if scalar and value.dtype.kind in "biuf":
+            return value.item() if value.dtype.kind in "biu" else float(value)
+        flat, dtype = [freeze(item) for item in value.reshape(-1).tolist()], str(value.dtype)
+        return Array("NumPy array", _kind(dtype), value.shape, flat, dtype)
     if isinstance(value, int):
         return int(value) if abs(value) < 10**300 else float("inf")  # longer ones cannot be printed
     if isinstance(value, float):
@@ -54,14 +69,9 @@ def freeze(value):
     if isinstance(value, (list, tuple)):
         return (tuple if isinstance(value, tuple) else list)(freeze(item) for item in value)
     if isinstance(value, dict):
-        return {
-            key if isinstance(key, (str, int)) else show(freeze(key)): freeze(item)
-            for key, item in value.items()
-        }
+        return {_hashable(key): freeze(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return frozenset(
-            item if isinstance(item, (str, int)) else show(freeze(item)) for item in value
-        )
+        return frozenset(map(_hashable, value))
     if value is NotImplemented:
         return Other("NotImplemented")
     if isinstance(value, type):
@@ -72,9 +82,13 @@ def freeze(value):
     return Other(f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}")
 
 
+def _hashable(value):
+    value = freeze(value)
+    return value if isinstance(value, (str, int)) else show(value)
+
+
 def _kind(dtype):
-    name = str(dtype).removeprefix("torch.")
-    return next((kind for kind in ("bool", "int", "float", "complex") if kind in name), name)
+    return next((kind for kind in ("bool", "int", "float", "complex") if kind in dtype), dtype)
 
 
 def copied(value):
@@ -121,6 +135,45 @@ def _keys(mapping):
     return f"the key{'s' * (len(mapping) != 1)} " + ", ".join(map(str, mapping))
 
 
+def paste(value) -> str:
+    """A frozen value as code that gives it again, with every digit and its dtype; by type, shape
+    and dtype where it has more than `PASTED` values.
+    """
+    match value:
+        case float():
+            return repr(value) if abs(value) < float("inf") else f"float('{value}')"
+        case str():
+            return repr(value)
+        case Array() if len(value.flat) > PASTED:
+            return f"{describe(value)}, {value.dtype}"
+        case Array():
+            library, made, usual = ("torch", "tensor", "float32")
+            if value.word != "tensor":
+                library, made, usual = ("np", "array", "float64")
+            dtype = f", dtype={library}.{value.dtype}"
+            if not value.flat:
+                return f"{library}.zeros({value.shape}{dtype})"
+            if value.dtype in (usual, "int64", "bool"):  # what the values alone make
+                dtype = ""
+            exact = [_exact(item, value.dtype) for item in value.flat]
+            return f"{library}.{made}({_nested(exact, value.shape)}{dtype})"
+        case list() | tuple() if len(value) <= PASTED:
+            inner = ", ".join(map(paste, value))
+            if isinstance(value, list):
+                return f"[{inner}]"
+            return f"({inner},)" if len(value) == 1 else f"({inner})"
+        case dict() if len(value) <= PASTED:
+            return "{" + ", ".join(f"{paste(k)}: {paste(v)}" for k, v in value.items()) + "}"
+    return show(value)
+
+
+def _exact(number, dtype):
+    """A number as code, in as few digits as its type needs."""
+    if dtype in ("float32", "float16", "bfloat16"):
+        number = float(str(sys.modules["numpy"].float32(number)))
+    return paste(number)
+
+
 def show(value, digits: int = 4) -> str:
     """A frozen value as a reader would type it, rounded; by type and shape when it is long."""
     match value:
@@ -130,7 +183,8 @@ def show(value, digits: int = 4) -> str:
             return repr(value) if len(value) <= 60 else repr(value[:57] + "...")
         case Array() if len(value.flat) <= LONG:
             word = "tensor" if value.word == "tensor" else "array"
-            return f"{word}({_nested(value.flat, value.shape, digits)})"
+            texts = [show(item, digits) for item in value.flat]
+            return f"{word}({_nested(texts, value.shape)})"
         case list() | tuple() if len(value) <= LONG:
             inner = ", ".join(show(item, digits) for item in value)
             if isinstance(value, list):
@@ -145,20 +199,21 @@ def show(value, digits: int = 4) -> str:
     return repr(value)
 
 
-def _nested(flat, shape, digits):
+def _nested(texts, shape):
     if not shape:
-        return show(flat[0], digits)
-    step = len(flat) // shape[0] if shape[0] else 0
-    rows = (flat[i * step : (i + 1) * step] for i in range(shape[0]))
-    return "[" + ", ".join(_nested(row, shape[1:], digits) for row in rows) + "]"
+        return texts[0]
+    step = len(texts) // shape[0] if shape[0] else 0
+    rows = (texts[i * step : (i + 1) * step] for i in range(shape[0]))
+    return "[" + ", ".join(_nested(row, shape[1:]) for row in rows) + "]"
 
 
-def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float = 1e-6):
+def difference(got, expected, where: str = "", rtol: float | None = None, atol: float = 0.0):
     """First difference between two frozen values as the rest of a sentence; None when they agree.
 
     Lenient where a reader may choose: float32 or float64, a tuple or one-dimensional array for
     a list, a tensor with one value and no axes for a number. Strict on shapes, keys and on
-    integers or booleans that became floats. `where` names the place, as in `["audio"]`.
+    integers or booleans that became floats. `where` names the place, as in `["audio"]`. Numbers
+    agree as far as their type can hold them (`CAN_HOLD`), or to `rtol` and `atol` where given.
     """
     came = f"entry {where} came as " if where else "returned "
     if got is None and expected is not None:
@@ -168,14 +223,14 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
             else "returned None: is a `return` missing?"
         )
     if isinstance(got, Array) and got.shape == () and not isinstance(expected, Array):
-        return difference(got.flat[0], expected, where, rtol, atol)
+        return difference(got.flat[0], expected, where, *_tolerance(rtol, atol, got))
     match expected:
         case bool() | str() | None | frozenset():
             same = type(got) is type(expected) and got == expected
         case int() | float():
             if isinstance(got, bool) or not isinstance(got, (int, float)):
                 return f"{came}{describe(got)}, expected {describe(expected)}"
-            same = _close(got, expected, rtol, atol)
+            same = _close(got, expected, *_tolerance(rtol, atol))
         case Array():
             if not isinstance(got, Array) or got.word != expected.word:
                 return f"{came}{describe(got)}, expected {describe(expected)}"
@@ -183,6 +238,7 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
                 return f"{came}shape {got.shape}, expected {expected.shape}"
             if got.kind != expected.kind and (got.kind, expected.kind) != ("int", "float"):
                 return f"{came}a tensor of {got.kind} values, expected {expected.kind}"
+            rtol, atol = _tolerance(rtol, atol, got, expected)
             for i, (a, b) in enumerate(zip(got.flat, expected.flat)):
                 if not _close(a, b, rtol, atol):
                     place = [] if expected.shape else None
@@ -192,7 +248,9 @@ def difference(got, expected, where: str = "", rtol: float = 1e-4, atol: float =
                     return "{}is {}, expected {}".format(_at(where, place), *show_apart(a, b))
             return None
         case list() | tuple():
-            row = got.flat if isinstance(got, Array) and len(got.shape) == 1 else got
+            row = got
+            if isinstance(got, Array) and len(got.shape) == 1:
+                row, (rtol, atol) = got.flat, _tolerance(rtol, atol, got)
             if not isinstance(row, (list, tuple)) or len(row) != len(expected):
                 return f"{came}{describe(got)}, expected {describe(expected)}"
             pairs = ((f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(row, expected)))
@@ -228,6 +286,14 @@ def show_apart(got, expected) -> tuple[str, str]:
         if show(got, digits) != show(expected, digits):
             break
     return show(got, digits), show(expected, digits)
+
+
+def _tolerance(rtol, atol, *arrays):
+    """(rtol, atol) as given, else the widest that the arrays' types ask for."""
+    if rtol is not None:
+        return rtol, atol
+    known = [CAN_HOLD[array.dtype] for array in arrays if array.dtype in CAN_HOLD]
+    return max(known, default=CAN_HOLD["float32"])
 
 
 def _close(a, b, rtol, atol):

@@ -1,28 +1,37 @@
 """Calls a reader's function so that nothing it does outlives the call."""
 
+import builtins
 import contextlib
 import io
 import itertools
+import os
 import random
 import re
 import signal
 import sys
 import threading
+import time
+import warnings
 from _thread import interrupt_main
 from dataclasses import dataclass
 
-from .compare import freeze
+from .compare import copied, freeze
 
-TICK = 0.01  # seconds between two alarms once the time is up
+TICK = 0.01  # seconds between two alarms
+PATIENCE = 4  # an answer that sleeps, or a busy machine, gets this many times the seconds
 
 
 class TimeUp(BaseException):
     """The time limit. Not an Exception, so that `except Exception` does not swallow it."""
 
 
+class Asked(Exception):
+    """The answer has called `input()`."""
+
+
 @dataclass
 class Outcome:
-    """What one call came to: `kind` is value, raised, endless, exit or slow."""
+    """What one call came to: `kind` is value, raised, endless, exit, asked or slow."""
 
     kind: str
     value: object = None  # frozen, for the kind value
@@ -30,38 +39,60 @@ class Outcome:
     changed: tuple = ()  # positions of the arguments that the call changed in place
 
 
+def outcomes(answer, cases, seconds: float):
+    """One `Outcome` after the other, of calls with copies of the cases; none after one that did not
+    come back, since the next would take as long.
+    """
+    for args in cases:
+        outcome = call(answer, copied(args), seconds)
+        yield outcome
+        if outcome.kind not in ("value", "raised"):
+            return
+
+
 def call(answer, args: tuple, seconds: float) -> Outcome:
     """Outcome of `answer(*args)`, stopped after `seconds`; `args` may be changed by the call.
 
-    Captures what is printed, turns `exit()` into an outcome, and puts back the random state,
-    the standard streams, the signal handler and the timer. Without `signal.setitimer` (Windows)
-    and outside the main thread there is no time limit. A long call inside C cannot be
+    Captures what is printed, turns `exit()` and `input()` into outcomes, and puts back the random
+    state, what `known_state` names, tracing, the standard streams, the signal handler and the
+    timer. `seconds` are the answer's own: CPU time of this thread, imports not counted and never
+    interrupted; of the clock's time it gets `PATIENCE` times as much. Without `signal.setitimer`
+    (Windows) and outside the main thread there is no time limit. A long call inside C cannot be
     interrupted, only noticed when it returns. KeyboardInterrupt passes through.
     """
     before = [repr(freeze(arg)) for arg in args]
     try:
-        with _random_state(), _streams(), _no_exit(), _time_limit(seconds):
-            value, after = _inside(answer, args)
-    except KeyboardInterrupt:
-        raise
+        with known_state(), _random_state(), _streams(), _no_exit(), _time_limit(seconds):
+            value, after, words = _inside(answer, args)
     except TimeUp:
         return Outcome("slow")
     except RecursionError:
         return Outcome("endless")
     except SystemExit:
         return Outcome("exit")
-    except BaseException as error:
-        return Outcome("raised", words=_words(error))
+    except Asked:
+        return Outcome("asked")
+    if words:
+        return Outcome("raised", words=words)
     changed = tuple(i for i, (a, b) in enumerate(zip(before, after)) if a != b)
     return Outcome("value", value, changed=changed)
 
 
 def _inside(answer, args):
-    """The only frame in which an alarm raises. Freezes here, where endless structures are
-    caught.
+    """The only frame in which an alarm raises. Everything of the reader's runs here: also the text
+    of an error, and what freezing asks of a result.
     """
-    value = freeze(answer(*args))
-    return value, [repr(freeze(arg)) for arg in args]
+    trace, profile = sys.gettrace(), sys.getprofile()
+    try:
+        value = freeze(answer(*args))
+        return value, [repr(freeze(arg)) for arg in args], ""
+    except (KeyboardInterrupt, TimeUp, RecursionError, SystemExit, Asked):
+        raise
+    except BaseException as error:
+        return None, [], words_of(error)
+    finally:
+        sys.settrace(trace)
+        sys.setprofile(profile)
 
 
 class _Due:
@@ -89,13 +120,20 @@ def _time_limit(seconds):
         return
 
     alarms = itertools.count()
+    left = [seconds, PATIENCE * seconds]  # of the thread's CPU time, of the clock's
+    last = [time.thread_time(), time.monotonic()]
 
     def alarm(signum, frame):
         # Raises only while _inside is running, so that no late alarm hits this file's own cleaning
-        # up.
+        # up, and never inside an import, which would leave half a module.
+        importing = False
         while frame is not None and frame.f_code is not _inside.__code__:
+            importing = importing or frame.f_code.co_filename.startswith("<frozen importlib.")
             frame = frame.f_back
-        if frame is None:
+        for i, now in enumerate((time.thread_time(), time.monotonic())):
+            left[i] -= 0 if importing else now - last[i]
+            last[i] = now
+        if frame is None or importing or min(left) > 0:
             return
         # In turns every alarm raises, every second, every third: Python 3.12 counts the jump back
         # out of an `except` to the `try` before it, and an alarm there would be swallowed for ever.
@@ -106,7 +144,7 @@ def _time_limit(seconds):
             raise TimeUp
 
     handler = signal.signal(signal.SIGALRM, alarm)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds, TICK)
+    timer = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     try:
         yield
     finally:
@@ -135,9 +173,15 @@ def _replaced(owner, name, value):
 
 @contextlib.contextmanager
 def _streams():
-    """Outside IPython, `exit()` closes the standard input before it raises: give it another."""
+    """Outside IPython, `exit()` closes the standard input before it raises: give it another.
+    Inside a notebook, `input()` would wait for somebody to type.
+    """
+
+    def refuse(*_):
+        raise Asked
+
     with contextlib.redirect_stdout(_Sink()), contextlib.redirect_stderr(_Sink()):
-        with _replaced(sys, "stdin", io.StringIO()):
+        with _replaced(sys, "stdin", io.StringIO()), _replaced(builtins, "input", refuse):
             yield
 
 
@@ -155,6 +199,56 @@ def _no_exit():
 
     with _replaced(shell, "ask_exit", ask_exit):
         yield
+
+
+@contextlib.contextmanager
+def known_state():
+    """torch as it is in a new session (float32, CPU, gradients on), so that a verdict does not
+    depend on the page; afterwards all as it was.
+
+    Put back are those, torch's threads, print options, warnings, NumPy's error handling,
+    matplotlib's rcParams, the working folder, the environment, `sys.path` and the recursion limit;
+    of a library that is loaded only meanwhile, nothing.
+    """
+    torch, numpy, matplotlib = map(sys.modules.get, ("torch", "numpy", "matplotlib"))
+    environment, path, limit = dict(os.environ), list(sys.path), sys.getrecursionlimit()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(contextlib.chdir(os.curdir))
+        if numpy is not None:
+            stack.enter_context(numpy.errstate())
+            stack.enter_context(numpy.printoptions())
+        if matplotlib is not None:
+            stack.enter_context(matplotlib.rc_context())
+        if torch is not None:
+            stack.enter_context(torch._tensor_str.printoptions())
+            stack.enter_context(_new_torch(torch))
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(limit)
+            sys.path[:] = path
+            if os.environ != environment:
+                os.environ.clear()
+                os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _new_torch(torch):
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        # the CPU as a chosen device would cost a little at every call
+        torch.set_default_device(None if device.type == "cpu" else device)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -176,12 +270,12 @@ def _random_state():
             restore(state)
 
 
-def _words(error):
+def words_of(error):
     """Type and first line, without memory addresses and without folders."""
     try:
-        first = (str(error).strip().splitlines() or [""])[0]
+        first = (freeze(str(error))[:2000].strip().splitlines() or [""])[0]
     except Exception:
         first = ""
     first = re.sub(r"0x[0-9a-fA-F]+", "0x...", first)
     first = re.sub(r"(?:[A-Za-z]:)?[\\/](?:[\w.~-]+[\\/])+", "", first)
-    return type(error).__name__ + (f": {first[:200]}" if first else "")
+    return type(error).__name__[:100] + (f": {first[:200]}" if first else "")

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import sys
+import textwrap
 
 import pytest
 from by_hand import define
@@ -159,15 +160,16 @@ class OfEveryExercise:
         assert list(solutions(page)) == list(exercises_of(page))
 
     def test_the_solution_on_the_page_is_right(self, exercise):
-        page, name = exercise.key.split(".")[0], exercise.reference.__name__
-        code = solutions(page)[exercise.key]
-        parts = ast.parse(code).body
-        assert [part.name for part in parts if isinstance(part, ast.FunctionDef)] == [name]
-        space = imported(page, code)
-        exec(compile(code, "<cell>", "exec"), space)
-        taken = inspect.signature(space[name]).parameters.keys()
+        answer = solution(exercise)
+        taken = inspect.signature(answer).parameters.keys()
         assert taken == inspect.signature(exercise.reference).parameters.keys()
-        right, text = verdict(exercise, space[name])
+        right, text = verdict(exercise, answer)
+        assert right, text
+
+    @pytest.mark.slow
+    def test_the_solution_on_the_page_is_graded_as_right(self, exercise):
+        """In a process of its own, on fresh cases of the exercise as the page has it."""
+        right, text = verdict(exercises._find(exercise.key), solution(exercise), grading=True)
         assert right, text
 
     # ---- by answers written by hand ----
@@ -178,7 +180,7 @@ class OfEveryExercise:
         assert all(len(right[key]) >= 2 and len(wrong[key]) >= 3 for key in right)
 
     def test_different_right_answers_are_accepted(self, exercise, right):
-        accepted, text = verdict(exercise, define(inspect.cleandoc(right)))
+        accepted, text = verdict(exercise, define(textwrap.dedent(right).strip()))
         assert accepted, text
 
     def test_wrong_answers_get_the_message_that_helps(self, exercise, code, words):
@@ -226,6 +228,17 @@ def solutions(page):
     if not (room(page) / "page.py").exists():
         pytest.skip(f"the room of page {page} has no page.py yet")
     return pages.solutions(room(page))
+
+
+def solution(exercise):
+    """The function that the solution on the page defines."""
+    page, name = exercise.key.split(".")[0], exercise.reference.__name__
+    code = solutions(page)[exercise.key]
+    parts = ast.parse(code).body
+    assert [part.name for part in parts if isinstance(part, ast.FunctionDef)] == [name]
+    space = imported(page, code)
+    exec(compile(code, "<cell>", "exec"), space)
+    return space[name]
 
 
 def imported(page, code):

@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from by_hand import define, tell
 
 from course_utils import exercises
 from course_utils.exercises import Exercise, Misconception, check, is_stub, verdict
+from course_utils.exercises.compare import freeze
 from course_utils.rooms import load, rooms
 from course_utils.runtime import ROOT
 
@@ -38,10 +40,16 @@ def test_nbgrader_gets_an_error_instead(monkeypatch, capsys):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     with pytest.raises(AssertionError, match="not attempted yet"):
         check("00.1", ...)
+    forgets = (
+        "import statistics\ndef f(values, t): return"
+        " statistics.fmean(values), {} * statistics.stdev(values) / len(values) ** 0.5"
+    )
     with pytest.raises(AssertionError, match="not right yet: t is not used"):
-        check("00.1", lambda values, t: seed_interval(values, 1.0))
+        check("00.1", define(forgets.format("1")))
+    with pytest.raises(AssertionError, match="not right yet: raised PicklingError"):
+        check("00.1", seed_interval)  # the course's own
     assert capsys.readouterr().out == ""
-    check("00.1", seed_interval)
+    check("00.1", define(forgets.format("t")))
     assert "right (8 cases)" in capsys.readouterr().out
 
 
@@ -142,6 +150,111 @@ def test_a_misconception_may_raise_where_the_answer_raises():
         text.splitlines()[2]
         == "  returned:      nothing, it raised IndexError: list index out of range"
     )
+
+
+INDEX = Exercise(
+    "77.3",
+    reference=lambda values: values[-1],
+    cases=lambda: [([1.0],), ([1.0, 2.0],)],
+    misconceptions=(
+        Misconception("counts from one", lambda values: values[len(values)]),
+        Misconception("two sizes", lambda values: torch.zeros(2) + torch.zeros(3)),
+        Misconception("adds up", lambda values: values.sum()),
+        Misconception("refuses", lambda values: int("a")),
+        Misconception("asks for a name", lambda values: lenghts),  # noqa: F821
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("return values[len(values)]", "counts from one"),
+        ("return list(values)[1:][len(values)]", "counts from one"),
+        ("return torch.ones(4) + torch.ones(5)", "two sizes"),
+        ("return values.sum()", "adds up"),
+        ("return lenghts", "raised NameError: name 'lenghts' is not defined"),
+        ("x = y; y = 1", "raised UnboundLocalError"),
+        ("return values.sun()", "raised AttributeError: 'list' object has no attribute 'sun'"),
+        ("return [].pop()", "raised IndexError: pop from empty list"),
+        ("return int('b')", "raised ValueError: invalid literal"),
+        ("return values['a']", "raised TypeError"),
+    ],
+)
+def test_an_error_is_a_misconception_only_if_it_is_the_same_one(code, words):
+    text = verdict(INDEX, define(f"def f(values): {code}"))[1]
+    assert text.startswith(f"Exercise 77.3 · not right yet: {words}"), text
+
+
+def test_an_error_without_a_text_stands_for_its_type():
+    """A wrong idea may raise what a reader raises in own words."""
+
+    def refuses(x):
+        raise ValueError
+
+    exercise = Exercise(
+        "77.4", lambda x: x, lambda: [(1,), (2,)], (Misconception("refuses", refuses),)
+    )
+    for code, named in (("ValueError('too large')", True), ("KeyError('too large')", False)):
+        text = verdict(exercise, define(f"def f(x): raise {code}"))[1]
+        assert ("not right yet: refuses" in text) is named
+
+
+# ---- the case that shows it ----
+
+CASES = [
+    (torch.tensor([0.1, 1 / 3, -0.0, float("nan"), float("-inf"), 3.4028234663852886e38]),),
+    (torch.tensor([[7 / 9], [1e-300]], dtype=torch.float64),),
+    (torch.tensor([[1 / 3, 60000.0]]).half(), torch.tensor([1 / 3]).bfloat16()),
+    (torch.tensor([True, False]), torch.tensor([[1, 2]]), torch.tensor([255], dtype=torch.uint8)),
+    (torch.zeros(0, 3), torch.tensor(0.7), torch.zeros(2, 0, dtype=torch.int64)),
+    (np.array([[0.3, 1 / 3]]), np.array([0.3], dtype=np.float32), np.array([1, 2])),
+    ({"a word": [(0.1 + 0.2,), None], "b": "the reader's own, " * 8}, [1 / 3] * 30, float("nan")),
+]
+
+
+@pytest.mark.parametrize("args", CASES)
+def test_the_case_can_be_pasted(args, capsys, monkeypatch):
+    """As printed, broken into lines: run again it is the same case, values, types and shapes."""
+
+    def take(**arguments):
+        return list(arguments.values())
+
+    names = [f"argument_{i}" for i in range(len(args))]
+    code = "lambda {0}: None".format(", ".join(names))
+    exercise = Exercise("77.5", eval(code), lambda: [args], ())
+    exercise.reference.__name__ = "take"
+    monkeypatch.setattr(exercises, "_find", lambda key: exercise)
+    check("77.5", define("f = " + code.replace("None", "1")))
+    printed = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in printed.splitlines() if "reader's own" not in line)
+    case = printed.split("  smallest case: ")[1].split("\n  returned: ")[0]
+    again = eval(case, {"torch": torch, "np": np, "take": take})
+    assert repr(freeze(again)) == repr(freeze(list(args)))
+
+
+def wrong_by_one(x, place):
+    x = x.clone()
+    x[place] += 1
+    return x
+
+
+@pytest.mark.parametrize("side, shown", [(4, True), (9, False)])
+def test_a_result_is_shown_or_its_first_difference(side, shown):
+    exercise = Exercise(
+        "77.6",
+        lambda x: x,
+        lambda: [(torch.arange(side * side).reshape(side, side),)],
+        (Misconception("one more", lambda x: wrong_by_one(x, (1, 2))),),
+    )
+    right, text = verdict(exercise, lambda x: wrong_by_one(x, (1, 2)))
+    assert not right and "not right yet: one more\n" in text
+    assert ("returned:      tensor([[0, 1, 2, 3], [4, 5, 7, 7]," in text) is shown
+    assert ("expected:      tensor([[0, 1, 2, 3], [4, 5, 6, 7]," in text) is shown
+    assert ("where:         entry [1, 2] is 12, expected 11." in text) is not shown
+    assert "a tensor of shape (9, 9)" not in text
+    unnamed = verdict(exercise, lambda x: wrong_by_one(x, (0, 3)))[1]
+    assert "not right yet: entry [0, 3] is 4, expected 3." in unnamed
 
 
 # ---- answers that cannot be called ----

@@ -5,7 +5,7 @@ import pytest
 import torch
 from by_hand import tell
 
-from course_utils.exercises.compare import Array, copied, difference, freeze, show
+from course_utils.exercises.compare import Array, Other, copied, difference, freeze, show
 from course_utils.rooms import load
 
 seed_interval = load("00", "exercises").seed_interval
@@ -104,15 +104,16 @@ def test_values_are_shown_short_and_apart():
         show(freeze(torch.tensor([[1.0, -0.0], [1 / 3, 2e-9]])))
         == "tensor([[1.0, 0.0], [0.3333, 2e-09]])"
     )
+    assert show(freeze(torch.eye(4)))[:30] == "tensor([[1.0, 0.0, 0.0, 0.0], "
     assert show(freeze(torch.zeros(40, 3))) == "a tensor of shape (40, 3)"
     assert show(freeze(np.zeros((2, 0)))) == "array([[], []])"
-    assert show([0.1] * 20) == "a list of 20 numbers"
+    assert show([0.1] * 30) == "a list of 30 numbers"
     assert show((1,)) == "(1,)" and show({"a": [None, True]}) == "{'a': [None, True]}"
     assert len(show("x" * 1000)) < 70
     assert (
         difference(0.12344567, 0.123444, rtol=1e-6) == "the result is 0.123446, expected 0.123444"
     )
-    assert freeze(torch.tensor(2)) == Array("tensor", "int", (), [2])
+    assert freeze(torch.tensor(2)) == Array("tensor", "int", (), [2], "int64")
 
 
 def test_a_copy_is_equal_and_shares_nothing():
@@ -129,3 +130,128 @@ def test_a_copy_is_equal_and_shares_nothing():
     assert repr(freeze(table)) == before and table["c"].bias.item() != 0.0
     leaf = copied(torch.ones(2, requires_grad=True))
     assert leaf.requires_grad and leaf.is_leaf and not copied(torch.ones(2)).requires_grad
+
+
+# ---- how close is right ----
+
+WHOLE = [1 / 3, -7 / 9, 0.3]
+EPSILON = {"float64": 2.0**-24, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def as_type(values, dtype, word):
+    if word == "np":
+        return np.array(values, dtype=dtype)
+    return torch.tensor(values, dtype=torch.float64).to(getattr(torch, dtype))
+
+
+@pytest.mark.parametrize(
+    "dtype, word", [(dtype, "torch") for dtype in EPSILON] + [(t, "np") for t in list(EPSILON)[:3]]
+)
+@pytest.mark.parametrize("expected", ["float64", "float32"])
+def test_a_result_is_right_as_far_as_its_type_can_hold_it(dtype, expected, word):
+    """A step or two of rounding are accepted, also float32's in the middle of float64; a hundred
+    times as much is not.
+    """
+    expected = freeze(as_type(WHOLE, expected, word))
+    rounded = [value * (1 + EPSILON[dtype]) for value in WHOLE]
+    wrong = [value * (1 + max(100 * EPSILON[dtype], 1e-3)) for value in WHOLE]
+    assert difference(freeze(as_type(rounded, dtype, word)), expected) is None
+    assert difference(freeze(as_type(wrong, dtype, word)), expected) is not None
+    # the same inside a list, and as one number for a number
+    assert difference(freeze([as_type(rounded, dtype, word)]), [expected]) is None
+    assert difference(freeze(as_type(rounded[0], dtype, word)), WHOLE[0]) is None
+    assert difference(freeze(as_type(rounded, dtype, word)), WHOLE) is None
+
+
+def test_float64_is_compared_to_a_millionth():
+    x = torch.tensor(WHOLE, dtype=torch.float64)
+    assert difference(freeze(x * (1 + 5e-7)), freeze(x)) is None
+    assert difference(freeze(x * (1 + 1e-5)), freeze(x)) is not None
+    mixed = 0.9 * torch.tensor([0, 1]) + 0.1 / 3  # whole numbers times 0.9 are float32
+    whole = 0.9 * torch.tensor([0.0, 1.0], dtype=torch.float64) + 0.1 / 3
+    assert mixed.dtype == torch.float32
+    assert difference(freeze(mixed.double()), freeze(whole)) is None
+
+
+# ---- nothing of the reader's is left ----
+
+
+class Equal:
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+class Text(str):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+
+class Whole(int):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = int.__hash__
+
+
+class Broken(float):
+    def __sub__(self, other):
+        return 0.0
+
+    def __eq__(self, other):
+        return True
+
+
+class Tensor(torch.Tensor):
+    def tolist(self):
+        return [Equal(), Equal()]
+
+
+class Rows(np.ndarray):
+    def tolist(self):
+        return [Equal(), Equal()]
+
+    reshape = tolist
+
+
+class Items(list):
+    def __iter__(self):
+        return iter([Equal(), Equal()])
+
+    __len__ = lambda self: 2  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    "liar, expected",
+    [
+        (Text("a"), "b"),
+        (Whole(1), 2),
+        (Broken(1.5), 2.5),
+        ({Text("a"): 1}, {"b": 1}),
+        ({Whole(1): 1}, {2: 1}),
+        ({Text("a")}, frozenset("b")),
+        (Items(), [1.0, 2.0]),
+        (torch.zeros(2).as_subclass(Tensor), freeze(torch.ones(2))),
+        (np.zeros(2).view(Rows), freeze(np.ones(2))),
+        (np.array([Equal(), Equal()], dtype=object), freeze(np.ones(2))),
+        ([Equal()], [1]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_result_cannot_say_that_it_is_equal(liar, expected):
+    frozen = freeze(liar)
+    assert difference(frozen, expected) is not None
+
+    def kinds(value):
+        yield type(value)
+        inner = value.flat if isinstance(value, Array) else value
+        if isinstance(inner, dict):
+            inner = [*inner, *inner.values()]
+        if isinstance(inner, (list, tuple, frozenset)):
+            for item in inner:
+                yield from kinds(item)
+
+    assert set(kinds(frozen)) <= {str, int, float, bool, list, dict, frozenset, Array, Other}

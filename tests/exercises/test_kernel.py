@@ -21,6 +21,13 @@ CELLS = [
     ),
     "def f(values, t):\n    return f(values, t)\ncheck('00.1', f)",
     "def f(values, t):\n    print('noise')\n    return sum(values)\ncheck('00.1', f)",
+    "check('00.1', lambda values, t: input())",
+    "import os, statistics\n\ndef middle(values):\n    return statistics.mean(values)",
+    (
+        "os.environ['NBGRADER_EXECUTION'] = 'autograde'\ndef f(values, t):\n    s ="
+        " statistics.stdev(values, middle(values))\n    return middle(values), t * s /"
+        " len(values) ** 0.5\ncheck('00.1', f)"
+    ),
     "print('still here')",
 ]
 REPLIES = [
@@ -31,6 +38,9 @@ REPLIES = [
     "did not finish within 0.3 seconds",
     "calls itself without an end",
     "returned one number, expected a tuple of 2 numbers",
+    "asks with input()",
+    "",
+    "right (8 cases)",
     "still here",
 ]
 

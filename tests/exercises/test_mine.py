@@ -136,6 +136,7 @@ def test_without_the_repository_a_page_goes_on(alone):
     assert text.count(f"Exercise 00.1 · not checked: page 00: {why}") == 2
     assert text.count(f"00.1: yours, unchecked: page 00: {why}") == 2
     assert lines.count("True") == 2 and "Traceback" not in text
+    assert all(len(line) <= 100 for line in lines)
 
 
 def test_without_the_repository_nothing_is_graded_as_right(alone):

@@ -1,12 +1,15 @@
 """Whatever an answer does ends with the call."""
 
 import io
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,9 @@ from course_utils.runtime import ROOT
 # These tests see the alarm's own timer and handler, which the test run's time limit would use too.
 pytestmark = pytest.mark.timeout(method="thread")
 
+alarmed = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="this platform has no interval timer"
+)
 seed_interval = load("00", "exercises").seed_interval
 
 
@@ -31,6 +37,17 @@ def raises(error):
 class Unspeakable(Exception):
     def __str__(self):
         raise ValueError("no words")
+
+
+class Talkative(Exception):
+    def __str__(self):
+        return "x" * 10**8
+
+
+class Endless(Exception):
+    def __str__(self):
+        while True:
+            pass
 
 
 @pytest.mark.parametrize(
@@ -48,6 +65,7 @@ class Unspeakable(Exception):
             "raised FileNotFoundError: no file.txt",
         ),
         (Unspeakable(), "raised Unspeakable"),
+        (Talkative(), "raised Talkative: " + "x" * 200),
         (BaseException("all"), "raised BaseException: all"),
         (GeneratorExit(), "raised GeneratorExit"),
     ],
@@ -69,6 +87,16 @@ def test_leaving_is_refused_and_standard_input_stays_open(leave, monkeypatch):
     before = sys.stdin
     assert "left by exit() or SystemExit" in tell(lambda values, t: leave())[1]
     assert sys.stdin is before and not before.closed
+
+
+@alarmed
+def test_an_error_whose_text_has_no_end():
+    assert "did not finish within 0.2 seconds" in tell(raises(Endless()), time_limit=0.2)[1]
+
+
+def test_input_is_named():
+    text = tell(lambda values, t: input("How many? "))[1]
+    assert "asks with input(), and nobody is there to type" in text
 
 
 def test_endless_recursion():
@@ -112,7 +140,7 @@ def f(values, t):
 }
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timer")
+@alarmed
 @pytest.mark.parametrize("code", list(LOOPS.values()), ids=list(LOOPS))
 def test_endless_loops_end(code):
     """In a process of its own: what recurses again and again can leave too little stack for pytest,
@@ -130,7 +158,7 @@ def test_endless_loops_end(code):
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "(0.0, 0.0)", done.stderr
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timer")
+@alarmed
 def test_timer_and_handler_of_the_notebook_are_put_back():
     def mine(signum, frame):
         raise AssertionError("not now")
@@ -185,3 +213,110 @@ def test_random_state_stays_and_every_call_begins_with_the_same():
 
     before = state()
     assert tell(answer)[0] and len(set(drawn)) == 1 and state() == before
+
+
+# ---- what an answer sets ----
+
+SETTINGS = {
+    "default dtype": ("torch.set_default_dtype(torch.float64)", torch.get_default_dtype),
+    "default device": ("torch.set_default_device('meta')", torch.get_default_device),
+    "gradients": ("torch.set_grad_enabled(False)", torch.is_grad_enabled),
+    "threads": ("torch.set_num_threads(torch.get_num_threads() + 1)", torch.get_num_threads),
+    "how tensors print": (
+        "torch.set_printoptions(precision=2)",
+        lambda: str(torch.tensor([1 / 3])),
+    ),
+    "how arrays print": ("np.set_printoptions(precision=2)", lambda: str(np.array([1 / 3]))),
+    "NumPy's errors": ("np.seterr(all='raise')", np.geterr),
+    "warnings": ("warnings.simplefilter('error')", lambda: list(warnings.filters)),
+    "rcParams": ("matplotlib.rcParams['lines.linewidth'] = 77", lambda: dict(matplotlib.rcParams)),
+    "folder": ("os.chdir('/')", os.getcwd),
+    "environment": ("os.environ.update(HOME='7', NEW='7')", lambda: dict(os.environ)),
+    "a variable less": ("os.environ.pop('PATH')", lambda: dict(os.environ)),
+    "import path": ("sys.path.insert(0, '7')", lambda: list(sys.path)),
+    "recursion limit": ("sys.setrecursionlimit(5000)", sys.getrecursionlimit),
+    "tracing": ("sys.settrace(lambda *event: None)", sys.gettrace),
+    "profiling": ("sys.setprofile(lambda *event: None)", sys.getprofile),
+}
+IMPORTS = "import os, sys, warnings, matplotlib, numpy as np, torch\n"
+
+
+@pytest.mark.parametrize("ends", ["return 0", "raise ValueError", "exit()"])
+@pytest.mark.parametrize("change, read", SETTINGS.values(), ids=SETTINGS)
+def test_what_an_answer_sets_ends_with_the_call(change, read, ends):
+    answer = define(f"{IMPORTS}def f(values, t):\n    {change}\n    {ends}")
+    before = read()
+    assert not tell(answer)[0]
+    assert read() == before
+
+
+@pytest.mark.parametrize(
+    "change, back",
+    [
+        ("torch.set_default_dtype(torch.float64)", "torch.set_default_dtype(torch.float32)"),
+        ("torch.set_default_device('meta')", "torch.set_default_device(None)"),
+        ("torch.set_grad_enabled(False)", "torch.set_grad_enabled(True)"),
+    ],
+)
+def test_what_the_page_has_set_changes_no_verdict(change, back):
+    """The gradient comes from autograd, and `torch.tensor(0.3)` has the default type."""
+    answer = define(
+        "def f(values, t):\n"
+        "    assert torch.tensor(0.3).dtype == torch.float32\n"
+        "    x = torch.ones(2, requires_grad=True)\n"
+        "    return (x * torch.tensor(values)).sum().backward() or x.grad"
+    )
+    usual = tell(answer)
+    assert "raised" not in usual[1]
+    exec(change)
+    try:
+        assert tell(answer) == usual
+        left = torch.get_default_dtype(), torch.get_default_device().type, torch.is_grad_enabled()
+        assert left != (torch.float32, "cpu", True)
+    finally:
+        exec(back)
+
+
+# ---- whose time it is ----
+
+SLOW_MODULE = """
+import time
+start = time.thread_time()
+while time.thread_time() < start + {seconds}:
+    pass
+time.sleep({seconds})
+whole = True
+"""
+INTERVAL = "return sum(values) / len(values), t * (np.var(values, ddof=1) / len(values)) ** 0.5"
+
+
+@alarmed
+@pytest.mark.parametrize(
+    "statement", ["import {}", "import importlib\n    importlib.import_module('{}')"]
+)
+def test_an_import_costs_no_time_and_is_never_interrupted(statement, tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text(SLOW_MODULE.format(seconds=1.5))
+    monkeypatch.syspath_prepend(tmp_path)
+    work = "start = time.thread_time()\n    while time.thread_time() < start + 0.1: pass"
+    lines = statement.format("slow_to_import"), work, INTERVAL
+    code = "import time\ndef f(values, t):\n    " + "\n    ".join(lines)
+    right, text = tell(define(code), time_limit=0.3)
+    assert right, text
+    assert sys.modules.pop("slow_to_import").whole
+
+
+@alarmed
+def test_after_an_import_the_time_goes_on(tmp_path, monkeypatch):
+    (tmp_path / "slow_before_a_loop.py").write_text(SLOW_MODULE.format(seconds=0.3))
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "def f(values, t):\n    import slow_before_a_loop\n    while True: pass"
+    assert "did not finish within 0.2 seconds" in tell(define(code), time_limit=0.2)[1]
+    assert sys.modules.pop("slow_before_a_loop").whole
+
+
+@alarmed
+def test_waiting_is_not_working():
+    """As on a busy machine, where the clock goes on and the answer does not."""
+    answer = define(f"import time\ndef f(values, t):\n    time.sleep(0.5)\n    {INTERVAL}")
+    right, text = tell(answer, time_limit=0.3)
+    assert right, text

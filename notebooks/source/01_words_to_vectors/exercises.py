@@ -10,11 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
-from course_utils.exercises.compare import difference, same_kind
-
-# float32 keeps about seven digits and is refused
-_STRICT = functools.partial(difference, rtol=1e-10, atol=1e-10)
-
+from course_utils.exercises.compare import same_kind
 
 # 01.1 -----------------------------------------------------------------------------------------
 
@@ -25,13 +21,13 @@ def pad_batch(rows):
     return ids, ids.ne(0)
 
 
-def _row_cases():
+def _row_cases(seed=1):
     yield ([[2]],)
     yield ([[5, 3], [7]],)
     yield ([[4], [1, 6, 2], [8, 1]],)
     yield ([[], [3, 9]],)
     yield ([[6, 2], [], [5, 5, 1, 7]],)
-    draw = torch.Generator().manual_seed(1)
+    draw = torch.Generator().manual_seed(seed)
     for lengths in ((2, 5, 3), (4, 1, 4, 2), (3, 3), (1, 0, 2, 6, 2)):
         yield ([torch.randint(1, 10, (n,), generator=draw).tolist() for n in lengths],)
 
@@ -234,13 +230,13 @@ def last_state(states, mask):
     return torch.stack([row[kept][-1] for row, kept in zip(states, mask, strict=True)])
 
 
-def _state_cases():
+def _state_cases(seed=2):
     yield torch.tensor([[[4.0], [9.0]]]), torch.tensor([[True, False]])
     yield (
         torch.tensor([[[1.0, 2.0], [3.0, 5.0]], [[6.0, 4.0], [8.0, 7.0]]]),
         torch.tensor([[True, True], [True, False]]),
     )
-    draw = torch.Generator().manual_seed(2)
+    draw = torch.Generator().manual_seed(seed)
     # Once without NaN; with B, T and D equal, too: what raises elsewhere runs here.
     for lengths, T, D, under in (
         ((3, 2), 3, 2, None),
@@ -411,7 +407,7 @@ def pair_gradient(centre, context, label):
     return slope * context, slope * centre
 
 
-def _pair_cases():
+def _pair_cases(seed=3):
     for centre, context, label in (
         ([2], [1], 1),
         ([1, 2], [1, -1], 1),
@@ -423,7 +419,7 @@ def _pair_cases():
         ([30, -30, 2], [-20, 20, 1], 0),
     ):
         yield *(torch.tensor(v, dtype=torch.float64) for v in (centre, context)), float(label)
-    draw = torch.Generator().manual_seed(3)
+    draw = torch.Generator().manual_seed(seed)
     for D, label in ((3, 1), (3, 0), (5, 1), (5, 0)):
         yield (
             *torch.randn(2, D, generator=draw, dtype=torch.float64).mul(10).round() / 10,
@@ -472,16 +468,10 @@ def _branches(centre, context, label):
     return torch.autograd.grad(-torch.sigmoid(v @ u if label else -(v @ u)).log(), (v, u))
 
 
-def _float32(centre, context, label):
-    push = torch.sigmoid(centre.float() @ context.float()) - label
-    return push * context.float(), push * centre.float()
-
-
 PAIR_GRADIENT = Exercise(
     key="01.3",
     reference=pair_gradient,
     cases=_pair_cases,
-    compare=_STRICT,
     returns="the gradient for the centre vector, then that for the context vector, D numbers each",
     misconceptions=(
         *_push(
@@ -601,16 +591,6 @@ PAIR_GRADIENT = Exercise(
             " is NaN. Cancel the links of the chain on paper first.",
             _by_autograd,
             _branches,
-        ),
-        *ideas(
-            "this is computed in float32, which keeps about seven digits. What comes in is float64:"
-            " leave it so.",
-            _float32,
-        ),
-        *_ends(
-            "the numbers are right, but rounded to float32. The type of what comes in can stay as"
-            " it is.",
-            lambda v, u, push: ((push * u).float(), (push * v).float()),
         ),
     ),
 )

@@ -9,18 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
-from course_utils.exercises.compare import difference
 
-# float32 keeps about seven digits and is refused
-_STRICT = functools.partial(difference, rtol=1e-10, atol=1e-10)
-_FLOAT32 = (
-    "this is computed in float32, which keeps about seven digits. Everything that comes in is"
-    " float64: leave it so."
-)
-_ROUNDED = (
-    "the numbers are right, but rounded to float32. torch.zeros makes float32 unless told"
-    " otherwise; torch.zeros_like takes over the type."
-)
 _CLIMB = (
     "the sign is turned round: a step against this gradient would climb. The label's entry is the"
     " negative one."
@@ -60,8 +49,8 @@ def logits_gradient(logits, labels):
     return torch.stack(rows) / len(rows)
 
 
-def _logits_cases():
-    draw = torch.Generator().manual_seed(20)
+def _logits_cases(seed=20):
+    draw = torch.Generator().manual_seed(seed)
     yield torch.tensor([[4.0, 3.0, 1.0]], dtype=torch.float64).log(), torch.tensor([1])
     # C == N: what raises elsewhere runs here
     yield _tenths(3, 3, draw=draw), torch.tensor([2, 0, 2])
@@ -98,7 +87,6 @@ LOGITS_GRADIENT = Exercise(
     key="21.1",
     reference=logits_gradient,
     cases=_logits_cases,
-    compare=_STRICT,
     returns="one row per sample, one number per class",
     misconceptions=(
         *_either(_CLIMB, lambda z, y, p: y - p),
@@ -202,11 +190,6 @@ LOGITS_GRADIENT = Exercise(
             " asked for.",
             lambda logits, labels: F.cross_entropy(logits, labels),
         ),
-        *ideas(
-            _FLOAT32,
-            lambda logits, labels: (_p(logits.float()) - _y(logits.float(), labels)) / len(logits),
-        ),
-        *ideas(_ROUNDED, lambda logits, labels: logits_gradient(logits, labels).float()),
     ),
 )
 
@@ -223,8 +206,8 @@ def head_gradients(d_logits, features, weight):
     return d_weight, sum(d_logits), d_features
 
 
-def _head_cases():
-    draw = torch.Generator().manual_seed(21)
+def _head_cases(seed=21):
+    draw = torch.Generator().manual_seed(seed)
     yield _float64([[1, -2]], [[3]], [[4], [5]])
     # N == C == D: what is transposed runs here
     yield _float64([[1, -1], [0, 2]], [[1, 2], [3, 0]], [[1, 0], [2, -1]])
@@ -272,7 +255,6 @@ HEAD_GRADIENTS = Exercise(
     key="21.2",
     reference=head_gradients,
     cases=_head_cases,
-    compare=_STRICT,
     returns="d_weight (C, D), d_bias (C,) and d_features (N, D)",
     misconceptions=(
         *_part(
@@ -374,18 +356,6 @@ HEAD_GRADIENTS = Exercise(
             " d_logits.",
             lambda d_logits, features, weight: (features, torch.ones_like(d_logits[0]), weight),
         ),
-        *ideas(
-            _FLOAT32,
-            lambda d_logits, features, weight: _grads(
-                d_logits.float(), features.float(), weight.float()
-            ),
-        ),
-        *ideas(
-            _ROUNDED,
-            lambda d_logits, features, weight: tuple(
-                g.float() for g in _grads(d_logits, features, weight)
-            ),
-        ),
     ),
 )
 
@@ -400,8 +370,8 @@ def padded_gradient(logits, labels, mask):
     return result
 
 
-def _padded_cases():
-    draw, nan = torch.Generator().manual_seed(22), float("nan")
+def _padded_cases(seed=22):
+    draw, nan = torch.Generator().manual_seed(seed), float("nan")
 
     def drawn(classes, padding, rows):
         """Random logits and labels; `rows` are the masks, 1 for a token, and `padding` is added
@@ -479,7 +449,6 @@ PADDED_GRADIENT = Exercise(
     key="21.3",
     reference=padded_gradient,
     cases=_padded_cases,
-    compare=_STRICT,
     returns="C numbers for every place, padding too",
     misconceptions=(
         *_tokens(
@@ -596,15 +565,6 @@ PADDED_GRADIENT = Exercise(
             " zeros in after the subtraction.",
             lambda z, m, y: _p(z) - y * m,
         ),
-        *_tokens(
-            "1 / mask.sum() divides whole numbers, which gives float32, and so does mask /"
-            " mask.sum(). Divide the float64 gradient itself.",
-            lambda d, mask: _kept(d, mask) * (1 / mask.sum()),
-        ),
-        *_before(_FLOAT32, lambda z, m, y: torch.where(m, _p(z.float()) - y.float(), 0)),
-        *ideas(
-            _ROUNDED, lambda logits, labels, mask: padded_gradient(logits, labels, mask).float()
-        ),
     ),
 )
 
@@ -625,8 +585,8 @@ def smoothed_weighted_gradient(logits, labels, class_weights, smoothing):
     return result / sum(class_weights[label] for label in labels)
 
 
-def _smoothed_cases():
-    draw = torch.Generator().manual_seed(23)
+def _smoothed_cases(seed=23):
+    draw = torch.Generator().manual_seed(seed)
     yield *_float64([[1.0, 0.0]]), torch.tensor([1]), *_float64([1.0, 2.0]), 0.2
     # C == N
     yield _tenths(3, 3, draw=draw), torch.tensor([2, 0, 2]), *_float64([1.0, 2.0, 4.0]), 0.1
@@ -652,28 +612,18 @@ def _one(y, w):
     return 1
 
 
-def _rows(
-    message, *wrongs, over=(_divisor, lambda y, w: len(y)), types=(torch.float64, torch.int64)
-):
+def _rows(message, *wrongs, over=(_divisor, lambda y, w: len(y))):
     """Misconceptions, with each number they may be divided by; `wrongs` take p, the one-hot
     labels, the weights and eps.
-
-    And with each type of the one-hot labels, because (1 - eps) times whole numbers is rounded to
-    float32.
     """
 
-    def wrong(logits, labels, class_weights, smoothing, of, number, dtype):
-        y = _y(logits, labels).to(dtype)
+    def wrong(logits, labels, class_weights, smoothing, of, number):
+        y = _y(logits, labels)
         return of(_p(logits), y, class_weights, smoothing) / number(y, class_weights)
 
     return ideas(
         message,
-        *(
-            functools.partial(wrong, of=of, number=number, dtype=dtype)
-            for of in wrongs
-            for number in over
-            for dtype in types
-        ),
+        *(functools.partial(wrong, of=of, number=number) for of in wrongs for number in over),
     )
 
 
@@ -699,7 +649,6 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
     key="21.4",
     reference=smoothed_weighted_gradient,
     cases=_smoothed_cases,
-    compare=_STRICT,
     returns="one row per sample, one number per class",
     misconceptions=(
         *_rows(
@@ -779,7 +728,6 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
         *_rows(
             "the smoothing is forgotten: the other classes have a share of the target, too.",
             lambda p, y, w, eps: _to(p, w * y),
-            types=(torch.float64,),
         ),
         *_rows(
             "the weights are forgotten: class c's share of the target counts w_c times.",
@@ -788,7 +736,6 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
         *_rows(
             "weights and smoothing are both forgotten: this is p - y.",
             lambda p, y, w, eps: p - y,
-            types=(torch.float64,),
         ),
         *_rows(
             "the smoothing comes after the weights, so its share has none. In the loss w_c"
@@ -814,30 +761,6 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
             "every class gets all of eps. The C classes share it.",
             lambda y, eps: (1 - eps) * y + eps,
         ),
-        *_rows(
-            "the smoothed labels are float32: so is a Python number times the whole numbers of"
-            " F.one_hot, and what torch.where chooses from two Python numbers. Turn the one-hot"
-            " rows into float64 first, .to(logits.dtype).",
-            _right,
-            lambda p, y, w, eps: _to(
-                p, w * torch.where(y > 0, 1 - eps + eps / y.shape[1], eps / y.shape[1])
-            ),
-            over=(_divisor,),
-            types=(torch.int64,),
-        ),
-        *ideas(
-            _FLOAT32,
-            lambda logits, labels, class_weights, smoothing: (
-                _right(
-                    _p(logits.float()),
-                    _y(logits.float(), labels),
-                    w := class_weights.float(),
-                    smoothing,
-                )
-                / w[labels].sum()
-            ),
-        ),
-        *ideas(_ROUNDED, lambda *args: smoothed_weighted_gradient(*args).float()),
     ),
 )
 
