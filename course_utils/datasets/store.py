@@ -275,7 +275,8 @@ def _chunks(name: str, item: Item) -> Iterator[bytes]:
     # some servers ask for one
     request = urllib.request.Request(item.address, headers={"User-Agent": "multimodal-course"})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        # an opener of our own: the shared one keeps the proxy and certificates of its first use
+        with urllib.request.build_opener().open(request, timeout=TIMEOUT) as response:
             if response.headers.get_content_type() == "text/html":
                 raise StoreError(
                     f"{name}: {item.address} sent a web page instead of the file; "
