@@ -392,7 +392,9 @@ def test_a_proxy_that_does_not_answer_is_named(variable, home, proxied):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["http://", "http://[", "http://127.0.0.1:many", "///", " "])
+@pytest.mark.parametrize(
+    "address", ["http://", "http://[", "http://127.0.0.1:many", "///", "file:/a"]
+)
 def test_a_proxy_that_is_no_address_is_named(address, home, proxied):
     proxied(address)
     refused("labels", home, "of the environment variable http_proxy: is it right?")
