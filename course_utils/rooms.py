@@ -88,7 +88,16 @@ def stored(page: str, sweep: str) -> dict:
     """The rows of the comparison `sweep` that a page's sweeps.py made: {name of the row: row}.
 
     Seeds, versions and the command that made them stand beside the rows in the file,
-    `results/SWEEP.json` of the page's room. Errors as in `room`.
+    `results/SWEEP.json` of the page's room. Errors as in `room`, and ValueError for a file that is
+    no stored comparison.
     """
     path = room(page, "results", f"{sweep}.json")
-    return json.loads(path.read_text(encoding="utf-8"))["rows"]
+    mend = f"Type `git checkout {path}`, or copy it from a new download of the course."
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise ValueError(f"{path} is damaged: it is no JSON ({error}). {mend}") from error
+    rows = result.get("rows") if isinstance(result, dict) else None
+    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+        raise ValueError(f'{path} is damaged: expected {{"rows": {{name: row}}}} in it. {mend}')
+    return rows

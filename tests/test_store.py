@@ -2,17 +2,22 @@
 a file.
 """
 
+import contextlib
+import dataclasses
 import gzip
 import hashlib
 import io
 import os
+import random
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,21 +30,22 @@ CLIPS = {
 LABELS = b"the labels " * 1000
 
 
-def zipped(files):
+def zipped(files, compression=zipfile.ZIP_STORED):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
 
 
-def good_archive(extra=()):
+def good_archive(extra=(), **options):
     return zipped(
         {
             "set-1.0/README.md": b"read me",
             **{f"set-1.0/recordings/{name}": data for name, data in CLIPS.items()},
             **dict(extra),
-        }
+        },
+        **options,
     )
 
 
@@ -62,9 +68,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         if answer.get("length", True):
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", answer.get("says", str(len(body))))
         self.end_headers()
-        self.wfile.write(body[: answer.get("sent", len(body))])
+        with contextlib.suppress(ConnectionError):  # the client may have had enough
+            self.wfile.write(body[: answer.get("sent", len(body))])
+            while answer.get("endless"):
+                self.wfile.write(bytes(store.CHUNK))
+                self.server.endless += store.CHUNK
 
     def log_message(self, *arguments):
         pass
@@ -77,7 +87,7 @@ def server():
             "/labels.gz": {"body": gzip.compress(LABELS)},
             "/set.zip": {"body": good_archive()},
         }
-        running.asked, running.gate = [], None
+        running.asked, running.gate, running.endless = [], None, 0
         thread = threading.Thread(
             target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
@@ -197,6 +207,38 @@ def test_an_interrupted_transfer(home, server):
     assert store.fetch("clips")
 
 
+@pytest.mark.parametrize("says", ["abc", "", "-5", "1e3", "9" * 5000, "12, 12", "٣"])
+def test_a_length_that_is_no_length_is_as_good_as_none(says, home, server):
+    server.answers["/labels.gz"]["says"] = says.encode("utf-8").decode("latin-1")
+    assert store.fetch("labels")[0].exists()
+    shutil.rmtree(home)
+    server.answers["/labels.gz"]["sent"] = 30
+    refused("labels", home, "something else than expected", "cannot be read")
+
+
+def test_a_length_that_is_too_short_or_too_long(home, server):
+    length = len(server.answers["/labels.gz"]["body"])
+    server.answers["/labels.gz"]["says"] = str(length - 7)
+    refused("labels", home, "something else than expected", "cannot be read")
+    server.answers["/labels.gz"]["says"] = str(length + 7)
+    refused("labels", home, f"the transfer broke off after {length:,} of {length + 7:,} bytes")
+
+
+@pytest.mark.parametrize("name", ["labels", "clips"])
+def test_a_body_without_an_end(name, home, server):
+    path = urlsplit(store.MANIFEST[name].items[0].address).path
+    most = 2 * store.MANIFEST[name].items[0].download + (1 << 20)
+    server.answers[path].update(endless=True, length=False)
+    refused(name, home, f"sends more than {most:,} bytes, expected about", "refused")
+    # what the system keeps between two ends of a connection may be some megabytes
+    assert server.endless < most + 30_000_000
+
+
+def test_a_length_that_is_far_too_long_is_refused_at_once(home, server):
+    server.answers["/set.zip"].update(says=str(10**15), endless=True)
+    refused("clips", home, "sends more than 1,052,576 bytes, expected about 2,000; refused")
+
+
 def test_an_interrupted_transfer_of_unknown_length(home, server):
     server.answers["/labels.gz"].update(length=False, sent=30)
     refused("labels", home, "something else than expected", "cannot be read")
@@ -248,7 +290,7 @@ def test_an_archive_that_would_write_outside_its_folder(name, home, server, tmp_
 
 def test_an_archive_that_grows_when_unpacked(home, server):
     server.answers["/set.zip"]["body"] = good_archive(
-        {"set-1.0/recordings/7_zoe_0.wav": bytes(10_000_000)}
+        {"set-1.0/recordings/7_zoe_0.wav": bytes(10_000_000)}, compression=zipfile.ZIP_DEFLATED
     )
     refused("clips", home, "holds 10,004,000 bytes, expected 4,000")
 
@@ -258,6 +300,124 @@ def test_a_broken_archive(home, server):
     body[body.index(CLIPS["2_ann_1.wav"]) + 5] ^= 255  # the clip's checksum is wrong now
     server.answers["/set.zip"]["body"] = bytes(body)
     refused("clips", home, "no usable zip archive")
+
+
+def test_an_encrypted_archive(home, server):
+    body = bytearray(good_archive())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = body.find(mark)
+        while place >= 0:
+            body[place + flags] |= 1  # "this member is encrypted"
+            place = body.find(mark, place + 1)
+    server.answers["/set.zip"]["body"] = bytes(body)
+    refused("clips", home, "no usable zip archive", "encrypted")
+
+
+def test_an_archive_broken_anywhere_is_never_the_disks_fault(home, server):
+    good, chance = good_archive(), random.Random(3)
+    broken = [b"", good[:-1], good[1:], b"PK\x05\x06" + bytes(18)]
+    broken += [good[:-8] + size + good[-4:] for size in (b"\xff" * 4, b"\x00" * 4)]
+    for _ in range(150):
+        body = bytearray(good)
+        # half of them in the list of members at its end
+        body[chance.randrange(*chance.choice([(0, len(good)), (len(good) - 400, len(good))]))] ^= (
+            chance.randrange(1, 256)
+        )
+        broken.append(bytes(body))
+    failed = 0
+    for body in broken:
+        server.answers["/set.zip"]["body"] = body
+        try:
+            (path,) = store.fetch("clips")
+        except store.StoreError as error:
+            assert "cannot write" not in str(error) and "Nothing was kept" in str(error).replace(
+                "nothing", "Nothing"
+            )
+            failed += 1
+        else:  # where it is broken nothing is wanted
+            assert {file.name: file.read_bytes() for file in path.iterdir()} == CLIPS
+            shutil.rmtree(path)
+    assert failed > 60 and everything(home) == ["clips"]
+
+
+@pytest.fixture
+def secure(home, server, tmp_path, monkeypatch):
+    """The server behind TLS, with a certificate that nobody knows."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not here to make a certificate")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [*made, "-out", certificate, "-keyout", key], check=True, capture_output=True, timeout=60
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *request: None  # the client's refusal is no news
+    item = store.MANIFEST["labels"].items[0]
+    item = dataclasses.replace(item, address=item.address.replace("http:", "https:"))
+    one = dataclasses.replace(store.MANIFEST["labels"], items=(item,))
+    monkeypatch.setitem(store.MANIFEST, "labels", one)
+    return certificate
+
+
+def test_an_unknown_certificate_names_what_mends_it(home, secure, monkeypatch):
+    with pytest.raises(store.StoreError) as caught:
+        store.fetch("labels")
+    assert "certificate verify failed" in str(caught.value)
+    assert "SSL_CERT_FILE" in str(caught.value) and "Try again later" not in str(caught.value)
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure))
+    assert store.fetch("labels")[0].exists()
+
+
+@pytest.fixture
+def proxied(home, monkeypatch):
+    """Everything goes through a proxy; `proxied(address)` sets it."""
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda address, name="http_proxy": monkeypatch.setenv(name, address)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY"])
+def test_a_proxy_that_does_not_answer_is_named(variable, home, proxied):
+    proxied("http://ann:secret@127.0.0.1:9", variable)
+    refused(
+        "labels",
+        home,
+        f"goes through the proxy 127.0.0.1:9 of the environment variable {variable}: is it right?",
+    )
+    with pytest.raises(store.StoreError) as caught:
+        store.fetch("labels")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://", "http://[", "http://127.0.0.1:many", "///", "file:/a"]
+)
+def test_a_proxy_that_is_no_address_is_named(address, home, proxied):
+    proxied(address)
+    refused("labels", home, "of the environment variable http_proxy: is it right?")
+
+
+def test_a_proxy_that_asks_for_a_password_is_named(home, server, proxied):
+    proxied(f"http://127.0.0.1:{server.server_port}")
+    address = store.MANIFEST["labels"].items[0].address
+    # a proxy is asked for the whole address
+    server.answers[address] = {"status": 407, "body": b"who are you?"}
+    refused("labels", home, "answered 407", "of the environment variable http_proxy")
+
+
+def test_where_nothing_stands_between_nothing_is_named(home, server, proxied, monkeypatch):
+    server.answers["/labels.gz"] = {"status": 404, "body": b""}
+    with pytest.raises(store.StoreError) as caught:
+        store.fetch("labels")
+    proxied("http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server.shutdown(), server.server_close()
+    with pytest.raises(store.StoreError) as closed:
+        store.fetch("labels")
+    assert "proxy" not in str(caught.value) and "proxy" not in str(closed.value)
 
 
 def test_no_network(home, server, monkeypatch):
@@ -297,6 +457,17 @@ def test_what_a_killed_download_leaves_behind_is_never_taken_for_data(home):
     (leftover / "content").write_bytes(b"half")
     assert not store.have("clips")
     assert len(list(store.fetch("clips")[0].iterdir())) == 4
+
+
+def test_what_killed_downloads_leave_is_swept_when_it_is_old(home):
+    old, young, other = home / ".download-old", home / ".download-new", home / "mine"
+    for folder in (old, young, other):
+        folder.mkdir(parents=True)
+        (folder / "content").write_bytes(b"half")
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    store.fetch("labels")
+    assert not old.exists() and (young / "content").exists() and (other / "content").exists()
 
 
 def test_two_at_once_both_end_well(home, server):
@@ -412,6 +583,38 @@ def test_a_read_only_store_with_the_data_is_all_one_needs(home, server, request)
     assert len(store.fetch("labels") + store.fetch("clips")) == 2 and server.asked == []
 
 
+@pytest.mark.parametrize("what", ["the store", "a folder in it", "the file"])
+def test_another_users_store(what, home, request, capsys):
+    (path,) = store.fetch("labels")
+    shut = {"the store": home, "a folder in it": home / "L", "the file": path}[what]
+    request.getfixturevalue("no_rights")
+    with as_owner():
+        mode = shut.stat().st_mode
+        shut.chmod(0)
+    try:
+        with pytest.raises(store.StoreError) as caught:
+            store.fetch("labels")
+        message = str(caught.value)
+        assert "Permission denied" in message and "COURSE_DATA names another" in message
+        assert "Move it away" not in message
+        assert store.have("labels") == (what == "the file")
+        assert what == "the file" or "COURSE_DATA names another" in capsys.readouterr().out
+        assert store.main([]) == (0 if what == "the file" else 1)
+    finally:
+        with as_owner():
+            shut.chmod(mode)
+
+
+@contextlib.contextmanager
+def as_owner():
+    """Root again for a moment, where `no_rights` has made root nobody."""
+    user = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    yield
+    os.seteuid(user)
+
+
 # ---- the folder, the names, the command
 # ------------------------------------------------------------
 
@@ -428,6 +631,22 @@ def test_the_folder(monkeypatch, tmp_path):
     assert store.folder() == tmp_path / "multimodal-course"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert store.folder() == Path.home() / ".cache" / "multimodal-course"
+
+
+@pytest.mark.parametrize("named", [None, "~/data", "~nobody_of_this_name/data"])
+def test_no_home(named, monkeypatch, capsys):
+    pwd = pytest.importorskip("pwd", reason="this system has no table of users")
+    for name in ("COURSE_DATA", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: {}[user])
+    if named:
+        monkeypatch.setenv("COURSE_DATA", named)
+    message = "no home folder. Set the environment variable COURSE_DATA"
+    for ask in (store.folder, lambda: store.fetch("mnist")):
+        with pytest.raises(store.StoreError, match=message):
+            ask()
+    assert not store.have("mnist") and message in capsys.readouterr().out
+    assert store.main([]) == 1 and message in capsys.readouterr().err
 
 
 def test_an_unknown_name(home):

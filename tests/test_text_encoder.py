@@ -2,6 +2,8 @@
 where its weights come from.
 """
 
+import base64
+import copy
 import hashlib
 import importlib.metadata
 import os
@@ -16,11 +18,11 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from course_utils import doctor, text_encoder
+from course_utils import doctor
 from course_utils.masks import masked_mean
 from course_utils.runtime import ROOT
-from course_utils.text_encoder import load_text_encoder
-from course_utils.weights import MINILM, MINILM_SHA256
+from course_utils.text_encoder import TextEncoder, load_text_encoder
+from course_utils.weights import MINILM, MINILM_FILES
 
 
 def package_folder():
@@ -254,16 +256,107 @@ def test_a_text_that_returns_is_read_once(cached, monkeypatch):
 def test_the_key_has_weights_pooling_and_text(cached, monkeypatch):
     cached(["a cat"])
     for change in (
-        lambda: cached(["a cat "]),
+        lambda: cached(["a cat."]),
         lambda: cached(["a cat"], "cls"),
         lambda: (monkeypatch.setattr(cached, "weights", "others"), cached(["a cat"])),
     ):
         before = len(cached.calls)
         change()
         assert len(cached.calls) == before + 1
-    assert len(entries(cached)) == 4
-    name = hashlib.sha256(f"{MINILM_SHA256}\nmean\na cat".encode()).hexdigest()
-    assert (cached.cache / name[:2] / name).is_file()
+    kept = entries(cached)
+    assert len(kept) == 4
+    cached(["a cat "])  # the same tokens
+    assert entries(cached) == kept
+
+
+# ways to change a copy of the model or of its tokenizer so that it gives other vectors
+
+
+def weight_by_numpy(model, tokenizer):
+    model.embeddings.LayerNorm.weight.numpy()[:] *= 7 / 9
+
+
+def weight_by_data(model, tokenizer):
+    model.encoder.layer[5].output.dense.bias.data[0] += 0.3
+
+
+def weight_swapped(model, tokenizer):
+    bias = model.encoder.layer[0].output.dense.bias
+    bias.copy_(bias.flip(0))
+
+
+def a_step_of_training(model, tokenizer):
+    with torch.enable_grad():
+        model.requires_grad_(True)
+        ids = torch.tensor([[101, 4937, 102]])
+        model(input_ids=ids).last_hidden_state[:, 0, 0].sum().backward()
+        torch.optim.SGD(model.parameters(), lr=0.01).step()
+        model.requires_grad_(False)
+
+
+def half_precision(model, tokenizer):
+    model.bfloat16()
+
+
+def a_layer_less(model, tokenizer):
+    del model.encoder.layer[5]
+
+
+def another_activation(model, tokenizer):
+    model.encoder.layer[3].intermediate.intermediate_act_fn = torch.nn.ReLU()
+
+
+def another_tokenizer(model, tokenizer):
+    from tokenizers import normalizers
+
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+
+
+CHANGES = (
+    weight_by_numpy,
+    weight_by_data,
+    weight_swapped,
+    a_step_of_training,
+    half_precision,
+    a_layer_less,
+    another_activation,
+    another_tokenizer,
+)
+
+
+@needs_weights
+@torch.no_grad()
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_changed_in_memory_does_not_read_what_the_pretrained_has_kept(cached, change):
+    texts = ["A cat sleeps.", "Two Dogs run"]
+    for _ in range(2):
+        cached(texts)
+    assert len(cached.calls) == 1
+    model, tokenizer = copy.deepcopy(cached.model), copy.deepcopy(cached.tokenizer)
+    change(model, tokenizer)
+    changed = TextEncoder(model, tokenizer, weights=cached.weights, cache=cached.cache)
+    expected, _ = TextEncoder(model, tokenizer, weights=cached.weights)(texts)
+    pretrained, _ = cached(texts)
+    for _ in range(2):
+        assert torch.equal(changed(texts)[0], expected)
+        assert not torch.allclose(expected, pretrained, atol=1e-3)
+    assert torch.equal(cached(texts)[0], pretrained)
+
+
+@needs_weights
+def test_a_model_left_in_training_mode_keeps_no_dropout(cached):
+    expected, _ = cached(["a cat"])
+    shutil.rmtree(cached.cache)
+    cached.model.train()
+    assert torch.equal(cached(["a cat"])[0], expected) and len(cached.calls) == 2
+
+
+@needs_weights
+def test_where_the_model_lies_is_not_in_the_key(cached, monkeypatch):
+    cached(["a cat"])
+    monkeypatch.setattr(cached.model.config, "name_or_path", "/somewhere/else")
+    cached(["a cat"])
+    assert len(cached.calls) == 1
 
 
 @needs_weights
@@ -303,17 +396,17 @@ def test_a_cache_that_cannot_be_written_costs_only_time(cached, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows replaces no file that is being read")
 def test_several_readers_and_writers_at_once(cached):
     expected, _ = cached(SENTENCES)
-    vectors = {string: expected[i] for i, string in enumerate(SENTENCES) if string.strip()}
+    files = entries(cached)
+    vectors = {file: cached._read(file) for file in files}
+    assert all((expected == vector).all(dim=1).any() for vector in vectors.values())
     wrong = []
 
     def work():
         for _ in range(40):
-            cached._write(vectors, "mean")
-            for string, vector in vectors.items():
-                if (found := cached._read(string, "mean")) is None or not torch.equal(
-                    found, vector
-                ):
-                    wrong.append(string)
+            cached._write(vectors)
+            for file, vector in vectors.items():
+                if (found := cached._read(file)) is None or not torch.equal(found, vector):
+                    wrong.append(file)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -367,21 +460,21 @@ def in_hub_cache(folder):
     return snapshot
 
 
+def copy_files(folder):
+    """The encoder's files, to be spoiled one by one."""
+    for name in MINILM_FILES:
+        if name != "model.safetensors":
+            shutil.copy(FOLDER / name, folder)
+    try:
+        os.symlink(FOLDER / "model.safetensors", folder / "model.safetensors")  # 91 MB
+    except OSError:
+        pytest.skip("no links here, as on Windows")
+
+
 @needs_weights
 def test_weights_in_the_hugging_face_cache_are_used(nowhere, encoder, monkeypatch):
     snapshot = in_hub_cache(nowhere)
-    for name in (
-        "config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.txt",
-        "special_tokens_map.json",
-    ):
-        shutil.copy(FOLDER / name, snapshot)
-    try:
-        os.symlink(FOLDER / "model.safetensors", snapshot / "model.safetensors")  # 91 MB
-    except OSError:
-        pytest.skip("no links here, as on Windows")
+    copy_files(snapshot)
     other = load_text_encoder(cache=False)
     assert other.model.name_or_path == str(snapshot)
     torch.testing.assert_close(other(["a cat"])[0], encoder(["a cat"])[0])
@@ -409,7 +502,7 @@ def test_altered_weights_are_refused_before_they_are_used(nowhere, place, tmp_pa
         monkeypatch.setattr(importlib.metadata, "files", lambda name: [Altered()])
     file.write_bytes(b"others")
     monkeypatch.setattr(
-        transformers.AutoModel, "from_pretrained", lambda *args, **options: pytest.fail("used")
+        transformers.BertModel, "from_pretrained", lambda *args, **options: pytest.fail("used")
     )
     with pytest.raises(ValueError) as caught:
         load_text_encoder()
@@ -421,26 +514,72 @@ def test_altered_weights_are_refused_before_they_are_used(nowhere, place, tmp_pa
     assert str(caught.value).startswith(message) and words in str(caught.value)
 
 
-def test_a_file_is_hashed_once(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    before = text_encoder._sha256.cache_info().misses
-    for _ in range(3):
-        assert (
-            text_encoder._sha256(file, file.stat().st_mtime_ns)
-            == hashlib.sha256(b"one").hexdigest()
-        )
-    assert text_encoder._sha256.cache_info().misses == before + 1
-    file.write_bytes(b"two")
-    os.utime(file, ns=(1, 1))
-    assert text_encoder._sha256(file, file.stat().st_mtime_ns) == hashlib.sha256(b"two").hexdigest()
+@needs_weights
+@pytest.mark.parametrize("name", MINILM_FILES)
+@pytest.mark.parametrize("damage", ["missing", "empty", "web page", "one byte"])
+def test_no_file_is_used_before_it_is_known(nowhere, name, damage):
+    snapshot = in_hub_cache(nowhere)
+    copy_files(snapshot)
+    content = b"" if name == "model.safetensors" else (snapshot / name).read_bytes()
+    (snapshot / name).unlink()
+    if damage != "missing":
+        page = b"<!doctype html><title>Log in</title>"
+        bad = {"empty": b"", "web page": page, "one byte": content + b" "}[damage]
+        (snapshot / name).write_bytes(bad)
+    words = "is not the file that it should be: its SHA-256 is"
+    mend = f"Delete the folder {nowhere}, and it will be fetched again"
+    if damage == "missing":
+        words = "cannot be read: No such file"
+        if name == "model.safetensors":
+            words, mend = "has no model.safetensors", "without HF_HUB_OFFLINE, call this again"
+    with pytest.raises((ValueError, OSError)) as caught:
+        load_text_encoder()
+    assert words in str(caught.value) and mend in str(caught.value)
+    assert name in str(caught.value)
+
+
+@needs_weights
+def test_no_other_file_of_the_folder_is_read(nowhere, encoder):
+    """transformers reads what it finds: another vocabulary, added tokens, adapters, code."""
+    snapshot = in_hub_cache(nowhere)
+    copy_files(snapshot)
+    expected, _ = encoder(["a cat [CAT] sleeps"])
+    (snapshot / "added_tokens.json").write_text('{"[CAT]": 30522}')
+    (snapshot / "vocab.txt").write_text("a\ncat\n")
+    (snapshot / "special_tokens_map.json").write_text('{"cls_token": "[MASK]"}')
+    (snapshot / "adapter_config.json").write_text('{"base_model_name_or_path": "other"}')
+    (snapshot / "modeling_bert.py").write_text("raise SystemExit('executed')")
+    assert torch.equal(load_text_encoder(cache=False)(["a cat [CAT] sleeps"])[0], expected)
+
+
+@needs_weights
+def test_the_files_are_those_of_the_package():
+    lines = importlib.metadata.distribution(MINILM).read_text("RECORD").splitlines()
+    rows = [line.rsplit(",", 2) for line in lines]
+    # a package's own list of hashes: url-safe base64 without padding
+    listed = {Path(name).name: given for name, given, _ in rows if f"/{FOLDER.name}/" in name}
+    for name, sha256 in MINILM_FILES.items():
+        encoded = base64.urlsafe_b64encode(bytes.fromhex(sha256)).decode().rstrip("=")
+        assert (FOLDER / name).is_file() and encoded in "\n".join(lines), name
+        assert name == "config.json" or listed[name] == f"sha256={encoded}"
+
+
+@needs_weights
+def test_without_a_home_it_works_and_keeps_nothing(monkeypatch):
+    pwd = pytest.importorskip("pwd", reason="this system has no table of users")
+    for name in ("COURSE_DATA", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: {}[user])
+    with pytest.warns(UserWarning, match="not kept: .*no home folder.*COURSE_DATA") as caught:
+        encoder = load_text_encoder()
+    assert encoder.cache is None and caught[0].filename == __file__
 
 
 def test_the_doctor_asks_for_the_same_file_without_torch():
     code = "import sys; from course_utils import doctor; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
-    assert doctor.MINILM is MINILM and doctor.MINILM_SHA256 is MINILM_SHA256
+    assert doctor.MINILM is MINILM and doctor.MINILM_FILES is MINILM_FILES
 
 
 def test_importing_is_light_and_quiet():

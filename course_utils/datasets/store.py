@@ -9,18 +9,23 @@ under its final name is complete: a download goes into a temporary folder, and i
 there in one step once its content has been checked.
 """
 
+import contextlib
 import gzip
 import hashlib
 import http.client
 import os
 import re
 import shutil
+import ssl
 import sys
 import tempfile
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +33,9 @@ from course_utils.runtime import ROOT
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 16  # bytes
+MARGIN = 1 << 20  # bytes that a download may have beyond twice what it had
+DAY = 24 * 60 * 60  # seconds, more than any download takes
+OTHER_FOLDER = "The environment variable COURSE_DATA names another folder"
 
 
 class StoreError(RuntimeError):
@@ -117,11 +125,18 @@ MANIFEST = {
 
 def folder() -> Path:
     """The store: `$COURSE_DATA`, from the course's folder if relative, else multimodal-course in
-    the user's cache.
+    the user's cache. Raises StoreError where that would be in a home that this user has not.
     """
-    if named := os.environ.get("COURSE_DATA"):
-        return ROOT / Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multimodal-course"
+    try:
+        if named := os.environ.get("COURSE_DATA"):
+            return ROOT / Path(named).expanduser()
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise StoreError(
+            "no folder for the data: this user has no home folder. Set the environment variable"
+            " COURSE_DATA to a folder that you may write to"
+        ) from error
+    return Path(cache) / "multimodal-course"
 
 
 def fetch(name: str) -> list[Path]:
@@ -134,7 +149,7 @@ def fetch(name: str) -> list[Path]:
     paths = []
     for item in _known(name).items:
         path = folder() / item.path
-        if not path.exists():
+        if not _exists(path):
             _download(name, item, path)
         elif problem := _problem(path, item):
             raise StoreError(
@@ -146,10 +161,14 @@ def fetch(name: str) -> list[Path]:
 
 
 def have(*names: str) -> bool:
-    """Whether the data sets are in the store; prints how to get the missing ones. Downloads
-    nothing.
+    """Whether the data sets are in the store; prints how to get the missing ones, or why the
+    store cannot be read. Downloads nothing.
     """
-    missing = [name for name in names if not _here(_known(name))]
+    try:
+        missing = [name for name in names if not _here(_known(name))]
+    except StoreError as error:
+        print(error)
+        return False
     if missing:
         size = sum(MANIFEST[name].megabytes for name in missing)
         lines = [
@@ -170,7 +189,20 @@ def _known(name: str) -> DataSet:
 
 
 def _here(one: DataSet) -> bool:
-    return all((folder() / item.path).exists() for item in one.items)
+    return all(_exists(folder() / item.path) for item in one.items)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path} cannot be read: {error.strerror or error}. Is it another user's? {OTHER_FOLDER}"
+    )
 
 
 def _download(name: str, item: Item, target: Path) -> None:
@@ -178,12 +210,15 @@ def _download(name: str, item: Item, target: Path) -> None:
     store = folder()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(store)
         with tempfile.TemporaryDirectory(dir=store, prefix=".download-") as temporary:
             content = Path(temporary, "content")
             if item.members:
                 archive = Path(temporary, "archive")
                 _transfer(name, item, archive)
-                _unpack(name, item, archive, content)
+                content.mkdir()
+                for plain, data in _members(name, item, archive):
+                    (content / plain).write_bytes(data)
             else:
                 _transfer(name, item, content)
             if problem := _problem(content, item):
@@ -206,6 +241,14 @@ def _download(name: str, item: Item, target: Path) -> None:
         ) from error
 
 
+def _sweep(store: Path) -> None:
+    """Remove what killed downloads have left, but nothing that may still be in use."""
+    for old in store.glob(".download-*"):
+        with contextlib.suppress(OSError):  # another process may be quicker
+            if time.time() - old.stat().st_mtime > DAY:
+                shutil.rmtree(old)
+
+
 def _transfer(name: str, item: Item, file: Path) -> None:
     """The bytes at the item's address into `file`, all of them."""
     from tqdm import tqdm
@@ -219,83 +262,118 @@ def _transfer(name: str, item: Item, file: Path) -> None:
             bar.update(len(chunk))
 
 
-def _chunks(name: str, item: Item):
+def _chunks(name: str, item: Item) -> Iterator[bytes]:
     """Yield what the item's address sends. Apart from writing, so that an OSError here is the
     network's, not the disk's.
     """
-    advice = (
-        "Nothing was kept. Try again later; or, on a machine with a network, run `python -m"
-        f" {__spec__.name} {name}` and copy its store to {folder()}"
+    elsewhere = (
+        f"on a machine with a network, run `python -m {__spec__.name} {name}` and copy its store"
+        f" to {folder()}"
     )
+    advice = f"Nothing was kept. Try again later; or, {elsewhere}"
+    most = 2 * item.download + MARGIN
     # some servers ask for one
     request = urllib.request.Request(item.address, headers={"User-Agent": "multimodal-course"})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        # an opener of our own: the shared one keeps the proxy and certificates of its first use
+        with urllib.request.build_opener().open(request, timeout=TIMEOUT) as response:
             if response.headers.get_content_type() == "text/html":
                 raise StoreError(
                     f"{name}: {item.address} sent a web page instead of the file; "
                     f"does this network ask you to log in first? {advice}"
                 )
-            received, length = 0, int(response.headers.get("Content-Length") or 0)
-            while chunk := response.read(CHUNK):
+            # what http.client makes of Content-Length: None where it is missing or no number
+            received, length = 0, response.length or 0
+            while max(received, length) <= most and (chunk := response.read(CHUNK)):
                 yield chunk
                 received += len(chunk)
+            if max(received, length) > most:
+                raise StoreError(
+                    f"{name}: {item.address} sends more than {most:,} bytes, expected about "
+                    f"{item.download:,}; refused. {advice}"
+                )
             if received < length:  # read() does not tell a broken connection from the end
                 raise StoreError(
                     f"{name}: the transfer broke off after {received:,} of {length:,} bytes."
                     f" {advice}"
                 )
     except urllib.error.HTTPError as error:
+        proxy = _proxy(item.address) if error.code == 407 else ""
         raise StoreError(
-            f"{name}: {item.address} answered {error.code} {error.reason}. {advice}"
+            f"{name}: {item.address} answered {error.code} {error.reason}. {proxy}{advice}"
         ) from error
-    except (OSError, http.client.HTTPException) as error:
-        # no network, no such host, a connection lost, a timeout
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # no network, no such host, a connection lost, a timeout, a proxy that is no address
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            advice = (
+                "Nothing was kept. Does this network open encrypted connections, as some firms and"
+                " schools do? Set the environment variable SSL_CERT_FILE to a file with its root"
+                f" certificate; or, {elsewhere}"
+            )
         raise StoreError(
-            f"{name}: no answer from {item.address}: {getattr(error, 'reason', error)}. {advice}"
+            f"{name}: no answer from {item.address}: {reason}. {_proxy(item.address)}{advice}"
         ) from error
 
 
-def _unpack(name: str, item: Item, archive: Path, target: Path) -> None:
-    """The wanted files of a zip archive into the folder `target`, each under its own plain name."""
-    target.mkdir()
+def _proxy(address: str) -> str:
+    """Which proxy stands between, in a sentence and without its password; empty when none does."""
+    parts = urllib.parse.urlsplit(address)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname):
+        return ""
+    variable = f"{parts.scheme}_proxy"
+    given = [one for one in (variable, variable.upper()) if os.environ.get(one)]
+    where = f"the environment variable {given[0]}" if given else "the system's settings"
+    return f"The way goes through the proxy {proxy.rpartition('@')[2]} of {where}: is it right? "
+
+
+def _members(name: str, item: Item, archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the wanted files of a zip archive, each with its own plain name. Apart from writing,
+    so that an error here is the archive's, not the disk's.
+    """
     try:
         with zipfile.ZipFile(archive) as opened:
-            everything = opened.infolist()
-            outside = [
-                one.filename
-                for one in everything
-                if ".." in Path(one.filename).parts or Path(one.filename).is_absolute()
-            ]
-            wanted = {
-                found[1]: one
-                for one in everything
-                if (found := re.fullmatch(item.members, one.filename))
-            }
-            size = sum(one.file_size for one in wanted.values())
-            if outside:
-                raise StoreError(
-                    f"{name}: the archive wants to write outside its folder ({outside[0]});"
-                    " refused, nothing was kept"
-                )
-            if size > item.bytes:
-                raise StoreError(
-                    f"{name}: the archive holds {size:,} bytes, expected {item.bytes:,}; refused,"
-                    " nothing was kept"
-                )
+            wanted = _wanted(name, item, opened.infolist())
             for plain, one in wanted.items():
-                with opened.open(one) as source, open(target / plain, "wb") as out:
-                    shutil.copyfileobj(source, out)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+                yield plain, opened.read(one)
+    except StoreError:
+        raise
+    except Exception as error:  # there is no end of what a broken or encrypted archive raises
         raise StoreError(
             f"{name}: {item.address} sent no usable zip archive: {error}. Nothing was kept"
         ) from error
+
+
+def _wanted(
+    name: str, item: Item, everything: list[zipfile.ZipInfo]
+) -> dict[str, zipfile.ZipInfo]:
+    """The wanted members by their plain names; StoreError where one goes too far or is too big."""
+    wanted = {}
+    for one in everything:
+        path = Path(one.filename)
+        if ".." in path.parts or path.is_absolute():
+            raise StoreError(
+                f"{name}: the archive wants to write outside its folder ({one.filename});"
+                " refused, nothing was kept"
+            )
+        if found := re.fullmatch(item.members, one.filename):
+            wanted[found[1]] = one
+    size = sum(one.file_size for one in wanted.values())
+    if size > item.bytes:
+        raise StoreError(
+            f"{name}: the archive holds {size:,} bytes, expected {item.bytes:,}; refused,"
+            " nothing was kept"
+        )
+    return wanted
 
 
 def _problem(path: Path, item: Item) -> str:
     """What is wrong with the content of `path`; empty when it is right."""
     try:
         found = _content_hash(path, item)
+    except PermissionError as error:  # the content may be right
+        raise _unreadable(path, error) from error
     except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
         return f"it cannot be read ({error})"
     return (
@@ -322,15 +400,14 @@ def main(arguments: list[str]) -> int:
     try:
         for name in arguments:
             fetch(name)
+        print(f"In {folder()}:")
+        for name, one in MANIFEST.items():
+            state = "here" if _here(one) else f"not here, {one.megabytes:.0f} MB to fetch"
+            print(f"  {name:6} {state}\n         {one.title}; {one.licence}")
+            print(f"         {one.citation}")
     except (ValueError, StoreError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"In {folder()}:")
-    for name, one in MANIFEST.items():
-        print(
-            f"  {name:6} {'here' if _here(one) else f'not here, {one.megabytes:.0f} MB to fetch'}\n"
-            f"         {one.title}; {one.licence}\n         {one.citation}"
-        )
     return 0
 
 
