@@ -857,7 +857,7 @@ try:
     head = LogisticRegression(max_iter=2000).fit(features["train"], shapes["train"]["label"])
     for split in ("test", "novel"):
         print(split, f"{head.score(features[split], shapes[split]['label']):.2f}")
-except OSError as error:
+except (OSError, ValueError) as error:
     print(textwrap.fill(str(error), 100))
 
 # %% [markdown]
