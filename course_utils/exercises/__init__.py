@@ -13,10 +13,12 @@ import secrets
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from course_utils.rooms import NoRoom, load, room, rooms
 
 from .compare import copied, describe, difference, freeze, paste, show_apart
+from .own import hindrance
 from .sandbox import Outcome, known_state, outcomes, words_of
 
 _accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
@@ -43,6 +45,11 @@ class Exercise:
     parameter `seed`, grading draws its random ones anew. `returns` says in words what one entry of
     the result stands for ("one row per sample"). `compare` takes two frozen values, got and
     expected, and returns None or the difference in words.
+
+    Where the answer is a class, `use(cls, *case)` makes one and gives what is compared: its result
+    with the reference's parameters (`layer.load_state_dict(...)`), or facts of its contract.
+    `batch` gives arguments of the page's own size for `mine`; those that require gradients must
+    get them through the answer. `time_limit` is in seconds for each case.
     """
 
     key: str
@@ -51,9 +58,16 @@ class Exercise:
     misconceptions: tuple[Misconception, ...]
     returns: str = ""
     compare: Callable = difference
+    use: Callable | None = None
+    batch: Callable[[], tuple] | None = None
+    time_limit: float = 5.0
+
+    def run(self, program: Callable, *args):
+        """What a program (the reference, an answer, a wrong idea) gives on a case."""
+        return self.use(program, *args) if self.use else program(*args)
 
 
-def check(key: str, answer: Callable, *, time_limit: float = 5.0) -> None:
+def check(key: str, answer: Callable, *, time_limit: float | None = None) -> None:
     """Print one verdict on `answer`, the function written for exercise `key`: always the same text.
 
     The verdict is "not attempted yet" while the body is only a docstring and `...`; "right"; or
@@ -103,7 +117,9 @@ def reference(key: str) -> Callable:
 
 def mine(key: str, answer: Callable) -> Callable:
     """What a page goes on with after exercise `key`, and a line that says which of the two it is:
-    the reader's own `answer` if `check` has accepted this very function, else the reference.
+    the reader's own `answer` if `check` has accepted this very function, if gradients come through
+    it where they must, and if it is at most five times slower than the reference on the page's
+    batch; else the reference.
 
     Without the course's repository there is no reference: `answer`, whatever it does.
     Raises ValueError for an unknown key.
@@ -113,14 +129,14 @@ def mine(key: str, answer: Callable) -> Callable:
     except NoRoom as missing:
         _say(f"{key}: yours, unchecked: {missing}.")
         return answer
-    if _accepted.get(key) is answer:
-        print(f"{key}: yours")
-        return answer
     if answer is ... or is_stub(answer):
-        print(f"{key}: the course's, because yours is not written yet")
+        why = "yours is not written yet"
+    elif _accepted.get(key) is not answer:
+        why = "check has not accepted yours"
     else:
-        print(f"{key}: the course's, because check has not accepted yours")
-    return exercise.reference
+        why = hindrance(exercise, answer, _names(exercise)) if exercise.batch else ""
+    _say(f"{key}: the course's, because {why}" if why else f"{key}: yours")
+    return exercise.reference if why else answer
 
 
 def keys(notebook: str) -> list[str]:
@@ -156,7 +172,7 @@ def _find(key):
 
 @known_state()
 def verdict(
-    exercise: Exercise, answer, time_limit: float = 5.0, grading: bool = False
+    exercise: Exercise, answer, time_limit: float | None = None, grading: bool = False
 ) -> tuple[bool, str]:
     """Whether `answer` is right, and the text that `check` prints; `grading` as described there."""
     title = f"Exercise {exercise.key} · "
@@ -169,6 +185,8 @@ def verdict(
     if misfit:
         return False, f"{title}not right yet: {misfit}"
 
+    time_limit = exercise.time_limit if time_limit is None else time_limit
+    called = partial(exercise.use, answer) if exercise.use else answer
     cases, run = exercise.cases(), outcomes
     if grading:
         from .alone import outcomes_alone as run
@@ -176,10 +194,10 @@ def verdict(
         if "seed" in inspect.signature(exercise.cases).parameters:
             cases = exercise.cases(seed=secrets.randbits(31))
     cases, trials = list(cases), []
-    for args, outcome in zip(cases, run(answer, cases, time_limit)):
+    for args, outcome in zip(cases, run(called, cases, time_limit)):
         if outcome.kind == "value" and outcome.value is ...:
             return False, todo
-        expected = _gives(exercise.reference, args)
+        expected = _gives(exercise, exercise.reference, args)
         trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
     failed = next((trial for trial in trials if trial[-1]), None)
     if failed is None:
@@ -203,7 +221,11 @@ def verdict(
 
 
 def is_stub(answer) -> bool:
-    """Whether a function's code does nothing: a docstring and `...`, `pass` or `return ...`."""
+    """Whether a function's code does nothing: a docstring and `...`, `pass` or `return ...`; of a
+    class, whether one of its methods does nothing.
+    """
+    if isinstance(answer, type):
+        return any(is_stub(method) for method in vars(answer).values())
     code = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
     if not inspect.iscode(code) or code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE):
         return False
@@ -217,17 +239,23 @@ def is_stub(answer) -> bool:
 
 
 def _names(exercise):
+    """The names of a case's arguments."""
+    if exercise.use:
+        return list(inspect.signature(exercise.use).parameters)[1:]
     return list(inspect.signature(exercise.reference).parameters)
 
 
 def _misfit(exercise, answer):
     """Why `answer` cannot even be called with the exercise's arguments, in words; "" if it can."""
-    function = exercise.reference.__name__
-    if not callable(answer) or isinstance(answer, type):
+    name = exercise.reference.__name__
+    what = "class" if exercise.use else "function"
+    if not callable(answer) or isinstance(answer, type) != (exercise.use is not None):
         return (
-            f"got {describe(freeze(answer))}, expected the function itself: "
-            f'write check("{exercise.key}", {function}), without calling it.'
+            f"got {describe(freeze(answer))}, expected the {what} itself: "
+            f'write check("{exercise.key}", {name}), without calling it.'
         )
+    if exercise.use:
+        return ""
     names = _names(exercise)
     try:
         signature = inspect.signature(answer)
@@ -266,9 +294,9 @@ def _fault(exercise, outcome: Outcome, expected, time_limit):
     return f"{text}: {exercise.returns}." if about_shape and exercise.returns else f"{text}."
 
 
-def _gives(program, args):
+def _gives(exercise, program, args):
     """What one of the course's own programs gives on a case, frozen."""
-    return freeze(program(*copied(args)))
+    return freeze(exercise.run(program, *copied(args)))
 
 
 def _misconception(exercise, trials):
@@ -279,7 +307,7 @@ def _misconception(exercise, trials):
     for idea in exercise.misconceptions:
         for args, outcome, *_ in trials:
             try:
-                wrong = _gives(idea.wrong, args)
+                wrong = _gives(exercise, idea.wrong, args)
             except Exception as error:
                 if not _same_error(outcome.words, words_of(error)):
                     break

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from by_hand import define
 
 from course_utils import exercises
-from course_utils.exercises import check, mine
+from course_utils.exercises import Exercise, check, mine, own
 from course_utils.rooms import NoRoom, load
 from course_utils.runtime import ROOT
 
@@ -54,6 +55,85 @@ def test_the_courses_for_what_check_has_not_accepted(code, checked, capsys):
     capsys.readouterr()
     assert mine("00.1", answer) is REFERENCE
     assert capsys.readouterr().out == "00.1: the course's, because check has not accepted yours\n"
+
+
+def doubled(x, scale):
+    return 2 * x * scale
+
+
+def batch():
+    return torch.full((3, 2), 1 / 3, requires_grad=True), torch.tensor(7 / 9)
+
+
+def accepted(answer, monkeypatch, **options):
+    """An exercise on `doubled` that has accepted this answer."""
+    cases = lambda: [(torch.ones(2), torch.tensor(0.5))]
+    exercise = Exercise("00.1", doubled, cases, (), batch=batch, **options)
+    monkeypatch.setattr(exercises, "_find", lambda key: exercise)
+    monkeypatch.setattr(exercises, "_accepted", {"00.1": answer})
+    return answer
+
+
+OWN = {
+    "another way": lambda x, scale: (x + x) * scale,
+    "more in the graph": lambda x, scale: doubled(x, scale.clone().requires_grad_()),
+}
+BARRED = {
+    "detached": (lambda x, scale: 2 * x.detach() * scale, "no gradient comes through yours to `x`"),
+    "a list": (lambda x, scale: doubled(x, scale).tolist(), "no gradient comes through yours"),
+    "another input": (
+        lambda x, scale: 2 * torch.ones(3, 2, requires_grad=True) * scale,
+        "no gradient comes through yours to `x`",
+    ),
+    "only small": (
+        lambda x, scale: doubled(x[:2].reshape(1, 2), scale).expand(3, 2),
+        "yours raised RuntimeError: shape",
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", OWN.values(), ids=list(OWN))
+def test_a_right_answer_with_gradients_is_taken(answer, monkeypatch, capsys):
+    accepted(answer, monkeypatch)
+    assert mine("00.1", answer) is answer
+    assert capsys.readouterr().out == "00.1: yours\n"
+
+
+@pytest.mark.parametrize("answer, why", BARRED.values(), ids=list(BARRED))
+def test_an_answer_that_the_page_cannot_train_with_is_not(answer, why, monkeypatch, capsys):
+    accepted(answer, monkeypatch)
+    assert mine("00.1", answer) is doubled
+    assert capsys.readouterr().out.startswith(f"00.1: the course's, because {why}")
+
+
+@pytest.mark.parametrize(
+    "seconds, times",
+    [(0.049, 0), (0.051, 5), (3.7, 370), (0.0019, 0)],
+    ids=["4.9 times", "5.1 times", "370 times", "too quick to be felt"],
+)
+def test_an_answer_that_is_much_slower_is_not_taken(seconds, times, monkeypatch, capsys):
+    now = [0.0]
+    theirs = 0.01 if seconds > 0.01 else 1e-5
+
+    def slow(x, scale):
+        # the first two rounds are disturbed: the best of three counts
+        now[0] += seconds * next(rounds, 1)
+        return doubled(x, scale)
+
+    def quick(x, scale):
+        now[0] += theirs
+        return doubled(x, scale)
+
+    rounds = iter([1, 9, 9])  # once for the gradient, then for the time
+    accepted(slow, monkeypatch)
+    object.__setattr__(exercises._find("00.1"), "reference", quick)
+    monkeypatch.setattr(own, "clock", lambda: now[0])
+    assert mine("00.1", slow) is (quick if times else slow)
+    out = capsys.readouterr().out
+    if times:
+        assert f"yours, though right, takes {times} times as long on this page's data" in out
+    else:
+        assert out == "00.1: yours\n"
 
 
 def test_a_function_written_again_has_to_be_checked_again(capsys):
