@@ -202,6 +202,17 @@ def test_the_mean_of_many_large_tokens_within_the_dtypes_precision(name, others,
         assert bool(off < 8 * torch.finfo(half).eps) == fits
 
 
+@pytest.mark.parametrize("name", ["tensor", "low_rank"])
+@torch.no_grad()
+def test_a_product_of_normalised_modalities_stays_in_float16(name):
+    torch.manual_seed(0)
+    features = {m: 60 + torch.randn(2, dim) for m, dim in THREE.items()}
+    halves = {m: x.half() for m, x in features.items()}
+    for normalise in (False, True):
+        fusion = STRATEGIES[name](THREE, 7, normalise=normalise).half()
+        assert bool(fusion(halves).isfinite().all()) == normalise
+
+
 # ---- functional_call and gradients of single rows
 
 
