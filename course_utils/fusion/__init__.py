@@ -20,6 +20,8 @@ from course_utils.lazy import by_name
 HOMES = {
     "Fusion": "base",
     "FusionInfo": "base",
+    "export": "base",
+    "full_mask": "base",
     "ConcatFusion": "additive",
     "WeightedConcatFusion": "additive",
     "EarlyFusion": "additive",

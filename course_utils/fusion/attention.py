@@ -85,6 +85,8 @@ class CrossAttentionFusion(Fusion):
     whatever the others say. Attention: {query modality: (B, heads, T, K)}, the others' tokens in
     order, null last; rows of masked queries are zero. Weights stay None, because what comes past
     the attention, x_i itself, has none.
+    Double backward: torch's fused attention has none; call the layer under
+    `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`, which costs memory.
     Source: Vaswani et al. 2017, Attention is all you need (arXiv:1706.03762); both ways in Lu et
     al. 2019, ViLBERT (arXiv:1908.02265).
     """
@@ -173,6 +175,8 @@ class BottleneckFusion(Fusion):
     place of sum_m (T_m + n)^2.
     Missing: masked tokens are no keys; a missing modality is left out of the mean. A row without
     any modality keeps the learned bottlenecks, which gives the same logits for every such row.
+    Double backward: torch's fused attention has none; call the layer under
+    `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`, which costs memory.
     Source: Nagrani et al. 2021, Attention bottlenecks for multimodal fusion (arXiv:2107.00135).
     """
 
@@ -240,6 +244,8 @@ class JointTransformerFusion(Fusion):
     and D C for the head.
     Missing: masked tokens are no keys. A row without any modality leaves the class token alone,
     which gives the same logits for every such row.
+    Double backward: torch's fused attention has none; call the layer under
+    `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`, which costs memory.
     Source: Li et al. 2019, VisualBERT (arXiv:1908.03557); Kim, Son and Kim 2021, ViLT
     (arXiv:2102.03334).
     """

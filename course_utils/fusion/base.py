@@ -283,6 +283,43 @@ def token_masks(
     return found
 
 
+def full_mask(
+    features: dict[str, Tensor], mask: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """A mask with an entry for each of the features, as an exported program takes it: (B, T_m) for
+    tokens, (B,) for a vector; all True for a modality that `mask` leaves out.
+
+    Raises ValueError or TypeError for a mask that does not fit.
+    """
+    present = token_masks(features, mask, tuple(features))
+    return {
+        name: kept if x.dim() == 3 else kept[:, 0]
+        for (name, x), kept in zip(features.items(), present)
+    }
+
+
+def export(fusion: Fusion, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
+    """The strategy as a program that runs, and is stored, without this package.
+
+        program = export(fusion, features)
+        torch.export.save(program, "fusion.pt2")
+        logits = program.module()(features, mask=full_mask(features, mask))
+
+    The program takes any number of rows and of tokens, tokens and vectors as in `features`, and
+    always a mask with an entry for each modality: `full_mask` fills in what is left out.
+    Raises ValueError or TypeError for features that `fusion` does not take.
+    """
+    fusion._check_features(features)
+    example, axes = {}, {}
+    for name, x in features.items():
+        # twice the rows and tokens: torch.export takes a size of 1 for a constant
+        example[name] = x.repeat(2, 2, 1) if x.dim() == 3 else x.repeat(2, 1)
+        axes[name] = dict.fromkeys(range(x.dim() - 1), torch.export.Dim.DYNAMIC)
+    return torch.export.export(
+        fusion, (example,), {"mask": full_mask(example)}, dynamic_shapes=(axes, axes)
+    )
+
+
 def _check_names(mask: dict[str, Tensor], names: tuple[str, ...]) -> None:
     if not isinstance(mask, dict):
         got = type(mask).__name__
