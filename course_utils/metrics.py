@@ -34,8 +34,8 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
         raise ValueError("labels is empty: the accuracy of no samples is not defined")
     if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise ValueError(
-            f"labels: expected whole numbers from 0 to {logits.shape[1] - 1}, got"
-            f" {labels.min().item()} to {labels.max().item()}"
+            f"labels: expected whole numbers from 0 to {logits.shape[1] - 1}, got {labels.dtype}"
+            f" from {labels.min().item()} to {labels.max().item()}"
         )
     if logits.isnan().any():
         raise ValueError("logits: expected numbers, got NaN, which has no largest entry")

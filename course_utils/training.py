@@ -142,7 +142,7 @@ def _evaluate(model: nn.Module, batches: Iterable[dict], which: str) -> Evaluati
     if math.isnan(loss):
         wrong = int(nn.functional.cross_entropy(logits, labels, reduction="none").isnan().sum())
         raise ValueError(
-            f"{which}: the model's logits hold NaN or infinity in {wrong} of {len(logits)} rows:"
+            f"{which}: the model's logits hold infinity or NaN in {wrong} of {len(logits)} rows:"
             " look for NaN in the inputs or the weights"
         )
     return Evaluation(loss, accuracy(logits, labels), logits, labels)
