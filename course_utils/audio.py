@@ -13,8 +13,8 @@ def band_features(sound: Tensor, mask: Tensor) -> Tensor:
 
     (B, S) float at 8 kHz and its (B, S) bool mask -> (B, 256) float. Zeros where the sound is
     missing.
-    Raises ValueError for a sound that is shorter than one window or holds NaN, and for shapes and
-    dtypes that do not fit.
+    Raises ValueError for a sound that is shorter than one window or holds NaN and for another
+    shape, TypeError for another dtype and a mask that does not fit.
     """
     _check_sound(sound, mask)
     window = torch.hann_window(WINDOW, dtype=sound.dtype, device=sound.device)
@@ -40,9 +40,12 @@ def band_features(sound: Tensor, mask: Tensor) -> Tensor:
 
 
 def _check_sound(sound: Tensor, mask: Tensor) -> None:
-    if not isinstance(sound, Tensor) or sound.dim() != 2 or not sound.numel():
-        got = tuple(sound.shape) if isinstance(sound, Tensor) else type(sound).__name__
-        raise ValueError(f"sound: expected shape (B, S), one channel each, got {got}")
+    if not isinstance(sound, Tensor):
+        raise TypeError(f"sound: expected a tensor, got {type(sound).__name__}")
+    if sound.dim() != 2 or not sound.numel():
+        raise ValueError(
+            f"sound: expected shape (B, S), one channel each, got {tuple(sound.shape)}"
+        )
     if sound.dtype not in (torch.float32, torch.float64):
         raise TypeError(
             f"sound: expected floats from -1 to 1, got {sound.dtype}; divide int16 by 32768"

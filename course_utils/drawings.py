@@ -24,7 +24,10 @@ def table_of_numbers(
     rows where the columns have no colour. Where a number is below 0, every number is shown with
     its sign.
     """
-    values = [[float(value) for value in row] for row in grid]
+    try:
+        values = [[float(value) for value in row] for row in grid]
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError("grid: expected a table of numbers, (R, C)") from None
     if [len(row) for row in values] != [len(columns)] * len(rows):
         raise ValueError(
             f"grid has {len(values)} rows of {sorted({len(row) for row in values})} numbers, "

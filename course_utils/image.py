@@ -25,9 +25,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def pixel_features(images: Tensor) -> Tensor:
     """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float."""
-    if not isinstance(images, Tensor) or images.dim() != 4:
-        got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"images: expected shape (B, C, H, W), got {got}")
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images: expected a tensor, got {type(images).__name__}")
+    if images.dim() != 4:
+        raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise TypeError(f"images: expected floats, got {images.dtype}; divide bytes by 255")
     return images.flatten(start_dim=1)
@@ -143,6 +144,10 @@ def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Ten
 
 def places(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True."""
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"maps: expected a tensor, got {type(maps).__name__}")
+    if maps.dim() != 4:
+        raise ValueError(f"maps: expected shape (B, D, H, W), got {tuple(maps.shape)}")
     features = maps.flatten(2).transpose(1, 2)
     return features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
 

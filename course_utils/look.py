@@ -133,6 +133,17 @@ def styles(names) -> dict[str, dict]:
     return found
 
 
+def mean_and_half(name: str, value) -> tuple[float, float]:
+    """A pair (mean, half-width of the interval) as two floats."""
+    try:
+        mean, half = value
+        return float(mean), float(half)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}: expected two numbers, mean and half-width, got {value!r:.60}"
+        ) from None
+
+
 def per_item(name: str, value, count: int) -> list:
     """`value` as a list with one entry per item: a single number stands for all of them."""
     values = [value] * count if value is None or not hasattr(value, "__len__") else list(value)

@@ -1,25 +1,23 @@
 """Scores, and how far to trust them."""
 
+import warnings
+
 import numpy as np
+import torch
 from torch import Tensor
 
-# 97.5 % quantiles of Student's t for n - 1 = 1 ... 9 degrees of freedom (any table of the t
-# distribution)
-T_QUANTILES = {
-    2: 12.706,
-    3: 4.303,
-    4: 3.182,
-    5: 2.776,
-    6: 2.571,
-    7: 2.447,
-    8: 2.365,
-    9: 2.306,
-    10: 2.262,
-}
+# How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
+COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
+# below, the interval misses more than twice as often as it says
+FEW_GROUPS = 10
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of rows of `logits` (N, C) whose largest entry stands at the label (N,)."""
+    """The share of rows of `logits` (N, C) whose largest entry stands at the label (N,).
+
+    Raises TypeError for what is no tensor, logits that are no real numbers and labels that are no
+    whole ones, ValueError for other shapes, labels outside 0 to C - 1, and NaN.
+    """
     for argument, value in {"logits": logits, "labels": labels}.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
@@ -28,9 +26,13 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
             f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)} and"
             f" {tuple(labels.shape)}"
         )
+    if logits.dtype == torch.bool or logits.is_complex():
+        raise TypeError(f"logits: expected real numbers, got {logits.dtype}")
+    if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels: expected whole numbers, got {labels.dtype}")
     if not len(labels):
         raise ValueError("labels is empty: the accuracy of no samples is not defined")
-    if labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise ValueError(
             f"labels: expected whole numbers from 0 to {logits.shape[1] - 1}, got {labels.dtype}"
             f" from {labels.min().item()} to {labels.max().item()}"
@@ -41,21 +43,23 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def mean_interval(values) -> tuple[float, float]:
-    """The mean of 2 to 10 values, one a seed, and the half-width of its 95 % interval, t * s /
+    """The mean of n >= 2 values, one a seed, and the half-width of its 95 % interval, t * s /
     sqrt(n).
 
     Student's t stands in for the normal quantile, because s itself is estimated from so few
     values. The interval covers what the seeds vary (here: noise, pairing, initial weights), not
     new writers or voices.
     """
+    from scipy.special import stdtrit  # what scipy.stats.t.ppf calls; lighter to import
+
     values = _finite(values)
-    if values.ndim != 1 or len(values) not in T_QUANTILES:
+    n = len(values) if values.ndim == 1 else 0
+    if n < 2:
         raise ValueError(
-            f"values: expected one number a seed, for 2 to 10 seeds, got shape {values.shape}"
+            f"values: expected one number a seed, for at least 2 seeds, got shape {values.shape}"
         )
-    return float(values.mean()), float(
-        T_QUANTILES[len(values)] * values.std(ddof=1) / np.sqrt(len(values))
-    )
+    half_width = stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n)
+    return float(values.mean()), float(half_width)
 
 
 def _finite(values) -> np.ndarray:
@@ -74,6 +78,15 @@ def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tupl
 
     `groups` (N,) says which samples belong together (one voice, one writer): such samples
     succeed and fail together, so drawing them one by one would make the interval too narrow.
+
+    It trusts that the groups at hand show how groups differ, and a few do not: of 4,000 intervals
+    for normal effects of equally large groups, so many covered the mean:
+
+      groups    2    3    4    5    6    7    8    9    10   20   40   100
+      covered  .50  .74  .80  .83  .86  .87  .88  .89  .90  .93  .94  .95
+
+    Warns with fewer than 10 groups. Raises ValueError for shapes that differ, values that are not
+    finite, and fewer than two groups.
     """
     values, groups = _finite(values), np.asarray(groups)
     if values.shape != groups.shape or values.ndim != 1 or not len(values):
@@ -85,6 +98,12 @@ def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tupl
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"groups: expected at least two different ones, got only {names.tolist()}")
+    if len(names) < FEW_GROUPS:
+        warnings.warn(
+            f"groups: only {len(names)} different ones; with so few, about"
+            f' {100 * COVERAGE[len(names)]:.0f} % of such "95 %" intervals cover the mean',
+            stacklevel=2,
+        )
     sums, sizes = np.bincount(member, values), np.bincount(member)
     drawn = np.random.default_rng(seed).integers(len(names), size=(draws, len(names)))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)

@@ -24,6 +24,7 @@ from course_utils.look import (
     bundle,
     captioned,
     kind,
+    mean_and_half,
     per_item,
     png,
     sentence,
@@ -87,7 +88,8 @@ def bars(
     """
     figure, ax = axes(height=0.9 + 0.42 * len(scores))
     ceilings = per_item("ceiling", ceiling, len(scores))
-    for row, ((name, (mean, half)), best) in enumerate(zip(scores.items(), ceilings)):
+    for row, (name, best) in enumerate(zip(scores, ceilings)):
+        mean, half = mean_and_half(f"scores[{name!r}]", scores[name])
         ax.barh(
             row,
             mean,
@@ -182,7 +184,7 @@ def curves(
             pair if hasattr(pair, "__len__") else (pair, 0.0)
             for pair in per_item(name, series[name], len(x))
         ]
-        means, halves = zip(*((float(mean), float(half)) for mean, half in values))
+        means, halves = zip(*(mean_and_half(f"series[{name!r}]", value) for value in values))
         ax.plot(x, means, markersize=5, linewidth=1.6, markevery=max(1, len(x) // 8), **style)
         if any(halves):
             ax.fill_between(
@@ -265,7 +267,8 @@ def points(
     figure, ax = axes(height=3.2)
     for k, (name, style) in enumerate(styles(series).items()):
         places = [i + 0.13 * (k - (len(series) - 1) / 2) for i in range(len(settings))]
-        means, halves = zip(*per_item(name, series[name], len(settings)))
+        values = per_item(name, series[name], len(settings))
+        means, halves = zip(*(mean_and_half(f"series[{name!r}]", value) for value in values))
         ax.errorbar(
             places,
             means,
@@ -400,6 +403,7 @@ def spectrograms(sounds: dict, rate: int) -> Figure:
     """
     import numpy as np
 
+    _check_sounds(sounds)
     figure, grid = axes(height=2.4, columns=len(sounds), squeeze=False, sharey=True)
     for ax, (name, sound) in zip(grid.flat, sounds.items()):
         with np.errstate(divide="ignore"):  # silence is -inf dB, drawn white
@@ -436,6 +440,7 @@ def players(sounds: dict, rate: int) -> None:
     import numpy as np
     from IPython.display import HTML, Audio, display
 
+    _check_sounds(sounds)
     cells = ""
     for name, sound in sounds.items():
         source = Audio(np.asarray(sound), rate=rate).src_attr()
@@ -444,3 +449,11 @@ def players(sounds: dict, rate: int) -> None:
             f'<audio controls src="{source}" style="width:210px;height:34px"></audio></div>'
         )
     display(HTML(f'<div style="display:flex;flex-wrap:wrap">{cells}</div>'))
+
+
+def _check_sounds(sounds: dict) -> None:
+    import numpy as np
+
+    for name, sound in sounds.items():
+        if np.ndim(sound) != 1:
+            raise ValueError(f"sounds[{name!r}]: expected shape (S,), got {np.shape(sound)}")

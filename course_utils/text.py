@@ -33,7 +33,8 @@ def letter_features(ids: Tensor, mask: Tensor) -> Tensor:
     letters = one_hot(ids, 27)[..., 1:].float() * mask[..., None]
     # (B,) where the last letter stands
     last = (mask.sum(dim=1) - 1).clamp(min=0)
-    first_letter, last_letter = letters[:, 0], letters[torch.arange(len(ids)), last]
+    rows = torch.arange(len(ids), device=ids.device)  # (B,)
+    first_letter, last_letter = letters[:, 0], letters[rows, last]
     # 3 x (B, 26) -> (B, 78)
     return torch.cat([letters.sum(dim=1), first_letter, last_letter], dim=-1)
 
@@ -141,7 +142,7 @@ class Vocabulary:
         """The words of (T,) ids, "<pad>" and "<unk>" among them. Raises ValueError for an id
         outside 0 to V - 1.
         """
-        ids = torch.as_tensor(ids, dtype=torch.int64).tolist()
+        ids = _id_row("ids", ids).tolist()
         if ids and not 0 <= min(ids) <= max(ids) < len(self):
             raise ValueError(f"ids: expected 0 to {len(self) - 1}, got {min(ids)} to {max(ids)}")
         return [self._words[index] for index in ids]
@@ -190,16 +191,28 @@ def skip_gram_pairs(
     """
     if window < 1:
         raise ValueError(f"window: expected at least 1, got {window}")
-    offsets = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)])
-    pairs = [torch.zeros(0, 2, dtype=torch.int64)]
-    for sentence in sentences:
-        ids = torch.as_tensor(sentence, dtype=torch.int64)
+    steps = [step for step in range(-window, window + 1) if step]
+    pairs = []
+    for i, sentence in enumerate(sentences):
+        ids = _id_row(f"sentences[{i}]", sentence)
         ids = ids[ids > (PAD if unknown else UNKNOWN)]
         # (T, 2 * window)
-        other = torch.arange(len(ids))[:, None] + offsets
+        offsets = torch.tensor(steps, device=ids.device)
+        other = torch.arange(len(ids), device=ids.device)[:, None] + offsets
         centre, column = ((other >= 0) & (other < len(ids))).nonzero(as_tuple=True)
         pairs.append(torch.stack([ids[centre], ids[other[centre, column]]], 1))
-    return torch.cat(pairs)
+    return torch.cat(pairs) if pairs else torch.zeros(0, 2, dtype=torch.int64)
+
+
+def _id_row(argument: str, ids) -> Tensor:
+    try:
+        row = ids if isinstance(ids, Tensor) else torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{argument}: expected (T,) whole numbers, got {ids!r:.60}") from None
+    whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
+    if row.dim() != 1 or (len(row) and not whole):
+        raise TypeError(f"{argument}: expected (T,) whole numbers, got {_seen(row)}")
+    return row.long()
 
 
 def negative_samples(
@@ -211,7 +224,11 @@ def negative_samples(
     The power, found by trial in Mikolov et al. 2013, makes rare words a little more likely than
     they are.
     """
-    weights = counts.double() ** 0.75
+    if not isinstance(counts, Tensor) or counts.dim() != 1 or counts.is_complex():
+        raise TypeError(f"counts: expected a (V,) tensor of numbers, got {_seen(counts)}")
+    weights = counts.double() ** 0.75  # NaN below 0
+    if not weights.isfinite().all():
+        raise ValueError("counts: expected finite numbers of at least 0")
     weights[: UNKNOWN + 1] = 0
     if not weights.any():
         raise ValueError("counts: expected at least one word beside <pad> and <unk>")
@@ -239,6 +256,10 @@ class SkipGram(nn.Module):
         nn.init.zeros_(self.context.weight)
 
     def forward(self, centre: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
+        given = {"centre": centre, "context": context, "negatives": negatives}
+        for argument, ids in given.items():
+            if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+                raise TypeError(f"{argument}: expected int64 ids, got {_seen(ids)}")
         if (
             centre.dim() != 1
             or centre.shape != context.shape
@@ -266,6 +287,10 @@ def nearest(vectors: Tensor, index: int, count: int) -> tuple[Tensor, Tensor]:
     Rows 0 and 1 of a vocabulary's vectors, `<pad>` and `<unk>`, are rows like others: cut them
     off before.
     """
+    if not isinstance(vectors, Tensor) or not vectors.is_floating_point():
+        raise TypeError(f"vectors: expected a float tensor, got {_seen(vectors)}")
+    if vectors.dim() != 2:
+        raise ValueError(f"vectors: expected shape (V, D), got {tuple(vectors.shape)}")
     last = len(vectors) - 1
     if not 0 <= index <= last or not 1 <= count <= last:
         raise ValueError(

@@ -3,6 +3,8 @@ validation set kept.
 """
 
 import copy
+import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +13,8 @@ from torch import Tensor, nn
 
 from course_utils.metrics import accuracy
 from course_utils.runtime import device
+
+NO_BATCHES = "expected batches, got none; a generator is used up after one pass, a list is not"
 
 
 class Batches:
@@ -30,16 +34,18 @@ class Batches:
             raise ValueError(
                 f"tensors: expected one common, non-zero number of rows, got {lengths}"
             )
-        if size < 1:
+        if not isinstance(size, int) or size < 1:
             raise ValueError(f"size: expected at least one row a batch, got {size}")
         self.tensors, self.size, self.generator = tensors, size, generator
         self.rows = next(iter(lengths.values()))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = (
-            torch.arange(self.rows)
+            torch.arange(self.rows, device="cpu")
             if self.generator is None
-            else torch.randperm(self.rows, generator=self.generator)
+            else torch.randperm(
+                self.rows, generator=self.generator, device=self.generator.device
+            ).cpu()  # which indexes tensors on any device
         )
         batches = list(order.split(self.size))
         if len(batches) > 1 and len(batches[-1]) == 1 < self.size:
@@ -108,39 +114,46 @@ def evaluate(model: nn.Module, batches: Iterable[dict]) -> Evaluation:
 
     Each sample counts once, whatever the size of its batch. The modes of the model and of its
     parts are put back afterwards. Raises ValueError or TypeError for a batch without labels,
-    (B,) int64 in 0 to C - 1, and for logits that are not (B, C) or hold NaN.
+    (B,) int64 in 0 to C - 1, for logits that are not (B, C) or so full of NaN or infinity that
+    they have no loss, and where there are no batches.
     """
+    return _evaluate(model, batches, "batches")
+
+
+def _evaluate(model: nn.Module, batches: Iterable[dict], which: str) -> Evaluation:
     modes, target = {module: module.training for module in model.modules()}, device()
     model.to(target).eval()
     logits, labels = [], []
     try:
         with torch.inference_mode():
             for batch in batches:
-                _check_batch(batch)
-                logits.append(model(to_device(batch, target)).cpu())
+                _check_batch(batch, which)
+                answer = model(to_device(batch, target))
+                _check_logits(answer, batch["label"], which)
+                logits.append(answer.cpu())
                 labels.append(batch["label"].cpu())
-                _check_logits(logits[-1], labels[-1])
     finally:
         for module, mode in modes.items():
             module.training = mode
     if not logits:
-        raise ValueError("batches is empty: there is nothing to evaluate")
+        raise ValueError(f"{which}: {NO_BATCHES}")
     logits, labels = torch.cat(logits), torch.cat(labels)
-    if logits.isnan().any():
-        wrong = int(logits.isnan().any(1).sum())
+    # a sum in float16 is soon infinite
+    logits_wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    losses = nn.functional.cross_entropy(logits_wide, labels, reduction="none")  # (N,)
+    if losses.isnan().any():
         raise ValueError(
-            f"the model's logits hold NaN in {wrong} of {len(logits)} rows: look for NaN in the"
-            " inputs or the weights"
+            f"{which}: the model's logits hold infinity or NaN in {int(losses.isnan().sum())} of"
+            f" {len(logits)} rows: look for NaN in the inputs or the weights"
         )
-    wide = torch.promote_types(logits.dtype, torch.float32)  # a sum of float16 is soon infinite
-    loss = nn.functional.cross_entropy(logits.to(wide), labels).item()
+    loss = losses.mean().item()
     return Evaluation(loss, accuracy(logits, labels), logits, labels)
 
 
-def _check_batch(batch) -> None:
+def _check_batch(batch, which: str) -> None:
     if not isinstance(batch, dict) or "label" not in batch:
         got = list(batch) if isinstance(batch, dict) else type(batch).__name__
-        raise TypeError(f'batches: expected dicts with "label" and the model\'s inputs, got {got}')
+        raise TypeError(f'{which}: expected dicts with "label" and the model\'s inputs, got {got}')
     labels = batch["label"]
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 1:
         got = (
@@ -149,20 +162,26 @@ def _check_batch(batch) -> None:
             else type(labels).__name__
         )
         raise TypeError(
-            f'batch["label"]: expected class numbers, a (B,) int64 tensor, got {got}; words are'
-            " numbered by collate(..., classes=...)"
+            f'{which}: batch["label"]: expected class numbers, a (B,) int64 tensor, got {got};'
+            " words are numbered by collate(..., classes=...)"
         )
+    if not len(labels):
+        raise ValueError(f'{which}: batch["label"]: expected at least one row, got none')
 
 
-def _check_logits(logits: Tensor, labels: Tensor) -> None:
+def _check_logits(logits: Tensor, labels: Tensor, which: str) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(f"{which}: the model's logits: expected a float tensor, got {got}")
     if logits.dim() != 2 or len(logits) != len(labels):
         raise ValueError(
-            f"the model's logits: expected shape ({len(labels)}, C), got {tuple(logits.shape)}"
+            f"{which}: the model's logits: expected shape ({len(labels)}, C), got"
+            f" {tuple(logits.shape)}"
         )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         raise ValueError(
-            f'batch["label"]: expected 0 to {logits.shape[1] - 1}, as many as there are logits,'
-            f" got {int(labels.min())} to {int(labels.max())}"
+            f'{which}: batch["label"]: expected 0 to {logits.shape[1] - 1}, as many as there are'
+            f" logits, got {int(labels.min())} to {int(labels.max())}"
         )
 
 
@@ -176,50 +195,76 @@ def fit(
     weight_decay: float = 0.0,
 ) -> History:
     """Train `model(batch) -> (B, C) logits` by AdamW on cross-entropy; leave it with its best
-    validation epoch's weights.
+    validation epoch's weights, also when an error or a reader stops it.
 
-    A model in training mode keeps the modes of its parts, so that a frozen batch normalisation
-    stays frozen; one in evaluation mode is put into training as a whole. Raises ValueError when
-    a loss is not finite, naming the epoch, and as `evaluate` does.
+    A model in training mode keeps the modes of its parts: a frozen batch normalisation stays
+    frozen, and a dropout that was switched off stays off. One in evaluation mode is put into
+    training as a whole and stays there. `train` and `validation` are gone through once an epoch, as
+    a list, `Batches` or a DataLoader can be and a generator cannot. Raises ValueError when a loss
+    of either is not finite, naming the epoch, and as `evaluate` does.
     """
+    _check_plan(train, validation, epochs)
     target = device()
     model.to(target)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     history, best = History(), None
     if not model.training:
         model.train()
-    for epoch in range(epochs):
-        total, count = 0.0, 0
-        for batch in train:
-            _check_batch(batch)
-            batch = to_device(batch, target)
-            logits = model(batch)
-            _check_logits(logits, batch["label"])
-            loss = nn.functional.cross_entropy(logits, batch["label"])
-            if not torch.isfinite(loss):
-                raise ValueError(
-                    f"the loss is {loss.item()} in epoch {epoch}: look for NaN in the inputs, "
-                    f"or lower the learning rate (lr={lr})"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total, count = total + loss.item() * len(batch["label"]), count + len(batch["label"])
-        if not count:
-            raise ValueError(
-                f"train: expected batches, got none in epoch {epoch}; a generator is used up after"
-                " one epoch, a list or a DataLoader is not"
-            )
-        history.train_loss.append(total / count)
-        history.validation_loss.append(evaluate(model, validation).loss)
-        if (
-            best is None
-            or history.validation_loss[-1] < history.validation_loss[history.best_epoch]
-        ):
-            history.best_epoch, best = epoch, copy.deepcopy(model.state_dict())
-    if best is not None:
-        model.load_state_dict(best)
+    try:
+        for epoch in range(epochs):
+            history.train_loss.append(_train_epoch(model, train, optimizer, epoch))
+            loss = _evaluate(model, validation, f"validation in epoch {epoch}").loss
+            _check_loss(loss, "validation", epoch, lr)
+            history.validation_loss.append(loss)
+            if best is None or loss < history.validation_loss[history.best_epoch]:
+                history.best_epoch, best = epoch, copy.deepcopy(model.state_dict())
+    finally:
+        if best is not None:
+            model.load_state_dict(best)
     return history
+
+
+def _check_plan(train, validation, epochs: int) -> None:
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs: expected a whole number of at least 1, got {epochs!r}")
+    for argument, batches in {"train": train, "validation": validation}.items():
+        if isinstance(batches, dict) or not isinstance(batches, Iterable):
+            raise TypeError(
+                f"{argument}: expected batches, such as Batches(...) or a DataLoader, got"
+                f" {type(batches).__name__}"
+            )
+        if epochs > 1 and isinstance(batches, Iterator):
+            raise TypeError(
+                f"{argument}: expected batches for {epochs} epochs, got a"
+                f" {type(batches).__name__}, which is used up after one; make it a list"
+            )
+
+
+def _check_loss(loss: float, argument: str, epoch: int, lr: float) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"{argument}: the loss is {loss} in epoch {epoch}: look for NaN in the inputs, or lower"
+            f" the learning rate (lr={lr})"
+        )
+
+
+def _train_epoch(model: nn.Module, train, optimizer: torch.optim.Optimizer, epoch: int) -> float:
+    """One pass over `train`, a step for each batch; the mean loss over samples."""
+    which, target, total, count = f"train in epoch {epoch}", device(), 0.0, 0
+    for batch in train:
+        _check_batch(batch, which)
+        batch = to_device(batch, target)
+        logits = model(batch)
+        _check_logits(logits, batch["label"], which)
+        loss = nn.functional.cross_entropy(logits, batch["label"])
+        _check_loss(loss.item(), "train", epoch, optimizer.param_groups[0]["lr"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total, count = total + loss.item() * len(batch["label"]), count + len(batch["label"])
+    if not count:
+        raise ValueError(f"{which}: {NO_BATCHES}")
+    return total / count
 
 
 def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
@@ -227,9 +272,12 @@ def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
     all else as it was.
 
     `order` (B,) int64 holds each row's index once. The modality keeps its distribution and loses
-    its link to the label and to the other modalities. In a batch of `collate` its mask
-    `features["mask"][name]` goes with it; otherwise the lengths would still tell the label.
-    Raises ValueError for an unknown name or an order that is not a permutation.
+    its link to the label and to the other modalities. All that is named after it goes with it, at
+    the top and in dicts such as `features["mask"]` of `collate`: for "text" also "text_ids" or
+    "text_mask"; otherwise the lengths would still tell the label.
+    Raises ValueError or TypeError for an unknown name, an order that is not a permutation, and
+    for what may belong to the modality but cannot be told apart: a "mask" or "present" that is no
+    dict by modality, a key such as "text_image" beside "text" and "image".
     """
     if not isinstance(features, dict):
         raise TypeError(f"features: expected a dict by name, got {type(features).__name__}")
@@ -242,12 +290,47 @@ def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
     if (
         not isinstance(order, Tensor)
         or order.dtype != torch.int64
-        or not torch.equal(order.cpu().sort().values, torch.arange(len(rows)))
+        or not torch.equal(order.sort().values, torch.arange(len(rows), device=order.device))
     ):
         got = tuple(order.shape) if isinstance(order, Tensor) else type(order).__name__
         raise ValueError(f"order: expected each of 0 ... {len(rows) - 1} once, got {got}")
-    moved = rows[order] if isinstance(rows, Tensor) else [rows[i] for i in order.tolist()]
-    shuffled = {**features, name: moved}
-    if isinstance(features.get("mask"), dict) and name in features["mask"]:
-        shuffled["mask"] = {**features["mask"], name: features["mask"][name][order]}
-    return shuffled
+    others = [key for key in names if key != "present" and not _belongs(key, name)]
+    return _shuffled(features, name, others, order, "features")
+
+
+def _belongs(key: str, name: str) -> bool:
+    """Whether the name stands in the key as a word: "text" in "text_ids", not in "context"."""
+    return bool(re.search(rf"(?<![^\W_]){re.escape(str(name))}(?![^\W_])", str(key)))
+
+
+def _shuffled(part: dict, name: str, others: list, order: Tensor, where: str) -> dict:
+    """`part` with the rows in `order` of all that is named after the modality, dicts included."""
+    moved = {}
+    for key, value in part.items():
+        here = f"{where}[{key!r}]"
+        if _belongs(key, name):
+            shared = [other for other in others if _belongs(key, other)]
+            if shared and key != name:
+                raise ValueError(
+                    f"{here}: expected what belongs to one modality, got {[name, *shared]}; take"
+                    " it out before"
+                )
+            moved[key] = _reordered(value, order, here)
+        elif isinstance(value, dict):
+            moved[key] = _shuffled(value, name, others, order, here)
+        elif key in ("mask", "present"):
+            raise TypeError(f"{here}: expected a dict by modality, got {type(value).__name__}")
+        else:
+            moved[key] = value
+    return moved
+
+
+def _reordered(value, order: Tensor, where: str) -> Tensor | list:
+    if not isinstance(value, (Tensor, list)):
+        raise TypeError(f"{where}: expected a tensor or a list, got {type(value).__name__}")
+    count = len(value) if isinstance(value, list) or value.dim() else 0
+    if count != len(order):
+        raise ValueError(f"{where}: expected {len(order)} rows, as order has, got {count}")
+    if isinstance(value, Tensor):
+        return value[order.to(value.device)]
+    return [value[i] for i in order.tolist()]

@@ -361,3 +361,24 @@ def test_pictures_and_tables_of_another_shape_are_refused():
         plots.pictures.figure([np.zeros((1, 8, 8))], titles=["one"])
     with pytest.raises(ValueError, match=r"grid has 1 rows of \[2\] numbers, expected 2 rows of 2"):
         plots.table_of_numbers.figure([[1, 2]], ["a", "b"], ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "draw, message",
+    [
+        (lambda: plots.bars.figure({"text": 0.3}, label="a"), r"scores\['text'\]: expected two"),
+        (lambda: plots.bars.figure({"text": [1, 2, 3]}, label="a"), r"scores\['text'\]: expected"),
+        (
+            lambda: plots.curves.figure([1, 2], {"text": [(1, 2, 3), 4]}, xlabel="x", label="a"),
+            r"series\['text'\]: expected two numbers, mean and half-width, got \(1, 2, 3\)",
+        ),
+        (lambda: plots.points.figure(["a"], {"text": [0.3]}, label="a"), r"\['text'\]: expected"),
+        (lambda: plots.spectrograms.figure({"a": np.ones((2, 9))}, 8000), r"\['a'\]: expected"),
+        (lambda: plots.players({"a": np.ones((2, 9))}, 8000), r"sounds\['a'\]: .* got \(2, 9\)"),
+        (lambda: plots.table_of_numbers.figure([1, 2], ["a"], ["b"]), "grid: expected a table"),
+        (lambda: plots.table_of_numbers.figure(np.ones((1, 2, 2)), ["a"], ["b", "c"]), "grid: exp"),
+    ],
+)
+def test_values_of_another_shape_are_refused_by_name(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

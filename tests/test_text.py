@@ -345,3 +345,18 @@ def test_the_other_sentences_are_what_their_datasheet_says():
         word in tokenize(text) for word, _, text in sentences("senses")
     )
     assert [len(row) for row in sentences("languages")] == [4] * 10
+
+
+@pytest.mark.parametrize("wrong", [[0.3, 2.7], [[2, 3]], ["cat"], None, torch.tensor([0.3])])
+def test_ids_that_are_no_row_of_whole_numbers_are_refused(wrong):
+    """Cut to whole numbers, 2.7 would be the word 2."""
+    with pytest.raises(TypeError, match=r"ids: expected \(T,\) whole numbers"):
+        Vocabulary(["a cat"]).words(wrong)
+    with pytest.raises(TypeError, match=r"sentences\[1\]: expected \(T,\) whole numbers"):
+        skip_gram_pairs([[2, 3], wrong], 1)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf])
+def test_counts_below_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match="counts: expected finite numbers of at least 0"):
+        negative_samples(torch.tensor([0, 0, 3, wrong]), (2,))

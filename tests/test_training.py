@@ -4,7 +4,6 @@ import json
 import math
 import sys
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from course_utils.audio import band_features
 from course_utils.datasets import Digits, collate
 from course_utils.image import pixel_features
-from course_utils.metrics import accuracy, cluster_bootstrap, mean_interval
+from course_utils.metrics import accuracy
 from course_utils.rooms import room, stored
 from course_utils.runtime import DATA, ROOT
 from course_utils.text import letter_features
@@ -125,6 +124,172 @@ def test_fit_stops_at_a_loss_that_is_not_finite():
         fit(Linear(3, 3), Batches(data, 5), Batches(data, 5), epochs=1)
 
 
+class Broken(Linear):
+    """Spoils the logits of the validation pass with this number: by NaN, by plus infinity, which
+    makes the loss NaN, or by minus infinity at the label, which makes it infinite.
+    """
+
+    def __init__(self, at, value):
+        super().__init__(3, 3)
+        self.at, self.value, self.passes = at, value, 0
+
+    def forward(self, batch):
+        logits = super().forward(batch)
+        if not self.training:
+            if self.passes == self.at:
+                rows = torch.arange(len(logits), device=logits.device)
+                logits = logits.index_put((rows, batch["label"]), torch.tensor(self.value))
+            self.passes += 1
+        return logits
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_a_validation_loss_that_is_not_finite_stops_and_keeps_the_best_epoch(at, value):
+    data, validation = blobs(20, 0), blobs(20, 1)
+    model, before = Broken(at, value), Broken(9, value)
+    before.load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match=f"validation.* in epoch {at}"):
+        fit(model, Batches(data, 5), Batches(validation, 20), epochs=4)
+    if at:
+        history = fit(before, Batches(data, 5), Batches(validation, 20), epochs=at)
+        assert history.best_epoch == at - 1  # all epochs get better on these data
+        assert torch.equal(model.layer.weight, before.layer.weight)
+
+
+def test_a_reader_who_stops_training_keeps_the_best_epoch():
+    class Stopped(Linear):
+        def forward(self, batch):
+            if self.training and batch["x"][0, 0] > 90:
+                raise KeyboardInterrupt
+            return super().forward(batch)
+
+    data, epochs = blobs(20, 0), []
+
+    class Passes:
+        """The data, and in the third pass a batch at which the reader stops after a step."""
+
+        def __iter__(self):
+            epochs.append(1)
+            yield data
+            if len(epochs) == 3:
+                yield {**data, "x": data["x"] + 99}
+
+    model, twice = Stopped(3, 3), Linear(3, 3)
+    twice.load_state_dict(model.state_dict())
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, Passes(), [data], epochs=5, lr=1 / 3)
+    assert fit(twice, [data], [data], epochs=2, lr=1 / 3).best_epoch == 1
+    assert torch.equal(model.layer.weight, twice.layer.weight)
+
+
+BATCH = blobs(6, 0)
+
+
+@pytest.mark.parametrize("argument", ["train", "validation"])
+@pytest.mark.parametrize(
+    "batches, error, words",
+    [
+        (lambda: (b for b in [BATCH]), TypeError, "{}: .* got a generator, .* used up"),
+        (lambda: map(dict, [BATCH]), TypeError, "{}: .* got a map, .* used up"),
+        (lambda: [], ValueError, "{} in epoch 0: expected batches, got none"),
+        (lambda: None, TypeError, "{}: expected batches, .* got NoneType"),
+        (lambda: BATCH, TypeError, "{}: expected batches, .* got dict"),
+        (lambda: [BATCH["x"]], TypeError, "{} in epoch 0: expected dicts .* got Tensor"),
+        (lambda: [{"x": BATCH["x"]}], TypeError, r"{} in epoch 0: expected dicts .* got \['x'\]"),
+        (
+            lambda: [{key: value[:0] for key, value in BATCH.items()}],
+            ValueError,
+            '{} in epoch 0: batch."label".: expected at least one row',
+        ),
+        *(
+            (
+                lambda label=label: [{**BATCH, "label": label}],
+                TypeError,
+                '{} in epoch 0: batch."label".: expected class numbers',
+            )
+            for label in (
+                BATCH["label"].float(),
+                BATCH["label"] > 0,
+                BATCH["label"].int(),
+                BATCH["label"][:, None],
+                BATCH["label"].tolist(),
+                ["cat"] * 6,
+            )
+        ),
+        *(
+            (
+                lambda step=step: [{**BATCH, "label": BATCH["label"] + step}],
+                ValueError,
+                '{} in epoch 0: batch."label".: expected 0 to 2',
+            )
+            for step in (3, -3)
+        ),
+    ],
+)
+def test_fit_says_which_batches_are_wrong(argument, batches, error, words):
+    given = {"train": [BATCH], "validation": [BATCH]} | {argument: batches()}
+    with pytest.raises(error, match=words.format(argument)):
+        fit(Linear(3, 3), **given, epochs=2)
+
+
+def test_one_epoch_may_come_from_generators():
+    history = fit(Linear(3, 3), (b for b in [BATCH]), (b for b in [BATCH]), epochs=1)
+    assert len(history.train_loss) == len(history.validation_loss) == 1
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5, None])
+def test_fit_wants_at_least_one_epoch(epochs):
+    with pytest.raises(ValueError, match=f"epochs: expected .* at least 1, got {epochs}"):
+        fit(Linear(3, 3), [BATCH], [BATCH], epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    "answer, error, words",
+    [
+        (lambda logits: logits[:, :, None].expand(-1, -1, 4), ValueError, r"got \(6, 3, 4\)"),
+        (lambda logits: logits[:, 0], ValueError, r"got \(6,\)"),
+        (lambda logits: logits[:4], ValueError, r"shape \(6, C\), got \(4, 3\)"),
+        (lambda logits: (logits, None), TypeError, "got tuple"),
+        (lambda logits: logits.argmax(1), TypeError, "got torch.int64"),
+    ],
+)
+def test_the_models_answer_is_checked(answer, error, words):
+    class Other(Linear):
+        def forward(self, batch):
+            return answer(super().forward(batch))
+
+    words = f"the model's logits: expected .*{words}"
+    with pytest.raises(error, match=f"batches: {words}"):
+        evaluate(Other(3, 3), [BATCH])
+    with pytest.raises(error, match=f"train in epoch 0: {words}"):
+        fit(Other(3, 3), [BATCH], [BATCH], epochs=1)
+
+
+def test_the_modes_of_nested_parts_stay_as_they_were():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            block = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+            self.body = nn.Sequential(block, nn.BatchNorm1d(3), nn.Linear(3, 3))
+
+        def forward(self, batch):
+            return self.body(batch["x"])
+
+    model = Nested().train()
+    block = model.body[0]
+    block[1].eval()
+    block[2].eval()  # a dropout that was switched off stays off
+    before = {name: part.training for name, part in model.named_modules()}
+    evaluate(model, [BATCH])
+    fit(model, [BATCH], [BATCH], epochs=2)
+    assert {name: part.training for name, part in model.named_modules()} == before
+    assert not block[1].running_mean.any() and model.body[1].running_mean.any()
+    model.eval()
+    fit(model, [BATCH], [BATCH], epochs=1)
+    assert all(part.training for part in model.modules())
+
+
 def test_batches_shuffle_whole_samples_and_differ_between_epochs():
     data = {"x": torch.arange(20.0)[:, None], "label": torch.arange(20)}
     batches = Batches(data, 8, torch.Generator().manual_seed(0))
@@ -181,38 +346,49 @@ def test_the_shuffled_control_takes_the_mask_along():
         shuffle_modality(texts, "mask", torch.tensor([1, 0]))
 
 
-def test_accuracy_and_its_bad_inputs():
-    assert accuracy(
-        torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([1, 0, 0])
-    ) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match=r"got \(3,\) and \(3,\)"):
-        accuracy(torch.zeros(3), torch.zeros(3))
-
-
-def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    for n in (3, 5, 10):
-        draws = rng.normal(size=(4000, n))
-        covered = [abs(mean) <= half for mean, half in map(mean_interval, draws)]
-        # 3.5 standard errors of 4000 draws
-        assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
-    with pytest.raises(ValueError, match="2 to 10 seeds"):
-        mean_interval([0.5])
-
-
-def test_the_clustered_interval_is_wide_when_groups_succeed_together():
-    rng = np.random.default_rng(1)
-    groups = np.repeat(np.arange(10), 50)
-    together = np.repeat(rng.normal(size=10), 50)  # the samples of a group are one witness
-    apart = rng.normal(size=500)
-    width = {
-        name: np.diff(cluster_bootstrap(v, groups))[0]
-        for name, v in (("together", together), ("apart", apart))
+def test_the_shuffled_control_takes_all_along_that_is_named_after_the_modality():
+    rows, order = torch.arange(4), torch.tensor([2, 0, 3, 1])
+    batch = {
+        "text": rows + 0.3,
+        "text_ids": rows,
+        "text-lengths": rows.tolist(),
+        "has_text": rows > 1,
+        "context": rows,
+        "label": rows,
+        "present": {"text": rows > 0, "image": rows > 0},
+        "mask": {"text": rows > 2, "text_ids": rows > 2},
+        "more": {"lengths": {"text": rows, "image": rows}},
     }
-    assert width["together"] > 4 * width["apart"]
-    assert width["apart"] == pytest.approx(2 * 1.96 / math.sqrt(500), rel=0.5)
-    with pytest.raises(ValueError, match="at least two different ones"):
-        cluster_bootstrap(apart, np.zeros(500))
+    shuffled = shuffle_modality(batch, "text", order)
+    assert (shuffled["text"] - 0.3).round().tolist() == [2, 0, 3, 1]
+    assert shuffled["text_ids"].tolist() == shuffled["text-lengths"] == [2, 0, 3, 1]
+    assert shuffled["has_text"].tolist() == [True, False, True, False]
+    assert shuffled["present"]["text"].tolist() == [True, False, True, True]
+    assert shuffled["mask"]["text_ids"].tolist() == [False, False, True, False]
+    assert shuffled["mask"]["text"].tolist() == [False, False, True, False]
+    assert shuffled["more"]["lengths"]["text"].tolist() == [2, 0, 3, 1]
+    for kept in (shuffled["context"], shuffled["label"], shuffled["more"]["lengths"]["image"]):
+        assert kept is rows
+    assert shuffled["present"]["image"] is batch["present"]["image"]
+    assert batch["text_ids"] is rows  # what came is as it was
+
+
+@pytest.mark.parametrize(
+    "more, error, words",
+    [
+        ({"mask": torch.ones(3, 2)}, TypeError, r"features\['mask'\]: expected a dict by modality"),
+        ({"present": torch.ones(3, 2)}, TypeError, r"\['present'\]: expected a dict by modality"),
+        ({"text_image": torch.ones(3)}, ValueError, r"\['text_image'\]: expected .* one modality"),
+        ({"mask": {"text": torch.ones(2)}}, ValueError, r"\['mask'\]\['text'\]: expected 3 rows"),
+        ({"text_size": torch.tensor(3)}, ValueError, r"\['text_size'\]: expected 3 rows.* got 0"),
+        ({"text_ids": "abc"}, TypeError, r"\['text_ids'\]: expected a tensor or a list, got str"),
+        ({"text": {"ids": torch.ones(3)}}, TypeError, r"\['text'\]: expected a tensor, got dict"),
+    ],
+)
+def test_the_shuffled_control_refuses_what_it_cannot_tell_apart(more, error, words):
+    batch = {"text": torch.ones(3), "image": torch.ones(3), "label": torch.arange(3)} | more
+    with pytest.raises(error, match=words):
+        shuffle_modality(batch, "text", torch.tensor([1, 2, 0]))
 
 
 def test_features_ignore_padding_and_what_stands_under_it():

@@ -31,7 +31,8 @@ EXTRAS = "lab,test,offline"
 OLDEST_PYTHON = (3, 11)
 OLDEST_OUTER_PIP = (22, 3)  # the first with --python
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-UNFINISHED, CPU = "unfinished", "cpu "  # a stamp; what the stamp of a CPU build begins with
+UNFINISHED = "unfinished"
+CPU = "cpu "  # what the stamp of a CPU build begins with
 
 OLD_PYTHON = """\
 The course needs Python 3.11 or newer; this is {0}.{1} ({2}).

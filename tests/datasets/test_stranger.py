@@ -206,8 +206,8 @@ REFUSED = {
     "labels too large": (lambda: evaluate(Flat(), [{"x": X, "label": Y + 5}]), "0 to 1, .* 5 to 6"),
     "NaN to evaluate": (lambda: evaluate(Flat(), [{"x": X * math.nan, "label": Y}]), "NaN in 3 of"),
     "one logit": (lambda: evaluate(Single(), [{"x": X, "label": Y}]), r"logits: .* got \(3,\)"),
-    "a pair for a batch": (lambda: fit(Flat(), [(X, Y)], [], epochs=1), "batches: .* got tuple"),
-    "no batch": (lambda: fit(Flat(), [], [], epochs=1), "train: expected batches, got none"),
+    "a pair for a batch": (lambda: fit(Flat(), [(X, Y)], [], epochs=1), "train in .* got tuple"),
+    "no batch": (lambda: fit(Flat(), [], [], epochs=1), "train in .*: expected batches, got none"),
     "NaN to validate": (
         lambda: fit(Flat(), [{"x": X, "label": Y}], [{"x": X * math.nan, "label": Y}], epochs=1),
         "NaN in 3 of 3 rows",

@@ -1,0 +1,246 @@
+"""What a helper makes stands where its input is, and what is no tensor or has another shape is
+refused by name.
+
+Each is called three times beside the plain call: with all inputs on `meta`, which knows shapes and
+no values; on the CPU while new tensors go to `meta` unless their place is said, which finds a
+forgotten `device=` on any machine; and on a GPU where there is one.
+"""
+
+import copy
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+from torch import Tensor
+
+import course_utils
+from course_utils import gradients, masks
+from course_utils.audio import band_features
+from course_utils.datasets import collate
+from course_utils.image import SmallCNN, check_images, pixel_features, places
+from course_utils.metrics import accuracy
+from course_utils.text import (
+    SkipGram,
+    Vocabulary,
+    letter_features,
+    nearest,
+    negative_samples,
+    skip_gram_pairs,
+)
+from course_utils.training import Batches, shuffle_modality
+
+# what has tests of its own on every device, or is no helper
+ELSEWHERE = ("exercises", "contracts", "fusion", "doctor", "doctor_machine", "widgets")
+VALUES = "must read values, which meta does not have"
+ROWS = torch.tensor([[True, True, True], [True, False, False]])
+X = torch.linspace(0.1, 0.9, 24, dtype=torch.float64).reshape(2, 3, 4)
+FLAT = X[:, 0]  # (2, 4)
+IDS = torch.tensor([[1, 2, 3], [4, 0, 0]])
+SOUND = torch.linspace(-1, 1, 1200).sin().reshape(2, 600)
+HEARD = torch.ones(2, 600, dtype=torch.bool)
+PICTURES = torch.linspace(0, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+VOCABULARY = Vocabulary(["a cat and a dog", "a cow"])
+
+
+def batches(x, label):
+    data = {"x": x, "label": label}
+    return [*Batches(data, 1), *Batches(data, 1, torch.Generator().manual_seed(0))]
+
+
+def run(network):
+    """A call of a copy of the network where the inputs are."""
+
+    def call(*inputs):
+        places = [x.device for x in inputs if isinstance(x, Tensor)]
+        return copy.deepcopy(network).to(places[0] if places else "cpu")(*inputs)
+
+    return call
+
+
+# {function: (a call of it, its inputs, why meta cannot stand in for them)}
+CASES = {
+    "audio.band_features": (band_features, (SOUND, HEARD), VALUES),
+    "datasets.collation.collate": (
+        lambda x: collate([{"s": x[0], "p": None, "y": 1}, {"s": None, "p": x, "y": 0}]),
+        (PICTURES[0],),
+        VALUES,
+    ),
+    "gradients.activation_backward": (gradients.activation_backward, (X, X - 0.5), None),
+    "gradients.binary_cross_entropy_backward": (
+        gradients.binary_cross_entropy_backward,
+        (FLAT, (FLAT > 0.3).double()),
+        VALUES,
+    ),
+    "gradients.central_differences": (
+        lambda x: gradients.central_differences(lambda x: (x**2).sum(), x),
+        (FLAT,),
+        VALUES,
+    ),
+    "gradients.concat_backward": (
+        lambda d: gradients.concat_backward(d, {"text": 1, "image": 3}),
+        (FLAT,),
+        None,
+    ),
+    "gradients.cross_entropy_backward": (
+        lambda x, y: gradients.cross_entropy_backward(x, y, smoothing=0.1),
+        (FLAT, torch.tensor([3, 0])),
+        VALUES,
+    ),
+    "gradients.embedding_backward": (
+        lambda d, ids: gradients.embedding_backward(d, ids, 5, padding_idx=0),
+        (X, IDS),
+        VALUES,
+    ),
+    "gradients.global_average_pool_backward": (
+        lambda d: gradients.global_average_pool_backward(d, (2, 2)),
+        (FLAT,),
+        None,
+    ),
+    "gradients.linear_backward": (gradients.linear_backward, (X[..., 0], FLAT, X[0]), None),
+    "gradients.masked_mean_backward": (gradients.masked_mean_backward, (FLAT, ROWS), None),
+    "gradients.softmax_backward": (gradients.softmax_backward, (X, X), None),
+    "gradients.softmax_jacobian": (gradients.softmax_jacobian, (FLAT[0],), None),
+    "image.SmallCNN.forward": (run(SmallCNN(3, 8).eval()), (PICTURES,), None),
+    "image.check_images": (lambda x: check_images(x, 3, 8), (PICTURES,), None),
+    "image.pixel_features": (pixel_features, (PICTURES,), None),
+    "image.places": (places, (PICTURES,), None),
+    "masks.last_state": (masks.last_state, (X, ROWS), None),
+    "masks.masked_mean": (masks.masked_mean, (X, ROWS), None),
+    "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
+    "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
+    "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
+    "text.SkipGram.forward": (run(SkipGram(6, 3)), (IDS[:, 0], IDS[:, 1], IDS), None),
+    "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
+    "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
+    "text.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
+    "text.negative_samples": (
+        lambda counts: negative_samples(counts, (3,)) * 0,
+        (torch.tensor([0, 0, 3, 1]),),
+        VALUES,
+    ),
+    "text.skip_gram_pairs": (lambda ids: skip_gram_pairs([ids], 1), (IDS[0] + 1,), VALUES),
+    "training.Batches.__init__": (batches, (X, IDS[:, 0]), None),
+    "training.shuffle_modality": (
+        lambda x, kept: shuffle_modality(
+            {"text": x, "mask": {"text": kept}}, "text", torch.tensor([1, 0], device="cpu")
+        ),
+        (X, ROWS),
+        None,
+    ),
+}
+# that take or give a tensor and are no case, with the reason
+NO_CASE = {
+    "gradients.compare": "compares values and gives numbers",
+    "gradients.verify_gradient": "makes its inputs itself",
+    "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
+    "training.Evaluation.__init__": "holds results of evaluate, on the CPU",
+}
+
+
+def takes_tensors() -> set[str]:
+    """All public functions and methods of the package with a parameter that is said to be a
+    Tensor.
+    """
+    found = set()
+    for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
+        name = module.name.removeprefix("course_utils.")
+        if name.split(".")[0] not in ELSEWHERE:
+            found |= {f"{name}.{each}" for each in _of_module(module.name)}
+    return found
+
+
+def _of_module(name: str):
+    for own, value in vars(importlib.import_module(name)).items():
+        if own.startswith("_") or getattr(value, "__module__", None) != name:
+            continue
+        functions = {own: value}
+        if inspect.isclass(value):
+            functions = {f"{own}.{method}": f for method, f in vars(value).items()}
+        for called, function in functions.items():
+            private = called.split(".")[-1].startswith("_") and not called.endswith("__init__")
+            if private or not inspect.isfunction(function):
+                continue
+            annotations = inspect.get_annotations(function)
+            annotations.pop("return", None)
+            if any("Tensor" in str(kind) for kind in annotations.values()):
+                yield called
+
+
+def tensors(value) -> list[Tensor]:
+    """All tensors in nested dicts, lists and tuples; a number as a tensor of its own."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [tensor for part in value for tensor in tensors(part)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+def test_every_function_that_takes_tensors_is_a_case():
+    # `collate` takes list[dict]
+    assert takes_tensors() == set(CASES) - {"datasets.collation.collate"} | set(NO_CASE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_results_stand_on_the_inputs_device(name):
+    call, inputs, why = CASES[name]
+    if why:
+        pytest.skip(f"{name} {why}")
+    expected = tensors(call(*inputs))
+    got = tensors(call(*(x.to("meta") for x in inputs)))
+    assert [(x.device.type, x.shape, x.dtype) for x in got] == [
+        ("meta", x.shape, x.dtype) for x in expected
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_tensor_is_made_where_the_default_device_says(name):
+    call, inputs, _ = CASES[name]
+    expected = tensors(call(*inputs))
+    with torch.device("meta"):
+        got = tensors(call(*inputs))
+    assert len(got) == len(expected)
+    for a, b in zip(got, expected):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", CASES)
+def test_a_gpu_gives_the_same(name):
+    call, inputs, _ = CASES[name]
+    expected = tensors(call(*inputs))
+    got = tensors(call(*(x.cuda() for x in inputs)))
+    assert len(got) == len(expected) and all(x.is_cuda for x in got)
+    for a, b in zip(got, expected):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-4, atol=1e-5)
+
+
+# whose inputs have any shape or may be lists, or which say so in tests of their own
+NOT_STRICT = (
+    "gradients.",
+    "masks.",
+    "datasets.collation.collate",
+    "text.skip_gram_pairs",
+    "text.Vocabulary.words",
+    "training.shuffle_modality",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(NOT_STRICT)])
+@pytest.mark.parametrize(
+    "wrong, error",
+    [
+        (lambda x: x.tolist(), TypeError),
+        (lambda x: x.numpy(), TypeError),
+        (lambda x: None, TypeError),
+        (lambda x: x[None], (ValueError, TypeError)),
+    ],
+    ids=["list", "array", "None", "one axis more"],
+)
+def test_what_is_no_tensor_or_has_another_shape_is_refused_by_name(name, wrong, error):
+    call, inputs, _ = CASES[name]
+    for place, right in enumerate(inputs):
+        changed = [*inputs[:place], wrong(right), *inputs[place + 1 :]]
+        with pytest.raises(error, match=r"(\w+(\[.*\])?: |^)expected"):
+            call(*changed)

@@ -1,0 +1,142 @@
+"""Scores, and how far to trust them."""
+
+import inspect
+import math
+import re
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from course_utils import metrics
+from course_utils.metrics import accuracy, cluster_bootstrap, mean_interval
+
+
+def test_accuracy_and_its_bad_inputs():
+    assert accuracy(
+        torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]]), torch.tensor([1, 0, 0])
+    ) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match=r"got \(3,\) and \(3,\)"):
+        accuracy(torch.zeros(3), torch.zeros(3))
+
+
+def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    for n in (3, 5, 10):
+        draws = rng.normal(size=(4000, n))
+        covered = [abs(mean) <= half for mean, half in map(mean_interval, draws)]
+        # 3.5 standard errors of 4000 draws
+        assert np.mean(covered) == pytest.approx(0.95, abs=0.012)
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        mean_interval([0.5])
+
+
+def test_the_clustered_interval_is_wide_when_groups_succeed_together():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(10), 50)
+    together = np.repeat(rng.normal(size=10), 50)  # the samples of a group are one witness
+    apart = rng.normal(size=500)
+    width = {
+        name: np.diff(cluster_bootstrap(v, groups))[0]
+        for name, v in (("together", together), ("apart", apart))
+    }
+    assert width["together"] > 4 * width["apart"]
+    assert width["apart"] == pytest.approx(2 * 1.96 / math.sqrt(500), rel=0.5)
+    with pytest.raises(ValueError, match="at least two different ones"):
+        cluster_bootstrap(apart, np.zeros(500))
+
+
+@pytest.mark.parametrize(
+    "change, error, words",
+    [
+        ({"logits": [[0.3, 0.7]]}, TypeError, "logits: expected a tensor, got list"),
+        ({"logits": np.ones((2, 3))}, TypeError, "logits: expected a tensor, got ndarray"),
+        ({"logits": torch.ones(2, 3) > 0}, TypeError, "logits: expected real .*torch.bool"),
+        ({"logits": torch.ones(2, 3) * 1j}, TypeError, "logits: expected real .*complex64"),
+        ({"logits": torch.full((2, 3), math.nan)}, ValueError, "logits: expected numbers, got NaN"),
+        ({"logits": torch.ones(2, 3, 4)}, ValueError, r"got \(2, 3, 4\) and \(2,\)"),
+        ({"labels": [0, 1]}, TypeError, "labels: expected a tensor, got list"),
+        ({"labels": np.array([0, 1])}, TypeError, "labels: expected a tensor, got ndarray"),
+        ({"labels": torch.tensor([0.0, 1.0])}, TypeError, "labels: expected whole .*float32"),
+        ({"labels": torch.tensor([True, False])}, TypeError, "labels: expected whole .*torch.bool"),
+        ({"labels": torch.tensor([[0], [1]])}, ValueError, r"got \(2, 3\) and \(2, 1\)"),
+        ({"labels": torch.tensor([0, 3])}, ValueError, "labels: .* from 0 to 2, .* from 0 to 3"),
+        ({"labels": torch.tensor([-1, 2])}, ValueError, "labels: .* from 0 to 2, .* from -1 to 2"),
+    ],
+)
+def test_accuracy_names_what_is_wrong(change, error, words):
+    good = {"logits": torch.tensor([[0.3, 0.1, 0.2], [0.3, 0.1, 0.2]]), "labels": torch.arange(2)}
+    assert accuracy(**good) == 0.5
+    with pytest.raises(error, match=words):
+        accuracy(**(good | change))
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 11, 100, 10_000])
+def test_the_half_width_is_students_at_any_number_of_seeds(n):
+    values = np.random.default_rng(n).normal(1 / 3, 7 / 9, size=n)
+    mean, half = mean_interval(values)
+    interval = stats.t.interval(0.95, n - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx(interval, rel=1e-12)
+
+
+def test_the_half_width_of_two_and_three_seeds_by_hand():
+    """With one degree of freedom Student's t is Cauchy's, with two its quantile has a closed
+    form too.
+    """
+    assert mean_interval([0.3, 0.9])[1] == pytest.approx(0.3 * math.tan(math.pi * 0.475), rel=1e-12)
+    t = 0.95 * math.sqrt(2 / (1 - 0.95**2))
+    assert mean_interval([0.0, 0.3, 0.6])[1] == pytest.approx(t * 0.3 / math.sqrt(3), rel=1e-12)
+
+
+@pytest.mark.parametrize("values", [[], [0.3], [[0.3, 0.7]], 0.3])
+def test_an_interval_needs_two_values(values):
+    with pytest.raises(ValueError, match="values: expected one number a seed"):
+        mean_interval(values)
+
+
+def coverage_table() -> dict[int, float]:
+    """{number of groups: share} as the docstring of `cluster_bootstrap` has it."""
+    rows = re.findall(r"^ *(?:groups|covered) +([\d. ]+)$", inspect.getdoc(cluster_bootstrap), re.M)
+    groups, covered = (row.split() for row in rows)
+    return dict(zip(map(int, groups), map(float, covered), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:groups")
+@pytest.mark.parametrize("count", coverage_table())
+def test_the_clustered_interval_covers_as_often_as_its_docstring_says(count):
+    """The measurement behind the table: normal effects of groups, normal samples in them."""
+    rng, repetitions = np.random.default_rng(count), 2_000
+    groups = np.repeat(np.arange(count), 5)
+    effects = rng.normal(size=(repetitions, count))
+    values = effects[:, groups] + rng.normal(size=(repetitions, 5 * count))
+    intervals = [cluster_bootstrap(v, groups, draws=400, seed=i) for i, v in enumerate(values)]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    stated = coverage_table()[count]
+    # four standard errors of 2,000 repetitions, and the table's rounding
+    band = 4 * math.sqrt(stated * (1 - stated) / repetitions) + 0.005
+    assert covered == pytest.approx(stated, abs=band)
+
+
+def test_of_two_groups_the_interval_covers_half_the_time():
+    """It reaches from one mean to the other, and the truth lies between two draws as often as
+    not.
+    """
+    assert coverage_table()[2] == 0.5
+    with pytest.warns(UserWarning, match="only 2 different ones; .* about 50 %"):
+        assert cluster_bootstrap([0.3, 0.3, 0.9], ["a", "a", "b"]) == pytest.approx((0.3, 0.9))
+
+
+def test_few_groups_are_said():
+    for count, stated in coverage_table().items():
+        values, groups = np.arange(2.0 * count), np.arange(2 * count) % count
+        if count < metrics.FEW_GROUPS:
+            words = f"only {count} different ones; .* about {round(100 * stated)} % of"
+            with pytest.warns(UserWarning, match=words):
+                cluster_bootstrap(values, groups)
+        else:
+            assert stated >= 0.9
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                cluster_bootstrap(values, groups)
