@@ -11,7 +11,8 @@ TRANSFORMERS_VERBOSITY ?= error
 HF_HUB_DISABLE_PROGRESS_BARS ?= 1
 export TRANSFORMERS_VERBOSITY HF_HUB_DISABLE_PROGRESS_BARS
 
-# When another job uses the cores, several threads are many times slower than one.
+# When another job uses the cores, several threads are many times slower than one. Kernels inherit
+# it; where make does not start them, a page's set-up cell does the same.
 ONE_THREAD = OMP_NUM_THREADS="$${OMP_NUM_THREADS:-1}"
 
 # Tests and notebooks side by side, a worker for each core: WORKERS=2 for less memory (1.5 GB each).
@@ -50,7 +51,7 @@ install:
 # JupyterLab refuses root unless told otherwise; in a container root is the usual user.
 lab: install
 	@allow=; if [ "$$(id -u)" = 0 ]; then allow=--allow-root; fi; \
-	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	$(ONE_THREAD) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	    --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $$allow $(ARGS)
 
 test: install

@@ -174,7 +174,7 @@ def how_to_install(root: Path, prefix: Path, python: str) -> tuple[str, str]:
     if works and prefix != venv:
         other = "This Python is not the course's own: type `make doctor`, or activate .venv first."
         return other, other
-    if works and stamp.exists() and stamp.read_text() != "unfinished":
+    if works and stamp.exists() and stamp.read_text(encoding="utf-8") != "unfinished":
         return (
             "Delete the file .venv/.installed and type `make install`: it adds what is missing.",
             (

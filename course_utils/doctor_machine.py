@@ -79,7 +79,7 @@ def memory() -> int:
     except (AttributeError, ValueError, OSError):  # Windows
         return 0
     try:
-        return min(size, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return min(size, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
     except (OSError, ValueError):  # no container, or "max"
         return size
 

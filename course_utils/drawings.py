@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from course_utils.look import COLORS, INK, axes, captioned, per_item, show
+from course_utils.look import COLORS, INK, axes, captioned, drawn_alike, per_item, show
 
 
 @captioned
@@ -105,6 +105,7 @@ def as_texts(values: list[float]) -> list[str]:
     ]
 
 
+@drawn_alike
 def pipeline(caption: str) -> None:
     """The course's road map: raw data, one extractor per modality, fusion, head, loss."""
     figure, ax = axes(width=7.2, height=3.2)

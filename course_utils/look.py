@@ -11,7 +11,12 @@ import functools
 import inspect
 import io
 
+import matplotlib
 from matplotlib.figure import Figure
+
+# A reader's matplotlibrc or style would change what a page draws in the open. What a reader sets
+# after this import, `drawn_alike` keeps out of the course's own figures.
+matplotlib.rcdefaults()
 
 COLORS = {
     "text": "#0072B2",
@@ -29,6 +34,21 @@ CEILING = {"color": "#555555", "linestyle": (0, (5, 2)), "linewidth": 1.4}
 DPI, SHOWN_AT = 160, 100
 
 
+def drawn_alike(draw):
+    """Make a function that draws or saves do it with matplotlib's own settings, whatever the
+    reader has set; afterwards these are as before.
+    """
+
+    @functools.wraps(draw)
+    def alike(*args, **options):
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            return draw(*args, **options)
+
+    return alike
+
+
+@drawn_alike
 def png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG at `DPI` dots an inch."""
     buffer = io.BytesIO()
@@ -76,6 +96,8 @@ def captioned(draw):
     label="accuracy")`.
     """
 
+    draw = drawn_alike(draw)
+
     @functools.wraps(draw)
     def shown(*args, caption: str, **options) -> None:
         show(draw(*args, **options), caption)
@@ -89,6 +111,7 @@ def captioned(draw):
     return shown
 
 
+@drawn_alike
 def axes(width: float = 7.2, height: float = 3.0, columns: int = 1, rows: int = 1, **options):
     """A figure in the course's look, and its axes; sizes in inches. Further options go to
     `Figure.subplots`.

@@ -23,6 +23,7 @@ from course_utils.look import (
     axes,
     bundle,
     captioned,
+    drawn_alike,
     kind,
     mean_and_half,
     per_item,
@@ -293,6 +294,7 @@ def pictures(images, *, titles: list[str], columns: int = 5, size: float = 1.3) 
     return panels(images, titles, columns, size)[0]
 
 
+@drawn_alike
 def panels(images, titles: list[str], columns: int, size: float):
     """Pictures from 0 to 1, gray (H, W) or with colours (H, W, 3) or (3, H, W): the figure and
     one axes for each.

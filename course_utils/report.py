@@ -7,7 +7,9 @@ stored output can be compared word for word, while each number is checked agains
 
 import json
 import math
+import os
 import re
+from pathlib import Path
 
 from course_utils.runtime import reader_folder, strict
 
@@ -113,29 +115,66 @@ def relative_difference(name: str, by_hand, reference) -> float:
     return ((hand - ref).abs().max() / ref.abs().max()).item()
 
 
+_unsaved: dict[Path, dict] = {}  # notes that their file did not take, until it does
+UNREADABLE = (OSError, ValueError, RecursionError)  # json recurses on what nests too deeply
+TYPES = {"answer": (int, float, str), "sure": (int, float), "right": (bool, type(None))}
+
+
+def _stored(file: Path) -> dict:
+    """The notes in a file, {} where there is none; one of UNREADABLE where it is damaged."""
+    if not file.exists():
+        return {}
+    notes = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(notes, dict) or not all(isinstance(note, dict) for note in notes.values()):
+        raise ValueError("it does not hold one note for each name")
+    for key, note in notes.items():
+        for name, value in note.items():
+            if not isinstance(value, TYPES.get(name, object)):
+                raise ValueError(f"{key} has {value!r:.40} for {name}")
+    return notes
+
+
 def _notes(name: str) -> dict:
     """The reader's notes of one kind ("guesses" or "passport"), {} where there are none yet."""
     file = reader_folder() / f"{name}.json"
-    if not file.exists():
-        return {}
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{file} is not readable as JSON ({error}); mend it, or move it away to start afresh"
-        ) from error
+        stored = _stored(file)
+    except UNREADABLE as error:
+        _complain(file, error)
+        stored = {}
+    return stored | _unsaved.get(file, {})
 
 
 def _note(name: str, key: str, **entries) -> None:
-    """Add entries to one note; the file is replaced in one step, so an interruption loses
-    nothing.
+    """Add entries to one note, so that neither two notebooks at once nor an interruption loses
+    any. A file that cannot be read or written stays as it is, and the note waits in memory.
     """
-    notes = _notes(name)
-    notes[key] = {**notes.get(key, {}), **entries}
+    from filelock import FileLock
+
     file = reader_folder() / f"{name}.json"
-    draft = file.with_suffix(".draft")
-    draft.write_text(json.dumps(notes, indent=1, sort_keys=True), encoding="utf-8")
-    draft.replace(file)
+    draft = file.with_suffix(f".{os.getpid()}.draft")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock"), timeout=5):
+            notes = _stored(file) | _unsaved.get(file, {})
+            notes[key] = {**notes.get(key, {}), **entries}
+            draft.write_text(json.dumps(notes, indent=1, sort_keys=True), encoding="utf-8")
+            draft.replace(file)
+        _unsaved.pop(file, None)
+    except UNREADABLE as error:
+        note = _notes(name).get(key, {})
+        _complain(file, error)
+        _unsaved[file][key] = {**note, **entries}
+
+
+def _complain(file: Path, error: Exception) -> None:
+    """Say, once until the file takes notes again, that it does not, and what to do."""
+    if file in _unsaved:
+        return
+    _unsaved[file] = {}
+    why = getattr(error, "strerror", None) or error
+    print(f"{file}: {why}. What you note is kept only while this notebook runs.")
+    print("Move the file away, or name a folder that can be written in COURSE_HOME.")
 
 
 def guess(key: str, answer=None, sure: float = 0.5) -> None:
@@ -143,7 +182,8 @@ def guess(key: str, answer=None, sure: float = 0.5) -> None:
 
     `sure` is the probability, between 0 and 1, that you give to being right. `outcome(key, ...)`
     tells later how it went, and `guesses` lists a page's predictions. An answer of None notes
-    nothing. The notes stay in the reader's own folder, beside the notebooks.
+    nothing. The notes stay in the reader's own folder, beside the notebooks; where that takes
+    none, a line says so and they last while the notebook runs.
     """
     if not (isinstance(sure, (int, float)) and 0 <= sure <= 1):
         raise ValueError(f"guess {key}: sure is a probability between 0 and 1, got {sure!r}")
@@ -159,6 +199,12 @@ def guess(key: str, answer=None, sure: float = 0.5) -> None:
     print(f"Guess {key}: {answer!r}, {sure:.0%} sure. Noted; read on.")
 
 
+def _guesses() -> dict:
+    """The guesses that were made, by key; a result without one is none."""
+    made = {"answer", "sure"}
+    return {key: said for key, said in _notes("guesses").items() if made <= said.keys()}
+
+
 def outcome(key: str, result: float | str, within: float = 0.0) -> None:
     """Compare the guess `key` with its result: right if it is the same word, or a number at most
     `within` away, and then how far off it is.
@@ -168,10 +214,10 @@ def outcome(key: str, result: float | str, within: float = 0.0) -> None:
     """
     if not 0 <= within < math.inf:
         raise ValueError(f"within: expected a finite number of at least 0, got {within!r}")
-    said = _notes("guesses").get(key, {})
+    said = _guesses().get(key)
     numeric = isinstance(result, (int, float))
     about = str(result) if not numeric else f"{result:g}" + (f", within {within:g}" * (within > 0))
-    if "answer" not in said:
+    if said is None:
         print(f"Guess {key}: the result is {about}. You made no guess.")
         return
     answer = said["answer"]
@@ -209,9 +255,7 @@ def _word(answer, result: str) -> bool:
 
 def guesses(page: str) -> None:
     """List the guesses of a page ("00") with what came of them."""
-    mine = {
-        key: said for key, said in sorted(_notes("guesses").items()) if key.split(".")[0] == page
-    }
+    mine = {key: said for key, said in sorted(_guesses().items()) if key.split(".")[0] == page}
     if not mine:
         print(f"You made no guesses on page {page}.")
     for key, said in mine.items():

@@ -49,12 +49,20 @@ def strict() -> bool:
 
 
 def reader_folder() -> Path:
-    """The folder for the reader's own files (guesses, model card): `$COURSE_HOME`, else
-    notebooks/my_course.
+    """The folder for the reader's own files (guesses, model card), which may not be there yet:
+    `$COURSE_HOME`, else notebooks/my_course, else, where the package runs without the course's
+    repository, my_course in the working directory.
     """
-    folder = Path(os.environ.get("COURSE_HOME") or ROOT / "notebooks" / "my_course")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    if named := os.environ.get("COURSE_HOME"):
+        return Path(named)
+    return (ROOT / "notebooks" if in_repository() else Path()) / "my_course"
+
+
+def in_repository() -> bool:
+    """Whether the package lies in the course's repository, and not alone as `pip install` leaves
+    it.
+    """
+    return (ROOT / "notebooks" / "source").is_dir()
 
 
 def reads(path: Path) -> Path:
@@ -62,7 +70,13 @@ def reads(path: Path) -> Path:
 
     The builder asks for these notes by `COURSE_READS`, a file: a page is built again when what it
     read has changed. Every function of the package that opens data of the course calls this.
+    Raises FileNotFoundError where the course's repository is not there.
     """
+    if not in_repository():
+        raise FileNotFoundError(
+            f"{path.name} lies in the course's repository, and the installed package alone does not"
+            " bring it; run this in a copy of the repository"
+        )
     if notes := os.environ.get("COURSE_READS"):
         with open(notes, "a", encoding="utf-8") as file:
             file.write(f"{path}\n")

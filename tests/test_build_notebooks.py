@@ -788,18 +788,16 @@ def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
 # ---- the set-up cell ----
 
 
-def run_set_up(code, folder, colab, **env):
+def run_set_up(code, folder, **env):
     """Run the set-up cell twice in a fresh Python, as a reader does; prints folder and package
-    found.
+    found. Without site-packages (-S), where the course may be installed.
     """
-    stand_in = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
     last = (
         "\nimport pathlib, course_utils; print(pathlib.Path.cwd(),"
         " pathlib.Path(course_utils.__file__).parents[1])"
     )
-    script = (stand_in if colab else "") + code + "\n" + code + last
     result = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-S", "-c", code + "\n" + code + last],
         cwd=folder,
         env={**clean_environment(), **env},
         capture_output=True,
@@ -819,19 +817,22 @@ def clean_environment():
     return env | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
-def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_path_factory):
+@pytest.mark.parametrize("git", [True, False], ids=["git", "no git"])
+def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_path_factory, git):
     content, nowhere = tmp_path_factory.mktemp("content"), (unbuilt / "nowhere").as_uri()
-    stand_in = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+    environment = clean_environment() | {"COURSE_ADDRESS": nowhere}
     result = subprocess.run(
-        [sys.executable, "-c", stand_in + pages.set_up(unbuilt)],
+        [sys.executable, "-S", "-c", pages.set_up(unbuilt)],
         cwd=content,
         capture_output=True,
         text=True,
-        env=clean_environment() | {"COURSE_ADDRESS": nowhere},
+        env=environment if git else environment | {"PATH": str(content)},
     )
-    assert result.stderr.startswith("fatal: ")  # git's own words come first
+    # git's own words come first, or the shell's
+    why = result.stderr.splitlines()[0]
+    assert why.startswith("fatal: ") if git else "git" in why and "not found" in why
     assert result.stderr.endswith(
-        f"RuntimeError: {nowhere} could not be fetched; git says why. Run this cell again.\n"
+        f"RuntimeError: No course in or above {content}; go online or copy {nowhere} here\n"
     )
     assert not any(content.iterdir())  # nothing half-made keeps the next try from working
 
@@ -839,10 +840,10 @@ def test_set_up_says_what_to_do_when_the_course_cannot_be_fetched(unbuilt, tmp_p
 def test_set_up_finds_the_package_locally(course):
     code = pages.set_up(course)
     for folder in (course, course / "notebooks"):
-        assert run_set_up(code, folder, colab=False) == [folder.resolve(), course.resolve()]
+        assert run_set_up(code, folder) == [folder.resolve(), course.resolve()]
 
 
-def test_set_up_clones_on_colab_and_survives_a_second_run_and_a_restart(unbuilt, tmp_path_factory):
+def test_set_up_clones_and_survives_a_second_run_and_a_restart(unbuilt, tmp_path_factory):
     commit = (
         "git init -q && git add . && git -c user.name=a -c user.email=a@example.org commit -q -m"
         " mini"
@@ -852,9 +853,9 @@ def test_set_up_clones_on_colab_and_survives_a_second_run_and_a_restart(unbuilt,
     content = tmp_path_factory.mktemp("content")
     for _ in ("first run", "restarted kernel"):
         cwd, package = run_set_up(
-            pages.set_up(unbuilt), content, colab=True, COURSE_ADDRESS=unbuilt.as_uri()
+            pages.set_up(unbuilt), content, COURSE_ADDRESS=unbuilt.as_uri()
         )
-        assert cwd == (content / "REPO/notebooks").resolve()
+        assert cwd == content.resolve()  # where the reader's own files are
         assert package == (content / "REPO").resolve()
     log = subprocess.run(
         ["git", "rev-list", "--count", "--all"],

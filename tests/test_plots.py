@@ -4,14 +4,20 @@ plain text.
 
 import inspect
 import itertools
+import os
+import subprocess
+import sys
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.style import library
 from matplotlib.text import Text
 
 from course_utils import plots
+from course_utils.runtime import ROOT
 
 # Red-blind, green-blind and blue-blind sight: linear RGB in, linear RGB out. Machado, Oliveira and
 # Fernandes (2009), "A Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE
@@ -382,3 +388,100 @@ def test_pictures_and_tables_of_another_shape_are_refused():
 def test_values_of_another_shape_are_refused_by_name(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+# ---- whatever the reader has set ----
+
+SET = {
+    "font.family": "No Such Font",
+    "font.size": 20,
+    "text.usetex": True,
+    "figure.dpi": 50,
+    "figure.facecolor": "pink",
+    "savefig.dpi": 30,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 1,
+    "savefig.facecolor": "pink",
+    "savefig.transparent": True,
+    "lines.linewidth": 7,
+    "lines.markersize": 20,
+    "axes.prop_cycle": "cycler('color', ['k', 'r'])",
+    "axes.unicode_minus": False,
+    "image.cmap": "hot",
+    "image.interpolation": "bilinear",
+}
+OPEN = """
+import hashlib, io
+import numpy as np
+from course_utils import plots
+figure, (left, right) = plots.axes(columns=2)
+left.plot([1, -2, 7 / 9], "o-", label="a")
+left.set_title("in the open")
+left.legend()
+right.imshow(np.eye(3))
+drawn = plots.bars.figure({"text": (100 / 3, 0.3)}, label="x")
+plain = io.BytesIO()
+figure.savefig(plain)
+for picture in (plots.png(figure), plots.png(drawn), plain.getvalue()):
+    print(hashlib.sha256(picture).hexdigest())
+"""
+DARK = "import matplotlib.pyplot as plt\nplt.style.use('dark_background')\n"
+
+
+@pytest.mark.parametrize("settings", [SET, library["dark_background"]], ids=["own", "dark"])
+@pytest.mark.parametrize("name", [*DRAWN, "pipeline", "axes", "panels"])
+def test_what_a_reader_sets_changes_no_figure_and_stays_set(name, settings, shown):
+    def drawn():
+        if name == "pipeline":
+            plots.pipeline("The road map.")
+            return shown[-2][0]["image/png"]
+        if name == "axes":
+            return plots.png(plots.axes()[0])
+        if name == "panels":
+            return plots.png(plots.panels([np.eye(8) / 3], ["one"], 1, 2.2)[0])
+        return plots.png(DRAWN[name]())
+
+    RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
+    expected = drawn()
+    RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
+    with matplotlib.rc_context(settings):
+        before = {name: matplotlib.rcParams[name] for name in settings}
+        assert drawn() == expected
+        assert {name: matplotlib.rcParams[name] for name in settings} == before
+
+
+@pytest.fixture(scope="module")
+def in_a_process(tmp_path_factory):
+    """The hashes that OPEN prints after `first`, under a matplotlibrc and an environment."""
+    rc = tmp_path_factory.mktemp("settings") / "matplotlibrc"
+
+    def hashes(first="", settings=None, **environment):
+        text = "\n".join(f"{name}: {value}" for name, value in (settings or {}).items())
+        rc.write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-c", first + OPEN],
+            cwd=ROOT,
+            env={**os.environ, "MATPLOTLIBRC": str(rc), **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    return hashes
+
+
+@pytest.mark.parametrize(
+    "surrounding",
+    [
+        {"settings": SET},
+        {"first": DARK},
+        {"MPLBACKEND": "agg"},
+        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+    ],
+    ids=["matplotlibrc", "dark style", "agg", "inline"],
+)
+def test_what_a_page_plots_in_the_open_is_the_same_everywhere(surrounding, in_a_process):
+    expected = in_a_process()
+    assert len(set(expected)) == 3
+    assert in_a_process(**surrounding) == expected

@@ -284,11 +284,53 @@ def test_guesses_that_make_no_sense_are_refused(home):
         guess("00.1", [0.9])
 
 
-def test_a_broken_file_of_notes_is_named_and_kept(home):
-    (home / "guesses.json").write_text("{")
-    with pytest.raises(ValueError, match="guesses.json"):
-        guess("00.1", 0.9)
-    assert (home / "guesses.json").read_text() == "{"
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"00.1": 7}',
+        b'{"00.1": {"answer": [], "sure": 0.3, "right": null}}',
+        b'{"00.1": {"answer": 1, "sure": "very", "right": null}}',
+        b'{"00.1": {"answer": 1, "sure": 0.3, "right": "perhaps"}}',
+    ],
+    ids=lambda content: content.decode(errors="replace")[:60],
+)
+def test_a_damaged_file_of_notes_is_named_and_kept_and_stops_no_page(content, home, capsys):
+    file = home / "guesses.json"
+    file.write_bytes(content)
+    guesses("00")
+    guess("00.1", 7 / 9, sure=1 / 3)
+    outcome("00.1", 0.777, within=0.001)
+    guesses("00")
+    out = capsys.readouterr().out
+    assert file.read_bytes() == content
+    assert out.count(f"{file}: ") == 1 and out.count("Move the file away") == 1
+    assert out.endswith("Guess 00.1: 0.7777777777777778, 33% sure: right\n")
+    file.rename(home / "old.json")
+    guess("00.2", "text")
+    assert set(json.loads(file.read_text())) == {"00.1", "00.2"}, "what waited is written too"
+
+
+@pytest.mark.parametrize("note", [{"right": True}, {"answer": 1}, {}])
+def test_a_note_without_a_guess_is_none(note, home, capsys):
+    (home / "guesses.json").write_text(json.dumps({"00.1": note}))
+    outcome("00.1", 0.3)
+    guesses("00")
+    assert capsys.readouterr().out.splitlines() == [
+        "Guess 00.1: the result is 0.3, give or take 0. You made no guess.",
+        "You made no guesses on page 00.",
+    ]
+
+
+def test_a_number_too_large_for_a_float_is_a_wrong_guess(home, capsys):
+    guess("00.1", 10**400)
+    outcome("00.1", 0.3)
+    assert "not this time" in capsys.readouterr().out
 
 
 def test_the_passport_collects_pages(home, capsys):

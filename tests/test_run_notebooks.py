@@ -1,6 +1,7 @@
 """`make run`: what it executes, reports and leaves alone."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 TOOL = Path(__file__).resolve().parent.parent / "tools" / "run_notebooks.py"
@@ -123,6 +125,31 @@ def test_a_cell_that_takes_too_long(tmp_path, main, capsys):
     write(tmp_path, "00_slow", "import time\ntime.sleep(60)")
     assert main(tmp_path, "--timeout", "1") == 1
     assert "00_slow failed, code cell 1: took longer than 1 seconds" in capsys.readouterr().out
+
+
+KERNELS = {
+    "ends at once": [sys.executable, "-c", "import sys; sys.exit('no module named kernel')"],
+    "is not there": ["no-such-python"],
+}
+
+
+@pytest.mark.parametrize("argv", KERNELS.values(), ids=KERNELS)
+def test_a_kernel_that_never_started_is_not_called_out_of_memory(
+    argv, tmp_path, main, capsys, monkeypatch
+):
+    kernel = tmp_path / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    # else the manager puts this very Python in the place of a kernel called python3
+    monkeypatch.setattr(KernelSpecManager, "ensure_native_kernel", False)
+    write(tmp_path, "00_a", "1")
+    assert main(tmp_path) == 1
+    printed = capsys.readouterr()
+    assert "00_a failed, the kernel did not start (" in printed.out
+    assert "memory" not in printed.out and "died (" not in printed.out
+    assert argv[0] in printed.out or "no module named kernel" in printed.err
 
 
 def test_plain_messages(tmp_path, main, capsys):

@@ -33,17 +33,19 @@ TITLE_WIDTH, TITLE_COLOURS = 560, 64  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 KAGGLE_BADGE = "https://kaggle.com/static/images/open-in-kaggle.svg"
+# Git's own words say why it failed, also by a shell that finds no git.
 SET_UP = """\
-# Set-up: on Colab this fetches the course's files; anywhere else it only finds them.
-import os, pathlib, subprocess, sys
-if "google.colab" in sys.modules and not os.path.isdir("../course_utils"):
+# Set-up: finds the course, or fetches it (on Colab, on Kaggle, for a lone notebook).
+import importlib.util, os, pathlib, subprocess, sys
+if "torch" not in sys.modules: os.environ.setdefault("OMP_NUM_THREADS", "1")  # quick beside others
+repo = pathlib.Path("{folder}").absolute()
+sys.path[:0] = [str(p) for p in (repo, *repo.parents) if (p / "course_utils").is_dir()]
+if importlib.util.find_spec("course_utils") is None:
     address = os.environ.get("COURSE_ADDRESS", "{address}")
-    clone = ["git", "clone", "-q", "--depth", "1", address, "{folder}"]
-    if not os.path.isdir("{folder}/notebooks") and subprocess.run(clone).returncode:
-        raise RuntimeError(f"{{address}} could not be fetched; git says why. Run this cell again.")
-    os.chdir("{folder}/notebooks")
-folders = (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)
-sys.path[:0] = [str(folder) for folder in folders if (folder / "course_utils").is_dir()]"""
+    if subprocess.call(f'git clone -q --depth 1 "{{address}}" {folder}', shell=True):
+        raise RuntimeError(f"No course in or above {{repo.parent}}; go online or copy {{address}}\
+ here")
+    sys.path.insert(0, str(repo))"""
 
 
 class BuildError(Exception):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
@@ -89,8 +90,11 @@ def run_notebook(path, timeout):
                 peak_mb = float(measure.outputs[-1].data["text/plain"])
         except CellTimeoutError:
             problem = f"code cell {number}: took longer than {timeout} seconds"
-        except RuntimeError:  # nbclient's dead kernel, or one that never started
+        except (RuntimeError, OSError, NoSuchKernel) as error:
+            # a dead kernel is a RuntimeError, and so is one that does not answer at the start
             problem = f"code cell {number}: the kernel died (often: out of memory)"
+            if number == 0:
+                problem = f"the kernel did not start ({error})"
             kernel_log.seek(0)
             print(kernel_log.read(), file=sys.stderr)
     return Run(path.stem, time.perf_counter() - start, peak_mb, problem)

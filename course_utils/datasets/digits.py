@@ -251,7 +251,7 @@ def _bundled() -> Source:
     from sklearn.datasets import load_digits
 
     bunch, folder = load_digits(), reads(DATA / "digits")
-    voices = json.loads((folder / "manifest.json").read_text())["voices"]
+    voices = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["voices"]
     clips = {
         (voice["voice"], digit): [
             _read_clip(folder / "speech" / f"{voice['voice']:02d}_{digit}.flac")
