@@ -7,6 +7,7 @@ Part of `make colab`; elsewhere it is skipped, because it would only run a noteb
 import os
 import shutil
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
+from test_hostile import HIDE
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import pages
+
 NOTEBOOK = "00_start_here.ipynb"  # the first that readers open; it needs the bundled data
 PINS = dict(
     line.split("==")
@@ -63,6 +68,7 @@ def test_a_notebook_opened_on_colab_fetches_the_course_and_runs(repository, tmp_
     for folder in (content, start, module):
         folder.mkdir(parents=True)
     (module / "__init__.py").touch()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HIDE)
     # Colab's kernel has it before the first cell
     (start / "00-colab.py").write_text("import google.colab\n")
     environment = os.environ | {
@@ -73,6 +79,8 @@ def test_a_notebook_opened_on_colab_fetches_the_course_and_runs(repository, tmp_
     }
 
     notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
+    [set_up] = [cell for cell in notebook.cells if cell.id == "set-up"]
+    set_up.source = pages.set_up(ROOT)
     notebook.cells.append(new_code_cell(LAST))
     # Without folders to look in, the manager knows one kernel: this very Python's.
     manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
@@ -84,7 +92,7 @@ def test_a_notebook_opened_on_colab_fetches_the_course_and_runs(repository, tmp_
     cwd, package, on_colab = notebook.cells[-1].outputs[0].text.splitlines()
     [clone] = content.iterdir()
     assert (Path(cwd), Path(package), on_colab) == (
-        clone / "notebooks",
+        content,
         clone / "course_utils/__init__.py",
         "True",
     )

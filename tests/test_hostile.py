@@ -289,7 +289,12 @@ def test_a_locale_with_another_encoding(name, course):
     if name == "C":
         proof += "\nhostile &= locale.getpreferredencoding(False) in ('ANSI_X3.4-1968', 'US-ASCII')"
     own = {"LC_ALL": name, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    the_page_runs(course / "notebooks", proof, **own)
+    mine = course / "notebooks" / "my_course"
+    mine.mkdir()
+    before = '{"00.0": {"answer": "groß", "sure": 0.3, "right": null}}'
+    (mine / "guesses.json").write_text(before, encoding="utf-8")
+    text = the_page_runs(course / "notebooks", proof, **own)
+    assert "Guess 00.0: 'groß', 30% sure: result not seen yet" in text
     assert noted(course)["right"] is True
 
 
