@@ -60,7 +60,7 @@ PAGE = [
 ]
 PRINTED = [  # all but what is said of the reader's folder and of a wrong answer
     "Guess 00.1: 0.7777777777777778, 33% sure. Noted; read on.",
-    "a third: 0.33, give or take 0.01",
+    "a third: 0.333   [expected 0.33, within 0.01]",
     "strict",
     "Exercise 00.1 · not right yet:",
     "You said 0.7777777777777778, 33% sure: right.",

@@ -322,7 +322,7 @@ def test_a_note_without_a_guess_is_none(note, home, capsys):
     outcome("00.1", 0.3)
     guesses("00")
     assert capsys.readouterr().out.splitlines() == [
-        "Guess 00.1: the result is 0.3, give or take 0. You made no guess.",
+        "Guess 00.1: the result is 0.3. You made no guess.",
         "You made no guesses on page 00.",
     ]
 
