@@ -63,7 +63,7 @@ PRINTED = [  # all but what is said of the reader's folder and of a wrong answer
     "a third: 0.333   [expected 0.33, within 0.01]",
     "strict",
     "Exercise 00.1 · not right yet:",
-    "You said 0.7777777777777778, 33% sure: right.",
+    "You said 0.7777777777777778, 33% sure: right, off by 0.00078.",
     "Guess 00.1: 0.7777777777777778, 33% sure: right",
     "  model: concat",
 ]
