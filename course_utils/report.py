@@ -149,7 +149,7 @@ def _note(name: str, key: str, **entries) -> None:
     """Add entries to one note, so that neither two notebooks at once nor an interruption loses
     any. A file that cannot be read or written stays as it is, and the note waits in memory.
     """
-    from filelock import FileLock
+    from filelock import FileLock  # comes with torch
 
     file = reader_folder() / f"{name}.json"
     draft = file.with_suffix(f".{os.getpid()}.draft")
