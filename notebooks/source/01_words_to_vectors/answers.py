@@ -128,7 +128,7 @@ WRONG = {
     ],
     "01.2": [
         (STEP.format("x @ W.T + state @ U.T + b"), "tanh is missing"),
-        (STEP.format("torch.tanh(torch.nn.functional.linear(x, W, b))"), "the old state is missing"),
+        (STEP.format("torch.tanh(x @ W.T + b)"), "the old state is missing"),
         (STEP.format("torch.tanh(x @ W.T + state @ U + b)"), "is not transposed"),
         (STEP.format("torch.tanh(W @ x + U @ state + b)"), "raised RuntimeError"),
         (STEP.format("torch.tanh(x @ U.T + state @ W.T + b)"), "W and U are swapped"),
@@ -149,12 +149,15 @@ WRONG = {
         (PAIR.format("-log(true) - log(-false).sum()"), "added or averaged"),
         (PAIR.format("-log(true)"), "only one of the two parts"),
         (
-            PAIR.format("-torch.log(torch.sigmoid(true)) - torch.log(1 - torch.sigmoid(false)).sum(1)"),
+            PAIR.format("-true.sigmoid().log() - (1 - false.sigmoid()).log().sum(1)"),
             "for a large score",
         ),
         (PAIR.format("-log(true) - log(-false.sum(-1))"), "added before the sigmoid"),
         (PAIR.format("-log(true) - log(-false)"), "returned shape (1, 1), expected (1,)"),
-        (PAIR.replace("[:, None]", "").format("-log(true) - log(-false).sum(-1)"), "words of other rows"),
+        (
+            PAIR.replace("[:, None]", "").format("-log(true) - log(-false).sum(-1)"),
+            "words of other rows",
+        ),
         (PAIR.format("-true + false.sum(-1)"), "the scores themselves"),
     ],
 }

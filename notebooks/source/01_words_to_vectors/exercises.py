@@ -64,7 +64,7 @@ MASKED_MEAN = Exercise(
     returns="one mean of D numbers for each row",
     misconceptions=(
         *ideas(
-            "divided by T, the padding counted too. Divide by the number of real tokens of the row.",
+            "divided by T, the padding counted too. Divide by each row's number of real tokens.",
             lambda x, mask: _real(x, mask).mean(1),
         ),
         *ideas(

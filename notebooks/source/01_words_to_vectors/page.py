@@ -1,7 +1,7 @@
 # %% [markdown]
 # # How does a sentence become a vector?
 #
-# A network takes a fixed number of numbers; a sentence is a string of any length. On this page you go the whole way with your own code: words, ids, a padded batch with its mask, one vector per word, one vector per sentence.
+# A network takes a fixed number of numbers; a sentence is a string of any length. On this page you go the whole way with your own code, from words to one vector for a sentence.
 #
 # *About {minutes} minutes. You need PyTorch's basics and notebook 00.*
 
@@ -41,37 +41,38 @@ from course_utils.text import (
 )
 from course_utils.training import Batches, evaluate, fit
 
+
 # %% tags=["figure"]
-# The page in one picture: words, ids, rows of a table, and two ways to one vector.
+# The page in one picture: words, ids, rows of a table, two ways to one vector.
 def arrow(ax, start, end):
     ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": plots.INK})
 
 figure, ax = plots.axes(width=7.2, height=2.7)
-ax.set(xlim=(-2.4, 8.0), ylim=(0.6, 5.6))
+ax.axis((-2.4, 8.0, 0.6, 5.6))
 ax.set_axis_off()
-SPOTS = [(0, 2.9, "text", "2946"), (1.5, 2.9, "text", "9371"), (3, 2.9, "text", "4619"),
+ROWS = [(0, 2.9, "text", "2946"), (1.5, 2.9, "text", "9371"), (3, 2.9, "text", "4619"),
          (4.5, 2.9, "control", "5555"), (7.2, 2.9, "text", "5645"), (0, 0.9, "fused", "2856"),
          (1.5, 0.9, "fused", "7583"), (3, 0.9, "fused", "6739"), (7.2, 0.9, "fused", "6739")]
-for across, up, color, shades in SPOTS:
+for across, up, color, shades in ROWS:
     for k, shade in enumerate(shades):
-        ax.bar(across - 0.5 + k / 4, 0.5, width=0.25, bottom=up, align="edge",
-               color=plots.COLORS[color], alpha=int(shade) / 10)
-WORDS = [(0, 5.2, "the"), (1.5, 5.2, "cat"), (3, 5.2, "sat"), (4.5, 5.2, "<pad>"), (0, 4.2, "2"),
-         (1.5, 4.2, "3"), (3, 4.2, "4"), (4.5, 4.2, "0"), (-1.6, 5.2, "words"), (-1.6, 4.2, "ids"),
-         (-1.6, 3.15, "table rows"), (-1.6, 1.15, "states"), (7.2, 3.7, "masked mean"),
-         (7.2, 1.7, "last state")]
+        square = {"width": 0.25, "bottom": up, "align": "edge", "color": plots.COLORS[color]}
+        ax.bar(across - 0.5 + k / 4, 0.5, alpha=int(shade) / 10, **square)
+WORDS = [(0, 5.2, "the"), (1.5, 5.2, "cat"), (3, 5.2, "sat"), (4.5, 5.2, "<pad>"), (0, 4.2, 2),
+         (1.5, 4.2, 3), (3, 4.2, 4), (4.5, 4.2, 0), (-1.6, 5.2, "words"), (-1.6, 4.2, "ids"),
+         (-1.6, 3.2, "rows"), (7.2, 3.7, "mean"), (-1.6, 1.2, "states"), (7.2, 1.7, "last state")]
 for across, up, word in WORDS:
-    ax.text(across, up, word, ha="center", va="center", color=plots.INK, fontsize=10)
-for x0, y0, x1, y1 in [(0, 2.8, 0, 1.5), (1.5, 2.8, 1.5, 1.5), (3, 2.8, 3, 1.5), (5.2, 3.2, 6.5, 3.2),
-                       (0.55, 1.2, 0.95, 1.2), (2.05, 1.2, 2.45, 1.2), (3.6, 1.2, 6.5, 1.2)]:
-    arrow(ax, (x0, y0), (x1, y1))
-plots.show(figure, "Each word has an id, each id a row of a table. A sentence's vector is the mean of"
-           " its real rows, or the last state of a network that reads them. Padding is in neither.")
+    ax.text(across, up, word, ha="center", va="center", color=plots.INK)
+ROADS = [(0, 2.8, 0, 1.5), (1.5, 2.8, 1.5, 1.5), (3, 2.8, 3, 1.5), (0.55, 1.2, 0.95, 1.2),
+         (2.05, 1.2, 2.45, 1.2), (5.2, 3.2, 6.5, 3.2), (3.6, 1.2, 6.5, 1.2)]
+for *start, x1, y1 in ROADS:
+    arrow(ax, start, (x1, y1))
+plots.show(figure, "A word has an id, an id a row of a table. A sentence's vector is the mean of"
+           " these, or the last state of a network that reads them. Padding is in neither.")
 
 # %% [markdown]
 # ## A question from page 00
 #
-# There a typed word became 78 numbers: how often each letter occurs, which one is first, which one is last. Here are two words that it takes for one.
+# There a typed word became 78 numbers: how often each letter occurs, which one is first, which one is last. It takes these two for one:
 
 # %%
 letters, letters_there = pad([letter_ids("seven"), letter_ids("sveen")])  # (2, 5), (2, 5)
@@ -79,11 +80,11 @@ one, other = letter_features(letters, letters_there)                      # (2, 
 print("'seven' and 'sveen' get the same 78 numbers:", torch.equal(one, other))
 
 # %% [markdown]
-# What would a vector have to keep, so that "sveen" is not "seven", and "dog bites man" is not "man bites dog"? That is the question of this page.
+# What would a vector have to keep, so that "sveen" is not "seven", and "dog bites man" is not "man bites dog"?
 #
 # ## Words, ids, a batch
 #
-# A **token** (词元) is one symbol of a text for the model. Cutting a string into tokens is **tokenisation** (词元化). On this page a token is a word in lower case; a punctuation mark or an emoji is one too. Chinese is written without blanks. To find its words takes a program of its own, **word segmentation** (分词); our tokeniser leaves that out and takes each character as a token.
+# A **token** (词元) is one symbol of a text for the model. Cutting a string into tokens is **tokenisation** (词元化). On this page a token is a word in lower case; a punctuation mark or an emoji is one too. Chinese is written without blanks. Finding its words is **word segmentation** (分词); our tokeniser leaves that out and takes each character as a token.
 #
 # A **vocabulary** (词表) gives each token a number, its id. Two ids are kept free: 0 for padding, 1 for tokens that it does not know.
 
@@ -99,9 +100,9 @@ print(index)
 print("'the fish sat' as ids:", [index.get(token, 1) for token in tokenize("the fish sat")])
 
 # %% [markdown]
-# "fish" became 1: what a vocabulary has never seen is lost before any network sees it. (Page 02 cuts words into pieces, so that this hardly happens.)
+# "fish" became 1: what a vocabulary has never seen is lost before any network sees it.
 #
-# Sentences differ in length, and a tensor is a rectangle. So short rows are filled up with id 0, which is **padding** (填充). A **mask** (掩码) says which places are real. This pair, ids and mask, goes with every text of this course.
+# Sentences differ in length, and a tensor is a rectangle. So short rows are filled up with id 0, which is **padding** (填充). A **mask** (掩码) says which places are real. The two belong together from here on.
 
 # %%
 T = max(len(tokenize(text)) for text in texts)
@@ -120,7 +121,7 @@ print("mask:", mask.tolist())
 #
 # The oldest vector of a text counts its words, a **bag of words** (词袋): one column for each word of the vocabulary. "the cat sat" is `[0, 0, 1, 1, 1, 0, 0]` in ours. It is the sum of **one-hot** (独热) vectors $e_i$, which are 1 at place $i$ and 0 elsewhere.
 #
-# An **embedding** (嵌入) gives each word a short vector: row $i$ of a table $E$ of shape `(V, D)`, for V words. The numbers are weights and learned like any weight. Looking up a row is the same as a linear layer on the one-hot vector:
+# An **embedding** (嵌入) gives each word a short vector: row $i$ of a table $E$ of shape `(V, D)`, for V words. They are weights, learned like any. Looking up a row is the same as a linear layer on the one-hot vector:
 #
 # $$ \operatorname{embed}_E(i) = e_i^\top E \tag{01.1} $$
 #
@@ -138,8 +139,6 @@ for row in range(2):
 verify("01.1", by_hand=F.one_hot(ids, 7).double() @ E, reference=x)
 
 # %% [markdown]
-# `verify` compares a formula with another way to the same numbers and stops the page if they differ.
-#
 # One vector for the sentence: the mean of its word vectors. The first row has no padding, so `x[0].mean(dim=0)` will do. What does it give for the second?
 
 # %%
@@ -202,7 +201,7 @@ print("the cat chases the dog, the mean:", [round(number, 2) for number in cat_f
 print("the dog chases the cat, the mean:", [round(number, 2) for number in dog_first.tolist()])
 
 # %% [markdown]
-# A sum does not depend on the order of its terms. So a mean, like a bag of words, cannot tell who chases whom: the two sentences have the same vector, whatever the table holds.
+# A sum does not depend on the order of its terms. So a mean, like a bag of words, cannot tell who chases whom, whatever the table holds.
 #
 # ## Reading in order: a recurrent network
 #
@@ -297,8 +296,6 @@ verify("01.3", by_hand=steps, reference=library_rnn(random_x)[0])
 # ### With gates: the LSTM
 #
 # The **long short-term memory** (长短期记忆网络), LSTM for short, is the recurrent network that you will meet most. Beside the state $h$ it keeps a second one, the cell state $c$. **Gates** (门) are numbers between 0 and 1, a sigmoid of a linear layer on $x_t$ and $h_{t-1}$. The forget gate $f$ says what stays of $c$, the input gate $i$ what is added of a candidate $g$ (a tanh of such a layer), the output gate $o$ what is shown. Number by number, $c_t = f c_{t-1} + i g$ and $h_t = o \tanh(c_t)$.
-#
-# (The LSTM of 1997 had $i$ and $o$; the forget gate came in 2000.)
 
 # %% tags=["figure"]
 # The LSTM cell, drawn.
@@ -306,18 +303,20 @@ figure, ax = plots.axes(width=6.4, height=2.7)
 ax.set(xlim=(-0.9, 7.4), ylim=(-0.2, 3.7))
 ax.set_axis_off()
 PLACES = {"f": (1, 1.0), "i": (2.2, 1.0), "g": (3.4, 1.0), "o": (5, 1.0),
-          "×": (1, 3.0), "+": (2.8, 3.0), "× ": (2.8, 2.0), " ×": (5, 2.0), "tanh": (5, 2.6)}
+          "×": (1, 3.0), "+": (2.8, 3.0), "× ": (2.8, 2.0), " ×": (5, 1.75), "tanh": (5, 2.4)}
 for name, (across, up) in PLACES.items():
     color = "text" if name in "figo" else "control"
     ax.text(across, up, name.strip(), ha="center", va="center", fontsize=10, zorder=3,
             bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": plots.COLORS[color]})
 for name in ("c_{t-1}", "h_{t-1},\\,x_t", "c_t", "h_t"):
-    across, up = -0.5 if "t-1" in name else 7.1, 3.0 if "c" in name else 0.2 if "x" in name else 2.0
+    across = -0.5 if "t-1" in name else 7.1
+    up = 3.0 if "c" in name else 0.2 if "x" in name else 1.75
     ax.text(across, up, f"${name}$", ha="center", va="center", color=plots.INK, fontsize=12)
 ROADS = [(-0.1, 3, 0.75, 3), (1.25, 3, 2.55, 3), (3.05, 3, 6.8, 3), (1, 1.3, 1, 2.7),
          (2.2, 1.3, 2.65, 1.75), (3.4, 1.3, 2.95, 1.75), (2.8, 2.3, 2.8, 2.7),
-         (5, 3, 5, 2.85), (5, 2.4, 5, 2.25), (5, 1.3, 5, 1.75), (5.3, 2, 6.8, 2)]
-for x0, y0, x1, y1 in ROADS + [(place, 0.2, place, 0.7) for place in (1, 2.2, 3.4, 5)]:
+         (5, 3, 5, 2.65), (5, 2.2, 5, 1.98), (5, 1.25, 5, 1.52), (5.3, 1.75, 6.8, 1.75)]
+ROADS += [(place, 0.2, place, 0.7) for place in (1, 2.2, 3.4, 5)]
+for x0, y0, x1, y1 in ROADS:
     arrow(ax, (x0, y0), (x1, y1))
 ax.plot([0.1, 5], [0.2, 0.2], color=plots.INK, linewidth=1)
 plots.show(figure, "One LSTM step: on the upper line c is multiplied by the forget gate f, and "
@@ -347,7 +346,7 @@ def chases(size, seed):
     return sentences, torch.tensor(labels)
 
 # %% [markdown]
-# Two readers, each with an embedding table and a linear head: one takes the masked mean, the other your RNN's state at the last real word. ("last" comes later.) Both train for eight epochs on 1,000 sentences.
+# Two readers, each with an embedding table and a linear head: the masked mean, and your RNN's state at the last real word ("last" comes later). Both train for eight epochs on 1,000 sentences.
 
 # %% tags=["measured"]
 class Reader(nn.Module):
@@ -405,22 +404,26 @@ for sentence, answer in zip(asked, answers):
     print(f"{sentence:48} the {ANIMALS[answer]} chases")
 
 # %% [markdown]
-# The mean sees two animals and has to toss a coin: 50 %. The RNN gets nearly all; the five sentences show its answers for the first seed.
+# The mean sees two animals and has to toss a coin. The RNN gets nearly all.
 #
 # ## Where it breaks: padding behind a text
 #
-# A common mistake: pad every text to a fixed length *at the end*, and take the very last state. Nothing is masked. Here are two texts of ten random words, an LSTM with its random starting weights, and the distance between their last states, as a part of their length.
+# A common mistake: pad every text to a fixed length *at the end*, and take the very last state. Nothing is masked. Here are two texts of ten random words, an LSTM with its random starting weights, and the distance between their states, as a part of the state's length: the very last states, and the last real ones.
 
 # %%
 seed_everything(0)
 table, lstm = nn.Embedding(50, 16).double(), nn.LSTM(16, 16, batch_first=True).double()
 two_texts = torch.randint(2, 50, (2, 10))                                 # ten random words each
 for padding in (0, 10, 20, 40):
-    one, other = lstm(table(F.pad(two_texts, (0, padding))))[0][:, -1]    # (2, T, 16) -> (2, 16)
-    print(f"{padding:2} places of padding: distance {(one - other).norm() / one.norm():.7f}")
+    padded = F.pad(two_texts, (0, padding))                               # (2, 10 + padding)
+    states = lstm(table(padded))[0]                                       # (2, T) -> (2, T, 16)
+    distances = []
+    for one, other in (states[:, -1], last_state(states, padded > 0)):    # (2, 16) each
+        distances.append(f"{(one - other).norm() / one.norm():.7f}")
+    print(f"{padding:2} places of padding: very last {distances[0]}, last real {distances[1]}")
 
 # %% [markdown]
-# No error and no warning: with every place of padding the two texts come closer, and in the end they are nearly one vector. Does training help? The same task, the same RNN, its very last state, and so many places of padding behind every text:
+# No error and no warning: with more padding the two texts come closer, until their last states are nearly one vector. The repair is one line, `last_state` with the mask: its distance stays. Does training help? The task and the RNN of above, now with its very last state:
 
 # %% tags=["figure"]
 # Accuracy against padding: the stored runs as dots, and one of them run again.
@@ -440,14 +443,14 @@ ax.text(15, 27, "chance", color=plots.INK, fontsize=9)
 ax.set(xlabel="places of padding behind every text", ylabel="test accuracy (%)", ylim=(15, 104))
 ax.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.6))
 plots.show(figure, "Five seeds, a dot each. With five or more places of padding"
-           " the very last state is at or near chance; the last real state gets all, always.")
+           " the very last state is at or near chance; the last real state is always at 100 %.")
 
 # %% [markdown]
-# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts of a batch have padding behind them, and the seeds scatter from 30 to 73 %. The repair is one line: the last *real* state.
+# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts of a batch have padding behind them, and the seeds scatter from 30 to 73 %. With the last *real* state all are at 100 %.
 #
 # ## Plug it in
 #
-# Does reading in order help the model of page 00? There a typed word is a list of letters, so here the tokens are letters: a table with 27 rows (26 letters and padding), then the masked mean or an LSTM's last real state. Picture, sound, batch normalisation and head are page 00's, and table and LSTM are trained along with the head.
+# Does reading in order help the model of page 00? There a typed word is a list of letters, so here the tokens are letters: a table with 27 rows (26 letters and padding), then the masked mean or an LSTM's last real state. The rest is page 00's; table and LSTM are trained along with its head.
 
 # %% tags=["measured"]
 class LetterReader(nn.Module):
@@ -488,6 +491,7 @@ from course_utils.audio import band_features
 from course_utils.datasets import Digits, collate
 from course_utils.image import pixel_features
 
+
 def load(split, seed):
     """Typed letters (B, T), picture and sound features (B, 256) and labels of `digits`."""
     batch = collate([*Digits(split, seed=seed)])
@@ -522,22 +526,21 @@ mean, half = mean_interval(gains)
 print(f"LSTM minus counts, all three modalities, paired by seed: {mean:+.1f} ± {half:.1f} points")
 
 # %% [markdown]
-# This table begins the one of Part 1: pages 02 to 06 each add the row of their extractor. The mean of letter vectors adds nothing here: alone it is worse than page 00's counts, which also hold the first and the last letter, and with all three modalities it is level. Reading in order adds about two points. The interval just touches 0, so five seeds barely show it. With its texts shuffled among the samples the model falls to 82 %: about twelve points are what the text is worth to it.
+# Pages 02 to 06 each add the row of their extractor to this table. The mean of letter vectors adds nothing here: alone it is worse than page 00's counts (which also hold the first and the last letter); with all three modalities it is level. Reading in order adds about two points. The interval just touches 0, so five seeds barely show it. With its texts shuffled among the samples the model falls to 82 %: about twelve points are what the text is worth to it.
 #
 # ## With the library
 #
-# The same without this course's code: a packed sequence lets PyTorch's LSTM stop at each text's last real word by itself.
+# Without this course's code: a packed sequence lets PyTorch's LSTM stop at each text's last real word.
 
 # %%
 import torch as pt
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-rows = [pt.tensor([2, 3, 4]), pt.tensor([5, 6])]                 # ids of two texts
-batch = pad_sequence(rows, batch_first=True)                     # (2, 3), padded with 0
-lengths = pt.tensor([len(row) for row in rows])
+two = [pt.tensor([2, 3, 4]), pt.tensor([5, 6])]                  # ids of two texts
+batch = pad_sequence(two, batch_first=True)                      # (2, 3), padded with 0
 library_table = pt.nn.Embedding(7, 8, padding_idx=0)             # the row of padding stays 0
 library_lstm = pt.nn.LSTM(8, 16, batch_first=True)
-packed = pack_padded_sequence(library_table(batch), lengths, True, enforce_sorted=False)
+packed = pack_padded_sequence(library_table(batch), [3, 2], True, enforce_sorted=False)
 _, (h_last, c_last) = library_lstm(packed)                       # h_last: (1, 2, 16)
 print("one vector for each text:", tuple(h_last[0].shape))
 
@@ -586,7 +589,7 @@ for name, u_word in (("true, 'eats'", [2.0, 0.5]), ("random, 'at'", [1.0, -1.5])
     print(f"cat, {name:14} score {score:+.1f}, called true with {torch.sigmoid(score):.2f}")
 
 # %% [markdown]
-# > **Exercise 01.3 · The loss of one pair** — *9 minutes · core*
+# > **Exercise 01.3 · The loss of one pair** — *8 minutes · core*
 # >
 # > Given the vectors of a batch of pairs, return the loss (01.4) of each.
 # >
@@ -662,7 +665,7 @@ for k in range(2):
 verify("01.4", by_hand=pair_loss(v_c, u_o, u_k), reference=by_definition)
 
 # %% [markdown]
-# Which words have learned to be alike? The **cosine similarity** (余弦相似度) is the dot product divided by both lengths: 1 for the same direction, 0 for a right angle. For each noun we take the three most similar words, and count how many of the 36 are of its own group. (Three other nouns are in a group of four.)
+# The **cosine similarity** (余弦相似度) is the dot product divided by both lengths: 1 for the same direction, 0 for a right angle. For each noun we take the three most similar words, and count how many of the 36 are of its own group.
 
 # %%
 learned = [learn(seed) for seed in range(3)]
@@ -684,9 +687,12 @@ for ax, table_now, title in zip(panels, (untrained, learned[0]), ("before", "aft
     ):
         spots = flat[words.ids(" ".join(nouns)) - 2]
         ax.scatter(*spots.T, s=24, color=plots.COLORS[color], marker=marker, label=group)
-        for noun, spot in zip(nouns, spots):
-            ax.annotate(noun, spot, xytext=(3, 3), textcoords="offset points", fontsize=8)
+        named = {", ".join(nouns): spots.mean(0)} if title == "after" else dict(zip(nouns, spots))
+        for label, spot in named.items():
+            ax.annotate(label, spot, xytext=(0, -16), textcoords="offset points", ha="center",
+                        fontsize=8)
     ax.set(title=title, xticks=[], yticks=[])
+    ax.margins(0.3)
 panels[1].legend(frameon=False, fontsize=8)
 plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere; after it each"
            " group lies together, though no text says which words belong to a group.")
@@ -694,7 +700,7 @@ plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere
 # %% [markdown]
 # Cats and dogs lie together, though they never meet in one sentence: they stand in the same *kinds* of sentences. (Here the words of a group are exchangeable by construction, the easiest case.) On real texts, word vectors have also been shown to take over their authors' prejudices (Bolukbasi and others, 2016).
 #
-# One word has one vector here, wherever it stands. "bank" by the river and "bank" with money are one row of the table.
+# One word has one vector here, wherever it stands. "bank" by the river and "bank" with money are one row.
 #
 # <details><summary>Aside: cleaning texts, stop words and parts of speech</summary>
 #
@@ -726,7 +732,7 @@ for name, keep in CLEANED.items():
         total += sum(map(len, forms.values()))
         lost += sum(len(group) for group in forms.values() if len(set(group)) > 1)
     shown.append(f"{name} {100 * lost / total:.0f} %")
-print("questions that cannot be told from another one:", ", ".join(shown))
+print("no longer told apart:", ", ".join(shown))
 
 # %% [markdown]
 # ## Recap
@@ -782,7 +788,7 @@ print("questions that cannot be told from another one:", ", ".join(shown))
 #
 # - T. Mikolov, K. Chen, G. Corrado, J. Dean, *Efficient Estimation of Word Representations in Vector Space*, 2013. Skip-gram and CBOW.
 # - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, *Distributed Representations of Words and Phrases and their Compositionality*, NeurIPS 2013. Negative sampling and the power 0.75.
-# - S. Hochreiter, J. Schmidhuber, *Long Short-Term Memory*, Neural Computation 9(8), 1997. The cell state, with input and output gates.
+# - S. Hochreiter, J. Schmidhuber, *Long Short-Term Memory*, Neural Computation 9(8), 1997. The cell state, with two gates, input and output.
 # - F. Gers, J. Schmidhuber, F. Cummins, *Learning to Forget: Continual Prediction with LSTM*, Neural Computation 12(10), 2000. The forget gate.
 # - T. Bolukbasi, K.-W. Chang, J. Zou, V. Saligrama, A. Kalai, *Man is to Computer Programmer as Woman is to Homemaker?*, NeurIPS 2016. What word vectors learn along with the meaning.
 # - J. R. Firth, *A Synopsis of Linguistic Theory 1930-1955*, 1957. The sentence about a word's company.
