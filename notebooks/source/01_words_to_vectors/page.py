@@ -102,7 +102,7 @@ print("'the fish sat' as ids:", [index.get(token, 1) for token in tokenize("the 
 # %% [markdown]
 # "fish" became 1: what a vocabulary has never seen is lost before any network sees it.
 #
-# Sentences differ in length, and a tensor is a rectangle. So short rows are filled up with id 0, which is **padding** (填充). A **mask** (掩码) says which places are real. The two belong together from here on.
+# Sentences differ in length, and a tensor is a rectangle. So short rows are filled up with id 0, **padding** (填充). A **mask** (掩码) says which places are real.
 
 # %%
 T = max(len(tokenize(text)) for text in texts)
@@ -119,7 +119,7 @@ print("mask:", mask.tolist())
 #
 # ## A table of vectors, and their mean
 #
-# The oldest vector of a text counts its words, a **bag of words** (词袋): one column for each word of the vocabulary. "the cat sat" is `[0, 0, 1, 1, 1, 0, 0]` in ours. It is the sum of **one-hot** (独热) vectors $e_i$, which are 1 at place $i$ and 0 elsewhere.
+# The simplest vector of a text counts its words, a **bag of words** (词袋): one column for each word of the vocabulary. "the cat sat" is `[0, 0, 1, 1, 1, 0, 0]` in ours. It is the sum of **one-hot** (独热) vectors $e_i$, which are 1 at place $i$ and 0 elsewhere.
 #
 # An **embedding** (嵌入) gives each word a short vector: row $i$ of a table $E$ of shape `(V, D)`, for V words. They are weights, learned like any. Looking up a row is the same as a linear layer on the one-hot vector:
 #
@@ -295,7 +295,7 @@ verify("01.3", by_hand=steps, reference=library_rnn(random_x)[0])
 #
 # ### With gates: the LSTM
 #
-# The **long short-term memory** (长短期记忆网络), LSTM for short, is the recurrent network that you will meet most. Beside the state $h$ it keeps a second one, the cell state $c$. **Gates** (门) are numbers between 0 and 1, a sigmoid of a linear layer on $x_t$ and $h_{t-1}$. The forget gate $f$ says what stays of $c$, the input gate $i$ what is added of a candidate $g$ (a tanh of such a layer), the output gate $o$ what is shown. Number by number, $c_t = f c_{t-1} + i g$ and $h_t = o \tanh(c_t)$.
+# The **long short-term memory** (长短期记忆网络), LSTM for short, is a widely used recurrent network. Beside the state $h$ it keeps a second one, the cell state $c$. **Gates** (门) are numbers between 0 and 1, a sigmoid of a linear layer on $x_t$ and $h_{t-1}$. The forget gate $f$ says what stays of $c$, the input gate $i$ what is added of a candidate $g$ (a tanh of such a layer), the output gate $o$ what is shown. Number by number, $c_t = f c_{t-1} + i g$ and $h_t = o \tanh(c_t)$.
 
 # %% tags=["figure"]
 # The LSTM cell, drawn.
@@ -408,7 +408,7 @@ for sentence, answer in zip(asked, answers):
 #
 # ## Where it breaks: padding behind a text
 #
-# A common mistake: pad every text to a fixed length *at the end*, and take the very last state. Nothing is masked. Here are two texts of ten random words, an LSTM with its random starting weights, and the distance between their states, as a part of the state's length: the very last states, and the last real ones.
+# A common mistake: pad every text to a fixed length *at the end*, and take the very last state. Nothing is masked. Here are two texts of ten random words, an untrained LSTM, and how far apart their states are, relative to their length: the very last states, and the last real ones.
 
 # %%
 seed_everything(0)
@@ -446,7 +446,7 @@ plots.show(figure, "Five seeds, a dot each. With five or more places of padding"
            " the very last state is at or near chance; the last real state is always at 100 %.")
 
 # %% [markdown]
-# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts of a batch have padding behind them, and the seeds scatter from 30 to 73 %. With the last *real* state all are at 100 %.
+# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts of a batch have padding behind them, and the seeds scatter from 30 % to more than 60. With the last *real* state all are at 100 %.
 #
 # ## Plug it in
 #
@@ -547,7 +547,7 @@ print("one vector for each text:", tuple(h_last[0].shape))
 # %% [markdown]
 # ## Where good word vectors come from
 #
-# So far a table starts at random and learns from labels. Can it learn from texts alone? "You shall know a word by the company it keeps" (Firth, 1957). **Skip-gram** (跳字模型), the better known half of *word2vec* (2013), takes this at its word: from a word, predict its neighbours, here all words at most two places away, the *window*. (The other half, CBOW, predicts the word from its neighbours.)
+# So far a table learns from labels. Can it learn from texts alone? "You shall know a word by the company it keeps" (Firth, 1957). **Skip-gram** (跳字模型), one half of *word2vec* (2013), predicts from a word its neighbours, here all words at most two places away, the *window*. (The other half, CBOW, predicts a word from its neighbours.)
 #
 # We take a small corpus whose structure we know: twelve nouns in three groups, in frames such as "she gives bread to the cat".
 
@@ -583,8 +583,7 @@ for centre_id, context_id in pairs[:5].tolist():
 
 # %%
 v_cat = torch.tensor([1.0, 2.0])
-for name, u_word in (("true, 'eats'", [2.0, 0.5]), ("random, 'at'", [1.0, -1.5]),
-                     ("random, 'and'", [0.5, 0.0])):
+for name, u_word in (("true, 'eats'", [2.0, 0.5]), ("random, 'at'", [1.0, -1.5])):
     score = (torch.tensor(u_word) * v_cat).sum()                          # (2,) -> one number
     print(f"cat, {name:14} score {score:+.1f}, called true with {torch.sigmoid(score):.2f}")
 
@@ -698,7 +697,7 @@ plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere
            " group lies together, though no text says which words belong to a group.")
 
 # %% [markdown]
-# Cats and dogs lie together, though they never meet in one sentence: they stand in the same *kinds* of sentences. (Here the words of a group are exchangeable by construction, the easiest case.) On real texts, word vectors have also been shown to take over their authors' prejudices (Bolukbasi and others, 2016).
+# Cats and dogs lie together, though they never meet in one sentence: they stand in the same *kinds* of sentences. (Here a group's words are exchangeable by construction, the easiest case.) On real texts, word vectors also take over their authors' prejudices (Bolukbasi and others, 2016).
 #
 # One word has one vector here, wherever it stands. "bank" by the river and "bank" with money are one row.
 #
@@ -795,7 +794,7 @@ print("no longer told apart:", ", ".join(shown))
 #
 # ## A bet for page 02
 #
-# Page 02 takes a network that others trained on a very large number of sentences. It reads in order. How similar are its vectors of "the cat chases the dog" and "the dog chases the cat"?
+# Page 02 takes a network that others trained on a very large number of sentences. How similar are its vectors of "the cat chases the dog" and "the dog chases the cat"?
 #
 # *Ada says: far apart. It has read enough to know that the two say opposite things.* *Ben says: nearly the same. The words are the same, and it was trained to know what a sentence is about.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
