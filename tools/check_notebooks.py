@@ -105,7 +105,6 @@ WIDTH = 100
 OLD_LINES, OLD_WIDTH = 60, 130
 OLD_FORM = {
     "00_start_here",
-    "01_words_to_vectors",
     "02_pretrained_text",
     "03_image_features",
     "10_fusion_concat",

@@ -1,714 +1,803 @@
 # %% [markdown]
 # # How does a sentence become a vector?
 #
-# A network takes numbers of a fixed kind; a sentence is a string of any length. On this page you go the whole way by hand: words, ids, a padded batch with its mask, one vector per
-# word, one vector per sentence. Two faults on this way are silent, and both are in code that people publish.
+# A network takes a fixed number of numbers; a sentence is a string of any length. On this page you go the whole way with your own code, from words to one vector for a sentence.
 #
 # *About {minutes} minutes. You need PyTorch's basics and notebook 00.*
 
 # %% [markdown]
 # ## In this notebook you will
 #
-# 1. cut a sentence into tokens, give them ids, and pad a batch with a mask that says what is real;
-# 2. say what a bag of words keeps and what it forgets, and what an embedding layer really is;
-# 3. run a recurrent network by hand, find out how padding can erase a text, and mend it in two ways;
-# 4. learn word vectors from nothing but neighbours, with a gradient that you derive yourself;
-# 5. see what is lost when "unimportant" words are removed from a question.
+# 1. turn sentences into ids, and pad them to one batch with a mask;
+# 2. build the mean of word vectors under that mask;
+# 3. build one step of a recurrent network, and let it read in order;
+# 4. see padding erase a text without any error, and repair it;
+# 5. put your text extractor into the model of page 00, and see what it adds;
+# 6. build the loss of one skip-gram pair, learn word vectors with it, and draw their map.
 
-# %% tags=["imports"]
+# %% tags=["imports", "measured"]
 # Imports.
+import math
+
 import torch
-from ipywidgets import Dropdown, IntSlider
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from course_utils import plots
-from course_utils.datasets import Scenes
-from course_utils.exercises import check, reference
-from course_utils.gradients import verify_gradient
-from course_utils.masks import masked_mean
+from course_utils.datasets.collation import letter_ids
+from course_utils.exercises import check, mine
+from course_utils.masks import last_state, pad
 from course_utils.metrics import mean_interval
-from course_utils.report import guess, guesses, outcome, passport, report, show_source, verify
+from course_utils.report import guess, guesses, outcome, report, verify
+from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
 from course_utils.text import (
-    SkipGram,
     Vocabulary,
+    letter_features,
     nearest,
     negative_samples,
     skip_gram_pairs,
     tokenize,
 )
 from course_utils.training import Batches, evaluate, fit
-from course_utils.widgets import Explorer
 
-# %%
-FULL = False  # True learns word vectors from ten times as many sentences
+
+# %% tags=["figure"]
+# The page in one picture: words, ids, rows of a table, two ways to one vector.
+def arrow(ax, start, end):
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": plots.INK})
+
+figure, ax = plots.axes(width=7.2, height=2.7)
+ax.axis((-2.4, 8.0, 0.6, 5.6))
+ax.set_axis_off()
+ROWS = [(0, 2.9, "text", "2946"), (1.5, 2.9, "text", "9371"), (3, 2.9, "text", "4619"),
+         (4.5, 2.9, "control", "5555"), (7.2, 2.9, "text", "5645"), (0, 0.9, "fused", "2856"),
+         (1.5, 0.9, "fused", "7583"), (3, 0.9, "fused", "6739"), (7.2, 0.9, "fused", "6739")]
+for across, up, color, shades in ROWS:
+    for k, shade in enumerate(shades):
+        square = {"width": 0.25, "bottom": up, "align": "edge", "color": plots.COLORS[color]}
+        ax.bar(across - 0.5 + k / 4, 0.5, alpha=int(shade) / 10, **square)
+WORDS = [(0, 5.2, "the"), (1.5, 5.2, "cat"), (3, 5.2, "sat"), (4.5, 5.2, "<pad>"), (0, 4.2, 2),
+         (1.5, 4.2, 3), (3, 4.2, 4), (4.5, 4.2, 0), (-1.6, 5.2, "words"), (-1.6, 4.2, "ids"),
+         (-1.6, 3.2, "rows"), (7.2, 3.7, "mean"), (-1.6, 1.2, "states"), (7.2, 1.7, "last state")]
+for across, up, word in WORDS:
+    ax.text(across, up, word, ha="center", va="center", color=plots.INK)
+ROADS = [(0, 2.8, 0, 1.5), (1.5, 2.8, 1.5, 1.5), (3, 2.8, 3, 1.5), (0.55, 1.2, 0.95, 1.2),
+         (2.05, 1.2, 2.45, 1.2), (5.2, 3.2, 6.5, 3.2), (3.6, 1.2, 6.5, 1.2)]
+for *start, x1, y1 in ROADS:
+    arrow(ax, start, (x1, y1))
+plots.show(figure, "A word has an id, an id a row of a table. A sentence's vector is the mean of"
+           " these, or the last state of a network that reads them. Padding is in neither.")
 
 # %% [markdown]
+# ## A question from page 00
+#
+# There a typed word became 78 numbers: how often each letter occurs, which one is first, which one is last. It takes these two for one:
+
+# %%
+letters, letters_there = pad([letter_ids("seven"), letter_ids("sveen")])  # (2, 5), (2, 5)
+one, other = letter_features(letters, letters_there)                      # (2, 78)
+print("'seven' and 'sveen' get the same 78 numbers:", torch.equal(one, other))
+
+# %% [markdown]
+# What would a vector have to keep, so that "sveen" is not "seven", and "dog bites man" is not "man bites dog"?
+#
 # ## Words, ids, a batch
 #
-# A text is written in one of the oldest modalities of all: symbols in a row. The first decision is what one symbol is. **Tokenisation** (分词) cuts a string into tokens. Here a token is a word in lower case; a punctuation mark is one, too, and so is an emoji. Chinese is written without blanks, so each of its characters is one.
+# A **token** (词元) is one symbol of a text for the model. Cutting a string into tokens is **tokenisation** (词元化). On this page a token is a word in lower case; a punctuation mark or an emoji is one too. Chinese is written without blanks. Finding its words is **word segmentation** (分词); our tokeniser leaves that out and takes each character as a token.
+#
+# A **vocabulary** (词表) gives each token a number, its id. Two ids are kept free: 0 for padding, 1 for tokens that it does not know.
 
 # %%
-for text in ("The cat sat on the mat.", "Don't pay 3.50!", "猫坐在垫子上", "well done 👍🏽👍🏽", ""):
-    print(f"{text!r:<28} {tokenize(text)}")
-
-texts = ["the cat sat on the mat", "the dog sat", "a bird"]
-vocabulary = Vocabulary(texts)
-print("vocabulary:", vocabulary.words(range(len(vocabulary))))
-ids = vocabulary.ids("the fish sat")
-print("'the fish sat' as ids:", ids.tolist(), "and back:", vocabulary.words(ids))
+for text in ("Don't pay 3.50!", "猫坐在垫子上", ""):
+    print(f"{text!r:18} {tokenize(text)}")
+texts = ["the cat sat", "a bird"]
+index = {"<pad>": 0, "<unk>": 1}
+for text in texts:
+    for token in tokenize(text):
+        index.setdefault(token, len(index))
+print(index)
+print("'the fish sat' as ids:", [index.get(token, 1) for token in tokenize("the fish sat")])
 
 # %% [markdown]
-# A **vocabulary** (词表) gives each word a number, frequent words first. Two numbers are kept free: 0 for padding, 1 for words that it does not know. "fish" came back as `<unk>`: what the vocabulary has not seen is lost before any network sees it. (Notebook 02 cuts words into pieces, so that nothing is unknown.)
+# "fish" became 1: what a vocabulary has never seen is lost before any network sees it.
 #
-# Sentences differ in length, and a tensor is a rectangle. So short rows are **padded** (填充), and a **mask** (掩码) says which places are real. This pair, `(ids, mask)`, accompanies every text in this course.
+# Sentences differ in length, and a tensor is a rectangle. So short rows are filled up with id 0, **padding** (填充). A **mask** (掩码) says which places are real.
+
+# %%
+T = max(len(tokenize(text)) for text in texts)
+ids = torch.zeros(len(texts), T, dtype=torch.int64)                       # (B, T)
+for row, text in enumerate(texts):
+    for t, token in enumerate(tokenize(text)):
+        ids[row, t] = index[token]
+mask = ids > 0                                                            # (B, T)
+print("ids: ", ids.tolist())
+print("mask:", mask.tolist())
+
+# %% [markdown]
+# From here on `Vocabulary(texts).batch(texts)` does this.
 #
-# > **Exercise 01.1 · Pad a batch** — *8 minutes · warm-up*
+# ## A table of vectors, and their mean
+#
+# The simplest vector of a text counts its words, a **bag of words** (词袋): one column for each word of the vocabulary. "the cat sat" is `[0, 0, 1, 1, 1, 0, 0]` in ours. It is the sum of **one-hot** (独热) vectors $e_i$, which are 1 at place $i$ and 0 elsewhere.
+#
+# An **embedding** (嵌入) gives each word a short vector: row $i$ of a table $E$ of shape `(V, D)`, for V words. They are weights, learned like any. Looking up a row is the same as a linear layer on the one-hot vector:
+#
+# $$ \operatorname{embed}_E(i) = e_i^\top E \tag{01.1} $$
+#
+# Here is a table with two numbers a word, chosen by hand. The row of padding is large, so that we see it wherever it gets in.
+
+# %%
+E = torch.tensor([[9.0, 8.0], [0.0, 0.0],                                 # <pad>, <unk>
+                  [0.0, 1.0], [4.0, 1.0], [2.0, 4.0],                     # the, cat, sat
+                  [0.0, 1.0], [6.0, 3.0]], dtype=torch.float64)           # a, bird
+x = F.embedding(ids, E)                                                   # (B, T) -> (B, T, D)
+for row in range(2):
+    for t in range(3):
+        name = list(index)[ids[row, t]]
+        print(f"row {row}, place {t}: {name:6} {x[row, t].tolist()}")
+verify("01.1", by_hand=F.one_hot(ids, 7).double() @ E, reference=x)
+
+# %% [markdown]
+# One vector for the sentence: the mean of its word vectors. The first row has no padding, so `x[0].mean(dim=0)` will do. What does it give for the second?
+
+# %%
+print("row 0, mean of all places:", x[0].mean(dim=0).tolist())
+print("row 1, mean of all places:", x[1].mean(dim=0).tolist(), "with padding in it")
+print("row 1, mean of 'a', 'bird':", ((x[1, 0] + x[1, 1]) / 2).tolist())
+
+# %% [markdown]
+# With the mask $m_t$, 1 for a real place and 0 for padding, the mean of the real places is
+#
+# $$ h = \frac{\sum_t m_t\, x_t}{\sum_t m_t} \tag{01.2} $$
+#
+# > **Exercise 01.1 · The mean under a mask** — *6 minutes · core*
 # >
-# > Given lists of ids of different lengths, return one rectangle and its mask.
+# > Given word vectors and their mask, return one mean for each text of the batch.
 # >
-# > - Return `(ids, mask)`: `(B, T)` int64, padded with 0 at the end, and `(B, T)` bool, True for a real token. T is the longest row.
-# > - A row may be empty.
+# > - `x` is `(B, T, D)`, `mask` is `(B, T)` bool, True = real. Return `(B, D)`.
+# > - A text without a token gives zeros.
+# > - What stands under padding does not matter, not even NaN.
 
 # %% exercise="01.1"
-def pad_batch(rows: list) -> tuple:
-    """ids (B, T) int64 and mask (B, T) bool from B lists of ids.
+def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean of each row's real tokens: (B, T, D), (B, T) bool -> (B, D).
 
-    Example: [[5, 6], [7]] gives [[5, 6], [7, 0]] and [[True, True], [True, False]].
+    Example: x [[[1.0], [3.0], [9.0]]] with mask [[True, True, False]] gives [[2.0]].
     """
     ### BEGIN SOLUTION
-    T = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), T, dtype=torch.int64)
-    mask = torch.zeros(len(rows), T, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        ids[i, :len(row)] = torch.tensor(row, dtype=torch.int64)
-        mask[i, :len(row)] = True
-    return ids, mask
+    kept = torch.where(mask[..., None], x, 0)                  # (B, T, D), zeros under padding
+    count = mask.sum(dim=1, keepdim=True).clamp(min=1)         # (B, T) -> (B, 1)
+    return kept.sum(dim=1) / count                             # (B, T, D) -> (B, D)
     ### END SOLUTION
 
 # %% [markdown] hints="01.1"
 # <details><summary>A question that helps</summary>
 #
-# What do the two rectangles look like before a single row has been put in?
+# What must stand under padding, so that a plain sum along the tokens is right? And by which number do you divide a row with two real tokens?
 #
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# Start with zeros and with False everywhere. Each row then overwrites as many places at its beginning as it has tokens, in both.
+# Replace what is under padding by zero, sum along the tokens, divide each row by its own number of True. Keep that number's axis, so that it divides a whole row. For a row without any True divide by 1.
 #
 # </details>
-# <details><summary>If an empty row makes trouble</summary>
+# <details><summary>If you get NaN</summary>
 #
-# `torch.tensor([])` is a float tensor. Say `dtype=torch.int64`.
+# `x * mask` does not remove a NaN, because 0 * NaN is NaN. `torch.where(condition, x, 0)` chooses instead of multiplying; the condition is the mask with one axis more, `mask[..., None]`. Or a row is empty, and you divide by 0.
 #
 # </details>
-
-# %% [markdown]
-# ## A bag, and a table
-#
-# The simplest vector of a sentence counts its words: a **bag of words** (词袋), `(B, T) -> (B, V)` for a vocabulary of V words. It is a sum of **one-hot** vectors $e_i$, which are 1 at place $i$ and 0 elsewhere, and it forgets the order.
-#
-# An **embedding** (嵌入) gives each word a short vector of its own, a row of a table $E$ of shape `(V, D)`, learned like any weight. One looks it up. But it is also a linear layer, applied to a one-hot vector:
-#
-# $$ \operatorname{embed}_E(i) = e_i^\top E \tag{01.1} $$
-#
-# One vector for a sentence: the mean of its words' vectors $x_t$, over the real ones only, whose mask $m_t$ is 1. (`masked_mean` gives zeros for an empty text.)
-#
-# $$ h = \frac{\sum_t m_t\, x_t}{\sum_t m_t} \tag{01.2} $$
 
 # %%
-ids, mask = vocabulary.batch(texts)                                 # (3, 6), (3, 6)
-one_hot = F.one_hot(ids, len(vocabulary)) * mask[..., None]         # (3, 6) -> (3, 6, V)
-bag = one_hot.sum(dim=1)                                            # (3, 6, V) -> (3, V)
-plots.table_of_numbers(
-    bag,
-    rows=[f'"{text}"' for text in texts],
-    columns=vocabulary.words(range(len(vocabulary))),
-    groups=["text"] * len(vocabulary),
-    caption="Three sentences as bags of words: how often each word occurs.",
-)
+masked_mean = mine("01.1", masked_mean)
+print("means under the mask:", masked_mean(x, mask).tolist())
+worked = torch.tensor([[6 / 3, 6 / 3], [6 / 2, 4 / 2]], dtype=torch.float64)  # on paper
+verify("01.2", by_hand=worked, reference=masked_mean(x, mask))
 
-seeds = [torch.Generator().manual_seed(seed) for seed in range(3)]
-# (3, V, 4)
-E = torch.stack(
-    [torch.randn(len(vocabulary), 4, dtype=torch.float64, generator=seed) for seed in seeds]
-)
-verify("01.1", by_hand=one_hot.double() @ E[0], reference=F.embedding(ids, E[0]) * mask[..., None])
-by_loops = [
-    [
-        sum(E[k][i] for i, real in zip(row, kept) if real) / kept.sum()
-        for row, kept in zip(ids, mask)
-    ]
-    for k in range(3)
-]
-verify("01.2", by_hand=torch.stack([torch.stack(rows) for rows in by_loops]),
-       reference=torch.stack([masked_mean(F.embedding(ids, table), mask) for table in E]))
-same = vocabulary.batch(["the cat sat on the dog", "the dog sat on the cat"])
-print(
-    "'the cat sat on the dog' and 'the dog sat on the cat': same bag",
-    torch.equal(*F.one_hot(same[0]).sum(dim=1)),
-    "and same mean",
-    torch.allclose(*masked_mean(F.embedding(same[0], E[0]), same[1])),
-)
+pair = Vocabulary(["the cat chases the dog"])
+pair_ids, pair_mask = pair.batch(["the cat chases the dog", "the dog chases the cat"])
+cat_first, dog_first = masked_mean(F.embedding(pair_ids, E), pair_mask)   # (2, 5) -> (2, 2)
+print("the cat chases the dog, the mean:", [round(number, 2) for number in cat_first.tolist()])
+print("the dog chases the cat, the mean:", [round(number, 2) for number in dog_first.tolist()])
 
 # %% [markdown]
+# A sum does not depend on the order of its terms. So a mean, like a bag of words, cannot tell who chases whom, whatever the table holds.
+#
 # ## Reading in order: a recurrent network
 #
-# A **recurrent network** (循环神经网络, RNN) reads one token after the other and keeps a **state** (状态), what it has understood so far:
+# A **recurrent neural network** (循环神经网络), RNN for short, reads one token after the other. It keeps a **hidden state** (隐藏状态), a vector that it changes at each token. The smallest one has a state of one number. Here each word is a number, too; the new state is $\tanh(\text{word} + 0.5 \cdot \text{old state})$.
+
+# %%
+value = {"dog": 1.0, "bites": 0.5, "man": -1.0}
+for sentence in ("dog bites man", "man bites dog"):
+    number, path = 0.0, []
+    for word in sentence.split():
+        number = math.tanh(value[word] + 0.5 * number)
+        path.append(f"{word} {number:+.2f}")
+    print(f"state after each word: {',  '.join(path)}")
+
+# %% [markdown]
+# The same three words end in two different states, because each state depends on the one before. With vectors in the place of numbers, a matrix $W$ for the word and a matrix $U$ for the old state:
 #
 # $$ h_t = \tanh(W x_t + U h_{t-1} + b) \tag{01.3} $$
 #
-# It starts with $h_0 = 0$, and the state after the last token is the sentence's vector. An **LSTM** (长短期记忆网络) is a recurrent network with three gates, numbers from 0 to 1 by which it decides what to keep, what to add and what to show; it remembers over longer distances. From outside both look alike: `(B, T, D)` in, a state for every place out.
-
-# %%
-seed_everything(0)
-rnn = nn.RNN(4, 5, batch_first=True).double()
-# PyTorch keeps two biases; they add up
-W, U, b = rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0
-# (3, 6, 4)
-x = torch.stack([torch.randn(6, 4, dtype=torch.float64, generator=seed) for seed in seeds])
-state, states = torch.zeros(3, 5, dtype=torch.float64), []
-for t in range(6):                                                  # one token after the other
-    state = torch.tanh(x[:, t] @ W.T + state @ U.T + b)             # (3, 4), (3, 5) -> (3, 5)
-    states.append(state)
-verify("01.3", by_hand=torch.stack(states, dim=1), reference=rnn(x)[0])
-
-# %% [markdown]
-# ### Where it breaks: a text that was padded away
+# It begins with $h_0 = 0$. The state after the last word is the sentence's vector.
 #
-# A listing from an article, in Keras, pads every text to 100 places *at the end*, runs an LSTM over all of it, and takes the last state. Nothing is masked. So after a text of ten words the LSTM reads ninety times the same vector, that of the padding token. What is left of the text? Here are two different texts, ten words each, an LSTM with its random starting weights, and the
-# distance between the two sentence vectors, relative to their size:
-
-# %%
-seed_everything(0)
-embedding, lstm = nn.Embedding(50, 16).double(), nn.LSTM(16, 16, batch_first=True).double()
-one, other = torch.randint(2, 50, (2, 10))                          # two texts of ten random words
-
-def distance(padding, side):
-    """How far apart the last states of the two texts are, relative to their size, with so many
-    zeros at one side.
-    """
-    zeros = torch.zeros(2, padding, dtype=torch.int64)
-    rows = torch.stack([one, other])                                # (2, 10)
-    # (2, 10 + padding)
-    ids = torch.cat([rows, zeros] if side == "end" else [zeros, rows], dim=1)
-    with torch.no_grad():
-        a, b = lstm(embedding(ids))[0][:, -1]                       # (2, T, 16) -> (2, 16)
-    return ((a - b).norm() / a.norm()).item()
-
-far = {side: [distance(padding, side) for padding in range(0, 41, 5)] for side in ("end", "front")}
-for side, name in (("end", "at the end"), ("front", "in front")):
-    powers = [f"10^{round(torch.tensor(far[side][k]).log10().item())}" for k in (0, 4, 8)]
-    print(f"{name}: distance about {', '.join(powers)} with 0, 20, 40 padding tokens; "
-          f"with 90 less than 10^-12: {distance(90, side) < 1e-12}")
-plots.curves(
-    range(0, 41, 5),
-    {"padded at the end": far["end"], "padded in front": far["front"]},
-    xlabel="padding tokens",
-    label="relative distance of the texts",
-    log="y",
-    caption=(
-        "Every padding token behind a text takes the two texts' states nearer to each other, by a"
-        " constant factor. In front it does little harm."
-    ),
-)
-
-# %% [markdown]
-# With ninety padding tokens behind them the two texts are the same vector for the network, up to rounding. No error, no warning. (Whether training helps we shall see below.)
-#
-# Two ways mend it. Take the state at the last *real* token; or let the LSTM stop there by itself, with a packed sequence.
-#
-# > **Exercise 01.2 · The state after the last word** — *8 minutes · core*
+# > **Exercise 01.2 · One step of an RNN** — *6 minutes · core*
 # >
-# > Given the states at all places and the mask, return each row's state at its last real token.
+# > Given one word and the old state of each sentence in a batch, return the new states by (01.3).
 # >
-# > - `states` is `(B, T, D)`, `mask` `(B, T)` bool, padding at the end, at least one token in each row. Return `(B, D)`.
-# > - What stands under padding, even NaN, must not matter.
+# > - `x` is `(B, D)`, `state` is `(B, H)`, `W` is `(H, D)`, `U` is `(H, H)`, `b` is `(H,)`. Return `(B, H)`.
+# > - Samples are rows here; in (01.3) $x_t$ and $h_{t-1}$ are columns.
 
 # %% exercise="01.2"
-def last_state(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The state at each row's last real token: (B, T, D) and (B, T) bool -> (B, D).
+def rnn_step(
+    x: torch.Tensor, state: torch.Tensor, W: torch.Tensor, U: torch.Tensor, b: torch.Tensor
+) -> torch.Tensor:
+    """The states after one more word: (B, D), (B, H), (H, D), (H, H), (H,) -> (B, H).
 
-    Example: states [[[1.0], [2.0], [9.0]]] with mask [[True, True, False]] give [[2.0]].
+    Example: x [[1.0]], state [[0.5]], W [[2.0]], U [[4.0]], b [-3.0] give [[0.7616]], tanh(1).
     """
     ### BEGIN SOLUTION
-    last = mask.sum(dim=1) - 1                                      # (B, T) -> (B,)
-    return states[torch.arange(len(states)), last]                  # (B, T, D) -> (B, D)
+    return torch.tanh(x @ W.T + state @ U.T + b)               # (B, D), (B, H) -> (B, H)
     ### END SOLUTION
 
 # %% [markdown] hints="01.2"
 # <details><summary>A question that helps</summary>
 #
-# At which place does a row with three real tokens end? How does the mask tell you that there are three?
+# Page 00 wrote a linear layer for a batch as `z @ W.T + b`. Which of the two products here has that form, and what about the other one?
 #
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# Count the True of each row; the last one stands at that number minus one. Then pick, for row 0 its place, for row 1 its place, and so on: two index tensors of length B, side by side.
+# Two linear maps, one of the word and one of the old state, are added, and the bias, too. Then tanh of the whole sum. With samples as rows each matrix stands behind, transposed.
 #
 # </details>
-# <details><summary>If you get a shape (B, B, D)</summary>
+# <details><summary>If you see "mat1 and mat2 shapes cannot be multiplied"</summary>
 #
-# `states[:, last]` takes every row at *all* the places in `last`. Give the rows an index, too: `torch.arange(B)`.
+# `x` is (B, D) and `W` is (H, D): the inner sizes must agree, (B, D) times (D, H). Look at U twice: it is square, so without its transpose nothing complains, and the result is wrong.
 #
 # </details>
 
-# %%
-ids = torch.zeros(2, 100, dtype=torch.int64)
-ids[0, :10], ids[1, :10] = one, other
-mask, lengths = ids > 0, torch.tensor([10, 10])
-with torch.no_grad():
-    # (2, 100, 16) -> (2, 16); also in course_utils.text
-    picked = reference("01.2")(lstm(embedding(ids))[0], mask)
-    packed = pack_padded_sequence(embedding(ids), lengths, batch_first=True, enforce_sorted=False)
-    # an LSTM has two states, of which h is the one to show
-    _, (h, c) = lstm(packed)
-    # where each row has ended: (2, 16)
-    stopped = h[0]
-assert torch.allclose(picked, stopped, atol=1e-6)
-again = ((picked[0] - picked[1]).norm() / picked[0].norm()).item()
-print(
-    "masked, the distance is what it was without padding:", abs(again - distance(0, "end")) < 1e-6
-)
+# %% tags=["measured"]
+def read(x, W, U, b):
+    """The state after each word: (B, T, D) and the weights of `rnn_step` -> (B, T, H)."""
+    states = [x.new_zeros(x.shape[0], b.shape[0])]             # the state before the first word
+    for t in range(x.shape[1]):
+        states.append(rnn_step(x[:, t], states[-1], W, U, b))  # (B, D), (B, H) -> (B, H)
+    return torch.stack(states[1:], dim=1)                      # T times (B, H) -> (B, T, H)
 
 # %% [markdown]
-# ### Does order matter? Who chases whom
+# Now it reads our two texts, with two numbers a state and weights chosen by hand. Look at the last state of "a bird".
+
+# %%
+rnn_step = mine("01.2", rnn_step)
+W = torch.tensor([[0.3, 0.0], [0.0, 0.3]], dtype=torch.float64)
+U = torch.tensor([[0.0, 0.5], [-0.5, 0.0]], dtype=torch.float64)          # mixes the two numbers
+b = torch.zeros(2, dtype=torch.float64)
+states = read(x, W, U, b)                                                 # (2, 3, 2) -> (2, 3, 2)
+for row in range(2):
+    for t in range(3):
+        first, second = states[row, t].tolist()
+        print(f"after {list(index)[ids[row, t]]:6} {first:+.2f} {second:+.2f}")
+
+# %% tags=["proof"]
+# Equation 01.3: the loop over steps against PyTorch's own RNN.
+seed_everything(0)
+random_x = torch.randn(3, 4, 5, dtype=torch.float64)
+library_rnn = nn.RNN(5, 3, batch_first=True, dtype=torch.float64)
+both_biases = library_rnn.bias_ih_l0 + library_rnn.bias_hh_l0  # PyTorch keeps two; they add up
+steps = read(random_x, library_rnn.weight_ih_l0, library_rnn.weight_hh_l0, both_biases)
+verify("01.3", by_hand=steps, reference=library_rnn(random_x)[0])
+
+# %% [markdown]
+# After `<pad>` the state is another one: the network has read padding as if it were a word. The state that we want is the one after "bird". `last_state(states, mask)` picks it: row by row the place `mask.sum(dim=1) - 1`.
 #
-# A question that a bag cannot answer: in "the old cat chases the small dog", who chases? Four animals, some filling words, so that lengths differ. Three models: the masked mean of embeddings; an LSTM whose state is taken at the last real token; and the same LSTM with all texts padded to 40 places and the last state taken, as in the listing. Guess: how many percent does
-# the *mean* reach, to within 5, if chance is 25?
+# ### With gates: the LSTM
+#
+# The **long short-term memory** (长短期记忆网络), LSTM for short, is a widely used recurrent network. Beside the state $h$ it keeps a second one, the cell state $c$. **Gates** (门) are numbers between 0 and 1, a sigmoid of a linear layer on $x_t$ and $h_{t-1}$. The forget gate $f$ says what stays of $c$, the input gate $i$ what is added of a candidate $g$ (a tanh of such a layer), the output gate $o$ what is shown. Number by number, $c_t = f c_{t-1} + i g$ and $h_t = o \tanh(c_t)$.
+
+# %% tags=["figure"]
+# The LSTM cell, drawn.
+figure, ax = plots.axes(width=6.4, height=2.7)
+ax.set(xlim=(-0.9, 7.4), ylim=(-0.2, 3.7))
+ax.set_axis_off()
+PLACES = {"f": (1, 1.0), "i": (2.2, 1.0), "g": (3.4, 1.0), "o": (5, 1.0),
+          "×": (1, 3.0), "+": (2.8, 3.0), "× ": (2.8, 2.0), " ×": (5, 1.75), "tanh": (5, 2.4)}
+for name, (across, up) in PLACES.items():
+    color = "text" if name in "figo" else "control"
+    ax.text(across, up, name.strip(), ha="center", va="center", fontsize=10, zorder=3,
+            bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": plots.COLORS[color]})
+for name in ("c_{t-1}", "h_{t-1},\\,x_t", "c_t", "h_t"):
+    across = -0.5 if "t-1" in name else 7.1
+    up = 3.0 if "c" in name else 0.2 if "x" in name else 1.75
+    ax.text(across, up, f"${name}$", ha="center", va="center", color=plots.INK, fontsize=12)
+ROADS = [(-0.1, 3, 0.75, 3), (1.25, 3, 2.55, 3), (3.05, 3, 6.8, 3), (1, 1.3, 1, 2.7),
+         (2.2, 1.3, 2.65, 1.75), (3.4, 1.3, 2.95, 1.75), (2.8, 2.3, 2.8, 2.7),
+         (5, 3, 5, 2.65), (5, 2.2, 5, 1.98), (5, 1.25, 5, 1.52), (5.3, 1.75, 6.8, 1.75)]
+ROADS += [(place, 0.2, place, 0.7) for place in (1, 2.2, 3.4, 5)]
+for x0, y0, x1, y1 in ROADS:
+    arrow(ax, (x0, y0), (x1, y1))
+ax.plot([0.1, 5], [0.2, 0.2], color=plots.INK, linewidth=1)
+plots.show(figure, "One LSTM step: on the upper line c is multiplied by the forget gate f, and "
+           "i times g is added; the output gate o decides what of it becomes the state h.")
+
+# %% [markdown]
+# ### Who chases whom?
+#
+# A task that needs order: in "the very old cat chases the dog", who chases? There are four animals, and filling words make the lengths differ.
+
+# %% tags=["measured", "proof"]
+# The task, drawn from a few parts.
+ANIMALS = ["cat", "dog", "horse", "bird"]
+PARTS = [["", "today", "now and then"], ["", "small", "very old"],
+         ["", "big", "quick red"], ["", "away", "into the house"]]
+
+def chases(size, seed):
+    """Sentences in which one animal chases another, and the number of the one that chases."""
+    draw, sentences, labels = torch.Generator().manual_seed(seed), [], []
+    for _ in range(size):
+        a, b = torch.randperm(4, generator=draw)[:2].tolist()
+        p, q, r, s = torch.randint(3, (4,), generator=draw).tolist()
+        words = [PARTS[0][p], "the", PARTS[1][q], ANIMALS[a], "chases the"]
+        words += [PARTS[2][r], ANIMALS[b], PARTS[3][s]]
+        sentences.append(" ".join(word for word in words if word))
+        labels.append(a)
+    return sentences, torch.tensor(labels)
+
+# %% [markdown]
+# Two readers, each with an embedding table and a linear head: the masked mean, and your RNN's state at the last real word ("last" comes later). Both train for eight epochs on 1,000 sentences.
+
+# %% tags=["measured"]
+class Reader(nn.Module):
+    """Ids (B, T) to logits (B, 4): by the "mean", the last "real" state, or the very "last" one."""
+
+    def __init__(self, kind, words, width=32):
+        super().__init__()
+        self.kind, self.table = kind, nn.Embedding(words, width)
+        self.word, self.back = nn.Linear(width, width), nn.Linear(width, width, bias=False)
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, batch):
+        x, mask = self.table(batch["text"]), batch["text"] > 0            # (B, T, D), (B, T)
+        if self.kind == "mean":
+            return self.head(masked_mean(x, mask))                        # (B, D) -> (B, 4)
+        states = read(x, self.word.weight, self.back.weight, self.word.bias)  # (B, T, H)
+        return self.head(last_state(states, mask) if self.kind == "real" else states[:, -1])
+
+# %% tags=["measured", "proof"]
+# Training: 1,000 sentences, eight epochs, the epoch that was best on 300 others.
+def train_reader(kind, seed, padding=0):
+    """A reader trained on 1,000 sentences, its vocabulary and its accuracy on 1,000 others; each
+    text gets `padding` more places of padding at its end."""
+    words, data = Vocabulary(chases(1000, 10 * seed)[0]), {}
+    for k, (split, size) in enumerate({"train": 1000, "validation": 300, "test": 1000}.items()):
+        sentences, labels = chases(size, 10 * seed + k)
+        padded = F.pad(words.batch(sentences)[0], (0, padding))           # (B, T + padding)
+        data[split] = {"text": padded, "label": labels}
+    draw = seed_everything(seed)
+    model = Reader(kind, len(words))
+    batches = Batches(data["train"], 64, draw)
+    fit(model, batches, Batches(data["validation"], 512), epochs=8, lr=1e-2)
+    return model, words, evaluate(model, Batches(data["test"], 512)).accuracy
+
+# %% [markdown]
+# Guessing reaches 25 %. How many percent does the *mean* reach, to within 5? Put a number in place of `None`.
 
 # %%
 guess("01.a", None, sure=0.5)
 
 # %%
-ANIMALS = ["cat", "dog", "horse", "bird"]
+SEEDS = range(5)
+by_mean = [train_reader("mean", seed)[2] for seed in SEEDS]
+report("masked mean, accuracy, mean of five seeds", sum(by_mean) / 5, near=0.50, within=0.03)
+outcome("01.a", 50, within=5)
+by_rnn = [train_reader("real", seed) for seed in SEEDS]
+accuracies = [accuracy for _, _, accuracy in by_rnn]
+report("your RNN, accuracy, mean of five seeds", sum(accuracies) / 5, near=1.0, within=0.02)
 
+reader, reader_words, _ = by_rnn[0]
+asked = ["the cat chases the dog", "the dog chases the cat", "the horse chases the big bird away",
+         "today the small bird chases the cat", "now and then the dog chases the quick red bird"]
+answers = reader({"text": reader_words.batch(asked)[0]}).argmax(dim=1)    # (5, 4) -> (5,)
+for sentence, answer in zip(asked, answers):
+    print(f"{sentence:48} the {ANIMALS[answer]} chases")
 
-def chases(size, seed):
-    """Sentences in which one animal chases another, and which animal it is: (texts, labels
-    (N,)).
-    """
-    generator, texts, labels = torch.Generator().manual_seed(seed), [], []
-
-    def pick(words):
-        return words[int(torch.randint(len(words), (), generator=generator))]
-    for _ in range(size):
-        a, b = torch.randperm(4, generator=generator)[:2].tolist()
-        parts = [
-            pick(["", "today", "now and then"]),
-            "the",
-            pick(["", "small", "very old"]),
-            ANIMALS[a],
-            "chases",
-            "the",
-            pick(["", "big", "quick red"]),
-            ANIMALS[b],
-            pick(["", "away", "into the house"]),
-        ]
-        texts.append(" ".join(filter(None, parts)))
-        labels.append(a)
-    return texts, torch.tensor(labels)
-
-texts, labels = chases(3, seed=0)
-for text, label in zip(texts, labels):
-    print(f"{text}: the {ANIMALS[label]}")
+# %% [markdown]
+# The mean sees two animals and has to toss a coin. The RNN gets nearly all.
+#
+# ## Where it breaks: padding behind a text
+#
+# A common mistake: pad every text to a fixed length *at the end*, and take the very last state. Nothing is masked. Here are two texts of ten random words, an untrained LSTM, and how far apart their states are, relative to their length: the very last states, and the last real ones.
 
 # %%
-class Reader(nn.Module):
-    """Ids to logits by a masked mean ("mean"), an LSTM's last real state ("masked") or its very
-    last state ("last").
-    """
+seed_everything(0)
+table, lstm = nn.Embedding(50, 16).double(), nn.LSTM(16, 16, batch_first=True).double()
+two_texts = torch.randint(2, 50, (2, 10))                                 # ten random words each
+for padding in (0, 10, 20, 40):
+    padded = F.pad(two_texts, (0, padding))                               # (2, 10 + padding)
+    states = lstm(table(padded))[0]                                       # (2, T) -> (2, T, 16)
+    distances = []
+    for one, other in (states[:, -1], last_state(states, padded > 0)):    # (2, 16) each
+        distances.append(f"{(one - other).norm() / one.norm():.7f}")
+    print(f"{padding:2} places of padding: very last {distances[0]}, last real {distances[1]}")
 
-    def __init__(self, kind, words, width=32):
+# %% [markdown]
+# No error and no warning: with more padding the two texts come closer, until their last states are nearly one vector. The repair is one line, `last_state` with the mask: its distance stays. Does training help? The task and the RNN of above, now with its very last state:
+
+# %% tags=["figure"]
+# Accuracy against padding: the stored runs as dots, and one of them run again.
+padding_sweep = stored("01", "padding")
+live = train_reader("last", 0, padding=5)[2] - padding_sweep["last, 5"]["accuracy"][0]
+report("very last state, 5 places of padding, live minus stored", live, near=0, within=0.05)
+figure, ax = plots.axes(width=6.4, height=2.8)
+for kind, name, color, marker in (("last", "very last state", "text", "s"),
+                                  ("real", "last real state", "fused", "D")):
+    for padding in (0, 5, 10, 20, 30):
+        percents = [100 * value for value in padding_sweep[f"{kind}, {padding}"]["accuracy"]]
+        shift = 0.4 if kind == "real" else -0.4
+        ax.scatter([padding + shift] * 5, percents, s=22, color=plots.COLORS[color],
+                   marker=marker, label=None if padding else name)
+ax.axhline(25, color=plots.INK, linestyle=":", linewidth=1)
+ax.text(15, 27, "chance", color=plots.INK, fontsize=9)
+ax.set(xlabel="places of padding behind every text", ylabel="test accuracy (%)", ylim=(15, 104))
+ax.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.6))
+plots.show(figure, "Five seeds, a dot each. With five or more places of padding"
+           " the very last state is at or near chance; the last real state is always at 100 %.")
+
+# %% [markdown]
+# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts of a batch have padding behind them, and the seeds scatter from 30 % to more than 60. With the last *real* state all are at 100 %.
+#
+# ## Plug it in
+#
+# Does reading in order help the model of page 00? There a typed word is a list of letters, so here the tokens are letters: a table with 27 rows (26 letters and padding), then the masked mean or an LSTM's last real state. The rest is page 00's; table and LSTM are trained along with its head.
+
+# %% tags=["measured"]
+class LetterReader(nn.Module):
+    """Letters (B, T) to one vector (B, 64): a table, an LSTM, its last real state."""
+
+    def __init__(self):
         super().__init__()
-        self.kind, self.table, self.lstm = (
-            kind,
-            nn.Embedding(words, width),
-            nn.LSTM(width, width, batch_first=True),
-        )
-        self.head = nn.Linear(width, 4)
+        self.table, self.lstm = nn.Embedding(27, 32), nn.LSTM(32, 64, batch_first=True)
+
+    def forward(self, letters):
+        states, _ = self.lstm(self.table(letters))                        # (B, T) -> (B, T, 64)
+        return last_state(states, letters > 0)                            # (B, T, 64) -> (B, 64)
+
+# %% tags=["measured", "proof"]
+# The two extractors to compare with, and page 00's classifier around any of the three.
+class LetterMean(LetterReader):
+    def forward(self, letters):
+        return masked_mean(self.table(letters), letters > 0)              # (B, T) -> (B, 32)
+
+class LetterCounts(LetterReader):
+    def forward(self, letters):
+        return letter_features(letters, letters > 0)                      # (B, T) -> (B, 78)
+
+class Plugged(nn.Module):
+    def __init__(self, extractor, width, others):
+        super().__init__()
+        self.extractor, self.others = extractor(), others
+        self.scale = nn.BatchNorm1d(width + 256 * len(others), affine=False)
+        self.head = nn.Linear(width + 256 * len(others), 10)
 
     def forward(self, batch):
-        # (B, T, D), (B, T)
-        x, mask = self.table(batch["text"]), batch["text"] > 0
-        if self.kind == "mean":
-            return self.head(masked_mean(x, mask))
-        states = self.lstm(x)[0]                                                        # (B, T, D)
-        return self.head(states[:, -1] if self.kind == "last" else reference("01.2")(states, mask))
+        parts = [self.extractor(batch["text"]), *(batch[name] for name in self.others)]
+        return self.head(self.scale(torch.cat(parts, dim=-1)))            # (B, D) -> (B, 10)
+
+# %% tags=["measured", "proof"]
+# The data of page 00, its letters as ids, and its training, each weight decay tuned.
+from course_utils.audio import band_features
+from course_utils.datasets import Digits, collate
+from course_utils.image import pixel_features
+
+
+def load(split, seed):
+    """Typed letters (B, T), picture and sound features (B, 256) and labels of `digits`."""
+    batch = collate([*Digits(split, seed=seed)])
+    return {
+        "text": batch["text"],
+        "image": pixel_features(batch["image"]),
+        "audio": band_features(batch["audio"], batch["mask"]["audio"]),
+        "label": batch["label"],
+    }
+
+def train_plugged(model, data, seed, weight_decay):
+    """The best validation loss and the test accuracy of a model, `Plugged` with its arguments."""
+    draw = seed_everything(seed)
+    model = Plugged(*model)
+    train, validation = Batches(data["train"], 128, draw), Batches(data["validation"], 512)
+    history = fit(model, train, validation, epochs=30, lr=3e-3, weight_decay=weight_decay)
+    return min(history.validation_loss), evaluate(model, Batches(data["test"], 512)).accuracy
 
 # %%
-def read_order(kind, seed, epochs=8):
-    """The test accuracy of one reader after training on 1,000 sentences; "last" gets them padded
-    to 40 places.
-    """
-    vocabulary, data = None, {}
-    for k, (split, size) in enumerate({"train": 1000, "validation": 300, "test": 1000}.items()):
-        texts, labels = chases(size, 10 * seed + k)
-        vocabulary = vocabulary or Vocabulary(texts)
-        ids, _ = vocabulary.batch(texts)
-        data[split] = {
-            "text": F.pad(ids, (0, 40 - ids.shape[1])) if kind == "last" else ids,
-            "label": labels,
-        }
-    generator = seed_everything(seed)
-    model = Reader(kind, len(vocabulary))
-    fit(
-        model,
-        Batches(data["train"], 64, generator),
-        Batches(data["validation"], 512),
-        epochs=epochs,
-        lr=1e-2,
-    )
-    return evaluate(model, Batches(data["test"], 512)).accuracy
-
-
-READERS = {"text, mean": "mean", "text, LSTM, masked": "masked", "text, LSTM, padding read": "last"}
-
-# %%
-scores = {
-    name: [100 * read_order(kind, seed) for seed in range(5)] for name, kind in READERS.items()
-}
-for name, near in zip(scores, (50, 100, 25)):
-    report(
-        f"{name}, mean of five seeds", mean_interval(scores[name])[0], near=near, within=4, unit="%"
-    )
-outcome("01.a", 50, within=5)
-plots.bars(
-    {name: mean_interval(values) for name, values in scores.items()},
-    label="test accuracy (%)",
-    chance=25,
-    caption=(
-        "Who chases whom? The mean knows which two animals there are and not which one chases; the"
-        " LSTM reads the order, unless padding has erased the text."
-    ),
-)
+plug = stored("01", "plug")
+print("test accuracy in %, five seeds      text alone      all three")
+for name, row in plug.items():
+    shown = []
+    for scores in row["accuracy"].values():
+        mean, half = mean_interval([100 * score for score in scores])
+        shown.append(f"{mean:.1f} ± {half:.1f}")
+    print(f"{name:32} {shown[0]:>13}  {shown[1]:>13}")
+counted = plug["letters counted (page 00)"]["accuracy"]["all three"]
+in_order = plug["letters, LSTM"]["accuracy"]["all three"]
+gains = [100 * (after - before) for after, before in zip(in_order, counted)]
+mean, half = mean_interval(gains)
+print(f"LSTM minus counts, all three modalities, paired by seed: {mean:+.1f} ± {half:.1f} points")
 
 # %% [markdown]
-# The mean gets half of them right: it sees two animals and has to toss a coin. The masked LSTM gets all. The same LSTM, with the same weights to learn from the same sentences, stays at chance when it has to carry a text through some thirty padding tokens: at this budget, eight epochs, training did not help.
+# Pages 02 to 06 each add the row of their extractor to this table. The mean of letter vectors adds nothing here: alone it is worse than page 00's counts (which also hold the first and the last letter); with all three modalities it is level. Reading in order adds about two points. The interval just touches 0, so five seeds barely show it. With its texts shuffled among the samples the model falls to 82 %: about twelve points are what the text is worth to it.
 #
+# ## With the library
+#
+# Without this course's code: a packed sequence lets PyTorch's LSTM stop at each text's last real word.
+
+# %%
+import torch as pt
+from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+
+two = [pt.tensor([2, 3, 4]), pt.tensor([5, 6])]                  # ids of two texts
+batch = pad_sequence(two, batch_first=True)                      # (2, 3), padded with 0
+library_table = pt.nn.Embedding(7, 8, padding_idx=0)             # the row of padding stays 0
+library_lstm = pt.nn.LSTM(8, 16, batch_first=True)
+packed = pack_padded_sequence(library_table(batch), [3, 2], True, enforce_sorted=False)
+_, (h_last, c_last) = library_lstm(packed)                       # h_last: (1, 2, 16)
+print("one vector for each text:", tuple(h_last[0].shape))
+
+# %% [markdown]
 # ## Where good word vectors come from
 #
-# The tables above start at random and are learned along with a task. Can one learn what words mean *without* a task, from texts alone? "You shall know a word by the company it keeps" (Firth, 1957): words that stand among the same neighbours mean similar things. **word2vec**
-# (Mikolov and others, 2013) turns this into a guessing game: given a word, tell its true neighbours from random words. This variant is called *skip-gram*; neighbours are words at most two places away, the *window*. To see whether it works, we take a corpus of which we know the structure: sixteen nouns in four groups, in frames like "the cat sleeps near the house".
+# So far a table learns from labels. Can it learn from texts alone? "You shall know a word by the company it keeps" (Firth, 1957). **Skip-gram** (跳字模型), one half of *word2vec* (2013), predicts from a word its neighbours, here all words at most two places away, the *window*. (The other half, CBOW, predicts a word from its neighbours.)
+#
+# We take a small corpus whose structure we know: twelve nouns in three groups, in frames such as "she gives bread to the cat".
 
 # %%
-GROUPS = {
-    "animal": ["cat", "dog", "horse", "bird"],
-    "food": ["bread", "soup", "apple", "cheese"],
-    "vehicle": ["car", "bus", "train", "boat"],
-    "place": ["house", "school", "garden", "station"],
-}
-FRAMES = [
-    "the {animal} eats {food} in the {place}",
-    "a {animal} sleeps near the {place}",
-    "we take the {vehicle} to the {place}",
-    "the {vehicle} stops at the {place}",
-    "she gives {food} to the {animal}",
-    "he buys {food} at the {place}",
-    "the {animal} runs after the {vehicle}",
-    "they wait for the {vehicle} and eat {food}",
-]
+GROUPS = {"animal": ["cat", "dog", "horse", "bird"],
+          "food": ["bread", "soup", "apple", "cheese"],
+          "place": ["house", "school", "garden", "station"]}
+FRAMES = ["the {animal} eats {food} in the {place}", "a {animal} sleeps near the {place}",
+          "she gives {food} to the {animal}", "he buys {food} at the {place}",
+          "we take the {animal} to the {place}", "they wait at the {place} and eat {food}"]
+FULL = False  # True learns from ten times as many sentences
 
-def corpus(size, seed):
-    """Random sentences from the frames, each group's word drawn anew."""
-    generator = torch.Generator().manual_seed(seed)
-    def draw(items):
-        return items[int(torch.randint(len(items), (), generator=generator))]
-    return [
-        draw(FRAMES).format(**{group: draw(words) for group, words in GROUPS.items()})
-        for _ in range(size)
-    ]
-
-sentences = corpus(20_000 if FULL else 2_000, seed=0)
-words = Vocabulary(sentences)
-# (P, 2): centre and neighbour
-pairs = skip_gram_pairs([words.ids(text) for text in sentences], window=2)
-print(
-    f"{len(sentences):,} sentences, {len(words) - 2} words, {len(pairs):,} pairs; the first:"
-    f" {sentences[0]!r}"
-)
-print("its first pairs:", ", ".join(" - ".join(words.words(pair)) for pair in pairs[:5]))
+draw = torch.Generator().manual_seed(0)
+corpus = []
+for _ in range(20_000 if FULL else 2_000):
+    frame, *nouns = torch.randint(12, (4,), generator=draw).tolist()
+    chosen = [group[noun % 4] for group, noun in zip(GROUPS.values(), nouns)]
+    corpus.append(FRAMES[frame % 6].format(**dict(zip(GROUPS, chosen))))
+words = Vocabulary(corpus)
+pairs = skip_gram_pairs([words.ids(text) for text in corpus], window=2)   # (P, 2): centre, context
+print(f"{len(pairs):,} pairs, the first sentence: {corpus[0]}")
+for centre_id, context_id in pairs[:5].tolist():
+    print("  from", *words.words([centre_id]), "predict", *words.words([context_id]))
 
 # %% [markdown]
-# Each word has two vectors, $v$ as the centre and $u$ as a neighbour. Their product is a logit: how much do the two belong together? A true pair (label 1) should get a high one, a pair of the word with a random word (label 0, a **negative sample**, 负采样; now and then it happens to be a true neighbour, which does little harm) a low one. With the sigmoid
-# $\sigma(s) = 1 / (1 + e^{-s})$, the centre $c$, its neighbour $o$ and $K$ random words, the loss of one true pair is
+# Each word gets two vectors: $v$ when it is the centre, $u$ when it is a neighbour. How well two words go together is one number, the **dot product** (点积) $u^\top v = \sum_d u_d v_d$. A softmax over these scores would predict the neighbour, but it needs the scores of all V words for every pair, and V may be 100,000.
+#
+# **Negative sampling** (负采样) asks an easier question: is this pair *true*, or is its second word drawn at random? The sigmoid $\sigma(s) = 1 / (1 + e^{-s})$ turns a score into the probability of "true". For the centre $c$, its neighbour $o$ and $K$ random words the loss is
 #
 # $$ \ell = -\log \sigma(u_o^\top v_c) - \sum_{k=1}^{K} \log \sigma(-u_k^\top v_c) \tag{01.4} $$
 #
-# Each term is a binary cross-entropy. Notebook 21 derives what one of them sends back; you can do it here, from the slope of the sigmoid, $\sigma' = \sigma (1 - \sigma)$, and from $\sigma(-s) = 1 - \sigma(s)$.
-#
-# > **Exercise 01.3 · What one pair teaches** — *12 minutes · core*
+# since $1 - \sigma(s) = \sigma(-s)$. The random words are drawn with probability proportional to (count)$^{0.75}$: the authors tried several powers and this one did best. One pair, its scores and probabilities:
+
+# %%
+v_cat = torch.tensor([1.0, 2.0])
+for name, u_word in (("true, 'eats'", [2.0, 0.5]), ("random, 'at'", [1.0, -1.5])):
+    score = (torch.tensor(u_word) * v_cat).sum()                          # (2,) -> one number
+    print(f"cat, {name:14} score {score:+.1f}, called true with {torch.sigmoid(score):.2f}")
+
+# %% [markdown]
+# > **Exercise 01.3 · The loss of one pair** — *8 minutes · core*
 # >
-# > The loss of one pair is $-\log \sigma(s)$ if its label is 1 and $-\log \sigma(-s)$ if it is 0, with $s = u^\top v$. Return its gradients with respect to $v$ and $u$.
+# > Given the vectors of a batch of pairs, return the loss (01.4) of each.
 # >
-# > - `centre` is $v$, `context` is $u$, both `(D,)`; `label` is 1.0 or 0.0. Return `(d_centre, d_context)`.
+# > - `centre` and `context` are `(B, D)`, `negatives` is `(B, K, D)`: K random words for each pair. Return `(B,)`.
+# > - A score of -1,000 or 1,000 must not give infinity: `F.logsigmoid(s)` is $\log \sigma(s)$ in one piece.
 
 # %% exercise="01.3"
-def pair_gradient(centre: torch.Tensor, context: torch.Tensor, label: float) -> tuple:
-    """(d_centre, d_context) of one pair's loss: (D,), (D,) and 1.0 or 0.0 -> (D,), (D,).
+def pair_loss(
+    centre: torch.Tensor, context: torch.Tensor, negatives: torch.Tensor
+) -> torch.Tensor:
+    """The loss of each true pair and its random ones: (B, D), (B, D), (B, K, D) -> (B,).
 
-    Example: centre [0.0, 0.0], context [2.0, 4.0] and label 1.0 give [-1.0, -2.0] and [0.0, 0.0].
+    Example: centre [[1.0]], context [[2.0]], negatives [[[0.0]]] give [0.8201], 0.1269 + 0.6931.
     """
     ### BEGIN SOLUTION
-    # one number: the probability minus the label
-    push = torch.sigmoid(centre @ context) - label
-    return push * context, push * centre
+    true = (centre * context).sum(dim=-1)                      # (B, D) -> (B,)
+    random = (negatives * centre[:, None]).sum(dim=-1)         # (B, K, D) -> (B, K)
+    return -F.logsigmoid(true) - F.logsigmoid(-random).sum(dim=-1)
     ### END SOLUTION
 
 # %% [markdown] hints="01.3"
 # <details><summary>A question that helps</summary>
 #
-# What is the derivative of $-\log \sigma(s)$ with respect to $s$? And how does $s$ change when one entry of $v$ changes?
+# How many scores does one true pair with K random words have? With which vector is each of the K random words multiplied?
 #
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# With respect to $s$ both losses give the same short form, in which the label occurs once: find it. Then $s = \sum_d u_d v_d$, so the slope of $s$ with respect to $v_d$ is $u_d$, and the other way round.
+# Multiply number by number and sum over the last axis: that is a dot product for each row. For the random words the centre needs an axis of length 1 in the middle, (B, 1, D). Then logsigmoid of the true score, and of *minus* each random score; sum over K, and a minus before everything.
 #
 # </details>
-# <details><summary>If you have an extra factor p (1 - p)</summary>
+# <details><summary>If you see "The size of tensor a must match the size of tensor b"</summary>
 #
-# The derivative of the logarithm has to be multiplied in as well: $1/p$ for a true pair, $1/(1 - p)$ for a random one. It cancels one of the two factors.
+# (B, K, D) times (B, D) lines up K with B. `centre[:, None]` is (B, 1, D).
 #
 # </details>
 
 # %%
-# one true neighbour, two random words
-labels = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+pair_loss = mine("01.3", pair_loss)
 
-def loss(v, u):
-    # (3, D) @ (D,) -> (3,)
-    return -(labels * F.logsigmoid(u @ v) + (1 - labels) * F.logsigmoid(-(u @ v))).sum()
-
-def by_hand(v, u):
-    parts = [reference("01.3")(v, one, label) for one, label in zip(u, labels.tolist())]
-    return sum(part[0] for part in parts), torch.stack([part[1] for part in parts])
-
-verify_gradient("01.4", loss, by_hand, (5,), (3, 5))
-show_source(SkipGram.forward)
-
-# %%
-def learn(pairs, counts, seed, epochs=5, width=16):
-    """Word vectors (V, width) from pairs of ids, by the game above with five negatives a pair."""
-    seed_everything(seed)
-    model, generator = SkipGram(len(counts), width), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+def learn(seed, epochs=5, width=16):
+    """Word vectors (V, width), learned from the pairs with five random words each."""
+    draw = seed_everything(seed)
+    v, u = nn.Embedding(len(words), width), nn.Embedding(len(words), width)
+    for table_of_words in (v, u):
+        nn.init.normal_(table_of_words.weight, std=0.1)        # all scores begin near 0
+    optimizer = torch.optim.Adam([*v.parameters(), *u.parameters()], lr=0.02)
     for _ in range(epochs):
-        for rows in torch.randperm(len(pairs), generator=generator).split(512):
-            # (512, 5)
-            negatives = negative_samples(counts, (len(rows), 5), generator)
-            loss = model(pairs[rows, 0], pairs[rows, 1], negatives).mean()
+        for rows in torch.randperm(len(pairs), generator=draw).split(512):
+            negatives = negative_samples(words.counts, (len(rows), 5), draw)          # (512, 5)
+            centre, context = pairs[rows].T                                           # 2 x (512,)
+            loss = pair_loss(v(centre), u(context), u(negatives)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return model.centre.weight.detach()
+    return v.weight.detach()
 
-def neighbours(vectors, word, count=3):
-    """The most similar words and their cosines; rows 0 and 1 are no words."""
-    indices, cosines = nearest(vectors[2:], int(words.ids(word)) - 2, count)
-    return words.words(indices + 2), cosines
+# %% tags=["proof"]
+# The count of like words; and equation 01.4, each pair with the sigmoid's definition.
+def own_group(vectors):
+    """How many of each noun's three most similar words are of its own group, of 36."""
+    right = 0
+    for group in GROUPS.values():
+        for noun in group:
+            alike, _ = nearest(vectors[2:], int(words.ids(noun)) - 2, 3)  # without <pad>, <unk>
+            right += len(set(group) & set(words.words(alike + 2)))
+    return right
 
-# %%
-vectors = [learn(pairs, words.counts, seed) for seed in range(3)]
-untrained = SkipGram(len(words), 16).centre.weight.detach()
-members = [(group, noun) for group, nouns in GROUPS.items() for noun in nouns]
-for name, table in [
-    ("untrained", untrained),
-    *((f"seed {seed}", table) for seed, table in enumerate(vectors)),
-]:
-    right = sum(
-        other in GROUPS[group] for group, noun in members for other in neighbours(table, noun)[0]
-    )
-    report(
-        f"{name}: nearest words of the same group, of 48",
-        right,
-        near=2 if name == "untrained" else 48,
-        within=3,
-    )
-print(
-    "nearest to 'cat':",
-    ", ".join(f"{word} {cosine:.1f}" for word, cosine in zip(*neighbours(vectors[0], "cat"))),
-)
+v_c, u_o, u_k = random_x[:, 0], random_x[:, 1], random_x[:, 2:]       # (3, 5), (3, 5), (3, 2, 5)
+by_definition = (1 + (-(u_o * v_c).sum(-1)).exp()).log()
+for k in range(2):
+    by_definition = by_definition + (1 + (u_k[:, k] * v_c).sum(-1).exp()).log()
+verify("01.4", by_hand=pair_loss(v_c, u_o, u_k), reference=by_definition)
 
 # %% [markdown]
-# Of the three nearest words of each noun all, or nearly all, are of its own group, for three seeds. Nobody has told the model what an animal is: cats and dogs became similar because they eat, sleep and run in the same *kinds* of sentences, though they never meet in one. (Here the words of a group are interchangeable by construction: the easiest case.) On real texts the same game finds countries, verbs and first names, and with them the prejudices of its authors. What it cannot do is
-# give "bank" two meanings: one word, one vector. That is the subject of notebook 02.
-#
-# ## Try it: nearest words
-#
-# The **cosine** (余弦) of two vectors is their product divided by their lengths: 1 for the same direction. Choose a word. Are its neighbours those that you expect, and what are the neighbours of a word that belongs to no group, "the" or "eats"? First two words as a fixed picture:
+# The **cosine similarity** (余弦相似度) is the dot product divided by both lengths: 1 for the same direction, 0 for a right angle. For each noun we take the three most similar words, and count how many of the 36 are of its own group.
+
+# %%
+learned = [learn(seed) for seed in range(3)]
+seed_everything(0)
+untrained = torch.randn(len(words), 16)
+print(f"before training: {own_group(untrained) / 36:.2f}")
+for seed, vectors in enumerate(learned):
+    report(f"seed {seed}, share of own group", own_group(vectors) / 36, near=1.0, within=0.03)
 
 # %% tags=["figure"]
-# The neighbours of three words, drawn.
-def similar(ax, word, count):
-    others, cosines = neighbours(vectors[0], word, count)
-    ax.barh(range(count), cosines, color=plots.COLORS["text"], alpha=0.8)
-    ax.set_yticks(range(count), others)
-    ax.set_ylim(count - 0.4, -0.6)
-    ax.set_xlim(-1, 1.05)
-    ax.set_xlabel(f"cosine with '{word}'")
+# The map: 16 numbers a word brought to two by PCA, before training and after.
+from sklearn.decomposition import PCA
 
-figure, panels = plots.axes(width=7.2, height=2.4, columns=2)
-for ax, word in zip(panels, ("bread", "eats")):
-    similar(ax, word, 6)
-plots.show(
-    figure,
-    "The six words nearest to 'bread' and to 'eats'. The other food words come first, then a gap; "
-    "around a verb there is none.",
-)
-
-# %% tags=["figure"]
-# The widget: any word and its neighbours.
-def render(word, count):
-    figure, ax = plots.axes(width=5.2, height=1.1 + 0.28 * count)
-    similar(ax, word, count)
-    return figure
-
-def describe(word, count):
-    others, cosines = neighbours(vectors[0], word, count)
-    return f"Nearest to '{word}' is '{others[0]}', with a cosine of {cosines[0]:.1f}."
-
-Explorer(render, {"word": Dropdown(value="cat", options=sorted(words.words(range(2, len(words))))),
-                  "count": IntSlider(value=6, min=3, max=12)}, describe,
-         caption="Words by similarity of their vectors: 1 is the same direction.").show()
+figure, panels = plots.axes(width=7.2, height=3.2, columns=2)
+for ax, table_now, title in zip(panels, (untrained, learned[0]), ("before", "after")):
+    flat = PCA(2).fit_transform(table_now[2:].numpy())
+    for (group, nouns), color, marker in zip(
+        GROUPS.items(), ("text", "image", "audio"), ("s", "o", "^")
+    ):
+        spots = flat[words.ids(" ".join(nouns)) - 2]
+        ax.scatter(*spots.T, s=24, color=plots.COLORS[color], marker=marker, label=group)
+        named = {", ".join(nouns): spots.mean(0)} if title == "after" else dict(zip(nouns, spots))
+        for label, spot in named.items():
+            ax.annotate(label, spot, xytext=(0, -16), textcoords="offset points", ha="center",
+                        fontsize=8)
+    ax.set(title=title, xticks=[], yticks=[])
+    ax.margins(0.3)
+panels[1].legend(frameon=False, fontsize=8)
+plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere; after it each"
+           " group lies together, though no text says which words belong to a group.")
 
 # %% [markdown]
-# ## Where it breaks: words that seem unimportant
+# Cats and dogs lie together, though they never meet in one sentence: they stand in the same *kinds* of sentences. (Here a group's words are exchangeable by construction, the easiest case.) On real texts, word vectors also take over their authors' prejudices (Bolukbasi and others, 2016).
 #
-# Old recipes clean a text before anything else: remove **stop words** (停用词), the frequent little words such as "the", "is", "of"; or tag each word with its **part of speech** (词性) and keep nouns and adjectives. For finding documents about a subject this does little harm. Then the recipe is copied into a model that answers *questions*.
+# One word has one vector here, wherever it stands. "bank" by the river and "bank" with money are one row.
 #
-# Here are questions about one scene of the world `scenes`, with their answers. We remove scikit-learn's English stop words ("above", "below", "more", "how" and "not" are among them), and, second, all but nouns and adjectives (the world's grammar is small, so a list of its nouns and adjectives is a perfect tagger).
+# <details><summary>Aside: cleaning texts, stop words and parts of speech</summary>
+#
+# Older recipes clean a text first: remove **stop words** (停用词), frequent little words such as "the", "is", "of"; or tag each word with its **part of speech** (词性) and keep nouns and adjectives. For finding documents on a subject this may do little harm. For questions it can remove the question: without the stop words of scikit-learn, "is the circle above the square?" and "is the circle below the square?" are both "circle square". The folded cell below counts, for questions about 50 scenes of the world `scenes`, how many can no longer be told from a question on the same scene with another answer. No model can answer both. So today one keeps all words and lets the training weigh them.
+#
+# </details>
 
-# %%
-KEPT = {
-    "circle",
-    "square",
-    "triangle",
-    "cross",
-    "thing",
-    "small",
-    "large",
-    "red",
-    "yellow",
-    "green",
-    "blue",
-    "pink",
-    "white",
-}
+# %% tags=["proof"]
+# Cleaned questions: how many become the same as one on the same scene with another answer.
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-def without_stop_words(question):
-    return " ".join(
-        word for word in tokenize(question) if word not in ENGLISH_STOP_WORDS and word != "?"
-    )
+from course_utils.datasets import Scenes
 
-def nouns_and_adjectives(question):
-    return " ".join(
-        word
-        for word in tokenize(question)
-        if {word, word.removesuffix("s"), word.removesuffix("es")} & KEPT
-    )
-
-scenes = Scenes("test", size=50, objects=(3, 4))
-asked = [
-    [(question, answer) for question, answer, _ in scenes.questions(i)] for i in range(len(scenes))
-]
-
-def torn(pairs, clean):
-    """Those of a scene's questions that, cleaned, are the same as one with another answer:
-    {words: [(question, answer)]}.
-    """
-    groups = {}
-    for question, answer in pairs:
-        groups.setdefault(clean(question), []).append((question, answer))
-    return {
-        words: group for words, group in groups.items() if len({answer for _, answer in group}) > 1
-    }
-
-# %%
-for word, clean in (
-    ("above", without_stop_words),
-    ("more", without_stop_words),
-    ("left of", nouns_and_adjectives),
-):
-    found = torn(asked[0], clean).items()
-    left, group = next(
-        (left, group) for left, group in found if any(word in question for question, _ in group)
-    )
-    print(f"'{left}' is what remains of")
-    one = next(pair for pair in group if word in pair[0])
-    other = next(pair for pair in group if pair[1] != one[1])
-    print(f"    {one[0]} {one[1]}   and of   {other[0]} {other[1]}")
-total = sum(map(len, asked))
-for name, clean, near in (("as it is", str, 0.0), ("stop words removed", without_stop_words, 0.19),
-                          ("nouns and adjectives only", nouns_and_adjectives, 0.33)):
-    share = sum(len(group) for pairs in asked for group in torn(pairs, clean).values()) / total
-    report(
-        f"{name}: share of questions that are no longer told from one with another answer",
-        share,
-        near=near,
-        within=0.03,
-    )
+KEPT = set("circle square triangle cross thing small large".split())
+KEPT |= set("red yellow green blue pink white".split())
+KEPT |= {word + "s" for word in KEPT} | {"crosses"}
+CLEANED = {"as it is": lambda word: True,
+           "no stop words": lambda word: word not in ENGLISH_STOP_WORDS | {"?"},
+           "nouns and adjectives": KEPT.__contains__}
+fifty = Scenes("test", size=50, objects=(3, 4))
+shown = []
+for name, keep in CLEANED.items():
+    total = lost = 0
+    for number in range(len(fifty)):
+        forms = {}
+        for question, answer, _ in fifty.questions(number):
+            form = " ".join(filter(keep, tokenize(question)))
+            forms.setdefault(form, []).append(answer)
+        total += sum(map(len, forms.values()))
+        lost += sum(len(group) for group in forms.values() if len(set(group)) > 1)
+    shown.append(f"{name} {100 * lost / total:.0f} %")
+print("no longer told apart:", ", ".join(shown))
 
 # %% [markdown]
-# A fifth of the questions, a third under the second recipe, can then no longer be told from a question whose answer is another one: no model, however large, can answer both. What was cleaned away *was* the question: "above", "more", "how many". Whether a word is important depends on the task, and a network that is trained on the task can find it out. So today one keeps all words, and lets the model weigh them.
-#
 # ## Recap
 #
 # You can now
 #
-# 1. **cut** a text into tokens, give them ids, pad a batch, and carry a mask with it;
-# 2. **say** that a bag and a mean keep the words and forget their order, and that an embedding is a linear layer on one-hot vectors;
-# 3. **run** a recurrent network by hand, and take its state at the last *real* token: ninety zeros behind a text erase it;
-# 4. **learn** word vectors from neighbours alone, with a gradient that is the probability minus the label, times the other vector;
-# 5. **keep** the small words: without them a question may become another question.
+# 1. **turn** sentences into ids and pad them to one batch; the mask says what is real;
+# 2. **build** the masked mean: zeros under padding, divided by each row's own number of tokens; it forgets the order, as every sum does;
+# 3. **build** one RNN step, and read in order with it: on "who chases whom" nearly 100 % where the mean has 50;
+# 4. **repair** the silent fault: behind a text, padding pulls all last states to one; take the last *real* one;
+# 5. **plug in** an extractor and say what it adds: here about two points for an LSTM over letters, nothing for their mean;
+# 6. **build** the loss of a skip-gram pair with negative sampling, and learn from texts alone which words keep the same company.
 #
 # ## Questions
 #
-# <details><summary>1. Why must padding have an id of its own, and not that of a rare word?</summary>
+# <details><summary>1. Why does padding have an id of its own, and not that of a rare word?</summary>
 #
-# The mask is often read from the ids. If a real word had the id 0, it would be masked away wherever it occurs.
+# The mask is often read from the ids. If a real word had the id 0, it would be masked wherever it occurs.
 #
 # </details>
 # <details><summary>2. An embedding is a linear layer. Why is it not computed as one?</summary>
 #
-# A product with a one-hot vector multiplies V - 1 rows by zero. Looking up the row gives the same result without the work.
+# A product with a one-hot vector multiplies V - 1 rows by zero. Looking up the row gives the same without the work.
 #
 # </details>
 # <details><summary>3. Texts are padded in front, and the last state is taken without a mask. Is all well?</summary>
 #
-# Nearly: the last state has read the text last. But the zeros in front have moved the starting state, so a text's vector depends on how much padding its batch needed.
+# Nearly: the last state has read the text last. But padding in front has changed the state that the text starts from, so a text's vector depends on the length of its batch.
 #
 # </details>
-# <details><summary>4. Why does word2vec need negative samples?</summary>
+# <details><summary>4. Skip-gram without random words: what would be learned from true pairs alone?</summary>
 #
-# With true pairs alone the best solution is to make all products large: every word would be similar to every other.
+# The loss of a true pair falls as its score grows. If all vectors point in one direction and grow, all scores grow, and the loss goes to 0: every word would be like every other.
 #
 # </details>
 # <details><summary>5. "hot" and "cold" get similar vectors. Is that a failure?</summary>
 #
-# They stand among the same neighbours ("a ... day"). The game learns who can stand where, not what is the opposite of what.
+# They stand among the same neighbours ("a ... day"). What is learned is who can stand where, not what is the opposite of what.
+#
+# </details>
+# <details><summary>6. With the whole page: a colleague's LSTM on reviews, padded to 200 words, stays at chance; the mean of embeddings on the same data does well. What do you look at first, and how do you test it?</summary>
+#
+# Which state is taken, and on which side the padding stands. Put more padding behind the texts: if the results of a fixed model change, it reads padding. Then take the last real state, or pack the sequences.
+#
+# </details>
+# <details><summary>7. With the whole page: for which tasks would you start with the mean and not with an RNN?</summary>
+#
+# Where the words decide and not their order, such as the subject of a document, and where data are few: the mean has no weights beyond the table. Try it first in any case: it is the baseline.
 #
 # </details>
 #
 # ## Read more
 #
-# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, *Distributed Representations of Words and Phrases and their Compositionality*, NeurIPS 2013. Skip-gram with negative sampling.
-# - S. Hochreiter, J. Schmidhuber, *Long Short-Term Memory*, Neural Computation 1997. The gates.
-# - T. Bolukbasi and others, *Man is to Computer Programmer as Woman is to Homemaker?*, NeurIPS 2016. What word vectors learn along with the meaning.
+# - T. Mikolov, K. Chen, G. Corrado, J. Dean, *Efficient Estimation of Word Representations in Vector Space*, 2013. Skip-gram and CBOW.
+# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, *Distributed Representations of Words and Phrases and their Compositionality*, NeurIPS 2013. Negative sampling and the power 0.75.
+# - S. Hochreiter, J. Schmidhuber, *Long Short-Term Memory*, Neural Computation 9(8), 1997. The cell state, with two gates, input and output.
+# - F. Gers, J. Schmidhuber, F. Cummins, *Learning to Forget: Continual Prediction with LSTM*, Neural Computation 12(10), 2000. The forget gate.
+# - T. Bolukbasi, K.-W. Chang, J. Zou, V. Saligrama, A. Kalai, *Man is to Computer Programmer as Woman is to Homemaker?*, NeurIPS 2016. What word vectors learn along with the meaning.
 # - J. R. Firth, *A Synopsis of Linguistic Theory 1930-1955*, 1957. The sentence about a word's company.
 #
-# ## Your guesses, your passport
+# ## A bet for page 02
+#
+# Page 02 takes a network that others trained on a very large number of sentences. How similar are its vectors of "the cat chases the dog" and "the dog chases the cat"?
+#
+# *Ada says: far apart. It has read enough to know that the two say opposite things.* *Ben says: nearly the same. The words are the same, and it was trained to know what a sentence is about.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
+guess("01.b", None, sure=0.5)
 guesses("01")
-passport(
-    "01",
-    model="an LSTM over words, its state taken at the last real token; word vectors by skip-gram",
-    can="tell who chases whom, and which words keep the same company",
-    limits=(
-        "made-up sentences from small grammars; one vector a word, whatever it means in its place"
-    ),
-)
