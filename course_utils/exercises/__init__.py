@@ -47,7 +47,8 @@ class Exercise:
     expected, and returns None or the difference in words.
 
     Where the answer is a class, `use(cls, *case)` makes one and gives what is compared: its result
-    with the reference's parameters (`layer.load_state_dict(...)`), or facts of its contract.
+    with the reference's parameters (`layer.load_state_dict(...)`), or facts of its contract. Where
+    it is a function, `use(function, *case)` may call it under other conditions than usual.
     `batch` gives arguments of the page's own size for `mine`; those that require gradients must
     get them through the answer. `time_limit` is in seconds for each case.
     """
@@ -189,8 +190,9 @@ def verdict(
     called = partial(exercise.use, answer) if exercise.use else answer
     cases, run = exercise.cases(), outcomes
     if grading:
-        from .alone import outcomes_alone as run
+        from .alone import outcomes_alone
 
+        called, run = answer, partial(outcomes_alone, use=exercise.use)
         if "seed" in inspect.signature(exercise.cases).parameters:
             cases = exercise.cases(seed=secrets.randbits(31))
     cases, trials = list(cases), []
@@ -248,13 +250,13 @@ def _names(exercise):
 def _misfit(exercise, answer):
     """Why `answer` cannot even be called with the exercise's arguments, in words; "" if it can."""
     name = exercise.reference.__name__
-    what = "class" if exercise.use else "function"
-    if not callable(answer) or isinstance(answer, type) != (exercise.use is not None):
+    what = "class" if isinstance(exercise.reference, type) else "function"
+    if not callable(answer) or isinstance(answer, type) != (what == "class"):
         return (
             f"got {describe(freeze(answer))}, expected the {what} itself: "
             f'write check("{exercise.key}", {name}), without calling it.'
         )
-    if exercise.use:
+    if what == "class":
         return ""
     names = _names(exercise)
     try:

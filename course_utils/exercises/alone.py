@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from course_utils import rooms
@@ -29,7 +30,7 @@ class _Reader(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def outcomes_alone(answer, cases: list[tuple], seconds: float) -> list[Outcome]:
+def outcomes_alone(answer, cases: list[tuple], seconds: float, use=None) -> list[Outcome]:
     """As `sandbox.outcomes`, from a fresh process; the last is a failure, in the place of all that
     did not come.
     """
@@ -41,7 +42,7 @@ def outcomes_alone(answer, cases: list[tuple], seconds: float) -> list[Outcome]:
         return [Outcome("raised", words=f"{words_of(error)}, on the way to its own process")]
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
-        input=cloudpickle.dumps((task, cases, seconds)),
+        input=cloudpickle.dumps((task, _by_value(use), cases, seconds)),
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
     )
@@ -52,18 +53,36 @@ def outcomes_alone(answer, cases: list[tuple], seconds: float) -> list[Outcome]:
     return [*found, Outcome("exit")]
 
 
+def _by_value(use):
+    """An exercise's `use` for the child, which cannot import it: its module is a room's.
+
+    On its own, since the answer must not take the course's functions along by value.
+    """
+    import cloudpickle
+
+    if use is None or use.__module__ == "__main__":
+        return cloudpickle.dumps(use)
+    module = sys.modules[use.__module__]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(use)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
 def main():
     """The child: reads its task from the standard input, writes outcomes to the standard output."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the answer prints by other ways than Python's
     rooms.ROOMS = Path(os.devnull)
-    task, cases, seconds = pickle.load(sys.stdin.buffer)
+    task, use, cases, seconds = pickle.load(sys.stdin.buffer)
     try:
         answer = pickle.loads(task)
     except Exception as error:
         words = f"{words_of(error)}, where the course's own answers are closed"
         found = [Outcome("raised", words=words)]
     else:
-        found = list(outcomes(answer, cases, seconds))
+        use = pickle.loads(use)
+        found = list(outcomes(partial(use, answer) if use else answer, cases, seconds))
     out.write(pickle.dumps(found))
     out.close()

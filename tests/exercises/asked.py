@@ -128,7 +128,7 @@ class OfEveryExercise:
         reader gets.
         """
         programs = [idea.wrong for idea in exercise.misconceptions] + [exercise.reference]
-        everything = [results(program, exercise.cases()) for program in programs]
+        everything = [results(exercise, program) for program in programs]
         for i, one in enumerate(everything):
             for k, other in enumerate(everything):
                 apart = any(map(exercise.compare, one, other))
@@ -194,15 +194,15 @@ class OfEveryExercise:
 GIVEN = {}
 
 
-def given(gives, program, args):
-    """`gives(program, args)`, which this remembers, its error too.
+def given(gives, exercise, program, args):
+    """`gives(exercise, program, args)`, which this remembers, its error too.
 
     The arguments are one of an exercise's cases, a list that is kept, and so known by their id.
     """
     key = program, id(args)
     if key not in GIVEN:
         try:
-            GIVEN[key] = gives(program, args), None
+            GIVEN[key] = gives(exercise, program, args), None
         except Exception as error:
             GIVEN[key] = None, error
     value, error = GIVEN[key]
@@ -211,12 +211,12 @@ def given(gives, program, args):
     return value
 
 
-def results(program, cases):
+def results(exercise, program):
     """What a program gives on each case, frozen; the type of its error where it raises one."""
     found = []
-    for args in cases:
+    for args in exercise.cases():
         try:
-            found.append(exercises._gives(program, args))
+            found.append(exercises._gives(exercise, program, args))
         except Exception as error:
             found.append(f"raised {type(error).__name__}")
     return found
