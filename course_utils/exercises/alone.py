@@ -32,7 +32,7 @@ class _Reader(pickle.Unpickler):
 
 def outcomes_alone(answer, cases: list[tuple], seconds: float, use=None) -> list[Outcome]:
     """As `sandbox.outcomes`, from a fresh process; the last is a failure, in the place of all that
-    did not come.
+    did not come. `use(answer, *case)`, an exercise's own, is called where there is one.
     """
     import cloudpickle  # only grading needs it
 

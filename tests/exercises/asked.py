@@ -76,6 +76,9 @@ def each_wrong(page):
     return found
 
 
+# rooms whose lists are not within the limits
+LONGER = ("00", "01", "02")
+
 # a test's parameters: what gives them, page by page
 ASKED = {
     "exercise, code, words": each_wrong,
@@ -122,6 +125,22 @@ class OfEveryExercise:
             assert lines[0] == f"Exercise {exercise.key} · not right yet: {idea.message}"
             assert lines[1].startswith(f"  smallest case: {exercise.reference.__name__}(")
             assert "0x" not in text and str(ROOT) not in text and "Traceback" not in text
+
+    def test_its_misconceptions_are_few_and_plain(self, exercise):
+        """A list that a reader of the room can read: functions without anything bound to them."""
+        if exercise.key.startswith(LONGER):
+            pytest.skip("this room's lists are not trimmed yet")
+        programs = [idea.wrong for idea in exercise.misconceptions]
+        assert len({idea.message for idea in exercise.misconceptions}) <= 12
+        assert len(programs) <= 20
+        parameters = inspect.signature(exercise.reference).parameters
+        for program in programs:
+            if isinstance(exercise.reference, type):
+                assert isinstance(program, type)
+                continue
+            assert inspect.isfunction(program) and not program.__closure__, program
+            assert len(inspect.signature(program).parameters) == len(parameters)
+            assert not program.__defaults__ and not program.__kwdefaults__
 
     def test_its_cases_tell_any_two_misconceptions_apart(self, exercise):
         """Both ways round, since the order of the list would otherwise decide which sentence a
@@ -177,14 +196,15 @@ class OfEveryExercise:
     def test_there_are_answers_written_by_hand(self, page):
         right, wrong = by_hand(page, "RIGHT"), by_hand(page, "WRONG")
         assert set(right) == set(wrong) == set(exercises_of(page)), "answers.py of the page's room"
-        assert all(len(right[key]) >= 2 and len(wrong[key]) >= 3 for key in right)
+        few = (2, 3) if page in LONGER else (3, 5)
+        assert all(len(right[key]) >= few[0] and len(wrong[key]) >= few[1] for key in right)
 
     def test_different_right_answers_are_accepted(self, exercise, right):
         accepted, text = verdict(exercise, define(textwrap.dedent(right).strip()))
         assert accepted, text
 
     def test_wrong_answers_get_the_message_that_helps(self, exercise, code, words):
-        answer = define(code)
+        answer = define(textwrap.dedent(code).strip())
         right, text = verdict(exercise, answer)
         assert not right and words in text.splitlines()[0], text
         if "rand" in code:  # nothing else could get another text the next time

@@ -113,6 +113,24 @@ def test_an_endless_loop_ends_there_too():
     assert "did not finish within 0.2 seconds" in text
 
 
+def test_how_an_answer_is_used_goes_there_too():
+    """Page 21 calls the answer where no graph can be recorded, with a function of its room."""
+    by_hand = """
+        def f(logits, labels):
+            p = torch.softmax(logits, 1)
+            p[torch.arange(len(p)), labels] -= 1
+            return p / len(p)"""
+    by_autograd = """
+        def f(logits, labels):
+            z = logits.clone().requires_grad_()
+            torch.nn.functional.cross_entropy(z, labels).backward()
+            return z.grad"""
+    exercise = exercises._find("21.1")
+    assert verdict(exercise, define(textwrap.dedent(by_hand).strip()), grading=True)[0]
+    right, text = verdict(exercise, define(textwrap.dedent(by_autograd).strip()), grading=True)
+    assert not right and "autograd is called" in text
+
+
 def test_only_grading_draws_anew_and_each_time():
     drawn = []
 

@@ -53,14 +53,40 @@ RIGHT = {
 WRONG = {
     "10.1": [
         (
+            GLUE.format("torch.nn.AdaptiveAvgPool2d(1)(x)", TEXT, 1),
+            "pooling leaves the picture as (B, C, 1, 1)",
+        ),
+        (
+            GLUE.format("x.mean((2, 3), keepdim=True)", TEXT, 1),
+            "pooling leaves the picture as (B, C, 1, 1)",
+        ),
+        (
+            GLUE.format(
+                PICTURE, "torch.where(mask[..., None], letters, 0).sum(1) / mask.sum(1)", 1
+            ),
+            "the number of letters has lost its axis",
+        ),
+        (
+            GLUE.format(
+                PICTURE, "letters.masked_fill(~mask, 0).sum(1) / mask.sum(1, keepdim=True)", 1
+            ),
+            "the mask is on the wrong axis",
+        ),
+        (
+            GLUE.format(
+                PICTURE,
+                "torch.where(mask[:, None], letters, 0).sum(1) / mask.sum(1, keepdim=True)",
+                1,
+            ),
+            "the mask is on the wrong axis",
+        ),
+        (GLUE.format("x.flatten(1)", TEXT, 1), "returned shape (1, 5), expected (1, 3)"),
+        (GLUE.format(PICTURE, TEXT, 0), "raised RuntimeError: Sizes of tensors must match"),
+        (
             GLUE.format("x.mean((2, 3))[:, None]", "letters", 1),
             "the picture has become one more letter",
         ),
-        (GLUE.format(PICTURE, "letters", 1), "raised RuntimeError"),
-        (
-            GLUE.format("x.mean((2, 3))[:, None].repeat(1, letters.shape[1], 1)", "letters", 2),
-            "repeated beside each letter",
-        ),
+        (GLUE.format(PICTURE, "letters", 1), "pooling leaves the picture as (B, C, 1"),
         (GLUE.format(PICTURE, "letters.mean(1)", 1), "the mask is not used"),
         (GLUE.format(PICTURE, "(letters * mask[..., None]).mean(1)", 1), "the sum is divided by T"),
         (
@@ -93,50 +119,12 @@ WRONG = {
             ),
             "the mask is turned round: letters became zero",
         ),
-        (
-            GLUE.format(
-                PICTURE, "torch.stack([t[:n].mean(0) for t, n in zip(letters, mask.sum(1))])", 1
-            ),
-            "the mask is read as a length",
-        ),
         (GLUE.format(TEXT, PICTURE, 1), "the text stands first"),
-        (GLUE.format("x.mean((1, 2))", TEXT, 1), "the channels of the picture are averaged"),
-        (
-            GLUE.format(
-                "x.mean(1).flatten(1)",
-                "(letters * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
-                1,
-            ),
-            "the channels of the picture are averaged",
-        ),
-        (
-            GLUE.format("torch.nn.AdaptiveMaxPool2d(1)(x).flatten(1)", TEXT, 1),
-            "the largest value over the places is taken",
-        ),
-        (
-            GLUE.format(PICTURE, "torch.stack([t[m].amax(0) for t, m in zip(letters, mask)])", 1),
-            "the largest value over the letters is taken",
-        ),
-        (
-            GLUE.format(
-                "x.amax((2, 3))", "torch.stack([t[m].amax(0) for t, m in zip(letters, mask)])", 1
-            ),
-            "the largest values are taken",
-        ),
-        (GLUE.format("x.reshape(len(x), -1)", TEXT, 1), "the map is flattened"),
+        (GLUE.format("x.mean((1, 2))", TEXT, 1), "the picture is averaged over other axes than"),
         (
             GLUE.format("torch.nn.AdaptiveAvgPool2d(1)(x).squeeze()", TEXT, -1),
-            "squeeze() removes every axis of length 1, the batch too",
+            "pooling leaves the picture as (B, C, 1",
         ),
-        (
-            GLUE.format("x.mean((0, 2, 3))", "letters[mask].mean(0)", -1),
-            "the mean runs over the whole batch",
-        ),
-        (
-            GLUE.format(PICTURE, "letters[mask].mean(0).repeat(len(x), 1)", 1),
-            "the mean runs over the whole batch",
-        ),
-        (GLUE.format(PICTURE, TEXT, 0), "joined along axis 0"),
         (
             "def f(feature_map, letters, mask): letters[~mask] = 0; return letters",
             "changes its argument `letters` in place",
@@ -148,18 +136,22 @@ WRONG = {
     ],
     "10.2": [
         (
-            (
-                "def f(logits): p = torch.softmax(logits, -1); return p[0, 0] - p[1, 0] - p[0, 1] +"
-                " p[1, 1]"
-            ),
-            "the logits are turned into probabilities first",
+            "def f(x): return (x[0, 0] - x[0, 1] - x[1, 0] + x[1, 1]).abs()",
+            "the absolute value is taken",
         ),
         (
-            (
-                "def f(logits): p = torch.log_softmax(logits, -1); return p[0, 0] - p[1, 0] - p[0,"
-                " 1] + p[1, 1]"
-            ),
-            "these are the differences of log-probabilities",
+            "def f(logits): return logits[0, 0] - logits[1, 0] + logits[0, 1] + logits[1, 1]",
+            "one of the four signs is wrong",
+        ),
+        (
+            "def f(logits): p = torch.softmax(logits, -1); return p[0, 0] - p[1, 0] - p[0, 1] +"
+            " p[1, 1]",
+            "the logits are turned into probabilities or their",
+        ),
+        (
+            "def f(logits): p = torch.log_softmax(logits, -1); return p[0, 0] - p[1, 0] - p[0,"
+            " 1] + p[1, 1]",
+            "the logits are turned into probabilities or their",
         ),
         (
             "def f(logits): return logits[0, 1] + logits[1, 0] - logits[0, 0] - logits[1, 1]",
@@ -179,42 +171,27 @@ WRONG = {
             "this is the difference of two points alone",
         ),
         (
-            "def f(logits): return logits[0, 1] - logits[0, 0]",
-            "this is the difference of two points alone",
-        ),
-        (
             "def f(logits): return logits[0, 0] - logits[1, 0] + logits[0, 1] - logits[1, 1]",
             "the signs pair up a row or a column",
         ),
         (
-            (
-                "def f(logits): return torch.tensor([[1., -1.], [-1., 1.]]).view(4) @"
-                " logits.view(4, -1) / 4"
-            ),
+            "def f(logits): return torch.tensor([[1., -1.], [-1., 1.]]).view(4) @"
+            " logits.view(4, -1) / 4",
             "the right number, divided",
         ),
         (
-            (
-                "def f(logits): return (logits[0, 0] - logits[1, 0] - logits[0, 1] + logits[1,"
-                " 1]).mean()"
-            ),
-            "into one number",
-        ),
-        (
-            (
-                "def f(logits): return float((logits[0, 0] - logits[1, 0] - logits[0, 1] +"
-                " logits[1, 1]).sum())"
-            ),
+            "def f(logits): return float((logits[0, 0] - logits[1, 0] - logits[0, 1] +"
+            " logits[1, 1]).sum())",
             "into one number",
         ),
         ("def f(logits): return logits.diff(dim=0)[0]", "one axis of length 2 is left"),
         (
             "def f(logits): return logits.diff(dim=0).diff(dim=1)",
-            "returned shape (1, 1, 1), expected (1,): one number per class.",
+            "two axes of length 1 are left, those",
         ),
         (
             "def f(logits): return logits[0, 0] - logits[1, 0] - logits[0, 1] - logits[1, 1]",
-            "entry [0] is -12.0, expected 0.0.",
+            "one of the four signs is wrong: [0",
         ),
     ],
 }

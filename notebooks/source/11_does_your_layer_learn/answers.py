@@ -30,8 +30,9 @@ RIGHT = {
         """,
         """
         def f(x, mask):
-            mean = x.masked_fill(~mask.unsqueeze(-1), torch.nan).nanmean(1)
-            return mean.masked_fill(~mask.any(1, keepdim=True), 0)
+            kept = x.clone()
+            kept[~mask] = 0
+            return torch.stack([row.sum(0) / max(int(m.sum()), 1) for row, m in zip(kept, mask)])
         """,
         """
         def f(x, mask):
@@ -65,52 +66,48 @@ RIGHT = {
 WRONG = {
     "11.1": [
         (
-            (
-                "def f(input_dims, output_dim, rank): return rank * math.prod(d + 1 for d in"
-                " input_dims.values()) * output_dim + rank + output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in"
+            " input_dims.values()) * output_dim + rank + rank * output_dim",
+            "each rank has its own biases",
+        ),
+        (
+            "def f(input_dims, output_dim, rank): return sum(rank * (d + 1) * output_dim + rank"
+            " + output_dim for d in input_dims.values())",
+            "the weights and biases are counted once for each modality",
+        ),
+        (
+            "def f(input_dims, output_dim, rank): return rank * math.prod(d + 1 for d in"
+            " input_dims.values()) * output_dim + rank + output_dim",
             "the widths are multiplied. That is the size of the full tensor",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return math.prod(d + 1 for d in"
-                " input_dims.values()) * output_dim + output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return math.prod(d + 1 for d in"
+            " input_dims.values()) * output_dim + output_dim",
             "the widths are multiplied and the rank is left out",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return rank * sum(input_dims.values()) *"
-                " output_dim + rank + output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return rank * sum(input_dims.values()) *"
+            " output_dim + rank + output_dim",
             "the appended 1 is forgotten",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return rank * (1 + sum(input_dims.values()))"
-                " * output_dim + rank + output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return rank * (1 + sum(input_dims.values()))"
+            " * output_dim + rank + output_dim",
             "one 1 is appended in all",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in"
-                " input_dims.values()) * output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in"
+            " input_dims.values()) * output_dim",
             "only the factors are counted",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return rank * (sum(d + 1 for d in"
-                " input_dims.values()) * output_dim + 1)"
-            ),
+            "def f(input_dims, output_dim, rank): return rank * (sum(d + 1 for d in"
+            " input_dims.values()) * output_dim + 1)",
             "the biases are forgotten",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return (rank * sum(d + 1 for d in"
-                " input_dims.values()) + 1) * output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return (rank * sum(d + 1 for d in"
+            " input_dims.values()) + 1) * output_dim",
             "the weights of the ranks are forgotten",
         ),
         (
@@ -118,26 +115,52 @@ WRONG = {
             "the result is 5, expected 35.",
         ),
         (
-            (
-                "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in input_dims)"
-                " * output_dim"
-            ),
+            "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in input_dims)"
+            " * output_dim",
             "raised TypeError",
         ),
     ],
     "11.2": [
         (
-            (
-                "def f(x, mask): return (x * mask[..., None]).sum(1) / mask.sum(1,"
-                " keepdim=True).clamp(min=1)"
-            ),
+            """
+        def f(x, mask):
+            mean = x.masked_fill(~mask.unsqueeze(-1), torch.nan).nanmean(1)
+            return mean.masked_fill(~mask.any(1, keepdim=True), 0)
+        """,
+            "the NaN of a present modality is hidden",
+        ),
+        (
+            "def f(x, mask): return (torch.nan_to_num(x) * mask[..., None]).sum(1)"
+            " / mask.sum(1, keepdim=True).clamp(min=1)",
+            "the NaN of a present modality is hidden",
+        ),
+        (
+            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1)"
+            " / mask.sum(1).clamp(min=1)",
+            "the number of present modalities has lost its axis",
+        ),
+        (
+            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1)"
+            " / mask.sum().clamp(min=1)",
+            "every row is divided by the number of present modalities in the whole batch",
+        ),
+        (
+            "def f(x, mask): return torch.where(mask[..., None], x, 0).mean(1, keepdim=True)",
+            "returned shape (1, 1, 1), expected (1, 1)",
+        ),
+        (
+            "def f(x, mask): return torch.where(mask[:, None], x, 0).sum(1)"
+            " / mask.sum(1, keepdim=True).clamp(min=1)",
+            "the mask is on the wrong axis",
+        ),
+        (
+            "def f(x, mask): return (x * mask[..., None]).sum(1) / mask.sum(1,"
+            " keepdim=True).clamp(min=1)",
             "the mask is multiplied in",
         ),
         (
-            (
-                "def f(x, mask): return torch.nan_to_num((x * mask[..., None]).sum(1) / mask.sum(1,"
-                " keepdim=True).clamp(min=1))"
-            ),
+            "def f(x, mask): return torch.nan_to_num((x * mask[..., None]).sum(1) / mask.sum(1,"
+            " keepdim=True).clamp(min=1))",
             "the NaN are removed after the sum",
         ),
         (
@@ -145,10 +168,8 @@ WRONG = {
             "divided by the number of all modalities",
         ),
         (
-            (
-                "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1)[:,"
-                " None]"
-            ),
+            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1)[:,"
+            " None]",
             "is divided by 0, which gives NaN",
         ),
         (
@@ -157,65 +178,79 @@ WRONG = {
         ),
         ("def f(x, mask): return x.sum(1) / x.shape[1]", "the mask is not used"),
         (
-            (
-                "def f(x, mask): return torch.einsum('bmd,bm->bd', torch.where(mask[..., None], x,"
-                " 0), mask.float())"
-            ),
+            "def f(x, mask): return torch.einsum('bmd,bm->bd', torch.where(mask[..., None], x,"
+            " 0), mask.float())",
             "this is the sum",
         ),
         (
-            (
-                "def f(x, mask): return torch.where(mask[..., None], 0, x).sum(1) / (~mask).sum(1,"
-                " keepdim=True).clamp(min=1)"
-            ),
+            "def f(x, mask): return torch.where(mask[..., None], 0, x).sum(1) / (~mask).sum(1,"
+            " keepdim=True).clamp(min=1)",
             "the mask is read the other way round",
         ),
         ("def f(x, mask): return x.nanmean(1)", "what is NaN is left out"),
         (
-            (
-                "def f(x, mask): x[~mask] = 0; return x.sum(1) / mask.sum(1,"
-                " keepdim=True).clamp(min=1)"
-            ),
+            "def f(x, mask): x[~mask] = 0; return x.sum(1) / mask.sum(1,"
+            " keepdim=True).clamp(min=1)",
             "changes its argument `x` in place",
         ),
         (
-            (
-                "def f(x, mask): return torch.where(mask[..., None], x, 0).sum((1, 2)) /"
-                " mask.sum(1).clamp(min=1)"
-            ),
+            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum((1, 2)) /"
+            " mask.sum(1).clamp(min=1)",
             "returned shape (1,), expected (1, 1): one vector per sample.",
         ),
         (
-            (
-                "def f(x, mask): return torch.where(mask, x, 0).sum(1) / mask.sum(1,"
-                " keepdim=True).clamp(min=1)"
-            ),
-            "returned shape (1, 2), expected (1, 1): one vector per sample.",
+            "def f(x, mask): return torch.where(mask, x, 0).sum(1) / mask.sum(1,"
+            " keepdim=True).clamp(min=1)",
+            "the mask is on the wrong axis: (B",
         ),
     ],
     "11.3": [
         (
+            "def f(scores, mask):\n w = torch.softmax(scores.masked_fill(~mask, -100), 1) * mask\n"
+            " return w",
+            "a missing score is replaced by a number such as -100",
+        ),
+        (
+            "def f(scores, mask):\n w = torch.softmax(torch.where(mask, scores, 0), 1) * mask\n"
+            " return w / w.sum(1, keepdim=True).clamp(min=1e-9)",
+            "after a softmax in which the missing ones took part",
+        ),
+        (
+            "def f(scores, mask):\n e = torch.where(mask, scores.exp(), 0)\n"
+            " return e / e.sum(1, keepdim=True).clamp(min=1)",
+            "the sum of the exponentials is taken to be at least 1",
+        ),
+        (
+            "def f(scores, mask): return torch.where(mask, scores, -torch.inf).softmax(0)"
+            ".nan_to_num()",
+            "the weights sum to 1 along the batch",
+        ),
+        (
+            "def f(scores, mask):\n s = scores.masked_fill(~mask, -math.inf)\n"
+            " e = (s - s.amax(1, keepdim=True).clamp(min=-1e9)).exp()\n"
+            " return (e / e.sum(1)).nan_to_num()",
+            "raised RuntimeError",
+        ),
+        (
             "def f(scores, mask): return torch.softmax(scores * mask, 1)",
-            "multiplied by the mask before the softmax. A missing",
+            "a missing modality goes into the softmax with",
         ),
         (
             "def f(scores, mask): return torch.softmax(scores * mask, 1) * mask",
-            "before the softmax and the weights after it",
+            "a missing modality goes into the softmax with",
         ),
         (
             "def f(scores, mask): return mask * torch.softmax(scores, 1)",
-            "the weights are multiplied by the mask after the softmax",
+            "the weights are masked after the softmax. What",
         ),
         (
             "def f(scores, mask): return torch.where(mask, scores.softmax(1), 0.)",
-            "the weights are selected by the mask after",
+            "the weights are masked after the softmax. What",
         ),
         (
-            (
-                "def f(scores, mask):\n w = torch.softmax(scores, 1) * mask\n return w / w.sum(1,"
-                " keepdim=True).clamp(min=1e-9)"
-            ),
-            "masked and divided after a softmax over all",
+            "def f(scores, mask):\n w = torch.softmax(scores, 1) * mask\n return w / w.sum(1,"
+            " keepdim=True).clamp(min=1e-9)",
+            "the weights are masked and divided by their",
         ),
         (
             "def f(scores, mask): return torch.where(mask, scores, -torch.inf).softmax(1)",
@@ -226,10 +261,8 @@ WRONG = {
             "a row without any modality gets equal weights",
         ),
         (
-            (
-                "def f(scores, mask):\n e = torch.where(mask, scores.exp(), 0)\n return e /"
-                " e.sum(1, keepdim=True).clamp(min=1e-9)"
-            ),
+            "def f(scores, mask):\n e = torch.where(mask, scores.exp(), 0)\n return e /"
+            " e.sum(1, keepdim=True).clamp(min=1e-9)",
             "the exponentials overflow",
         ),
         (

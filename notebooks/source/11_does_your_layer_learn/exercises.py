@@ -5,7 +5,7 @@ are present.
 import math
 import random
 
-from course_utils.exercises import Exercise, Misconception
+from course_utils.exercises import Exercise, ideas
 
 # 11.1 -----------------------------------------------------------------------------------------
 
@@ -32,23 +32,8 @@ def _parameter_cases(seed=1):
         )
 
 
-def _parts(factors, weights=lambda C, R: R, biases=lambda C, R: C):
-    """A wrong count with the given numbers of factors, weights and biases; `factors` takes
-    (widths, C, R).
-    """
-    return lambda input_dims, output_dim, rank: (
-        factors(list(input_dims.values()), output_dim, rank)
-        + weights(output_dim, rank)
-        + biases(output_dim, rank)
-    )
-
-
-def _factors(D, C, R):
-    return R * sum(d + 1 for d in D) * C
-
-
-def _none(C, R):
-    return 0
+def _rows(dims):
+    return sum(dim + 1 for dim in dims.values())
 
 
 LOW_RANK_PARAMETERS = Exercise(
@@ -57,62 +42,61 @@ LOW_RANK_PARAMETERS = Exercise(
     cases=_parameter_cases,
     returns="the number of parameters",
     misconceptions=(
-        Misconception(
+        *ideas(
             "the widths are multiplied. That is the size of the full tensor, which a low-rank layer"
             " avoids: each modality has its own factors, so their sizes add up.",
-            _parts(lambda D, C, R: R * math.prod(d + 1 for d in D) * C),
+            lambda dims, C, R: R * math.prod(d + 1 for d in dims.values()) * C + R + C,
         ),
-        Misconception(
+        *ideas(
             "the widths are multiplied and the rank is left out: these are the weights and biases"
             " of the full tensor. Each modality has its own `rank` factors, and their sizes"
             " add up.",
-            _parts(lambda D, C, R: math.prod(d + 1 for d in D) * C, weights=_none),
+            lambda dims, C, R: math.prod(d + 1 for d in dims.values()) * C + C,
         ),
-        Misconception(
+        *ideas(
             "the appended 1 is forgotten: each modality's factors have D_m + 1 rows.",
-            _parts(lambda D, C, R: R * sum(D) * C),
+            lambda dims, C, R: R * sum(dims.values()) * C + R + C,
         ),
-        Misconception(
+        *ideas(
             "one 1 is appended in all, and not one to each modality: every modality's factors have"
             " D_m + 1 rows.",
-            _parts(lambda D, C, R: R * (sum(D) + 1) * C),
+            lambda dims, C, R: R * (sum(dims.values()) + 1) * C + R + C,
         ),
-        Misconception(
+        *ideas(
             "only the factors are counted. The `rank` weights and the `output_dim` biases are"
             " parameters too.",
-            _parts(_factors, _none, _none),
+            lambda dims, C, R: R * _rows(dims) * C,
         ),
-        Misconception(
-            "the biases are forgotten: one for each output.", _parts(_factors, biases=_none)
+        *ideas(
+            "the biases are forgotten: one for each output.",
+            lambda dims, C, R: R * _rows(dims) * C + R,
         ),
-        Misconception(
+        *ideas(
             "each rank has its own biases. b stands outside the sum over r: one bias for each"
             " output in all.",
-            _parts(_factors, biases=lambda C, R: R * C),
+            lambda dims, C, R: R * _rows(dims) * C + R + R * C,
         ),
-        Misconception(
+        *ideas(
             "the weights and biases are counted once for each modality. They come after the"
             " product: once in all.",
-            lambda input_dims, output_dim, rank: sum(
-                rank * (d + 1) * output_dim + rank + output_dim for d in input_dims.values()
-            ),
+            lambda dims, C, R: R * _rows(dims) * C + len(dims) * (R + C),
         ),
-        Misconception(
+        *ideas(
             "the weights of the ranks are forgotten: one for each rank.",
-            _parts(_factors, weights=_none),
+            lambda dims, C, R: R * _rows(dims) * C + C,
         ),
-        Misconception(
+        *ideas(
             "the rank is left out of the factors: each modality has `rank` matrices, not one.",
-            _parts(lambda D, C, R: sum(d + 1 for d in D) * C),
+            lambda dims, C, R: _rows(dims) * C + R + C,
         ),
-        Misconception(
+        *ideas(
             "the outputs are left out of the factors: each matrix has a column for each output.",
-            _parts(lambda D, C, R: R * sum(d + 1 for d in D)),
+            lambda dims, C, R: R * _rows(dims) + R + C,
         ),
-        Misconception(
+        *ideas(
             "each rank has a weight for each output. In the formula w_r does not depend on the"
             " output: `rank` weights in all.",
-            _parts(_factors, weights=lambda C, R: R * C),
+            lambda dims, C, R: R * _rows(dims) * C + R * C + C,
         ),
     ),
 )
@@ -142,6 +126,8 @@ def _mean_cases(seed=2):
         torch.tensor([[[1.0], [math.nan], [3.0]], [[4.0], [5.0], [6.0]]]),
         torch.tensor([[True, False, True], [False, True, True]]),
     )
+    # a NaN that is present
+    yield torch.tensor([[[1.0], [math.nan], [3.0]]]), torch.tensor([[True, True, False]])
     draw = torch.Generator().manual_seed(seed)
     for B, M, D in ((3, 2, 2), (4, 3, 2), (5, 3, 4), (4, 4, 3)):
         x, mask = torch.randn(B, M, D, generator=draw), torch.rand(B, M, generator=draw) < 0.6
@@ -159,63 +145,71 @@ def _number(mask):
     return mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def _by_nan(x, mask):
-    seen = ~x.isnan()
-    return x.nan_to_num().sum(1) / seen.sum(1).clamp(min=1)
-
-
 MEAN_OF_PRESENT = Exercise(
     key="11.2",
     reference=mean_of_present,
     cases=_mean_cases,
     returns="one vector per sample",
     misconceptions=(
-        Misconception(
+        *ideas(
             "the mask is multiplied in. A NaN in a missing place stays, because 0 * NaN is NaN:"
             " select with torch.where.",
             lambda x, mask: (x * mask[..., None]).sum(1) / _number(mask),
         ),
-        Misconception(
+        *ideas(
             "the NaN are removed after the sum. The present modalities of that row are lost with"
             " them: select before the sum, with torch.where.",
             lambda x, mask: ((x * mask[..., None]).sum(1) / _number(mask)).nan_to_num(),
         ),
-        Misconception(
+        *ideas(
+            "the NaN of a present modality is hidden. Something is wrong with that modality, and"
+            " the mean has to show it: overwrite what is missing, and nothing else.",
+            lambda x, mask: _kept(x, mask).nan_to_num().sum(1) / _number(mask),
+            lambda x, mask: x.masked_fill(~mask[..., None], math.nan).nanmean(1).nan_to_num(),
+        ),
+        *ideas(
             "the sum is divided by the number of all modalities, present or not: the more are"
             " missing, the smaller the result gets. Divide by the number of those present.",
-            lambda x, mask: _kept(x, mask).sum(1) / x.shape[1],
+            lambda x, mask: _kept(x, mask).mean(1),
         ),
-        Misconception(
+        *ideas(
             "a row without any modality is divided by 0, which gives NaN. Divide by at least 1, so"
             " that it becomes zeros.",
             lambda x, mask: _kept(x, mask).sum(1) / mask.sum(1, keepdim=True),
+            lambda x, mask: x.masked_fill(~mask[..., None], math.nan).nanmean(1),
         ),
-        Misconception(
+        *ideas(
             "the mask is not used: what stands in a missing place is averaged with the rest.",
             lambda x, mask: x.mean(1),
         ),
-        Misconception(
+        *ideas(
             "this is the sum of those present: divide it by their number.",
             lambda x, mask: _kept(x, mask).sum(1),
         ),
-        Misconception(
+        *ideas(
             "every row is divided by the number of present modalities in the whole batch. Each row"
             " has its own number.",
             lambda x, mask: _kept(x, mask).sum(1) / mask.sum().clamp(min=1),
         ),
-        Misconception(
+        *ideas(
             "the mask is read the other way round: True means present.",
             lambda x, mask: _kept(x, ~mask).sum(1) / _number(~mask),
         ),
-        Misconception(
+        *ideas(
             "what is NaN is left out, instead of what the mask marks. A missing modality may hold"
             " any number.",
-            _by_nan,
+            lambda x, mask: x.nanmean(1),
         ),
-        Misconception(
-            "the mean runs over the samples. It belongs over the modalities, which are the second"
-            " axis.",
-            lambda x, mask: _kept(x, mask).sum(0) / mask.sum(0)[:, None].clamp(min=1),
+        *ideas(
+            "the mask is on the wrong axis: (B, M) is lined up with the D numbers of a vector."
+            " mask[..., None] keeps it at the modalities.",
+            lambda x, mask: x.where(mask, 0).sum(1) / _number(mask),
+            lambda x, mask: x.where(mask[:, None], 0).sum(1) / _number(mask),
+        ),
+        *ideas(
+            "the number of present modalities has lost its axis: (B,) is lined up with the D"
+            " numbers of a vector, not with the rows. keepdim=True keeps it, (B, 1).",
+            lambda x, mask: _kept(x, mask).sum(1) / mask.sum(1).clamp(min=1),
         ),
     ),
 )
@@ -250,15 +244,14 @@ def _weight_cases(seed=3):
         torch.tensor([[200.0, 199.0], [-200.0, -201.0]]),
         torch.tensor([[True, True], [True, True]]),
     )
+    # far below whatever may stand for a missing score, 0 or -100
+    low = [[-200.0, 3.0, -201.0], [-50.0, 3.0, -51.0], [-3.0, 3.0, -4.0]]
+    yield torch.tensor(low), torch.tensor([[True, False, True]] * 3)
     draw = torch.Generator().manual_seed(seed)
     for B, M in ((3, 2), (4, 3), (5, 4)):
         scores, mask = 2 * torch.randn(B, M, generator=draw), torch.rand(B, M, generator=draw) < 0.6
         mask[0], mask[1] = True, False
         yield scores, mask
-
-
-def _softmax(scores, dim=1):
-    return scores.softmax(dim)
 
 
 def _divided(weights):
@@ -271,76 +264,75 @@ PRESENT_WEIGHTS = Exercise(
     cases=_weight_cases,
     returns="one weight per modality",
     misconceptions=(
-        Misconception(
-            "the scores are multiplied by the mask before the softmax. A missing modality then has"
-            " the score 0, and exp(0) = 1 is a weight like any other: its score must be minus"
-            " infinity.",
-            lambda scores, mask: _softmax(scores * mask),
+        *ideas(
+            "a missing modality goes into the softmax with the score 0, and exp(0) = 1 is a weight"
+            " like any other: its score must be minus infinity.",
+            lambda scores, mask: (scores * mask).softmax(1),
+            lambda scores, mask: (scores * mask).softmax(1) * mask,
+            lambda scores, mask: scores.masked_fill(~mask, 0).softmax(1),
+            lambda scores, mask: scores.masked_fill(~mask, 0).softmax(1) * mask,
         ),
-        Misconception(
-            "the scores are multiplied by the mask before the softmax and the weights after it."
-            " What the missing ones took is lost, so the weights sum to less than 1.",
-            lambda scores, mask: _softmax(scores * mask) * mask,
+        *ideas(
+            "the weights are masked after the softmax. What the missing ones took is lost, so the"
+            " weights sum to less than 1: mask the scores, before the softmax.",
+            lambda scores, mask: scores.softmax(1) * mask,
+            lambda scores, mask: scores.softmax(1).masked_fill(~mask, 0),
         ),
-        Misconception(
-            "the weights are multiplied by the mask after the softmax. What the missing ones took"
-            " is lost, so the weights sum to less than 1.",
-            lambda scores, mask: _softmax(scores) * mask,
+        *ideas(
+            "the weights are masked and divided by their sum after a softmax in which the missing"
+            " ones took part. If one of those has by far the largest score, or NaN, nothing is left"
+            " to divide: its score must be minus infinity, before the softmax.",
+            lambda scores, mask: _divided(scores.softmax(1) * mask),
+            lambda scores, mask: _divided((scores * mask).softmax(1) * mask),
+            lambda scores, mask: _divided(scores.masked_fill(~mask, 0).softmax(1) * mask),
         ),
-        Misconception(
-            "missing scores are set to 0 before the softmax. exp(0) = 1 is a weight like any other:"
-            " use minus infinity.",
-            lambda scores, mask: _softmax(scores.where(mask, scores.new_zeros(()))).where(
-                mask, scores.new_zeros(())
-            ),
+        *ideas(
+            "a missing score is replaced by a number such as -100. A present score may be lower,"
+            " and then the missing modality takes the weight: use minus infinity.",
+            lambda scores, mask: scores.masked_fill(~mask, -100).softmax(1),
+            lambda scores, mask: scores.masked_fill(~mask, -100).softmax(1) * mask,
         ),
-        Misconception(
-            "the exponentials are multiplied by the mask. 0 times NaN or infinity is NaN, and"
-            " exp(200) overflows: mask the scores, then take the softmax.",
+        *ideas(
+            "the exponentials overflow: exp(200) is infinite in float32, and 0 times infinity is"
+            " NaN. Use torch.softmax, which subtracts the largest score first, and mask the scores"
+            " before it.",
             lambda scores, mask: _divided(scores.exp() * mask),
-        ),
-        Misconception(
-            "the weights are selected by the mask after the softmax. What the missing ones took is"
-            " lost, so the weights sum to less than 1.",
-            lambda scores, mask: _softmax(scores).where(mask, scores.new_zeros(())),
-        ),
-        Misconception(
-            "the weights are masked and divided after a softmax over all. If a missing modality had"
-            " a large score or NaN, nothing is left to divide: mask the scores, before the"
-            " softmax.",
-            lambda scores, mask: _divided(_softmax(scores) * mask),
-        ),
-        Misconception(
-            "a row without any modality is NaN: its scores are all minus infinity, and the softmax"
-            " divides 0 by 0. Treat this row apart, its weights are 0.",
-            lambda scores, mask: _softmax(scores.masked_fill(~mask, -math.inf)),
-        ),
-        Misconception(
-            "a row without any modality gets equal weights. Nothing is present there, so its"
-            " weights are 0.",
-            lambda scores, mask: _softmax(scores.masked_fill(~mask, -1e9)),
-        ),
-        Misconception(
-            "the exponentials overflow: exp(200) is infinite in float32. Use torch.softmax, which"
-            " subtracts the largest score first, and mask the scores before it.",
             lambda scores, mask: _divided(scores.exp().masked_fill(~mask, 0)),
         ),
-        Misconception(
+        *ideas(
+            "the sum of the exponentials is taken to be at least 1. A number of modalities is, but"
+            " exp(-2) is small: where all scores are low, the weights sum to less than 1.",
+            lambda scores, mask: (
+                scores.exp().masked_fill(~mask, 0)
+                / scores.exp().masked_fill(~mask, 0).sum(1, keepdim=True).clamp(min=1)
+            ),
+        ),
+        *ideas(
+            "a row without any modality is NaN: its scores are all minus infinity, and the softmax"
+            " divides 0 by 0. Treat this row apart, its weights are 0.",
+            lambda scores, mask: scores.masked_fill(~mask, -math.inf).softmax(1),
+        ),
+        *ideas(
+            "a row without any modality gets equal weights. Nothing is present there, so its"
+            " weights are 0.",
+            lambda scores, mask: scores.masked_fill(~mask, -1e9).softmax(1),
+        ),
+        *ideas(
             "the weights sum to 1 along the batch, not along the modalities, which are the second"
             " axis.",
-            lambda scores, mask: _softmax(scores.masked_fill(~mask, -math.inf), 0).nan_to_num(),
+            lambda scores, mask: scores.masked_fill(~mask, -math.inf).softmax(0).nan_to_num(),
         ),
-        Misconception(
+        *ideas(
             "the scores are not used: every present modality gets the same weight.",
             lambda scores, mask: mask / _number(mask),
         ),
-        Misconception(
+        *ideas(
             "the mask is read the other way round: True means present.",
             lambda scores, mask: present_weights(scores, ~mask),
         ),
-        Misconception(
+        *ideas(
             "the mask is not used: a missing modality takes part in the softmax.",
-            lambda scores, mask: _softmax(scores),
+            lambda scores, mask: scores.softmax(1),
         ),
     ),
 )

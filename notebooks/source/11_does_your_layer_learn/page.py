@@ -581,7 +581,7 @@ meet(5, "softmax over no keys")
 # >
 # > - `x` is `(B, M, D)` float and `mask` is `(B, M)` bool, True for present. Return `(B, D)`.
 # > - Divide by the number of modalities present in that row.
-# > - What stands in a missing place must not matter, not even NaN.
+# > - What stands in a missing place must not matter, not even NaN. A NaN in a present modality has to show.
 # > - A row without any modality gives zeros.
 
 # %% exercise="11.2"

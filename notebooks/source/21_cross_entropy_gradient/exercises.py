@@ -2,22 +2,10 @@
 weights and smoothing.
 """
 
-import functools
-from itertools import permutations
-
 import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
-
-_CLIMB = (
-    "the sign is turned round: a step against this gradient would climb. The label's entry is the"
-    " negative one."
-)
-_COUPLING = (
-    "only the label's entry is filled. Every other logit is part of the sum that softmax divides"
-    " by, so it moves the label's probability too: its entry is not 0."
-)
 
 
 def _p(logits, dim=-1):
@@ -60,135 +48,127 @@ def _logits_cases(seed=20):
     yield 3 * _tenths(6, 5, draw=draw), torch.tensor([0, 4, 4, 2, 1, 4])
 
 
-def _either(message, *entries):
-    """Misconceptions with 1/N and without; `entries` take the logits, the one-hot labels and the
-    probabilities.
-    """
+def _without_autograd(answer, logits, labels):
+    """What `answer` gives where no graph can be recorded: derived by hand, it needs none."""
 
-    def wrong(logits, labels, of, n):
-        return of(logits, _y(logits, labels), _p(logits)) / n(logits)
+    def refuse(*_):
+        raise RuntimeError("autograd is not asked for")
 
-    return ideas(
-        message,
-        *(functools.partial(wrong, of=of, n=n) for of in entries for n in (len, lambda z: 1)),
-    )
-
-
-def _exp_over_sum(z):
-    return z.exp() / z.exp().sum(-1, keepdim=True)
+    with torch.autograd.graph.saved_tensors_hooks(refuse, refuse):
+        try:
+            return answer(logits, labels)
+        except RuntimeError as error:
+            if "saved tensor hooks" in str(error):  # torch.func says this in its own words
+                refuse()
+            raise
 
 
-def _by_links(g, p):
-    """`g`, the gradient with respect to the probabilities, times the Jacobian of softmax."""
+def _by_autograd(logits, labels):
+    logits.requires_grad_()
+    return torch.autograd.grad(F.cross_entropy(logits, labels), logits)[0]
+
+
+def _columns(logits, labels):
+    p = _p(logits)
+    p[:, labels] -= 1
+    return p / len(p)
+
+
+def _one_link(logits, labels):
+    """The gradient with respect to the probabilities."""
+    return -_y(logits, labels) / _p(logits) / len(logits)
+
+
+def _one_link_at_the_label(logits, labels):
+    return torch.where(_y(logits, labels) > 0, -1 / _p(logits), 0) / len(logits)
+
+
+def _through_softmax(p, g):
     return p * (g - (g * p).sum(-1, keepdim=True))
+
+
+def _overflowing(z):
+    return z.exp() / z.exp().sum(-1, keepdim=True)
 
 
 LOGITS_GRADIENT = Exercise(
     key="21.1",
     reference=logits_gradient,
     cases=_logits_cases,
+    use=_without_autograd,
     returns="one row per sample, one number per class",
     misconceptions=(
-        *_either(_CLIMB, lambda z, y, p: y - p),
         *ideas(
-            "this is the gradient of the sum over the rows. The loss is their mean: each row counts"
-            " 1/N.",
-            lambda logits, labels: _p(logits) - _y(logits, labels),
+            "autograd is called, and the exercise asks for the closed form: derive it, and write"
+            " it down without backward() or grad().",
+            _by_autograd,
         ),
         *ideas(
-            "divided by all N * C entries. The mean runs over the rows; the C classes of a row"
-            " share one loss.",
+            "the sign is turned round: a step against this gradient would climb. The label's entry"
+            " is the negative one.",
+            lambda logits, labels: (_y(logits, labels) - _p(logits)) / len(logits),
+            lambda logits, labels: _y(logits, labels) - _p(logits),
+        ),
+        *ideas(
+            "one of the two signs is wrong: the probabilities come with a plus, the label's 1 with"
+            " a minus.",
+            lambda logits, labels: (_p(logits) + _y(logits, labels)) / len(logits),
+            lambda logits, labels: (-_p(logits) - _y(logits, labels)) / len(logits),
+        ),
+        *ideas(
+            "the factor is wrong. The loss is the mean over the rows, so each row counts 1/N; the C"
+            " classes of a row share one loss.",
+            lambda logits, labels: _p(logits) - _y(logits, labels),
             lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.numel(),
         ),
-        *_either(
-            _COUPLING,
-            lambda z, y, p: (p - 1) * y,
-            lambda z, y, p: p * (1 - p) * (-y / p),
-            lambda z, y, p: p * (1 - p) * torch.where(y > 0, -1 / p, 0),
+        *ideas(
+            "only the probabilities are divided by N: division comes before minus. Where are"
+            " brackets needed?",
+            lambda logits, labels: _p(logits) / len(logits) - _y(logits, labels),
+            lambda logits, labels: _p(logits) - _y(logits, labels) / len(logits),
         ),
-        *_either(
-            "half of softmax's derivative is missing. p depends on a logit twice: through the"
-            " numerator, and through the sum that it is divided by.",
-            lambda z, y, p: -y,
+        *ideas(
+            "only the label's entry is filled. Every other logit is part of the sum that softmax"
+            " divides by, so it moves the label's probability too: its entry is not 0.",
+            lambda logits, labels: (_p(logits) - 1) * _y(logits, labels) / len(logits),
+            lambda logits, labels: (_p(logits) - 1) * _y(logits, labels),
         ),
-        *_either(
-            "the second part of softmax's derivative has the wrong sign: when the sum that p is"
-            " divided by grows, p shrinks.",
-            lambda z, y, p: -y - p,
-            lambda z, y, p: -(p - y).abs(),
-        ),
-        *_either(
+        *ideas(
             "this is the gradient with respect to the probabilities. One link of the chain is"
             " missing: from the probabilities back to the logits.",
-            lambda z, y, p: -y / p,
-            lambda z, y, p: torch.where(y > 0, -1 / p, 0),
+            _one_link,
+            _one_link_at_the_label,
         ),
-        *_either(
+        *ideas(
             "the links of the chain are multiplied as numbers. With large logits p can be 0, 1/p is"
             " then infinite, and 0 times that is NaN: cancel p on paper first.",
-            lambda z, y, p: _by_links(-y / p, p),
-            lambda z, y, p: _by_links(torch.where(y > 0, -1 / p, 0), p),
+            lambda logits, labels: _through_softmax(_p(logits), _one_link(logits, labels)),
+            lambda logits, labels: _through_softmax(
+                _p(logits), _one_link_at_the_label(logits, labels)
+            ),
         ),
-        *_either(
-            "the logarithm is forgotten: this is the gradient of minus the label's probability. The"
-            " derivative of the logarithm cancels the p_y in front.",
-            lambda z, y, p: (p * y).sum(-1, keepdim=True) * (p - y),
-        ),
-        *_either(
-            "the logits are taken for probabilities: they have to go through softmax first.",
-            lambda z, y, p: z - y,
-        ),
-        *_either(
-            "the log-probabilities stand where the probabilities belong: softmax, not log_softmax.",
-            lambda z, y, p: z.log_softmax(-1) - y,
-        ),
-        *_either(
-            "sigmoid stands in the place of softmax. It looks at each logit alone; the classes of a"
-            " row have to share one sum.",
-            lambda z, y, p: z.sigmoid() - y,
-        ),
-        *_either(
-            "softmax is applied twice: the logits go through it once.", lambda z, y, p: _p(p) - y
-        ),
-        *_either(
+        *ideas(
             "softmax runs over the rows (dim 0). It is the classes of one row that sum to 1: the"
             " last axis.",
-            lambda z, y, p: _p(z, 0) - y,
+            lambda logits, labels: (_p(logits, 0) - _y(logits, labels)) / len(logits),
         ),
-        *_either(
-            "exp(1e4) is infinite, and inf / inf is NaN. Subtract each row's largest logit first,"
-            " as torch.softmax does.",
-            lambda z, y, p: _exp_over_sum(z) - y,
+        *ideas(
+            "exp(1e4) is infinite, and inf / inf is NaN; and where every exp of a row is 0, 0 / 0"
+            " is NaN. Subtract each row's own largest logit first, as torch.softmax does.",
+            lambda logits, labels: (_overflowing(logits) - _y(logits, labels)) / len(logits),
+            lambda logits, labels: (
+                (_overflowing(logits - logits.max()) - _y(logits, labels)) / len(logits)
+            ),
         ),
-        *_either(
-            "the largest logit of the whole batch is subtracted before exp. In a row far below it"
-            " every exp is 0, and 0 / 0 is NaN: each row needs its own largest logit.",
-            lambda z, y, p: _exp_over_sum(z - z.max()) - y,
-        ),
-        *_either(
-            "these are the probabilities alone, the same whatever the label is: the label has to"
-            " come in.",
-            lambda z, y, p: p,
-        ),
-        *_either(
+        *ideas(
             "1 is subtracted in every row at every label of the batch: p[:, labels] takes whole"
             " columns. Each row has one label: index rows and columns in pairs.",
-            lambda z, y, p: p - y.amax(0),
-        ),
-        *_either(
-            "only the label's entry of each row is returned. The loss depends on all C logits of a"
-            " row.",
-            lambda z, y, p: (p * y).sum(-1) - 1,
+            _columns,
         ),
         *ideas(
             "F.one_hot makes as many columns as the largest label needs. Tell it the number of"
             " classes.",
             lambda logits, labels: (_p(logits) - F.one_hot(labels)) / len(logits),
-        ),
-        *ideas(
-            "this is the loss itself, one number. Its derivative with respect to every logit is"
-            " asked for.",
-            lambda logits, labels: F.cross_entropy(logits, labels),
         ),
     ),
 )
@@ -215,41 +195,11 @@ def _head_cases(seed=21):
         yield _tenths(n, c, draw=draw), _tenths(n, d, draw=draw), _tenths(c, d, draw=draw)
 
 
-def _grads(g, x, w):
-    return g.T @ x, g.sum(0), g @ w
+def _scaled(d_logits, features, weight, factors):
+    """The three right tensors, each times its factor."""
+    right = d_logits.T @ features, d_logits.sum(0), d_logits @ weight
+    return tuple(factor * one for factor, one in zip(factors, right))
 
-
-def _part(message, place, *parts):
-    """Misconceptions in one of the three tensors, with the other two right; `parts` take
-    (d_logits, features, weight).
-    """
-
-    def wrong(d_logits, features, weight, part):
-        three = list(_grads(d_logits, features, weight))
-        three[place] = part(d_logits, features, weight)
-        return tuple(three)
-
-    return ideas(message, *(functools.partial(wrong, part=part) for part in parts))
-
-
-def _times(message, *factors):
-    """Misconceptions in which the three tensors carry factors; `factors` take the number of
-    samples N.
-    """
-
-    def wrong(d_logits, features, weight, of):
-        return tuple(f * g for f, g in zip(of(len(features)), _grads(d_logits, features, weight)))
-
-    return ideas(message, *(functools.partial(wrong, of=of) for of in factors))
-
-
-def _ordered(order):
-    return lambda d_logits, features, weight: tuple(
-        _grads(d_logits, features, weight)[i] for i in order
-    )
-
-
-_WEIGHT, _BIAS, _FEATURES = range(3)
 
 HEAD_GRADIENTS = Exercise(
     key="21.2",
@@ -257,104 +207,73 @@ HEAD_GRADIENTS = Exercise(
     cases=_head_cases,
     returns="d_weight (C, D), d_bias (C,) and d_features (N, D)",
     misconceptions=(
-        *_part(
+        *ideas(
             "d_weight is transposed, (D, C). A gradient has the shape of what it belongs to, and"
             " the weight is (C, D).",
-            _WEIGHT,
-            lambda g, x, w: x.T @ g,
+            lambda g, x, w: (x.T @ g, g.sum(0), g @ w),
         ),
-        *_part(
+        *ideas(
             "in d_weight the matrix product does not run over the samples. They are the axis that"
             " has to disappear.",
-            _WEIGHT,
-            lambda g, x, w: g @ x,
+            lambda g, x, w: (g @ x, g.sum(0), g @ w),
         ),
-        *_part(
-            "d_weight still has one matrix per sample, (N, C, D). All samples share the weight: add"
-            " over them.",
-            _WEIGHT,
-            lambda g, x, w: g[:, :, None] * x[:, None],
-        ),
-        *_part(
+        *ideas(
             "in d_weight the batch is summed up before it is multiplied. Each sample's d_logits"
             " belongs with its own features: multiply first, then add over the samples.",
-            _WEIGHT,
-            lambda g, x, w: torch.outer(g.sum(0), x.sum(0)),
-            lambda g, x, w: torch.outer(g.sum(0), x.mean(0)),
-            lambda g, x, w: torch.outer(g.mean(0), x.mean(0)),
+            lambda g, x, w: (torch.outer(g.sum(0), x.sum(0)), g.sum(0), g @ w),
         ),
-        *_part(
+        *ideas(
             "in d_features the weight is transposed, as on the way forward. On the way back the sum"
             " runs over the classes, the first axis of the weight.",
-            _FEATURES,
-            lambda g, x, w: g @ w.T,
+            lambda g, x, w: (g.T @ x, g.sum(0), g @ w.T),
         ),
-        *_part(
+        *ideas(
             "d_features is transposed, (D, N). A gradient has the shape of what it belongs to: one"
             " row per sample.",
-            _FEATURES,
-            lambda g, x, w: (g @ w).T,
+            lambda g, x, w: (g.T @ x, g.sum(0), w.T @ g.T),
         ),
-        *_part(
-            "in d_features the classes are summed up before they are multiplied. Each class has its"
-            " own row of the weight: multiply first, then add over the classes.",
-            _FEATURES,
-            lambda g, x, w: torch.outer(g.sum(1), w.sum(0)),
-        ),
-        *_part(
-            "d_features is the same for all samples. The weight is shared, the features are not:"
-            " keep a row for each.",
-            _FEATURES,
-            lambda g, x, w: (g.sum(0) @ w).expand_as(x),
-        ),
-        *_part(
+        *ideas(
             "d_bias still has a row per sample, (N, C). All samples share the bias: add over them.",
-            _BIAS,
-            lambda g, x, w: g,
+            lambda g, x, w: (g.T @ x, g, g @ w),
         ),
-        *_part(
+        *ideas(
             "d_bias is summed over the classes, (N,). There is one bias per class: add over the"
             " samples, axis 0.",
-            _BIAS,
-            lambda g, x, w: g.sum(1),
+            lambda g, x, w: (g.T @ x, g.sum(1), g @ w),
         ),
-        *_times(
-            "d_bias is averaged over the batch. d_logits already holds the 1/N of the mean loss:"
-            " add over the samples.",
-            lambda n: (1, 1 / n, 1),
+        *ideas(
+            "d_bias has kept an axis of length 1, (1, C). The bias is (C,), and its gradient has"
+            " its shape: no keepdim.",
+            lambda g, x, w: (g.T @ x, g.sum(0, keepdim=True), g @ w),
         ),
-        *_times(
-            "d_weight is averaged over the batch. d_logits already holds the 1/N of the mean loss:"
-            " add over the samples.",
-            lambda n: (1 / n, 1, 1),
+        *ideas(
+            "divided by N once more. d_logits already holds the 1/N of the mean loss: add over the"
+            " samples, do not average.",
+            lambda g, x, w: _scaled(g, x, w, (1, 1 / len(g), 1)),
+            lambda g, x, w: _scaled(g, x, w, (1 / len(g), 1, 1)),
+            lambda g, x, w: _scaled(g, x, w, (1 / len(g), 1 / len(g), 1)),
+            lambda g, x, w: _scaled(g, x, w, (1 / len(g), 1 / len(g), 1 / len(g))),
         ),
-        *_times(
-            "divided by N once more. d_logits already holds the 1/N of the mean loss.",
-            lambda n: (1 / n, 1 / n, 1),
-            lambda n: (1 / n, 1 / n, 1 / n),
-            lambda n: (1, 1, 1 / n),
+        *ideas(
+            "a sign is turned round: nothing in the three is negative by itself. The minus belongs"
+            " to the optimizer's step, not to the gradient.",
+            lambda g, x, w: _scaled(g, x, w, (-1, -1, -1)),
+            lambda g, x, w: _scaled(g, x, w, (-1, 1, 1)),
+            lambda g, x, w: _scaled(g, x, w, (1, -1, 1)),
+            lambda g, x, w: _scaled(g, x, w, (1, 1, -1)),
         ),
-        *_times(
-            "all three have the sign turned round. The minus belongs to the optimizer's step, not"
-            " to the gradient.",
-            lambda n: (-1, -1, -1),
-        ),
-        *_times("d_weight has the sign turned round.", lambda n: (-1, 1, 1)),
-        *_times(
-            "d_bias has the sign turned round: the bias is added to the logits.",
-            lambda n: (1, -1, 1),
-        ),
-        *_times("d_features has the sign turned round.", lambda n: (1, 1, -1)),
         *ideas(
             "the three came in another order: first d_weight (C, D), then d_bias (C,), then"
             " d_features (N, D).",
-            *(_ordered(order) for order in permutations(range(3)) if order != (0, 1, 2)),
+            lambda g, x, w: (g @ w, g.T @ x, g.sum(0)),
+            lambda g, x, w: (g @ w, g.sum(0), g.T @ x),
+            lambda g, x, w: (g.T @ x, g @ w, g.sum(0)),
         ),
         *ideas(
             "these are the derivatives of the logits alone: features for the weight, 1 for the"
             " bias, the weight for the features. The chain rule multiplies each of them with"
             " d_logits.",
-            lambda d_logits, features, weight: (features, torch.ones_like(d_logits[0]), weight),
+            lambda g, x, w: (x, torch.ones_like(g[0]), w),
         ),
     ),
 )
@@ -400,49 +319,13 @@ def _padded_cases(seed=22):
     yield drawn(2, nan, [[1, 1, 1], [1, 1, 1]])
 
 
+def _d(logits, labels):
+    """p - y, which is NaN where the logits are."""
+    return _p(logits) - _y(logits, labels)
+
+
 def _kept(d, mask):
     return torch.where(mask[..., None], d, 0)
-
-
-def _tokens(message, *wrongs):
-    """Misconceptions about the mask; `wrongs` take p - y, which is NaN where the logits are, and
-    the mask.
-    """
-
-    def wrong(logits, labels, mask, of):
-        return of(_p(logits) - _y(logits, labels), mask)
-
-    return ideas(message, *(functools.partial(wrong, of=of) for of in wrongs))
-
-
-def _number(message, *numbers):
-    """Misconceptions that divide by another number, with the padding replaced by 0 and with it
-    multiplied by 0.
-    """
-    hidden = _kept, lambda d, mask: d * mask[..., None]
-    return _tokens(
-        message,
-        *(
-            lambda d, mask, hide=hide, n=n: hide(d, mask) / n(mask)
-            for n in numbers
-            for hide in hidden
-        ),
-    )
-
-
-def _before(message, *differences):
-    """Misconceptions before the division; `differences` take the logits, the mask as (B, T, 1)
-    and the one-hot labels.
-    """
-
-    def wrong(logits, labels, mask, of):
-        return of(logits, mask[..., None], _y(logits, labels)) / mask.sum()
-
-    return ideas(message, *(functools.partial(wrong, of=of) for of in differences))
-
-
-def _own(mask):
-    return mask.sum(1).clamp(min=1)[:, None, None]
 
 
 PADDED_GRADIENT = Exercise(
@@ -451,119 +334,76 @@ PADDED_GRADIENT = Exercise(
     cases=_padded_cases,
     returns="C numbers for every place, padding too",
     misconceptions=(
-        *_tokens(
+        *ideas(
             "NaN comes through from under the padding: 0 * NaN is NaN, in your code and in"
             " autograd's. Choose with torch.where, which puts a zero there whatever it was.",
-            lambda d, mask: d * mask[..., None] / mask.sum(),
-        ),
-        *_number(
-            "divided by all B * T places, so padding counts as tokens and the gradient fades."
-            " Divide by the number of real tokens.",
-            torch.numel,
-        ),
-        *_number(
-            "divided by the number of texts B. The mean runs over tokens: divide by the number of"
-            " real ones.",
-            len,
-        ),
-        *_number(
-            "this is the gradient of the sum over the tokens. The loss is their mean: divide by"
-            " their number.",
-            lambda mask: 1,
-        ),
-        *_number(
-            "each row is divided by its own number of tokens, so a token of a short text counts"
-            " more than one of a long text. The mean runs over the tokens of the whole batch: one"
-            " number for all.",
-            lambda mask: _own(mask) * len(mask),
-            lambda mask: _own(mask) * mask.any(1).sum(),
-            _own,
-        ),
-        *_tokens(
-            "each row is divided by its own number of tokens, and a row without any gives 0 / 0."
-            " The mean runs over the tokens of the whole batch: one number for all.",
-            lambda d, mask: _kept(d, mask) / mask.sum(1)[:, None, None] / len(mask),
-            lambda d, mask: _kept(d, mask) / mask.sum(1)[:, None, None],
-        ),
-        *_tokens(
-            "padding gets a gradient like any token: the mask is used only to count. Put zeros"
-            " where it is False.",
-            lambda d, mask: d / mask.sum(),
-        ),
-        *_tokens(
-            "the mask is not used: padding gets a gradient, and counts as tokens.",
-            lambda d, mask: d / mask.numel(),
-            lambda d, mask: d,
-        ),
-        *_tokens(
-            "NaN is replaced, but padding may hold any number, and there it still gets a gradient."
-            " Only the mask says what is padding.",
-            lambda d, mask: d.nan_to_num() / mask.sum(),
-        ),
-        *_tokens(
-            "the mask is turned round: tokens became zero and padding was kept. It is True for a"
-            " real token.",
-            lambda d, mask: _kept(d, ~mask) / mask.sum(),
-            lambda d, mask: _kept(d, ~mask) / (~mask).sum(),
-        ),
-        *_tokens(
-            "the mask has lost its last axis, (B, T), and is lined up with the classes: mask[...,"
-            " None] keeps it at the tokens.",
-            lambda d, mask: torch.where(mask, d, 0) / mask.sum(),
-        ),
-        *_tokens(
-            "the mask is read as a length: the first places are taken, as many as there are tokens."
-            " Padding may stand in front, too.",
-            lambda d, mask: (
-                _kept(d, torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)) / mask.sum()
-            ),
-        ),
-        *_tokens(
-            "only the rows of the real tokens are returned. They have to stand in their places"
-            " again, between zeros.",
-            lambda d, mask: d[mask] / mask.sum(),
+            lambda z, y, mask: _d(z, y) * mask[..., None] / mask.sum(),
         ),
         *ideas(
-            "label 0 is taken for padding. It is a class like the others: only the mask says what"
-            " is padding.",
-            lambda logits, labels, mask: (
-                _kept(_p(logits) - _y(logits, labels), labels != 0) / (labels != 0).sum()
-            ),
+            "the divisor is wrong. The loss is the mean over the real tokens of the batch: not all"
+            " B * T places, not the B texts, and not nothing, but the number of real tokens.",
+            lambda z, y, mask: _kept(_d(z, y), mask) / mask.numel(),
+            lambda z, y, mask: _kept(_d(z, y), mask) / len(mask),
+            lambda z, y, mask: _kept(_d(z, y), mask),
         ),
-        *_before(_CLIMB, lambda z, m, y: torch.where(m, y - _p(z), 0)),
-        *_before(_COUPLING, lambda z, m, y: torch.where(m, (_p(z) - 1) * y, 0)),
-        *_before(
+        *ideas(
+            "each row is divided by its own number of tokens, so a token of a short text counts"
+            " more than one of a long text, and a row without any may give 0 / 0. The mean runs"
+            " over the tokens of the whole batch: one number for all.",
+            lambda z, y, mask: (
+                _kept(_d(z, y), mask) / mask.sum(1).clamp(min=1)[:, None, None] / len(mask)
+            ),
+            lambda z, y, mask: _kept(_d(z, y), mask) / mask.sum(1)[:, None, None] / len(mask),
+        ),
+        *ideas(
+            "padding gets a gradient like any token. Put zeros where the mask is False.",
+            lambda z, y, mask: _d(z, y) / mask.sum(),
+            lambda z, y, mask: _d(z, y) / mask.numel(),
+        ),
+        *ideas(
+            "NaN is replaced, but padding may hold any number, and there it still gets a gradient."
+            " Only the mask says what is padding.",
+            lambda z, y, mask: _d(z, y).nan_to_num() / mask.sum(),
+        ),
+        *ideas(
+            "the mask is turned round: tokens became zero and padding was kept. It is True for a"
+            " real token.",
+            lambda z, y, mask: _kept(_d(z, y), ~mask) / mask.sum(),
+            lambda z, y, mask: _kept(_d(z, y), ~mask) / (~mask).sum(),
+        ),
+        *ideas(
+            "the mask has lost its last axis, (B, T), and is lined up with the classes: mask[...,"
+            " None] keeps it at the tokens.",
+            lambda z, y, mask: torch.where(mask, _d(z, y), 0) / mask.sum(),
+        ),
+        *ideas(
+            "only the rows of the real tokens are returned. They have to stand in their places"
+            " again, between zeros.",
+            lambda z, y, mask: _d(z, y)[mask] / mask.sum(),
+        ),
+        *ideas(
+            "the sign is turned round: a step against this gradient would climb. The label's entry"
+            " is the negative one.",
+            lambda z, y, mask: _kept(-_d(z, y), mask) / mask.sum(),
+        ),
+        *ideas(
             "softmax runs over the wrong axis. It is the classes of one token that sum to 1, not"
             " the tokens of a text: the last axis.",
-            lambda z, m, y: torch.where(m, _p(z, 1) - y, 0),
-            lambda z, m, y: torch.where(m, _p(z, 0) - y, 0),
-            lambda z, m, y: torch.where(m, _p(z.masked_fill(~m, -torch.inf), 1) - y, 0),
+            lambda z, y, mask: _kept(_p(z, 1) - _y(z, y), mask) / mask.sum(),
         ),
-        *_before(
-            "the logits under padding are set to 0 before softmax. That gives probabilities like"
-            " any others, and so a gradient: put the zeros in after the subtraction.",
-            lambda z, m, y: _p(torch.where(m, z, 0)) - y,
-        ),
-        *_before(
-            "the logits are multiplied by the mask before softmax. Zeros give probabilities like"
-            " any others, and 0 * NaN is NaN: put the zeros in after the subtraction.",
-            lambda z, m, y: _p(z * m) - y,
-        ),
-        *_before(
-            "the logits under padding are minus infinity for every class, and softmax divides 0 by"
-            " 0. Put zeros in after the subtraction.",
-            lambda z, m, y: _p(z.masked_fill(~m, -torch.inf)) - y,
-        ),
-        *_before(
-            "only the probabilities are masked: under padding the label 0 is still subtracted. Put"
-            " the zeros in after the subtraction.",
-            lambda z, m, y: torch.where(m, _p(z), 0) - y,
-            lambda z, m, y: _p(z) * m - y,
-        ),
-        *_before(
-            "only the labels are masked: under padding the probabilities are still there. Put the"
+        *ideas(
+            "the logits under padding are overwritten before softmax. Zeros give probabilities like"
+            " any others, and so a gradient; minus infinity for every class gives 0 / 0. Put the"
             " zeros in after the subtraction.",
-            lambda z, m, y: _p(z) - y * m,
+            lambda z, y, mask: _d(_kept(z, mask), y) / mask.sum(),
+            lambda z, y, mask: _d(z * mask[..., None], y) / mask.sum(),
+            lambda z, y, mask: _d(z.masked_fill(~mask[..., None], -torch.inf), y) / mask.sum(),
+        ),
+        *ideas(
+            "only one of the two is masked, the probabilities or the labels, and the other is still"
+            " there under padding. Put the zeros in after the subtraction.",
+            lambda z, y, mask: (_kept(_p(z), mask) - _y(z, y)) / mask.sum(),
+            lambda z, y, mask: (_p(z) - _kept(_y(z, y), mask)) / mask.sum(),
         ),
     ),
 )
@@ -600,49 +440,21 @@ def _smoothed_cases(seed=23):
     )
 
 
-def _own_weights(y, w):
-    return (y * w).sum(1, keepdim=True)
+def _q(logits, labels, eps):
+    return (1 - eps) * _y(logits, labels) + eps / logits.shape[1]
 
 
-def _divisor(y, w):
-    return (y * w).sum()
+def _t(logits, labels, w, eps):
+    return w * _q(logits, labels, eps)
 
 
-def _one(y, w):
-    return 1
-
-
-def _rows(message, *wrongs, over=(_divisor, lambda y, w: len(y))):
-    """Misconceptions, with each number they may be divided by; `wrongs` take p, the one-hot
-    labels, the weights and eps.
-    """
-
-    def wrong(logits, labels, class_weights, smoothing, of, number):
-        y = _y(logits, labels)
-        return of(_p(logits), y, class_weights, smoothing) / number(y, class_weights)
-
-    return ideas(
-        message,
-        *(functools.partial(wrong, of=of, number=number) for of in wrongs for number in over),
-    )
-
-
-def _q(y, eps):
-    return (1 - eps) * y + eps / y.shape[1]
-
-
-def _to(p, t):
+def _to(logits, t):
     """The gradient of - sum_c t_c log p_c, whatever the targets sum to."""
-    return p * t.sum(1, keepdim=True) - t
+    return _p(logits) * t.sum(1, keepdim=True) - t
 
 
-def _right(p, y, w, eps):
-    return _to(p, w * _q(y, eps))
-
-
-def _shares(message, q):
-    """Misconceptions about the smoothed labels, which `q` makes from the one-hot labels and eps."""
-    return _rows(message, lambda p, y, w, eps: _to(p, w * q(y, eps)))
+def _own(labels, w):
+    return w[labels][:, None]
 
 
 SMOOTHED_WEIGHTED_GRADIENT = Exercise(
@@ -651,115 +463,72 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
     cases=_smoothed_cases,
     returns="one row per sample, one number per class",
     misconceptions=(
-        *_rows(
+        *ideas(
             "the two formulas are put together: the label's weight stands in front of the smoothed"
             " difference. In this loss each class's share of the target has its own weight, w_c"
             " q_c.",
-            lambda p, y, w, eps: _own_weights(y, w) * (p - _q(y, eps)),
+            lambda z, y, w, eps: _own(y, w) * (_p(z) - _q(z, y, eps)) / w[y].sum(),
+            lambda z, y, w, eps: _own(y, w) * (_p(z) - _q(z, y, eps)) / len(z),
         ),
-        *_rows(
+        *ideas(
             "this is p minus the weighted targets. They no longer sum to 1, so p comes with their"
             " sum: p * sum(t) - t.",
-            lambda p, y, w, eps: p - w * _q(y, eps),
+            lambda z, y, w, eps: (_p(z) - _t(z, y, w, eps)) / w[y].sum(),
         ),
-        *_rows(
+        *ideas(
             "p comes with the label's weight. It has to come with the sum of the row's targets, in"
             " which every class has a share.",
-            lambda p, y, w, eps: p * _own_weights(y, w) - w * _q(y, eps),
+            lambda z, y, w, eps: (_p(z) * _own(y, w) - _t(z, y, w, eps)) / w[y].sum(),
         ),
-        *_rows(
-            "p comes with a sum over the samples. Each sample has its own sum of targets, over its"
-            " classes.",
-            lambda p, y, w, eps: p * (w * _q(y, eps)).sum(0) - w * _q(y, eps),
-            lambda p, y, w, eps: p * (w * _q(y, eps)).sum() - w * _q(y, eps),
+        *ideas(
+            "the sum of the targets runs over the wrong axis or has lost it, and is lined up with"
+            " the classes. Each sample has its own sum, over its classes: keepdim=True keeps it.",
+            lambda z, y, w, eps: (_p(z) * _t(z, y, w, eps).sum(1) - _t(z, y, w, eps)) / w[y].sum(),
+            lambda z, y, w, eps: (_p(z) * _t(z, y, w, eps).sum(0) - _t(z, y, w, eps)) / w[y].sum(),
+            lambda z, y, w, eps: (_p(z) * _t(z, y, w, eps).sum() - _t(z, y, w, eps)) / w[y].sum(),
         ),
-        *_rows(
-            "p comes with the sum of the class weights. It has to come with the sum of the row's"
-            " targets, which are w_c q_c.",
-            lambda p, y, w, eps: p * w.sum() - w * _q(y, eps),
-        ),
-        *_rows(
-            "the sum of a row's targets has lost its axis, (N,), and is lined up with the classes:"
-            " keepdim=True keeps it.",
-            lambda p, y, w, eps: p * (w * _q(y, eps)).sum(1) - w * _q(y, eps),
-        ),
-        *_rows(
+        *ideas(
             "the weights multiply the finished gradient, column by column. They belong to the terms"
             " of the loss, and each term reaches all columns through p.",
-            lambda p, y, w, eps: w * (p - _q(y, eps)),
+            lambda z, y, w, eps: w * (_p(z) - _q(z, y, eps)) / w[y].sum(),
         ),
-        *_rows(
-            "the weights change the probabilities, as if their logarithm were added to the logits."
-            " They belong to the terms of the loss: softmax stays as it is.",
-            lambda p, y, w, eps: w * p / (w * p).sum(1, keepdim=True) - _q(y, eps),
+        *ideas(
+            "the divisor is wrong. A weighted mean is divided by the weights of the labels, added"
+            " up: one weight for each sample.",
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / len(z),
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / w.sum(),
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)),
         ),
-        *_rows(
-            "divided by the number of samples. A weighted mean is divided by the weights of the"
-            " labels, added up.",
-            _right,
-            over=(lambda y, w: len(y),),
-        ),
-        *_rows(
-            "divided by the sum of all class weights. One weight for each sample is added up, the"
-            " one of its label.",
-            _right,
-            over=(lambda y, w: w.sum(),),
-        ),
-        *_rows(
-            "divided by the sum of all targets. In this loss the smoothing is not in the divisor:"
-            " it adds up the weights of the labels.",
-            lambda p, y, w, eps: _right(p, y, w, eps) / (w * _q(y, eps)).sum(),
-            over=(_one,),
-        ),
-        *_rows(
+        *ideas(
             "each row is divided by its own weight. The divisor is one number for the whole batch.",
-            lambda p, y, w, eps: _right(p, y, w, eps) / _own_weights(y, w),
-            over=(_divisor, lambda y, w: len(y), _one),
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / _own(y, w) / len(z),
         ),
-        *_rows(
-            "not divided: look at what stands in front of the two sums of the loss.",
-            _right,
-            over=(_one,),
-        ),
-        *_rows(
+        *ideas(
             "the sign is turned round: a step against this gradient would climb.",
-            lambda *args: -_right(*args),
+            lambda z, y, w, eps: -_to(z, _t(z, y, w, eps)) / w[y].sum(),
         ),
-        *_rows(
+        *ideas(
             "the smoothing is forgotten: the other classes have a share of the target, too.",
-            lambda p, y, w, eps: _to(p, w * y),
+            lambda z, y, w, eps: _to(z, w * _y(z, y)) / w[y].sum(),
         ),
-        *_rows(
+        *ideas(
             "the weights are forgotten: class c's share of the target counts w_c times.",
-            lambda p, y, w, eps: p - _q(y, eps),
+            lambda z, y, w, eps: (_p(z) - _q(z, y, eps)) / len(z),
         ),
-        *_rows(
-            "weights and smoothing are both forgotten: this is p - y.",
-            lambda p, y, w, eps: p - y,
-        ),
-        *_rows(
+        *ideas(
             "the smoothing comes after the weights, so its share has none. In the loss w_c"
             " multiplies all of q_c.",
-            lambda p, y, w, eps: _to(p, (1 - eps) * y * w + eps / y.shape[1]),
+            lambda z, y, w, eps: _to(z, (1 - eps) * _y(z, y) * w + eps / len(w)) / w[y].sum(),
         ),
-        *_shares(
-            "the smoothing is spread over the C - 1 other classes. In this loss all C classes get"
-            " eps / C, the label too.",
-            lambda y, eps: (1 - eps) * y + eps / (y.shape[1] - 1) * (1 - y),
-        ),
-        *_shares(
-            "the label gets no share of the smoothing. All C classes get eps / C, the label on top"
-            " of its 1 - eps.",
-            lambda y, eps: (1 - eps) * y + eps / y.shape[1] * (1 - y),
-        ),
-        *_shares(
-            "the label keeps its full 1, so q sums to more than 1. What the classes share is taken"
-            " from the label.",
-            lambda y, eps: y + eps / y.shape[1],
-        ),
-        *_shares(
-            "every class gets all of eps. The C classes share it.",
-            lambda y, eps: (1 - eps) * y + eps,
+        *ideas(
+            "the smoothed labels are wrong. All C classes share eps, the label too: each gets"
+            " eps / C, and the label 1 - eps besides, so that they sum to 1.",
+            lambda z, y, w, eps: _to(z, w * (_q(z, y, eps) - eps / len(w) * _y(z, y))) / w[y].sum(),
+            lambda z, y, w, eps: _to(z, w * (_y(z, y) + eps / len(w))) / w[y].sum(),
+            lambda z, y, w, eps: _to(z, w * ((1 - eps) * _y(z, y) + eps)) / w[y].sum(),
+            lambda z, y, w, eps: (
+                _to(z, w * torch.where(_y(z, y) == 1, 1 - eps, eps / (len(w) - 1))) / w[y].sum()
+            ),
         ),
     ),
 )
