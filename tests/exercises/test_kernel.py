@@ -12,15 +12,15 @@ CELLS = [
         "from course_utils.exercises import check\n\ndef seed_interval(values, t):\n    '''Mean and"
         " half-width.'''\n    ..."
     ),
-    "check('00.1', seed_interval)",
-    "check('00.1', lambda values, t: exit())",
-    "check('00.1', lambda values, t: quit())",
+    "check('09.1', seed_interval)",
+    "check('09.1', lambda values, t: exit())",
+    "check('09.1', lambda values, t: quit())",
     (
         "def f(values, t):\n    while True:\n        try: len(values)\n        except:"
-        " pass\ncheck('00.1', f, time_limit=0.3)"
+        " pass\ncheck('09.1', f, time_limit=0.3)"
     ),
-    "def f(values, t):\n    return f(values, t)\ncheck('00.1', f)",
-    "def f(values, t):\n    print('noise')\n    return sum(values)\ncheck('00.1', f)",
+    "def f(values, t):\n    return f(values, t)\ncheck('09.1', f)",
+    "def f(values, t):\n    print('noise')\n    return sum(values)\ncheck('09.1', f)",
     "print('still here')",
 ]
 REPLIES = [
