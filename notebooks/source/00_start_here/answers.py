@@ -163,7 +163,7 @@ WRONG = {
             "`argmax`, not `max`",
         ),
         (
-            "def f(logits, labels): return 100 * (logits.argmax(1) == labels).double().mean().item()",
+            "def f(logits, labels): return 100 * (logits.argmax(1) == labels).double().mean()",
             "in percent",
         ),
         (

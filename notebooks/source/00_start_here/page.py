@@ -16,9 +16,9 @@
 # 5. find a setting in which adding modalities does harm;
 # 6. build the control that shows whether a gain comes from the pairing of the modalities.
 #
-# **How the page works.** Run the cells from the top (Shift + Enter). A `guess` asks for your prediction before a
-# result is shown. An exercise is a function whose body is `...`: write it, and `check` tells you what is right or
-# wrong. Hints are folded below it. If you skip one, the page goes on with the course's own function.
+# **How the page works.** Run the cells from the top (Shift + Enter). A `guess` asks for your prediction first. In an
+# exercise you write the body of a function, and `check` tells you what is right or wrong; hints are folded below.
+# Skip what you like: the page then goes on with the course's own function.
 
 # %% tags=["measured", "imports"]
 # Imports.
@@ -47,15 +47,11 @@ from course_utils.runtime import reads, seed_everything
 from course_utils.text import letter_features
 from course_utils.training import Batches
 
-# %% tags=["measured"]
-FULL = False  # True runs ten seeds instead of five
-SEEDS = range(10 if FULL else 5)
-
 # %% tags=["figure"]
 # The parts of every model of this course, drawn.
 plots.pipeline(
-    "Every model of this course has these parts. The gradient of the loss flows back through head and"
-    " fusion, and into an extractor if that has weights to learn (on this page none has).",
+    "Every model of this course has these parts. The gradient of the loss flows back through head"
+    " and fusion, and into an extractor if that has weights to learn (on this page none has).",
     {"text": '"siexen"', "image": "16 x 16 pixels", "audio": "0.76 s of sound"},
 )
 
@@ -64,7 +60,7 @@ plots.pipeline(
 #
 # A **modality** (模态) is a form in which information comes: a picture, a sound, a text, a sensor's readings.
 # **Multimodal learning** (多模态学习) trains one model on several of them at once; **unimodal** (单模态)
-# learning uses one. A modality goes *in*; what is asked at the *output* is the task.
+# learning uses one.
 #
 # The running example is the data set `digits`. The pictures are real handwriting, 1,797 scans from scikit-learn.
 # The sounds come from a speech synthesiser with 60 voices, the words from a simulated typist in a hurry. No voice
@@ -77,22 +73,22 @@ for key, value in noisy.items():
     print(f"{key:7}", tuple(value.shape) if torch.is_tensor(value) else value)
 
 # %% tags=["figure", "nbval-ignore-output"]
-# The sample, clean and noisy. Not compared: the players hold samples whose last bits may differ.
+# The sample, clean and noisy. Not compared: a sound's last bits may differ.
 plots.pictures(
     [clean["image"][0], noisy["image"][0]],
     titles=[clean["text"], noisy["text"]],
-    caption="The same seven, clean and as the model meets it; above each picture the word as typed.",
+    caption="The same seven, clean and as the model meets it, under the word as typed.",
 )
 plots.spectrograms(
     {"clean": clean["audio"], "noisy": noisy["audio"]},
     SAMPLE_RATE,
-    caption="The spoken word, clean and in white noise with ten times the power of the speech (-10 dB).",
+    caption="The spoken word, clean and in white noise of ten times its power (-10 dB).",
 )
 plots.players({"clean": clean["audio"], "noisy": noisy["audio"]}, SAMPLE_RATE)
 
 # %% [markdown]
-# Listen to both, the noisy one first and not too loud. The picture is one channel of 16 x 16 numbers, 0 for paper
-# and 1 for ink; the sound is 8,000 numbers a second; the text is a word. `label` is what we want to predict.
+# Listen to both, the noisy one first and not too loud. The picture is 16 x 16 numbers, 0 for paper and 1 for ink; the
+# sound is 8,000 numbers a second. `label` is what we want to predict.
 #
 # ## The same in symbols
 #
@@ -104,12 +100,10 @@ plots.players({"clean": clean["audio"], "noisy": noisy["audio"]}, SAMPLE_RATE)
 # | $g$ | `torch.cat` | **fusion** (融合): all features in, one vector out |
 # | $W, b$ | `weight`, `bias` | **head** (输出层): fused vector in, one score per class out, the **logits** |
 # | $p = \operatorname{softmax}(\text{logits})$ | `probs`, `(B, C)` | probabilities of the C classes |
-# | $L$ | `F.cross_entropy` | **loss** (损失): how surprised the model is by the true labels |
+# | $L$ | `F.cross_entropy` | **loss** (损失): the mean of $-\log p_n(y_n)$, how surprised the model is by the true labels |
 #
-# Three of these rows are the course: which $f_m$ keep what matters (Part 1), which $g$ lets the modalities act
-# together (Part 2), and how the gradient of $L$ finds its way back (Part 3). The loss is
-#
-# $$ L = -\frac{1}{N} \sum_{n=1}^{N} \log p_n(y_n) \tag{00.2} $$
+# Three rows are the course: which $f_m$ keep what matters (Part 1), which $g$ lets modalities act together (Part 2),
+# how the gradient of $L$ finds its way back (Part 3).
 #
 # The simplest fusion is **concatenation** (拼接): put the vectors side by side. With a linear head behind it, each
 # modality has its own block of the weight's columns, and the logits are a sum of what each modality says:
@@ -144,14 +138,15 @@ weight = torch.tensor([[-1.0, 0.0, -1.0, 2.0],    # for "one": few letters, no h
                        [1.0, 0.0, 1.0, -2.0]])    # for "eight"
 bias = torch.tensor([4.0, -4.0])
 logit = 4.0
-for column, w, value in zip(["letters", "ink", "holes", "seconds"], weight[0], [4.0, 0.4, 1.0, 0.4]):
+columns, values = ["letters", "ink", "holes", "seconds"], [4.0, 0.4, 1.0, 0.4]
+for column, w, value in zip(columns, weight[0], values):
     logit += w.item() * value
     print(f"{column:8} add {w.item() * value:5.1f}, so far {logit:5.1f}")
 
 # %% [markdown]
 # The text says -4.0, the image 0.0 and -1.0, the audio 0.8. None of them asks the others. Now the whole batch.
 #
-# > **Exercise 00.1 · Concatenate and classify** — *10 minutes · core*
+# > **Exercise 00.1 · Concatenate and classify** — *8 minutes · core*
 # >
 # > Given a batch, the names of the modalities to use, and a head, return the logits.
 # >
@@ -206,17 +201,9 @@ blocks = layer.weight.split([3, 4, 2], dim=1)                    # W_m: (10, D_m
 by_hand = sum(z[m] @ block.T for m, block in zip(MODALITIES, blocks)) + layer.bias
 verify("00.1", by_hand, classify(z, list(MODALITIES), layer.weight, layer.bias))
 
-# %% tags=["proof"]
-# Equation (00.2) against PyTorch's cross-entropy.
-truth = torch.tensor([3, 1, 4, 1, 5])
-scores_of_five = layer(torch.cat([z[m] for m in MODALITIES], dim=-1)).detach()   # (5, 10)
-probs = scores_of_five.exp() / scores_of_five.exp().sum(dim=1, keepdim=True)
-verify("00.2", -sum(probs[n, truth[n]].log() for n in range(5)) / 5,
-       F.cross_entropy(scores_of_five, truth))
-
 # %% [markdown]
 # The "four" gets the -0.2 of the loop. `verify` compares two ways to one result, here the sum of blocks with the layer on
-# everything at once, and stops the page if they differ. Each numbered equation of the course has such a twin.
+# everything, and stops the page if they differ.
 #
 # ## The whole pipeline
 #
@@ -251,7 +238,7 @@ def standardise(part, scale):
     return part | moved
 
 def load(seed, **dials):
-    """The three splits as vectors, and the scale of the training set: what is known before a test."""
+    """The three splits as vectors, standardised, and the training set's scale."""
     data = {split: extract(Digits(split, seed=seed, **dials)) for split in SPLITS}
     train_set = data["train"]
     scale = {m: (train_set[m].mean(dim=0), train_set[m].std(dim=0).clamp(min=0.1))
@@ -304,9 +291,9 @@ MODELS = {"text": ["text"], "image": ["image"], "audio": ["audio"],
           "text + image": ["text", "image"], "all three": list(MODALITIES)}
 
 # %% [markdown]
-# **Evaluate.** One number is missing: how often is the model right?
+# **Evaluate.** How often is the model right?
 #
-# > **Exercise 00.2 · Accuracy** — *4 minutes · warm-up*
+# > **Exercise 00.2 · Accuracy** — *3 minutes · warm-up*
 # >
 # > Given the logits `(B, C)` and the labels `(B,)`, whole numbers, return the share of samples that are right.
 # >
@@ -352,11 +339,11 @@ for name, near in (("text", 0.71), ("image", 0.64), ("audio", 0.75)):
     report(f"{name} alone, one seed", score, near=near, within=0.04)
 
 # %% [markdown]
-# Blind guessing would reach 0.10. The last digits of a training run differ from machine to machine; "within" says how
-# much of that the page allows.
+# Blind guessing would reach 0.10. The last digits of a training run differ from machine to machine, so the page allows a
+# band.
 #
-# Each modality alone is right six to eight times in ten. What will all three together reach? Put a number between 0
-# and 1 in place of `None`, and how sure you are to be at most 0.03 away.
+# What will all three together reach? Put a number between 0 and 1 in place of `None`, and how sure you are to be at most
+# 0.03 away.
 
 # %%
 guess("00.a", None, sure=0.5)
@@ -370,11 +357,13 @@ outcome("00.a", 0.91, within=0.03)
 # %% [markdown]
 # ## Does it pay? Five seeds
 #
-# One run is an anecdote. A **seed** (随机种子) fixes what is left to chance: which voice goes with which scan, all the
+# A **seed** (随机种子) fixes what is left to chance: which voice goes with which scan, all the
 # noise, the first weights, the order of the batches. Scans and splits stay the same. We repeat everything with five
 # seeds (half a minute).
 
 # %%
+FULL = False  # True runs ten seeds instead of five
+SEEDS = range(10 if FULL else 5)
 draws = [data] + [load(seed) for seed in SEEDS[1:]]
 heads, scores = {}, {}
 for name, names in MODELS.items():
@@ -400,12 +389,12 @@ def dots(rows, caption):
     plots.show(figure, caption)
 
 
-dots(scores, "Every seed is a dot: the worst run of all three is better than the best run of any one"
+dots(scores, "Every seed is a dot: the worst run of all three beats the best run of any one"
      " modality, and of text and image together.")
 
 # %% [markdown]
-# How large is the gain? Against the worst modality it looks grand. The honest baseline is the **best single modality**,
-# tuned as carefully. And since both models of a seed saw the same noise, we subtract seed by seed.
+# How large is the gain? The honest baseline is the **best single modality**, tuned as carefully. And since both models of a
+# seed saw the same noise, we subtract seed by seed.
 
 # %%
 best = max(MODALITIES, key=lambda name: sum(scores[name]))
@@ -413,11 +402,11 @@ gains = [100 * (fused - alone) for fused, alone in zip(scores["all three"], scor
 mean, half = mean_interval(gains)
 print(f"best single modality: {best}")
 report("gain of all three over it, in points", mean, near=17.5, within=2)
-print("its 95 % interval over the seeds lies above 10 points:", mean - half > 10)
+print("its 95 % interval over the seeds lies above 10:", mean - half > 10)
 
 # %% [markdown]
-# So here it does pay, by about 17 points. The interval covers what the seeds vary, noise and training. It says nothing of new
-# writers and new voices; page 09 deals with those.
+# So here it does pay, by about 17 points. The interval covers what the seeds vary, noise and training. It says nothing of
+# other writers and voices.
 #
 # ### Five samples, and what each model says
 #
@@ -430,33 +419,27 @@ print("typed   truth    text image audio    all three")
 for i in chosen:
     said = []
     for name in (*MODALITIES, "all three"):
-        votes = {logits_of(MODELS[name], one, data["test"])[i].argmax().item() for one in heads[name]}
-        said.append(f"{votes.pop()}" if len(votes) == 1 else "?")
-    print(f"{test_digits[i]['text']:8}{labels[i]:4}{said[0]:>8}{said[1]:>6}{said[2]:>6}{said[3]:>11}")
-
-# %% tags=["figure", "nbval-ignore-output"]
-# The five samples. Not compared: the players hold samples whose last bits may differ.
+        logits = [logits_of(MODELS[name], head, data["test"])[i] for head in heads[name]]
+        votes = {one.argmax().item() for one in logits}
+        said.append(str(votes.pop()) if len(votes) == 1 else "?")
+    word = test_digits[i]["text"]
+    print(f"{word:8}{labels[i]:4}{said[0]:>8}{said[1]:>6}{said[2]:>6}{said[3]:>11}")
 five = [test_digits[i] for i in chosen]
-plots.pictures(
-    [one["image"][0] for one in five],
-    titles=[one["text"] for one in five],
-    caption="The five samples in the order of the table. Their sounds are below.",
-)
-plots.players({one["text"]: one["audio"] for one in five}, SAMPLE_RATE)
+plots.pictures([one["image"][0] for one in five], titles=[one["text"] for one in five],
+               caption="The five samples in the order of the table.")
 
 # %% [markdown]
-# In the second and third row one modality is wrong and outvoted. In the fourth, text and sound are both wrong, each in another
-# way, and the fused model is right in all five runs: the logits add up, so a digit that is fairly likely for all can beat
-# one that is likely for one. In the last row the sound is right, and the picture drags the fused model to a 4.
+# In the second and third row one modality is wrong and outvoted. In the fourth, text and sound are both wrong, each in its own
+# way, and the fused model is right in all five runs. Logits add up, so a digit that is fairly likely for all can beat
+# one that is likely for one alone. In the last row the sound is right, and the fused model says 4, as the picture does.
 #
 # ## Your own digit
 #
-# Now you are the sample. Draw with the 8 x 8 buttons, type the word as badly as you like, choose a voice, what it says,
-# and how loud it is against the noise. Watch three beliefs and the fused one. Then try to break it: how wrong
-# may one of the three be before the fused model follows it?
+# Draw with the 8 x 8 buttons, type the word as badly as you like, choose a voice and how loud it is against the noise
+# (SNR). Watch three beliefs and the fused one. How wrong may one of the three be before the fused model follows it?
 
 # %% tags=["proof"]
-# What each model (of seed 0) believes of one sample; on a test sample it is what it said above.
+# What each model of seed 0 believes of one sample; tried on a sample of the test set.
 def beliefs(image, word, sound):
     """{model: (10,) probabilities} of a picture (1, 16, 16), a word and a sound (S,)."""
     sample = {"text": Typed(word), "image": image, "audio": sound, "label": 0}
@@ -474,8 +457,9 @@ torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 print("on a sample of the test set, beliefs gives what the model gave: True")
 
 # %% tags=["figure"]
-# A drawing as a picture, a voice in noise, and four beliefs as bars.
-SEVEN = ["........", ".######.", ".....##.", "....##..", "..####..", "...##...", "...#....", "...#...."]
+# A drawing as a picture, a voice in noise, and the controls: core ipywidgets only.
+SEVEN = ["........", ".######.", ".....##.", "....##..",
+         "..####..", "...##...", "...#....", "...#...."]
 spoken = {}
 for seed in range(4):
     for one in Digits("test", seed=seed, image_noise=0, speech_snr=math.inf, text_error=0):
@@ -491,8 +475,15 @@ def enlarged(rows):
     scan = torch.tensor([[float(cell == "#") for cell in row] for row in rows])
     return F.interpolate(scan[None, None], scale_factor=2, mode="bilinear")[0]  # -> (1, 16, 16)
 
+buttons = [[widgets.ToggleButton(value=cell == "#", layout={"width": "28px", "height": "28px"})
+            for cell in row] for row in SEVEN]
+typed = widgets.Text(value="sevn", description="typed")
+voice = widgets.Dropdown(options=range(50, 60), value=57, description="voice")
+digit = widgets.Dropdown(options=range(10), value=7, description="it says")
+snr = widgets.Dropdown(options=[-20, -15, -10, -5, 0], value=-10, description="SNR (dB)")
+
 # %% tags=["figure"]
-# Four beliefs as bars; two fixed settings for readers without a running kernel.
+# Four beliefs as bars, and one setting for readers without a running kernel.
 def belief_bars(settings):
     """A row of four bar charts for each (picture, word, sound)."""
     figure, grid = plots.axes(height=0.3 + 1.7 * len(settings), rows=len(settings), columns=4,
@@ -508,19 +499,12 @@ def belief_bars(settings):
 
 
 plots.show(
-    belief_bars([(enlarged(SEVEN), "sevn", say(57, 7, -10)), (enlarged(SEVEN), "nin", say(57, 7, -10))]),
-    "A drawn and spoken seven, typed as sevn (above) and as nin (below): alone, the text is misled; picture and"
-    " sound outvote it.",
+    belief_bars([(enlarged(SEVEN), "nyne", say(57, 7, -10))]),
+    "A seven, drawn and spoken, but typed as nyne: the text says nine, the others outvote it.",
 )
 
-# %% tags=["figure", "game"]
-# The grid of buttons, the typed word and the voice: core ipywidgets only.
-buttons = [[widgets.ToggleButton(value=cell == "#", layout={"width": "28px", "height": "28px"})
-            for cell in row] for row in SEVEN]
-typed = widgets.Text(value="sevn", description="typed")
-voice = widgets.Dropdown(options=range(50, 60), value=57, description="voice")
-digit = widgets.Dropdown(options=range(10), value=7, description="it says")
-snr = widgets.Dropdown(options=[-20, -15, -10, -5, 0], value=-10, description="SNR (dB)")
+# %% tags=["figure", "game", "nbval-ignore-output"]
+# Live where there is a kernel, else a picture; not compared, because a reader changes it.
 picture, player = widgets.Image(format="png"), widgets.Audio(format="wav", autoplay=False)
 
 
@@ -531,13 +515,13 @@ def follow(change=None):
     player.value = Audio(sound.numpy(), rate=SAMPLE_RATE).data
     picture.value = plots.png(belief_bars([(enlarged(rows), word, sound)]))
 
-# %% tags=["figure", "nbval-ignore-output"]
-# Shown live where there is a kernel, as a picture elsewhere; not compared, because a reader changes it.
+
 for control in [button for row in buttons for button in row] + [typed, voice, digit, snr]:
     control.observe(follow, "value")
 follow()
 pad = widgets.VBox([widgets.HBox(row) for row in buttons])
-game = widgets.VBox([widgets.HBox([pad, widgets.VBox([typed, voice, digit, snr, player])]), picture])
+choices = widgets.VBox([typed, voice, digit, snr, player])
+game = widgets.VBox([widgets.HBox([pad, choices]), picture])
 caption = "What text, image and audio believe of your digit, each alone, and all three."
 shown, about = plots.bundle(picture.value, caption)
 view = {"version_major": 2, "version_minor": 0, "model_id": game.model_id}
@@ -545,12 +529,14 @@ display({"application/vnd.jupyter.widget-view+json": view, **shown}, metadata=ab
 display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
 
 # %% [markdown]
-# Two hints for the breaker. A clean drawing is not what these models were trained on; they saw scans in noise. And a typed
-# word counts strongly when its letters fit one digit alone.
+# A clean drawing is not what these models were trained on: they saw scans in noise.
 #
 # ## When does it not pay?
 #
-# How noisy each modality is was set by us. Here are five settings:
+# How noisy each modality is was set by us. We compare five settings, from "clean" over "easy", "default" and "hard" to "one
+# clear sense".
+#
+# <details><summary>The five settings in numbers</summary>
 #
 # | setting | image: spread of the noise | audio: signal-to-noise ratio | text: probability of an error |
 # |---|---|---|---|
@@ -560,6 +546,8 @@ display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
 # | hard | 0.7 | -13 dB | 0.75 |
 # | one clear sense | 1 | 0 dB | 0.9 |
 #
+# </details>
+#
 # In the last one the speech is clear: the sound alone is right 94 times in 100. The other two are poor. Will all three together
 # be right more often than the sound alone? Say "yes" or "no".
 
@@ -567,23 +555,27 @@ display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
 guess("00.b", None, sure=0.5)
 
 # %% [markdown]
-# All settings with five seeds and tuning take minutes, so they are a stored **sweep** (made from the very cells above by
-# `python tools/sweep.py 00 digits_dials`).
+# All settings with five seeds take minutes, so they are stored, made from the very cells above
+# (`python tools/sweep.py 00 digits_dials`).
 
 # %%
 sweep = stored("00", "digits_dials")
 settings = ["clean", "easy", "default", "hard", "one clear sense"]
 best_one = {}
+
+def paired(one, other):
+    mean, half = mean_interval([100 * (a - b) for a, b in zip(one, other)])
+    return f"{mean:5.1f} points, interval {mean - half:5.1f} to {mean + half:5.1f}"
+
 for setting in settings:
     right = sweep[setting]["accuracy"]
     best_one[setting] = right[max(MODALITIES, key=lambda name: sum(right[name]))]
-    gains = [100 * (a - b) for a, b in zip(right["all three"], best_one[setting])]
-    mean, half = mean_interval(gains)
-    print(f"{setting:15} gain {mean:5.1f} points, interval {mean - half:5.1f} to {mean + half:5.1f}")
+    print(f"{setting:15} gain {paired(right['all three'], best_one[setting])}")
 outcome("00.b", "no")
+print("one clear sense, product minus concatenation", paired(right["product"], right["all three"]))
 
 # %% tags=["figure"]
-# The best single modality and all three, at five settings: a dot for each seed.
+# Five settings, a dot for each seed; and one of them live against what is stored.
 figure, ax = plots.axes(height=3.2)
 lines = {
     "best single modality": (best_one, plots.INK, "o", -0.12),
@@ -600,32 +592,26 @@ ax.set_ylabel("test accuracy (%)")
 ax.set_ylim(60, 101)
 ax.legend(frameon=False, loc="lower center")
 plots.show(figure, "A large gain where every sense is poor; where one sense is clear, a loss.")
-
-# %% tags=["proof"]
-# One run of the sweep again, to see that it agrees with what is stored.
-row = sweep["default"]["accuracy"]["all three"]
-report("all three: live minus stored, mean of five", sum(scores["all three"][:5]) / 5 - sum(row) / 5,
-       near=0, within=0.02)
+stored_mean = sum(sweep["default"]["accuracy"]["all three"]) / 5
+drift = sum(scores["all three"][:5]) / 5 - stored_mean
+report("all three: live minus stored, mean of five", drift, near=0, within=0.02)
 
 # %% [markdown]
 # With one clear sense, concatenation is right *less* often than the sound alone: the interval lies below 0. In the clean setting the
-# typed word is always right, nothing can be gained, and all three lose 0.4 points, too little to be told from 0. Where every
-# sense is poor, the gain is large.
+# word is always right, and all three lose 0.4 points, too little to be told from 0. Where every sense is poor, the gain is large.
 #
-# Is it the fault of the two poor senses? Take the same three single models and multiply their probabilities, class by
-# class. In the last setting this product is right 95.0 % of the time, three points more often than the concatenation. So the
-# poor senses do not have to hurt; how they are *fused* decides. Part 2 is about that. And it happens outside of toy data: on the
-# Kinetics videos, adding sound to a video network lowered its accuracy from 72.6 to 71.4 % (Wang, Tran and Feiszli, 2020).
-
-# %% [markdown]
+# Must two poor senses do harm? In the last line the probabilities of the three single models are multiplied, class by class,
+# and that is right more often than the concatenation. So it depends on how one fuses. And it happens outside of toy data: on the Kinetics videos, adding
+# sound to a video network lowered its accuracy from 72.6 to 71.4 % (Wang, Tran and Feiszli, 2020).
+#
 # ## Is it the pairing? The shuffled control
 #
-# Back to the default setting and its 17 points. The fused model has more inputs and more weights than any single one. Does it gain from
-# the *information* in the other modalities, or would any extra input have done? The **shuffled control** (打乱对照) answers this:
+# The fused model has more inputs and more weights than any single one. Does it gain from the *information* in them, or would
+# any extra input have done? The **shuffled control** (打乱对照) answers this:
 # shuffle one modality among the samples, train anew, test again. The shuffled modality keeps its size and its values and
 # loses only its link to the label.
 #
-# > **Exercise 00.3 · The shuffled control** — *7 minutes · core*
+# > **Exercise 00.3 · The shuffled control** — *6 minutes · core*
 # >
 # > Given a dict of features, return a new dict in which one modality is shuffled among the samples.
 # >
@@ -680,14 +666,9 @@ for seed, draw in enumerate(draws):
     logits = logits_of(MODELS["all three"], head, control["test"])
     lonely.append(accuracy(logits, control["test"]["label"]))
 report("all three, audio shuffled", sum(lonely) / len(lonely), near=0.84, within=0.03)
-
-# %% tags=["figure"]
-# The control beside what it has to be compared with.
-dots(
-    {name: scores[name] for name in ("text + image", "all three")}
-    | {"all three, audio shuffled": lonely},
-    "With its link to the label cut, the sound brings nothing: the control falls back to text and image.",
-)
+compared = {name: scores[name] for name in ("text + image", "all three")}
+dots(compared | {"all three, audio shuffled": lonely},
+     "With its link to the label cut the sound brings nothing: back to text and image.")
 
 # %% [markdown]
 # The control ends where text and image end without any sound. So what the sound added was information, not size. It has to be
@@ -705,26 +686,24 @@ print("two loaders, two orders; pairs that match:", (words[first] == pictures[se
 print("one order for both;      pairs that match:", (words[first] == pictures[first]).sum().item())
 
 # %% [markdown]
-# The first way raises no error and the loss still goes down, because the modality that travels with the labels is learned. It is a
-# **silent fault**: such a program trains the shuffled control. The cure is to shuffle *samples*: one sample is one dict with all its
-# modalities, and moves as a whole. And if your own score does not change under the control, either the modality adds nothing, or
-# its pairing was lost before.
+# The first way raises no error, and the loss still goes down if one modality travels with the labels: what it trains *is* the
+# shuffled control, a **silent fault**. Shuffle *samples* instead: one sample is one dict with all its modalities, and moves as a whole.
 #
 # ## With the library
 #
-# The same without this course's package, to be pasted anywhere. The two "modalities" are the upper and the lower half of a scan;
-# the last fifth of the scans, by other writers, is the test.
+# The same without this course's package. The two "modalities" are the upper and the lower half of a scan; the last fifth of
+# the scans, by other writers, is the test.
 
 # %%
-import numpy as np
+from numpy import hstack
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 scans, digits = load_digits(return_X_y=True)                       # (1797, 64), (1797,)
-inputs = {"upper": scans[:, :32], "lower": scans[:, 32:], "both": np.hstack([scans[:, :32], scans[:, 32:]])}
-for half_name, X in inputs.items():
+upper, lower = scans[:, :32], scans[:, 32:]
+for half_name, X in {"upper": upper, "lower": lower, "both": hstack([upper, lower])}.items():
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     model.fit(X[:1437], digits[:1437])
     print(f"{half_name:6} {model.score(X[1437:], digits[1437:]):.2f}")
@@ -732,32 +711,30 @@ for half_name, X in inputs.items():
 # %% [markdown]
 # ## On real data
 #
-# The voices and the typist of `digits` are programs. Does the result hold for people? `source="mnist-fsdd"` pairs pictures of **MNIST** (its
-# 10,000 test images; LeCun and others, 1998) with the **Free Spoken Digit Dataset** (Jackson and others, 2018): six people, three of whom
-# train, one validates, two test. No noise is added; the words are typed by our simulation again, because no public set has
-# one. All models with five seeds take minutes, so they are stored (`python tools/sweep.py 00 digits_real`).
+# The voices and the typist of `digits` are programs. Does the result hold for people? `source="mnist-fsdd"` pairs **MNIST**'s 10,000 test
+# images (LeCun and others, 1998) with the **Free Spoken Digit Dataset** (Jackson and others, 2018): six people, three of whom
+# train, one validates, two test. No noise is added; the words are our simulation's again. The runs are stored
+# (`python tools/sweep.py 00 digits_real`).
 
 # %% tags=["figure"]
 # The stored runs on real data, and the gain over the best single modality.
 real = stored("00", "digits_real")["mnist-fsdd"]
 names_shown = ("text", "image", "audio", "all three", "all three, audio shuffled")
 dots({name: real["accuracy"][name] for name in names_shown},
-     "MNIST pictures, recorded voices, typed words, five seeds: all three beat the picture alone, and the"
+     "MNIST pictures, recorded voices, typed words: all three beat the picture alone, and the"
      " control loses a part of that.")
 speakers = stored("09", "fsdd_speakers")["same peak"]["accuracy"]
-print(f"the sound alone, any two of six speakers as the test: {min(speakers):.2f} to {max(speakers):.2f}")
+low, high = min(speakers), max(speakers)
+print(f"the sound alone, any two of six speakers as the test: {low:.2f} to {high:.2f}")
 
 # %% [markdown]
-# It does hold: all three are right seven points more often than the picture alone, and with the sound shuffled three of them are
-# gone. The gain is smaller than above; these clean pictures alone are right nine times in ten.
+# It does hold: all three are right seven points more often than the picture alone, and with the sound shuffled three of these are
+# gone. But look at the last line. Five seeds vary pairing, typing and training, never the *people*: which two of six speakers are held
+# out moves the accuracy of the sound from 40 to 88 %, and the two that test here, the last in the alphabet, are the easiest pair.
 #
-# But look at the last line. Five seeds vary pairing, typing and training, never the *people*. Which two of six speakers are held
-# out moves the accuracy of the sound from 40 to 88 %, and the two that test here, the last in the alphabet, are the easiest pair. An
-# interval over seeds says nothing about a seventh speaker.
-#
-# If the data are on your machine, the next cell trains the fused model on them and compares it with the stored run.
+# With the data on your machine, the next cell repeats one stored run.
 
-# %% tags=["real-data", "proof", "nbval-ignore-output"]
+# %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
 if store.have("mnist", "fsdd"):
     public = load(seed=0, source="mnist-fsdd")
@@ -769,16 +746,8 @@ if store.have("mnist", "fsdd"):
 # %% [markdown]
 # ## The map of the course
 #
-# | part | pages | the question |
-# |---|---|---|
-# | 0 Start | 00 | does it pay? |
-# | 1 One modality at a time | 01-09 | how does a sentence, a picture, a sound become a vector, and what must fusion beat? |
-# | 2 Every fusion strategy | 10-20 | which $g$ can express what, at what price, and does it learn? |
-# | 3 The gradient | 21-24 | where does p - y come from, and what does each modality feel of it? |
-# | 4 Whole systems | 25-31 | captions, answers, sentiment, dialogue, speech |
-# | 5 Practice | 32-35 | missing modalities, explanations, cost, your own data |
-#
-# In a hurry? 00, 01, 03, 10, 14, 15, 16, 25, 28, 35. All 36 pages, some of them planned:
+# All 36 pages, some of them planned. After page 17 go on with whole systems (25) or with gradients (21), as you like. In a
+# hurry: 00, 01, 03, 10, 14, 15, 16, 25, 28, 35.
 
 # %% tags=["figure"]
 # The titles of all pages, from the file that the README's map comes from.
@@ -881,13 +850,13 @@ display(Markdown("\n\n".join(lines)))
 #
 # ## Read more
 #
-# - T. Baltrušaitis, C. Ahuja, L.-P. Morency, *Multimodal Machine Learning: A Survey and Taxonomy*, IEEE TPAMI 2019. For the map of
-#   the field's five problems.
-# - J. Ngiam, A. Khosla, M. Kim, J. Nam, H. Lee, A. Y. Ng, *Multimodal Deep Learning*, ICML 2011. For the first deep networks on sound and
-#   video, and for what one modality can teach the other.
+# - T. Baltrušaitis, C. Ahuja, L.-P. Morency, *Multimodal Machine Learning: A Survey and Taxonomy*, IEEE TPAMI 2019. For the field's five
+#   problems.
+# - J. Ngiam, A. Khosla, M. Kim, J. Nam, H. Lee, A. Y. Ng, *Multimodal Deep Learning*, ICML 2011. For what one modality can
+#   teach the other.
 # - W. Wang, D. Tran, M. Feiszli, *What Makes Training Multi-Modal Classification Networks Hard?*, CVPR 2020. For why the best
 #   single modality can beat the joint model.
-# - H. McGurk, J. MacDonald, *Hearing lips and seeing voices*, Nature 264, 1976. Three pages, for the effect itself.
+# - H. McGurk, J. MacDonald, *Hearing lips and seeing voices*, Nature 264, 1976. For the effect itself.
 #
 # ## A bet for the next page
 #
