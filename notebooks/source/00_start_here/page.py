@@ -130,8 +130,8 @@ plots.table_of_numbers(
 )
 
 # %% [markdown]
-# A head with two classes, "one" and "eight", has a row of four weights for each. We chose them by hand. Follow the
-# logit of class "one" for the sample "four", number by number.
+# A head with two classes, "one" and "eight", has a row of four weights for each, here chosen by hand. Follow the logit of
+# "one" for the sample "four".
 
 # %%
 weight = torch.tensor([[-1.0, 0.0, -1.0, 2.0],    # for "one": few letters, no holes, a long sound
@@ -144,7 +144,7 @@ for column, w, value in zip(columns, weight[0], values):
     print(f"{column:8} add {w.item() * value:5.1f}, so far {logit:5.1f}")
 
 # %% [markdown]
-# The text says -4.0, the image 0.0 and -1.0, the audio 0.8. None of them asks the others. Now the whole batch.
+# The text says -4.0, the image 0.0 and -1.0, the audio 0.8. None of them asks the others. Now the batch.
 #
 # > **Exercise 00.1 · Concatenate and classify** — *8 minutes · core*
 # >
@@ -228,8 +228,8 @@ def extract(digits):
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 # %% [markdown]
-# Loudness and pixels come in different units. So each column is moved to mean 0 and divided by its spread, both
-# taken from the training set: the test set must not tell us anything.
+# Loudness and pixels come in different units. So each column is moved to mean 0 and divided by its spread, both taken from
+# the training set.
 
 # %% tags=["measured"]
 def standardise(part, scale):
@@ -251,8 +251,8 @@ for split in SPLITS:
     print(f"{split:10}", {name: tuple(rows.shape) for name, rows in data[split].items()})
 
 # %% [markdown]
-# **Train.** The loop is the one you know, and `classify` in the middle of it is the function from exercise 00.1.
-# With one name it trains a unimodal model, with three the fused one.
+# **Train.** The loop is the one you know; `classify` in its middle is yours. With one name it trains a unimodal model, with
+# three the fused one.
 
 # %% tags=["measured"]
 def train(names, data, weight_decay, seed):
@@ -802,9 +802,9 @@ display(Markdown("\n\n".join(lines)))
 #
 # You can now
 #
-# 1. **name the parts of a sample**: raw inputs $x^m$ *and a label*; extractors $f_m$, fusion $g$, head, loss;
+# 1. **name the parts**: raw inputs $x^m$ *and a label*; extractors $f_m$, fusion $g$, head, loss;
 # 2. **build the classifier**: `torch.cat`, one matrix product, a bias; each modality has its block of columns;
-# 3. **train and compare it**: twelve lines, tuned single modalities, five seeds, paired differences; here about 17 points;
+# 3. **train and compare it**: tuned single modalities, five seeds, paired differences; here about 17 points;
 # 4. **watch beliefs add up**: two against one, and three that disagree;
 # 5. **say when it does harm**: one clear sense, two poor ones, and this fusion loses two points;
 # 6. **run the control**: shuffle one modality, retrain; what is lost was information.
@@ -852,16 +852,14 @@ display(Markdown("\n\n".join(lines)))
 #
 # - T. Baltrušaitis, C. Ahuja, L.-P. Morency, *Multimodal Machine Learning: A Survey and Taxonomy*, IEEE TPAMI 2019. For the field's five
 #   problems.
-# - J. Ngiam, A. Khosla, M. Kim, J. Nam, H. Lee, A. Y. Ng, *Multimodal Deep Learning*, ICML 2011. For what one modality can
-#   teach the other.
 # - W. Wang, D. Tran, M. Feiszli, *What Makes Training Multi-Modal Classification Networks Hard?*, CVPR 2020. For why the best
 #   single modality can beat the joint model.
 # - H. McGurk, J. MacDonald, *Hearing lips and seeing voices*, Nature 264, 1976. For the effect itself.
 #
 # ## A bet for the next page
 #
-# The text model here counts letters and forgets their order, except for the first and the last. Ada says: a learned reader that goes through
-# the letters in order will beat the counts. Ben says: with 1,287 words it will not. Who is right, "Ada" or "Ben"? Page 01 settles it.
+# The text model counts letters and keeps no order but the first and the last. Ada says: a learned reader that goes through
+# them in order will beat the counts. Ben says: with 1,287 words it will not. "Ada" or "Ben"? Page 01 settles it.
 
 # %%
 guess("00.c", None, sure=0.5)
