@@ -96,7 +96,7 @@ WRONG = {
                 "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names])\n"
                 " return z @ weight.T + bias"
             ),
-            "put below each other",
+            "do not stand side by side",
         ),
         (
             (
@@ -117,7 +117,7 @@ WRONG = {
                 "def f(batch, names, weight, bias):\n z = torch.cat(list(batch.values()), 1)\n"
                 " return z @ weight.T + bias"
             ),
-            "raised",
+            "the label too",
         ),
         (
             (
@@ -138,7 +138,7 @@ WRONG = {
                 "def f(batch, names, weight, bias):\n z = sum(batch[n] for n in names)\n"
                 " return z @ weight.T + bias"
             ),
-            "raised RuntimeError",
+            "a sum adds them up",
         ),
     ],
     "00.2": [

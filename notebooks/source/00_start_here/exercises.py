@@ -127,8 +127,9 @@ CLASSIFY = Exercise(
             _all_of_the_batch,
         ),
         Misconception(
-            "the modalities are put below each other, as if they were more samples. Side by side is"
-            " the last axis: `dim=-1`.",
+            "the modalities do not stand side by side. `torch.cat` along dim 0 puts them below each"
+            " other, as if they were more samples, and a sum adds them up: side by side is"
+            " `torch.cat` along the last axis, `dim=-1`.",
             _stacked_rows,
         ),
         Misconception(
@@ -198,7 +199,7 @@ def _right(logits, labels):
 
 
 def _counted(logits, labels):
-    return _right(logits, labels).sum()
+    return _right(logits, labels).sum().item()
 
 
 def _percent(logits, labels):
@@ -210,11 +211,11 @@ def _error_rate(logits, labels):
 
 
 def _wrong_axis(logits, labels):
-    return (logits.argmax(dim=0) == labels).double().mean()
+    return (logits.argmax(dim=0) == labels).double().mean().item()
 
 
 def _flat(logits, labels):
-    return (logits.argmax() == labels).double().mean()
+    return (logits.argmax() == labels).double().mean().item()
 
 
 def _a_list(logits, labels):
@@ -222,23 +223,23 @@ def _a_list(logits, labels):
 
 
 def _values(logits, labels):
-    return (logits.max(dim=1).values == labels).double().mean()
+    return (logits.max(dim=1).values == labels).double().mean().item()
 
 
 def _rounded(logits, labels):
-    return (logits.round().argmax(dim=1) == labels).double().mean()
+    return (logits.round().argmax(dim=1) == labels).double().mean().item()
 
 
 def _mean_probability(logits, labels):
-    return logits.softmax(dim=1)[torch.arange(len(labels)), labels].mean()
+    return logits.softmax(dim=1)[torch.arange(len(labels)), labels].mean().item()
 
 
 def _by_classes(logits, labels):
-    return _right(logits, labels).sum() / logits.shape[1]
+    return _right(logits, labels).sum().item() / logits.shape[1]
 
 
 def _lowest(logits, labels):
-    return (logits.argmin(dim=1) == labels).double().mean()
+    return (logits.argmin(dim=1) == labels).double().mean().item()
 
 
 ACCURACY = Exercise(
