@@ -106,12 +106,17 @@ def as_texts(values: list[float]) -> list[str]:
 
 
 @drawn_alike
-def pipeline(caption: str) -> None:
-    """The course's road map: raw data, one extractor per modality, fusion, head, loss."""
+def pipeline(caption: str, sample: dict[str, str] | None = None) -> None:
+    """The course's road map: raw data, one extractor per modality, fusion, head, loss; and the
+    gradient's way back, dashed, which enters an extractor only if that has weights.
+
+    `sample` says what stands under each modality's name, as in {"text": '"sevn"'}.
+    """
     figure, ax = axes(width=7.2, height=3.2)
     ax.set_xlim(0, 9.6)
     ax.set_ylim(0.1, 4.2)
     ax.set_axis_off()
+    sample = {"text": "a word", "image": "a picture", "audio": "a sound"} | (sample or {})
 
     def box(x, y, text, color, width=1.5):
         ax.add_patch(
@@ -128,43 +133,27 @@ def pipeline(caption: str) -> None:
         )
         ax.text(x + width / 2, y, text, ha="center", va="center", color=INK, fontsize=10)
 
-    def arrow(x0, y0, x1, y1, color=INK):
-        ax.annotate(
-            "",
-            (x1, y1),
-            (x0, y0),
-            arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.4},
-        )
+    def arrow(x0, y0, x1, y1, color=INK, line="-"):
+        style = {"arrowstyle": "-|>", "color": color, "linewidth": 1.4, "linestyle": line}
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops=style)
 
-    for y, (name, raw) in zip(
-        (3.0, 1.8, 0.6),
-        {"text": '"sevn"', "image": "16 x 16 pixels", "audio": "0.5 s of sound"}.items(),
-    ):
+    back = {"color": "#777777", "line": "--"}
+    for y, (name, raw) in zip((3.4, 2.0, 0.6), sample.items()):
         color = COLORS[name]
         box(0.1, y, f"{name}\n{raw}", color, width=1.75)
         box(2.45, y, f"extractor\nf_{name}", color)
         arrow(1.85, y, 2.45, y, color)
-        arrow(3.95, y, 4.65, 1.8 + (y - 1.8) * 0.25, color)
-    box(4.65, 1.8, "fusion\ng", COLORS["fused"], width=1.2)
-    box(6.35, 1.8, "head\nsoftmax", COLORS["fused"], width=1.2)
-    box(8.05, 1.8, "loss\n-log p(y)", "#555555", width=1.4)
-    box(8.05, 0.6, "label y", "#555555", width=1.4)
-    arrow(5.85, 1.8, 6.35, 1.8)
-    arrow(7.55, 1.8, 8.05, 1.8)
-    arrow(8.75, 0.96, 8.75, 1.44)
-    ax.plot(
-        [8.75, 8.75, 2.15, 2.15],
-        [2.2, 3.9, 3.9, 0.82],
-        color="#777777",
-        linestyle="--",
-        linewidth=1.4,
-    )
-    for y in (3.22, 2.02, 0.82):
-        ax.annotate(
-            "",
-            (2.46, y),
-            (2.13, y),
-            arrowprops={"arrowstyle": "-|>", "color": "#777777", "linewidth": 1.2},
-        )
-    ax.text(5.5, 3.98, "gradient", color="#555555", fontsize=9)
+        joint = 2.0 + (y - 2.0) * 0.2  # where it meets the fusion's left side
+        arrow(3.95, y + 0.1, 4.75, joint + 0.1, color)
+        arrow(4.75, joint - 0.12, 3.95, y - 0.12, **back)
+    box(4.75, 2.0, "fusion\ng", COLORS["fused"], width=1.2)
+    box(6.45, 2.0, "head\nW, b", COLORS["fused"], width=1.2)
+    box(8.15, 2.0, "loss\n-log p(y)", "#555555", width=1.4)
+    box(8.15, 0.6, "label y", "#555555", width=1.4)
+    for left, right in ((5.95, 6.45), (7.65, 8.15)):
+        arrow(left, 2.1, right, 2.1)
+        arrow(right, 1.88, left, 1.88, **back)
+    arrow(8.85, 0.96, 8.85, 1.64)
+    ax.text(5.0, 3.72, "solid: the data's way forward", color=INK, fontsize=9)
+    ax.text(5.0, 3.37, "dashed: the gradient's way back", color="#555555", fontsize=9)
     show(figure, caption)

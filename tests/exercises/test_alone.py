@@ -33,19 +33,19 @@ def f(x):
     return times(FACTOR, x)
 """
 CHEATS = {
-    "the reference itself": "from course_utils.exercises import reference\nf = reference('00.1')",
+    "the reference itself": "from course_utils.exercises import reference\nf = reference('09.1')",
     "the reference inside": """
         from course_utils.exercises import reference
-        theirs = reference('00.1')
+        theirs = reference('09.1')
         def f(values, t): return theirs(values, t)""",
     "the reference asked for": """
         def f(values, t):
             from course_utils.exercises import reference
-            return reference('00.1')(values, t)""",
+            return reference('09.1')(values, t)""",
     "the reference looked up": """
         def f(values, t):
             import sys
-            return sys.modules['course_rooms.00_start_here.exercises'].seed_interval(values, t)""",
+            return sys.modules['course_rooms.09_baselines_and_forensics.exercises'].seed_interval(values, t)""",
     "walking frames": """
         def f(values, t):
             import sys
@@ -56,7 +56,7 @@ CHEATS = {
                 frame = frame.f_back""",
     "a table of the cases": """
         from course_utils.exercises import _find
-        exercise = _find('00.1')
+        exercise = _find('09.1')
         table = {repr(case): exercise.reference(*case) for case in exercise.cases()}
         del exercise, _find
         def f(values, t): return table[repr((values, t))]""",
@@ -98,7 +98,7 @@ def test_a_wrong_answer_is_named_as_ever():
 @pytest.mark.parametrize("code", CHEATS.values(), ids=CHEATS)
 def test_nothing_but_a_right_answer_is_right(code):
     answer = define(textwrap.dedent(code).strip())
-    right, text = verdict(exercises._find("00.1"), answer, grading=True)
+    right, text = verdict(exercises._find("09.1"), answer, grading=True)
     assert not right and "not right yet: " in text, text
 
 

@@ -15,20 +15,20 @@ from course_utils.exercises.compare import freeze
 from course_utils.rooms import load, rooms
 from course_utils.runtime import ROOT
 
-seed_interval = load("00", "exercises").seed_interval
-honest_gain = load("00", "exercises").honest_gain
+seed_interval = load("09", "exercises").seed_interval
+honest_gain = load("09", "exercises").honest_gain
 
 # ---- verdicts ----
 
 
 def test_check_prints_one_verdict_and_returns_none(capsys):
     assert (
-        check("00.1", lambda values, t: (print("noise"), print("more", file=sys.stderr)) and None)
+        check("09.1", lambda values, t: (print("noise"), print("more", file=sys.stderr)) and None)
         is None
     )
     captured = capsys.readouterr()
     assert (
-        captured.out == "Exercise 00.1 · not right yet: returned None: is a `return` missing?\n"
+        captured.out == "Exercise 09.1 · not right yet: returned None: is a `return` missing?\n"
         "  smallest case: seed_interval(values=[0.9, 0.94], t=12.706)\n"
         "  returned:      None\n"
         "  expected:      (0.92, 0.2541)\n"
@@ -39,17 +39,17 @@ def test_check_prints_one_verdict_and_returns_none(capsys):
 def test_nbgrader_gets_an_error_instead(monkeypatch, capsys):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     with pytest.raises(AssertionError, match="not attempted yet"):
-        check("00.1", ...)
+        check("09.1", ...)
     forgets = (
         "import statistics\ndef f(values, t): return"
         " statistics.fmean(values), {} * statistics.stdev(values) / len(values) ** 0.5"
     )
     with pytest.raises(AssertionError, match="not right yet: t is not used"):
-        check("00.1", define(forgets.format("1")))
+        check("09.1", define(forgets.format("1")))
     with pytest.raises(AssertionError, match="not right yet: raised PicklingError"):
-        check("00.1", seed_interval)  # the course's own
+        check("09.1", seed_interval)  # the course's own
     assert capsys.readouterr().out == ""
-    check("00.1", define(forgets.format("t")))
+    check("09.1", define(forgets.format("t")))
     assert "right (8 cases)" in capsys.readouterr().out
 
 
@@ -70,7 +70,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known_ones(key, words):
 
 
 def test_the_reference_is_there_for_what_follows_on_the_page():
-    assert exercises.reference("00.2") is honest_gain
+    assert exercises.reference("09.2") is honest_gain
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_result_is_shown_or_its_first_difference(side, shown):
         (
             0.5,
             (
-                'got one number, expected the function itself: write check("00.1", seed_interval),'
+                'got one number, expected the function itself: write check("09.1", seed_interval),'
                 " without calling it."
             ),
         ),
@@ -299,7 +299,7 @@ def test_nothing_heavy_is_imported():
         "import sys; from course_utils.exercises import check;"
         + loaded
         # the second may use what the course's own metrics use
-        + "check('00.1', lambda values, t: 0);"
+        + "check('09.1', lambda values, t: 0);"
         + loaded
     )
     done = subprocess.run(

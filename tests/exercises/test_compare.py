@@ -8,7 +8,7 @@ from by_hand import tell
 from course_utils.exercises.compare import Array, Other, copied, difference, freeze, show
 from course_utils.rooms import load
 
-seed_interval = load("00", "exercises").seed_interval
+seed_interval = load("09", "exercises").seed_interval
 
 
 def endless_list():

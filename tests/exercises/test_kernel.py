@@ -12,21 +12,21 @@ CELLS = [
         "from course_utils.exercises import check\n\ndef seed_interval(values, t):\n    '''Mean and"
         " half-width.'''\n    ..."
     ),
-    "check('00.1', seed_interval)",
-    "check('00.1', lambda values, t: exit())",
-    "check('00.1', lambda values, t: quit())",
+    "check('09.1', seed_interval)",
+    "check('09.1', lambda values, t: exit())",
+    "check('09.1', lambda values, t: quit())",
     (
         "def f(values, t):\n    while True:\n        try: len(values)\n        except:"
-        " pass\ncheck('00.1', f, time_limit=0.3)"
+        " pass\ncheck('09.1', f, time_limit=0.3)"
     ),
-    "def f(values, t):\n    return f(values, t)\ncheck('00.1', f)",
-    "def f(values, t):\n    print('noise')\n    return sum(values)\ncheck('00.1', f)",
-    "check('00.1', lambda values, t: input())",
+    "def f(values, t):\n    return f(values, t)\ncheck('09.1', f)",
+    "def f(values, t):\n    print('noise')\n    return sum(values)\ncheck('09.1', f)",
+    "check('09.1', lambda values, t: input())",
     "import os, statistics\n\ndef middle(values):\n    return statistics.mean(values)",
     (
         "os.environ['NBGRADER_EXECUTION'] = 'autograde'\ndef f(values, t):\n    s ="
         " statistics.stdev(values, middle(values))\n    return middle(values), t * s /"
-        " len(values) ** 0.5\ncheck('00.1', f)"
+        " len(values) ** 0.5\ncheck('09.1', f)"
     ),
     "print('still here')",
 ]

@@ -14,7 +14,7 @@ from course_utils.exercises import Exercise, check, mine, own
 from course_utils.rooms import NoRoom, load
 from course_utils.runtime import ROOT
 
-REFERENCE = load("00", "exercises").seed_interval
+REFERENCE = load("09", "exercises").seed_interval
 RIGHT = """
 def f(values, t):
     mean = sum(values) / len(values)
@@ -33,28 +33,28 @@ def nothing_checked(monkeypatch):
 
 def test_the_readers_own_after_check_has_accepted_it(capsys):
     answer = define(RIGHT)
-    check("00.1", answer)
+    check("09.1", answer)
     capsys.readouterr()
-    assert mine("00.1", answer) is answer
-    assert capsys.readouterr().out == "00.1: yours\n"
+    assert mine("09.1", answer) is answer
+    assert capsys.readouterr().out == "09.1: yours\n"
 
 
 @pytest.mark.parametrize("answer", [define(STUB), ...], ids=["stub", "dots"])
 def test_the_courses_for_what_is_not_written_yet(answer, capsys):
-    check("00.1", answer)
+    check("09.1", answer)
     capsys.readouterr()
-    assert mine("00.1", answer) is REFERENCE
-    assert capsys.readouterr().out == "00.1: the course's, because yours is not written yet\n"
+    assert mine("09.1", answer) is REFERENCE
+    assert capsys.readouterr().out == "09.1: the course's, because yours is not written yet\n"
 
 
 @pytest.mark.parametrize("code, checked", [(WRONG, True), (WRONG, False), (RIGHT, False)])
 def test_the_courses_for_what_check_has_not_accepted(code, checked, capsys):
     answer = define(code)
     if checked:
-        check("00.1", answer)
+        check("09.1", answer)
     capsys.readouterr()
-    assert mine("00.1", answer) is REFERENCE
-    assert capsys.readouterr().out == "00.1: the course's, because check has not accepted yours\n"
+    assert mine("09.1", answer) is REFERENCE
+    assert capsys.readouterr().out == "09.1: the course's, because check has not accepted yours\n"
 
 
 def doubled(x, scale):
@@ -138,17 +138,17 @@ def test_an_answer_that_is_much_slower_is_not_taken(seconds, times, monkeypatch,
 
 def test_a_function_written_again_has_to_be_checked_again(capsys):
     first, again = define(RIGHT), define(RIGHT)
-    check("00.1", first)
-    assert mine("00.1", again) is REFERENCE
-    check("00.1", again)
-    assert mine("00.1", again) is again
-    assert mine("00.1", first) is REFERENCE
+    check("09.1", first)
+    assert mine("09.1", again) is REFERENCE
+    check("09.1", again)
+    assert mine("09.1", again) is again
+    assert mine("09.1", first) is REFERENCE
 
 
 def test_what_one_exercise_accepted_is_not_another_ones(capsys):
     answer = define(RIGHT)
-    check("00.1", answer)
-    assert mine("00.2", answer) is exercises.reference("00.2")
+    check("09.1", answer)
+    assert mine("09.2", answer) is exercises.reference("09.2")
 
 
 def test_an_unknown_key_is_an_error():
@@ -162,14 +162,14 @@ PAGE = f"""
 from course_utils.exercises import check, mine
 space = {{}}
 exec({RIGHT!r}, space)
-check("00.1", space["f"])
-print(mine("00.1", space["f"]) is space["f"])
+check("09.1", space["f"])
+print(mine("09.1", space["f"]) is space["f"])
 exec({WRONG!r}, space)
 try:
-    check("00.1", space["f"])
+    check("09.1", space["f"])
 except AssertionError as error:
     print("raised", error)
-print(mine("00.1", space["f"]) is space["f"])
+print(mine("09.1", space["f"]) is space["f"])
 """
 
 
@@ -194,10 +194,10 @@ def test_check_and_mine_find_the_course_from_every_folder(place, grading, tmp_pa
     cwd = ROOT / "notebooks" if place == "notebooks" else tmp_path
     environment = {"NBGRADER_EXECUTION": "autograde"} if grading else {}
     lines = run(PAGE, ROOT, cwd, **environment)
-    assert lines[:3] == ["Exercise 00.1 · right (8 cases).", "00.1: yours", "True"]
-    refused = "raised Exercise 00.1" if grading else "Exercise 00.1"
+    assert lines[:3] == ["Exercise 09.1 · right (8 cases).", "09.1: yours", "True"]
+    refused = "raised Exercise 09.1" if grading else "Exercise 09.1"
     assert lines[3].startswith(f"{refused} · not right yet: ")
-    assert lines[-2:] == ["00.1: the course's, because check has not accepted yours", "False"]
+    assert lines[-2:] == ["09.1: the course's, because check has not accepted yours", "False"]
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +213,8 @@ def test_without_the_repository_a_page_goes_on(alone):
     lines = run(PAGE, alone, alone)
     text = " ".join(line.strip() for line in lines)
     why = "what belongs to this page lies in the course's repository"
-    assert text.count(f"Exercise 00.1 · not checked: page 00: {why}") == 2
-    assert text.count(f"00.1: yours, unchecked: page 00: {why}") == 2
+    assert text.count(f"Exercise 09.1 · not checked: page 09: {why}") == 2
+    assert text.count(f"09.1: yours, unchecked: page 09: {why}") == 2
     assert lines.count("True") == 2 and "Traceback" not in text
     assert all(len(line) <= 100 for line in lines)
 
@@ -222,16 +222,16 @@ def test_without_the_repository_a_page_goes_on(alone):
 def test_without_the_repository_nothing_is_graded_as_right(alone):
     lines = run(
         "from course_utils.exercises import check\n"
-        "try:\n    check('00.1', lambda values, t: 0)\n"
+        "try:\n    check('09.1', lambda values, t: 0)\n"
         "except AssertionError as error:\n    print('raised', error)",
         alone,
         alone,
         NBGRADER_EXECUTION="autograde",
     )
-    assert len(lines) == 1 and lines[0].startswith("raised Exercise 00.1 · not checked: page 00: ")
+    assert len(lines) == 1 and lines[0].startswith("raised Exercise 09.1 · not checked: page 09: ")
 
 
 def test_without_the_repository_there_is_no_reference(monkeypatch, tmp_path):
     monkeypatch.setattr("course_utils.rooms.ROOMS", tmp_path)
     with pytest.raises(NoRoom, match="the installed package alone does not bring it"):
-        exercises.reference("00.1")
+        exercises.reference("09.1")

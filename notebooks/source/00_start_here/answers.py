@@ -5,33 +5,54 @@ that their verdict has to have.
 RIGHT = {
     "00.1": [
         """
-        def f(values, t):
-            n = len(values)
-            mean = sum(values) / n
-            s = (sum((v - mean) ** 2 for v in values) / (n - 1)) ** 0.5
-            return mean, t * s / n ** 0.5
+        def f(batch, names, weight, bias):
+            fused = torch.cat([batch[name] for name in names], dim=1)
+            return torch.nn.functional.linear(fused, weight, bias)
         """,
         """
-        def f(values, t):
-            values = np.array(values)
-            return [values.mean(), t * values.std(ddof=1) / np.sqrt(len(values))]
+        def f(batch, names, weight, bias):
+            rows = []
+            for i in range(len(batch[names[0]])):
+                fused = torch.cat([batch[name][i] for name in names])
+                rows.append(weight @ fused + bias)
+            return torch.stack(rows)
         """,
         """
-        def f(values, t):
-            x = torch.tensor(values)
-            return x.mean(), t * x.std() / math.sqrt(len(x))
+        def f(batch, names, weight, bias):
+            logits, start = bias, 0
+            for name in names:
+                end = start + batch[name].shape[1]
+                logits = logits + batch[name] @ weight[:, start:end].T
+                start = end
+            return logits
+        """,
+        """
+        def f(batch, names, weight, bias):
+            fused = torch.hstack([batch[name] for name in names])
+            return torch.addmm(bias, fused, weight.t())
         """,
     ],
     "00.2": [
         """
-        def f(single, fused):
-            best = max(single, key=lambda m: sum(single[m]) / len(single[m]))
-            return [fused[i] - single[best][i] for i in range(len(fused))]
+        def f(logits, labels):
+            return (logits.argmax(dim=1) == labels).float().mean().item()
         """,
         """
-        def f(single, fused):
-            table = torch.tensor(list(single.values()))
-            return torch.tensor(fused) - table[table.mean(dim=1).argmax()]
+        def f(logits, labels):
+            right = 0
+            for row, label in zip(logits, labels):
+                if row.argmax() == label:
+                    right += 1
+            return right / len(labels)
+        """,
+        """
+        def f(logits, labels):
+            best = logits.softmax(-1).topk(1).indices.squeeze(-1)
+            return (best == labels).double().mean()
+        """,
+        """
+        def f(logits, labels):
+            return np.mean(logits.numpy().argmax(1) == labels.numpy())
         """,
     ],
     "00.3": [
@@ -57,153 +78,101 @@ RIGHT = {
 WRONG = {
     "00.1": [
         (
-            "def f(values, t): return np.mean(values), t * np.std(values) / len(values) ** .5",
-            "divides by n. The mean was",
-        ),
-        (
-            "def f(values, t): return np.mean(values), t * np.std(values, ddof=1)",
-            "the square root of n is missing",
-        ),
-        (
-            "def f(values, t): return np.mean(values), np.std(values, ddof=1) / len(values) ** .5",
-            "t is not used",
+            (
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names], 1)\n"
+                " return z @ weight.T"
+            ),
+            "the bias is missing",
         ),
         (
             (
-                "def f(values, t): m, h = np.mean(values), t * np.std(values, ddof=1) / len(values)"
-                " ** .5; return m - h, m + h"
+                "def f(batch, names, weight, bias):\n z = torch.cat([v for k, v in batch.items() if"
+                " k in names], 1)\n return z @ weight.T + bias"
             ),
-            "these are the two ends of the interval",
-        ),
-        (
-            "def f(values, t): return np.mean(values)",
-            "returned one number, expected a tuple of 2 numbers: the mean and the half-width.",
-        ),
-        ("def f(values, t): return np.mean(values), 0.0", "entry [1] is 0.0, expected 0.2541."),
-        (
-            (
-                "def f(values, t): return np.mean(values), 1.96 * np.std(values, ddof=1) /"
-                " len(values) ** .5"
-            ),
-            "1.96 stands in the place of t",
+            "the modalities stand in the order of the batch",
         ),
         (
             (
-                "def f(values, t): return np.mean(values), 2.776 * np.std(values, ddof=1) /"
-                " len(values) ** .5"
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names])\n"
+                " return z @ weight.T + bias"
             ),
-            "`t` depends on the number of seeds, use the argument",
+            "do not stand side by side",
         ),
         (
             (
-                "def f(values, t): h = t * np.std(values, ddof=1) / len(values) ** .5; m ="
-                " np.mean(values); return m, (m + h) - (m - h)"
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names], 1)\n"
+                " return z @ weight + bias"
             ),
-            "this is the full width",
+            "the weight is not transposed",
         ),
         (
             (
-                "def f(values, t): return np.mean(values), t * np.std(values, ddof=1) /"
-                " (len(values) - 1) ** .5"
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names], 1)\n"
+                " return (z @ weight.T + bias).softmax(1)"
             ),
-            "s is divided by the square root of n - 1",
+            "these are probabilities",
         ),
         (
             (
-                "def f(values, t): return t * np.std(values, ddof=1) / len(values) ** .5,"
-                " np.mean(values)"
+                "def f(batch, names, weight, bias):\n z = torch.cat(list(batch.values()), 1)\n"
+                " return z @ weight.T + bias"
             ),
-            "the two numbers are swapped",
+            "the label too",
         ),
         (
             (
-                "def f(values, t): m = np.mean(values); return m, t * sum((v - m) ** 2 for v in"
-                " values) ** .5 / len(values) ** .5"
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names], 1)\n"
+                " return weight @ z.T + bias[:, None]"
             ),
-            "the squared deviations are summed but not divided by n - 1",
+            "the result is transposed",
+        ),
+        (
+            (
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in ('text',"
+                " 'image', 'audio')], 1)\n return z @ weight.T + bias"
+            ),
+            "raised KeyError: 'image'",
+        ),
+        (
+            (
+                "def f(batch, names, weight, bias):\n z = sum(batch[n] for n in names)\n"
+                " return z @ weight.T + bias"
+            ),
+            "a sum adds them up",
         ),
     ],
     "00.2": [
         (
-            "def f(single, fused): return [f - min(s) for f, *s in zip(fused, *single.values())]",
-            "compared with the worst modality of each seed",
+            "def f(logits, labels): return (logits.argmax(dim=1) == labels).sum().item()",
+            "not which share",
         ),
         (
-            (
-                "def f(single, fused): b = max(sum(s) / len(s) for s in single.values()); return [f"
-                " - b for f in fused]"
-            ),
-            "The pairing is lost",
+            "def f(logits, labels): return (logits.argmax(dim=0) == labels).float().mean().item()",
+            "in each column",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, single[max(single)])]",
-            "chosen by its name",
+            "def f(logits, labels): return (logits.argmax() == labels).float().mean().item()",
+            "of the whole batch",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, max(single.values()))]",
-            "chosen by its first seed alone",
+            "def f(logits, labels): return (logits.argmax(dim=1) == labels).float()",
+            "expected one number",
         ),
         (
-            (
-                "def f(single, fused):\n b = single[max(single, key=lambda n: single[n])]\n return"
-                " [f - s for f, s in zip(fused, b)]"
-            ),
-            "chosen by its first seed alone",
+            "def f(logits, labels): return (logits.max(dim=1)[0] == labels).float().mean().item()",
+            "`argmax`, not `max`",
         ),
         (
-            (
-                "def f(single, fused):\n b = max(single.values(), key=sum)\n return [100 * (f - s)"
-                " for f, s in zip(fused, b)]"
-            ),
-            "the gains are in percent",
+            "def f(logits, labels): return 100 * (logits.argmax(1) == labels).double().mean()",
+            "in percent",
         ),
         (
-            (
-                "def f(single, fused):\n b = max(single.values(), key=sum)\n return [f / s - 1 for"
-                " f, s in zip(fused, b)]"
-            ),
-            "divided by the accuracy of the single modality",
+            "def f(logits, labels): return (logits == labels).mean()",
+            "raised RuntimeError",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, single['text'])]",
-            'the baseline is always "text"',
-        ),
-        (
-            "def f(single, fused): return [f - s for f, s in zip(fused, single['audio'])]",
-            "raised KeyError: 'audio'",
-        ),
-        (
-            "def f(single, fused): return [f - max(s) for f, *s in zip(fused, *single.values())]",
-            "picked anew for each seed. No single model reaches that baseline",
-        ),
-        (
-            (
-                "def f(single, fused): return [f - sum(s) / len(s) for f, *s in zip(fused,"
-                " *single.values())]"
-            ),
-            "compared with the mean of the modalities",
-        ),
-        (
-            (
-                "def f(single, fused):\n b = sorted(single.values(), key=sum)[0]\n return [f - s"
-                " for f, s in zip(fused, b)]"
-            ),
-            "compared with the worst modality",
-        ),
-        (
-            (
-                "def f(single, fused): return sum(fused) / len(fused) - max(sum(s) / len(s) for s"
-                " in single.values())"
-            ),
-            "returned one number, expected a list: one difference per seed",
-        ),
-        (
-            "def f(single, fused): return max(fused)",
-            "returned one number, expected a list of 1 number: one difference per seed.",
-        ),
-        (
-            "def f(single, fused): return single",
-            "returned a dict with the key text, expected a list of 1 number",
+            "def f(logits, labels): return (logits.argmax(1) == labels).mean()",
+            "raised RuntimeError",
         ),
     ],
     "00.3": [

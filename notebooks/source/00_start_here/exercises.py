@@ -1,111 +1,160 @@
-"""Notebook 00: an interval over seeds, an honest gain, a shuffled modality."""
+"""Notebook 00: concatenation and one linear layer, the accuracy, a shuffled modality."""
 
-import random
-import statistics
+import torch
+from torch.nn import functional as F
 
 from course_utils.exercises import Exercise, Misconception
-
-# 97.5 % quantiles of Student's t with n - 1 degrees of freedom, by n, from a table
-T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 8: 2.365, 10: 2.262}
-
-
-def _mean(values):
-    return sum(values) / len(values)
-
 
 # 00.1 -----------------------------------------------------------------------------------------
 
 
-def seed_interval(values, t):
-    """Mean and half-width of the 95 % interval over seeds: t * s / sqrt(n), s with n - 1."""
-    return statistics.fmean(values), t * (statistics.variance(values) / len(values)) ** 0.5
+def classify(batch, names, weight, bias):
+    """Logits (B, C): what each named modality says by its own block of the weight's columns, and
+    the bias.
+    """
+    widths = [batch[name].shape[1] for name in names]
+    blocks = weight.split(widths, dim=1)
+    logits = bias.expand(len(batch[names[0]]), -1)
+    for name, block in zip(names, blocks):
+        # (B, D_m) and (C, D_m) -> (B, C)
+        logits = logits + torch.einsum("bd,cd->bc", batch[name], block)
+    return logits
 
 
-def _interval_cases(seed=1):
-    draw = random.Random(seed)
-    yield [0.90, 0.94], T_QUANTILES[2]
-    yield [0.80, 0.80, 0.80], T_QUANTILES[3]
-    for n in (3, 4, 5, 5, 8, 10):
-        yield [round(draw.uniform(0.6, 0.95), 3) for _ in range(n)], T_QUANTILES[n]
+def _classify_cases(seed=1):
+    draw = torch.Generator().manual_seed(seed)
+
+    def case(rows, classes, names, kept, **widths):
+        batch = {"label": torch.arange(rows) % classes}
+        for name, width in widths.items():
+            batch[name] = torch.randn(rows, width, generator=draw, dtype=torch.float64)
+        width = sum(widths[name] for name in names)
+        weight = torch.randn(classes, width, generator=draw, dtype=torch.float64)
+        bias = torch.randn(classes, generator=draw, dtype=torch.float64)
+        return {name: batch[name] for name in kept}, names, weight, bias
+
+    yield case(1, 2, ["text"], ["text"], text=1)
+    # two modalities of one width, and a batch whose order is another than that of the names
+    yield case(2, 3, ["text", "image"], ["image", "text"], text=2, image=2)
+    # the batch holds more than the model shall use
+    yield case(3, 2, ["image"], ["text", "image", "label"], text=2, image=2)
+    # as many rows as classes, as many classes as columns
+    yield case(3, 3, ["text", "audio"], ["text", "audio"], text=1, audio=2)
+    # as many classes as rows, so that a bias for each row would fit
+    yield case(4, 4, ["text", "image", "audio"], ["label", "audio", "image", "text"], text=3,
+               image=4, audio=2)
+    yield case(5, 10, ["text", "image", "audio"], ["text", "image", "audio"], text=3, image=4,
+               audio=2)
 
 
-def _low_high(values, t):
-    mean, half = seed_interval(values, t)
-    return mean - half, mean + half
+def _joined(batch, names):
+    return torch.cat([batch[name] for name in names], dim=-1)
 
 
-def _undivided(values, t):
-    mean, half = seed_interval(values, t)
-    return mean, half * (len(values) - 1) ** 0.5
+def _no_bias(batch, names, weight, bias):
+    return _joined(batch, names) @ weight.T
 
 
-SEED_INTERVAL = Exercise(
+def _order_of_the_batch(batch, names, weight, bias):
+    return _joined(batch, [name for name in batch if name in names]) @ weight.T + bias
+
+
+def _alphabetical(batch, names, weight, bias):
+    return _joined(batch, sorted(names)) @ weight.T + bias
+
+
+def _all_but_the_label(batch, names, weight, bias):
+    return _joined(batch, [name for name in batch if name != "label"]) @ weight.T + bias
+
+
+def _all_of_the_batch(batch, names, weight, bias):
+    columns = [value.reshape(len(value), -1) for value in batch.values()]
+    return torch.cat(columns, dim=-1) @ weight.T + bias
+
+
+def _stacked_rows(batch, names, weight, bias):
+    return torch.cat([batch[name] for name in names], dim=0) @ weight.T + bias
+
+
+def _not_transposed(batch, names, weight, bias):
+    return _joined(batch, names) @ weight + bias
+
+
+def _classes_in_rows(batch, names, weight, bias):
+    return classify(batch, names, weight, bias).T
+
+
+def _bias_for_rows(batch, names, weight, bias):
+    return _joined(batch, names) @ weight.T + bias[:, None]
+
+
+def _softmax(batch, names, weight, bias):
+    return classify(batch, names, weight, bias).softmax(dim=-1)
+
+
+def _decision(batch, names, weight, bias):
+    return classify(batch, names, weight, bias).argmax(dim=-1)
+
+
+def _one_modality(batch, names, weight, bias):
+    first = batch[names[0]]
+    return first @ weight[:, : first.shape[1]].T + bias
+
+
+_NAMES = (
+    " The weight's columns stand in the order of `names`, so take the modalities in that order,"
+    " whatever the order in the batch."
+)
+
+CLASSIFY = Exercise(
     key="00.1",
-    reference=seed_interval,
-    cases=_interval_cases,
-    returns="the mean and the half-width",
+    reference=classify,
+    cases=_classify_cases,
+    returns="a row for each sample, a column for each class",
     misconceptions=(
+        Misconception("the bias is missing: add it to the logits of every sample.", _no_bias),
+        Misconception("the modalities stand in the order of the batch." + _NAMES,
+                      _order_of_the_batch),
+        Misconception("the modalities stand in the order of the alphabet." + _NAMES,
+                      _alphabetical),
         Misconception(
-            "the standard deviation divides by n. The mean was estimated from the same n values,"
-            " which makes the deviations look too small: divide their squares by n - 1.",
-            lambda values, t: (_mean(values), t * statistics.pstdev(values) / len(values) ** 0.5),
+            "everything in the batch is put together, also what is not in `names`.",
+            _all_but_the_label,
         ),
         Misconception(
-            "the square root of n is missing. This is the spread of single runs; the mean of n runs"
-            " is steadier: its standard error is s / sqrt(n).",
-            lambda values, t: (_mean(values), t * statistics.stdev(values)),
+            "everything in the batch is put together, the label too. Only the modalities in `names`"
+            " are inputs.",
+            _all_of_the_batch,
         ),
         Misconception(
-            "the standard deviation is divided by n, not by the square root of n.",
-            lambda values, t: (_mean(values), t * statistics.stdev(values) / len(values)),
+            "the modalities do not stand side by side. `torch.cat` along dim 0 puts them below each"
+            " other, as if they were more samples, and a sum adds them up: side by side is"
+            " `torch.cat` along the last axis, `dim=-1`.",
+            _stacked_rows,
         ),
         Misconception(
-            "t is not used. The second number is the standard error alone; multiplied by t it"
-            " becomes the half-width of the 95 % interval.",
-            lambda values, t: (_mean(values), statistics.stdev(values) / len(values) ** 0.5),
+            "the weight is not transposed. It has a row for each class: (B, D) @ (D, C) needs"
+            " `weight.T`.",
+            _not_transposed,
         ),
         Misconception(
-            "the square root of the variance is missing: s is in the unit of the values, the"
-            " variance in its square.",
-            lambda values, t: (_mean(values), t * statistics.variance(values) / len(values) ** 0.5),
+            "the result is transposed: samples are the rows, classes the columns.",
+            _classes_in_rows,
         ),
         Misconception(
-            "these are the two ends of the interval. Return its middle and its half-width, "
-            "as in 0.92 ± 0.25.",
-            _low_high,
+            "the bias is added to rows instead of columns: it has one number for each class.",
+            _bias_for_rows,
         ),
         Misconception(
-            "1.96 stands in the place of t. It fits a great many runs; with few runs s itself is"
-            " uncertain, so the interval must be wider: use the argument `t`.",
-            lambda values, t: seed_interval(values, 1.96),
+            "these are probabilities. Return the logits, the scores before the softmax: the loss"
+            " takes them.",
+            _softmax,
         ),
         Misconception(
-            "2.776 stands in the place of t. It fits five seeds only: `t` depends on the number of"
-            " seeds, use the argument.",
-            lambda values, t: seed_interval(values, 2.776),
+            "these are decisions, one class a sample. Return all the scores.", _decision
         ),
         Misconception(
-            "this is the full width, from one end of the interval to the other. What stands after"
-            " the ± is half of it.",
-            lambda values, t: (_mean(values), 2 * seed_interval(values, t)[1]),
-        ),
-        Misconception(
-            "s is divided by the square root of n - 1. The n - 1 is already inside s; the mean is "
-            "taken over n runs: divide s by sqrt(n).",
-            lambda values, t: (
-                _mean(values),
-                t * statistics.stdev(values) / (len(values) - 1) ** 0.5,
-            ),
-        ),
-        Misconception(
-            "the two numbers are swapped: return the mean first, then the half-width, as in 0.92 ±"
-            " 0.25.",
-            lambda values, t: seed_interval(values, t)[::-1],
-        ),
-        Misconception(
-            "the squared deviations are summed but not divided by n - 1. A sum grows with every"
-            " run, and s should not: it is the spread of one run.",
-            _undivided,
+            "only the first modality is used, with its block of the weight.", _one_modality
         ),
     ),
 )
@@ -114,115 +163,128 @@ SEED_INTERVAL = Exercise(
 # 00.2 -----------------------------------------------------------------------------------------
 
 
-def honest_gain(single, fused):
-    """For each seed, fused accuracy minus that of the modality with the highest mean over all
-    seeds.
-    """
-    _, best = max((sum(values), values) for values in single.values())
-    return [mine - its for mine, its in zip(fused, best, strict=True)]
+def accuracy(logits, labels):
+    """The share of the samples whose largest logit stands at their label."""
+    decided = logits.tolist()
+    right = sum(row.index(max(row)) == label for row, label in zip(decided, labels.tolist()))
+    return right / len(decided)
 
 
-def _gain_cases(seed=2):
-    draw = random.Random(seed)
-    yield {"text": [0.70]}, [0.80]
-    # On the second seed the image wins, but text has the higher mean.
-    yield {"text": [0.80, 0.70], "image": [0.60, 0.75]}, [0.85, 0.90]
-    # The image has the highest single accuracy, text the higher mean; fusion loses on one seed.
-    yield {"image": [0.80, 0.60], "text": [0.74, 0.76]}, [0.82, 0.70]
-    # The best modality is neither the text nor the last name in the alphabet.
-    yield {"text": [0.70, 0.72], "audio": [0.78, 0.80], "video": [0.60, 0.65]}, [0.90, 0.85]
-    for n in (2, 3, 5, 5, 8):
-        # Overlapping bands, so that the best modality of one seed is seldom the best of all.
-        single = {
-            m: [round(draw.uniform(0.55, 0.80), 3) for _ in range(n)]
-            for m in ("text", "image", "audio")
-        }
-        yield single, [round(draw.uniform(0.60, 0.95), 3) for _ in range(n)]
+def _accuracy_cases(seed=2):
+    draw = torch.Generator().manual_seed(seed)
+    yield torch.tensor([[0.3, -0.2]], dtype=torch.float64), torch.tensor([0])
+    yield (
+        torch.tensor([[-1.0, 2.0], [0.5, -3.0], [-0.1, -0.7]], dtype=torch.float64),
+        torch.tensor([1, 0, 1]),
+    )
+    # as many samples as classes, so that the wrong axis gives no error
+    yield (
+        torch.tensor([[0.9, 0.1, 0.3], [0.2, -0.4, 0.8], [0.1, 0.7, 1 / 3]], dtype=torch.float64),
+        torch.tensor([0, 1, 2]),
+    )
+    # every logit below 0, and no sample right
+    yield (
+        torch.tensor([[-1 / 3, -0.7, -2.0], [-0.9, -0.3, -5.0]], dtype=torch.float64),
+        torch.tensor([2, 0]),
+    )
+    for rows, classes in ((7, 3), (4, 4), (20, 10)):
+        labels = torch.randint(classes, (rows,), generator=draw)
+        noise = torch.randn(rows, classes, generator=draw, dtype=torch.float64)
+        # about half of them right, so that no count is 0 or all
+        yield noise + 1.5 * F.one_hot(labels, classes), labels
 
 
-def _against(baseline):
-    """A wrong gain whose baseline is `baseline(single)`, one number for each seed."""
-    return lambda single, fused: [mine - its for mine, its in zip(fused, baseline(single))]
+def _right(logits, labels):
+    return logits.argmax(dim=1) == labels
 
 
-def _flat_best(single):
-    best = max(single.values(), key=_mean)
-    return [_mean(best)] * len(best)
+def _counted(logits, labels):
+    return _right(logits, labels).sum().item()
 
 
-def _relative_gain(single, fused):
-    return [gain / (mine - gain) for gain, mine in zip(honest_gain(single, fused), fused)]
+def _percent(logits, labels):
+    return 100 * accuracy(logits, labels)
 
 
-HONEST_GAIN = Exercise(
+def _error_rate(logits, labels):
+    return 1 - accuracy(logits, labels)
+
+
+def _wrong_axis(logits, labels):
+    return (logits.argmax(dim=0) == labels).double().mean().item()
+
+
+def _flat(logits, labels):
+    return (logits.argmax() == labels).double().mean().item()
+
+
+def _a_list(logits, labels):
+    return _right(logits, labels)
+
+
+def _values(logits, labels):
+    return (logits.max(dim=1).values == labels).double().mean().item()
+
+
+def _rounded(logits, labels):
+    return (logits.round().argmax(dim=1) == labels).double().mean().item()
+
+
+def _mean_probability(logits, labels):
+    return logits.softmax(dim=1)[torch.arange(len(labels)), labels].mean().item()
+
+
+def _by_classes(logits, labels):
+    return _right(logits, labels).sum().item() / logits.shape[1]
+
+
+def _lowest(logits, labels):
+    return (logits.argmin(dim=1) == labels).double().mean().item()
+
+
+ACCURACY = Exercise(
     key="00.2",
-    reference=honest_gain,
-    cases=_gain_cases,
-    returns="one difference per seed",
+    reference=accuracy,
+    cases=_accuracy_cases,
+    returns="the share of samples that are right",
     misconceptions=(
         Misconception(
-            "fused is compared with the worst modality. Almost anything beats that: the question is"
-            " what fusion adds to the best one.",
-            _against(lambda single: min(single.values(), key=_mean)),
+            "this is how many are right, not which share: divide by the number of samples.",
+            _counted,
+        ),
+        Misconception("this is in percent. Return the share, between 0 and 1.", _percent),
+        Misconception("this is the share that is wrong.", _error_rate),
+        Misconception(
+            "the largest logit is looked for in each column. A sample is a row: look along dim 1.",
+            _wrong_axis,
         ),
         Misconception(
-            "fused is compared with the mean of the modalities. No model has that accuracy, it is"
-            " lower than the best one's: compare with the best one.",
-            _against(lambda single: map(_mean, zip(*single.values()))),
+            "the largest logit of the whole batch is looked for. Each sample decides for itself:"
+            " look along dim 1.",
+            _flat,
         ),
         Misconception(
-            "the best modality is picked anew for each seed. No single model reaches that baseline,"
-            " so the gain comes out too small: choose one modality for all seeds, the one with the"
-            " highest mean.",
-            _against(lambda single: map(max, zip(*single.values()))),
+            "returned whether each sample is right, expected one number: take the mean.", _a_list
         ),
         Misconception(
-            "the baseline is the modality that holds the single highest accuracy. One lucky seed "
-            "decides then: choose by the mean over the seeds.",
-            _against(lambda single: max(single.values(), key=max)),
+            "the largest logit itself is compared with the label. Compare where it stands:"
+            " `argmax`, not `max`.",
+            _values,
         ),
         Misconception(
-            "the sign is turned round: a gain is fused minus single, positive where fusion helps.",
-            lambda single, fused: [-gain for gain in honest_gain(single, fused)],
+            "the logits are rounded first, which makes ties. Compare them as they are.", _rounded
         ),
         Misconception(
-            "returned one number, expected a list: one difference per seed. The mean is right, but"
-            " the interval needs the paired differences.",
-            lambda single, fused: _mean(honest_gain(single, fused)),
+            "this is the mean probability of the true class. The accuracy asks only which class"
+            " has the largest score.",
+            _mean_probability,
         ),
         Misconception(
-            "every seed is compared with the mean of the best modality. The pairing is lost:"
-            " subtract, seed by seed, what that modality reached with the same seed.",
-            _against(_flat_best),
+            "divided by the number of classes. The mean is taken over the samples.", _by_classes
         ),
         Misconception(
-            "the best modality is chosen by its name: `max(single)` compares names and takes "
-            "the last one in the alphabet. Compare the means of the accuracies.",
-            _against(lambda single: single[max(single)]),
-        ),
-        Misconception(
-            "the best modality is chosen by its first seed alone, which is what `max` does with"
-            " lists: it compares their first entries. Compare the means over all seeds.",
-            _against(lambda single: max(single.values())),
-        ),
-        Misconception(
-            "the gains are in percent. Return the plain differences, 0.05 and not 5.",
-            lambda single, fused: [100 * gain for gain in honest_gain(single, fused)],
-        ),
-        Misconception(
-            "the gains are divided by the accuracy of the single modality. A relative gain looks"
-            " large where that accuracy is low: return the difference alone.",
-            _relative_gain,
-        ),
-        Misconception(
-            "fused is compared with the worst modality of each seed. Almost anything beats that:"
-            " choose one modality for all seeds, the one with the highest mean.",
-            _against(lambda single: map(min, zip(*single.values()))),
-        ),
-        Misconception(
-            'the baseline is always "text". Other data have another best modality: choose it by the'
-            " means in `single`.",
-            _against(lambda single: single["text"]),
+            "the smallest logit decides here. The class with the largest one is the decision.",
+            _lowest,
         ),
     ),
 )
@@ -242,8 +304,6 @@ def shuffle(features, name, order):
 
 
 def _shuffle_cases(seed=3):
-    import torch
-
     def features(rows, **widths):
         values = {
             m: torch.arange(rows * d, dtype=torch.float32).view(rows, d) for m, d in widths.items()
@@ -325,4 +385,4 @@ SHUFFLE = Exercise(
     ),
 )
 
-EXERCISES = [SEED_INTERVAL, HONEST_GAIN, SHUFFLE]
+EXERCISES = [CLASSIFY, ACCURACY, SHUFFLE]
