@@ -106,7 +106,6 @@ OLD_LINES, OLD_WIDTH = 60, 130
 OLD_FORM = {
     "00_start_here",
     "01_words_to_vectors",
-    "02_pretrained_text",
     "03_image_features",
     "10_fusion_concat",
     "11_does_your_layer_learn",
