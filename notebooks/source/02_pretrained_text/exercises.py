@@ -245,7 +245,6 @@ SEARCH = Exercise(
         ),
         *_found(
             "the least similar rows come first. The largest cosine is the most similar.",
-            lambda c, v, i, k: _sorted(c, k, largest=False),
             lambda c, v, i, k: _sorted(_hidden(c, i, torch.inf), k, largest=False),
         ),
         *_found(

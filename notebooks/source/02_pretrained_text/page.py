@@ -107,7 +107,7 @@ ids, real = words.batch(corpus)                            # (2000, T), (2000, T
 HIDDEN = len(words)                                        # the id of "?"
 row = ids[0][real[0]]                                      # (T,)
 where = torch.zeros(len(row), dtype=torch.bool)
-where[[1, 4]] = True
+where[[3, 6]] = True
 print("the sentence:      ", corpus[0])
 print("the model's input: ", row.masked_fill(where, HIDDEN).tolist(), f"({HIDDEN} is the ?)")
 print("what it must guess:", row[where].tolist(), words.words(row[where]))
@@ -206,7 +206,8 @@ model = AutoModel.from_pretrained(minilm).eval().requires_grad_(False)     # fro
 # %%
 for word in ("naps", "multimodality", "flurbleworp", "Don't"):
     print(f"{word:<14}", tokenizer.tokenize(word))
-examples = ["A small cat sleeps.", "The film was long, slow, dull and, in the end, not good at all."]
+examples = ["A small cat sleeps.",
+            "The film was long, slow, dull and, in the end, not good at all."]
 batch = tokenizer(examples, padding=True, return_tensors="pt")
 print("row 0:", " ".join(tokenizer.convert_ids_to_tokens(batch["input_ids"][0])[:10]), "...")
 print("  ids:", batch["input_ids"][0, :10].tolist())
@@ -427,16 +428,15 @@ def token_mean(texts, body):
 
 def fine_tuned(texts, labels, fresh, body=None):
     """Thirty steps with the last two layers of a copy of the model, or of `body`."""
-    body = copy.deepcopy(model) if body is None else body
-    head = nn.Linear(384, 4)
+    body, head = copy.deepcopy(model) if body is None else body, nn.Linear(384, 4)
     learning = [*body.encoder.layer[-2:].requires_grad_(True).parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(learning, lr=3e-4)
     for _ in range(30):
         rows = torch.randint(len(texts), (32,))
-        loss = F.cross_entropy(head(token_mean([texts[i] for i in rows], body)), labels[rows])
-        optimizer.zero_grad()
-        loss.backward()
+        logits = head(token_mean([texts[i] for i in rows], body))          # (32, 4)
+        F.cross_entropy(logits, labels[rows]).backward()
         optimizer.step()
+        optimizer.zero_grad()
     with torch.no_grad():
         return head(token_mean(fresh, body)).argmax(dim=1)
 
@@ -490,23 +490,22 @@ report("fine-tuned, 20 labels, seed 0", 100 * live, near=93, within=4, unit="%")
 labels_sweep, COUNTS = stored("02", "text_labels"), (10, 20, 50, 100, 200)
 for kind, near in {"fine-tuned": 94, "random weights": 56, "word pairs": 86}.items():
     assert abs(100 * mean_interval(labels_sweep[f"{kind}, 20"]["accuracy"])[0] - near) < 1
+LOOKS = {"text": "s", "fused": "D", "control": "X"}
 PANELS = {"the pretrained network": ("fine-tuned", "frozen", "random weights"),
           "without it": ("word pairs", "from scratch", "bag of words")}
-LOOKS = [("text", "s"), ("fused", "D"), ("control", "X")]
 figure, sides = plots.axes(width=8.0, height=3.3, columns=2, sharey=True)
 for side, (title, kinds) in zip(sides, PANELS.items()):
-    for k, (kind, (color, marker)) in enumerate(zip(kinds, LOOKS)):
+    for kind, (color, marker) in zip(kinds, LOOKS.items()):
         rows = [labels_sweep[f"{kind}, {count}"]["accuracy"] for count in COUNTS]
-        means = [100 * sum(row) / len(row) for row in rows]
+        means = [20 * sum(row) for row in rows]                            # per cent, of 5 seeds
         side.plot(range(5), means, color=plots.COLORS[color], marker=marker, label=kind)
         for place, row in enumerate(rows):
-            side.plot([place] * 5, [100 * value for value in row], ".", ms=4, alpha=0.6,
-                      color=plots.COLORS[color])
+            dots = [100 * value for value in row]
+            side.plot([place] * 5, dots, ".", ms=4, alpha=0.6, color=plots.COLORS[color])
     side.axhline(50, color=plots.INK, linestyle=":", linewidth=1)
     side.set_xticks(range(5), COUNTS)
-    side.set(xlabel="labelled sentences", title=title, ylim=(20, 103))
+    side.set(xlabel="labelled sentences", title=title, ylim=(20, 103), ylabel="who chases (%)")
     side.legend(frameon=False, loc="lower right")
-sides[0].set_ylabel("who chases (%)")
 CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the two animals. Frozen"
            " vectors hold the order, but it takes labels to find it; fine-tuning needs fewer.")
 plots.show(figure, CAPTION)
@@ -609,14 +608,14 @@ def search(vectors: torch.Tensor, i: int, k: int) -> torch.Tensor:
 
 # %%
 search = mine("02.2", search)
-query = "my battery is flat"                               # put your own sentence here
+query = "the battery is dead"                              # put your own sentence here
 gallery = [query, *originals]
 vectors = sentence_vectors(gallery, tokenizer, model)      # (41, 384)
 for place in search(vectors, 0, k=3).tolist():
     print(f"{vectors[0] @ vectors[place]:.2f}  {gallery[place]}")
 
 # %% [markdown]
-# Not one word in common with "My phone needs charging". (MiniLM writes everything in small letters.) Now all forty: how often is the paraphrase the first hit among 79 other texts? Beside your vectors: the state of `[CLS]`, and counting words.
+# Your query has no word in common with "My phone needs charging". Now all forty: how often is the paraphrase the first hit among 79 other texts? Beside your vectors: the state of `[CLS]`, and counting words.
 
 # %%
 both = originals + paraphrases                             # 80 texts: i and i + 40 belong together
