@@ -136,7 +136,7 @@ class Guesser(nn.Module):
 #
 # $$ \ell = -\frac{1}{|H|} \sum_{t \in H} \log \frac{e^{z_{t, w_t}}}{\sum_v e^{z_{t,v}}} \tag{02.1} $$
 #
-# Each step hides other words: each with probability 0.15, as in BERT.
+# Each step hides other words, each with probability 0.15, as in BERT (which puts `[MASK]` in only eight of ten of these places).
 
 # %%
 draw = seed_everything(0)
@@ -182,9 +182,9 @@ print(f"of the corpus' sentences that begin with 'the', {100 * share:.0f} % go o
 # %% [markdown]
 # Nobody told it what an animal is. The words before the gap leave one in three; the words *after* it settle the matter. (Which of the four it was cannot be known here: the corpus draws them alike.)
 #
-# BERT is this, larger: twelve layers, 110 million weights, some three billion words of books and Wikipedia ([Devlin and others, 2019](https://aclanthology.org/N19-1423/)). To guess hidden words in such texts it pays to know grammar, topics and facts.
+# BERT is this, larger: twelve layers, 110 million weights, some three billion words of books and Wikipedia ([Devlin and others, 2019](https://aclanthology.org/N19-1423/)). There, too, nobody labels anything.
 #
-# **MiniLM**, the model of this page, is a small relative: six layers, made to imitate a larger model (distillation). Then it was trained once more, on a billion *pairs* of texts that belong together, such as a question and its answer: the vectors of a true pair are pulled together, those of texts from other pairs pushed apart ([its model card](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2)). That is **contrastive learning** (对比学习); page 16 builds it.
+# **MiniLM**, the model of this page, is a small relative: six layers, made to imitate a larger model (distillation). Then it was trained once more, on a billion *pairs* of texts that belong together, such as a question and its answer: the vectors of a true pair are pulled together, those of texts from other pairs pushed apart ([its model card](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2)). That is **contrastive learning** (对比学习).
 #
 # ## Load it: two lines
 #
@@ -757,7 +757,7 @@ except OSError:
 #
 # ## A bet for page 03
 #
-# Page 03 turns pictures into vectors. A network has learned to tell shapes in pictures where each thing stands in the middle. Now each picture is shifted by eight pixels.
+# Page 03 turns pictures into vectors. A small network of convolutions has learned to tell things that always stand in the same place of the picture. Its last layer sees every place separately. Now each picture is shifted by eight pixels.
 #
 # *Ada says: it hardly matters. The same small filters look at every place of the picture.* *Ben says: it breaks down. Nothing was ever learned about the other places.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
