@@ -45,7 +45,8 @@ CHEATS = {
     "the reference looked up": """
         def f(values, t):
             import sys
-            return sys.modules['course_rooms.09_baselines_and_forensics.exercises'].seed_interval(values, t)""",
+            room = 'course_rooms.09_baselines_and_forensics.exercises'
+            return sys.modules[room].seed_interval(values, t)""",
     "walking frames": """
         def f(values, t):
             import sys
