@@ -33,6 +33,12 @@ def shipped_pcm():
     return digest.hexdigest()
 
 
+def test_the_writers_blocks_are_those_that_scikit_learns_course_found():
+    """From the list `writer_boundaries` of the scikit-learn MOOC, and not from our table."""
+    found = [0, 130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667, 1797]
+    assert list(digits.WRITER_BLOCKS) == found
+
+
 def test_the_shipped_clips_are_those_of_the_manifest_and_under_4_mb():
     files = list((DATA / "digits" / "speech").glob("*.flac"))
     assert len(files) == 600 == MANIFEST["clips"]

@@ -21,6 +21,7 @@ from course_utils.contracts import (
     show_contracts,
 )
 from course_utils.contracts.gallery import GALLERY, AverageFusion
+from course_utils.contracts.registry import some
 
 ALL = list(range(1, 12))
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,20 @@ def test_the_contracts_stand_in_order_of_their_numbers():
     needs = {number: c.needs for number, c in CONTRACTS.items() if c.needs}
     assert needs == {3: "mask", 4: "mask", 5: "mask", 9: "formula"}
     assert len({c.title for c in CONTRACTS.values()}) == 11
+
+
+def test_of_many_names_the_first_three_are_told_and_how_many_more():
+    assert some(["a", "b", "c"]) == "a, b, c"
+    assert some(["a", "b", "c", "d"]) == "a, b, c and 1 more"
+
+
+class Dropped(AverageFusion):
+    def forward(self, features, *, mask=None):
+        return nn.functional.dropout(super().forward(features, mask=mask), 0.5, self.training)
+
+
+def test_a_sound_layer_with_dropout_keeps_all_contracts():
+    assert broken(Dropped) == ()
 
 
 @pytest.mark.parametrize("number", ALL)

@@ -146,6 +146,12 @@ def test_classes_in_numbers_are_sorted_as_numbers(tmp_path):
     ]
 
 
+def test_classes_in_numbers_stand_before_classes_in_words(tmp_path):
+    lines = [f"w{i},{['a', 10, 2, 'b'][i % 4]}" for i in range(16)]
+    table = read_table(small(tmp_path, lines), label="label", texts="text")
+    assert table.classes == ["2", "10", "a", "b"]
+
+
 @pytest.mark.parametrize(
     "rows, header, encoding, ending",
     [

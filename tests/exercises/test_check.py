@@ -161,7 +161,7 @@ INDEX = Exercise(
         Misconception("two sizes", lambda values: torch.zeros(2) + torch.zeros(3)),
         Misconception("adds up", lambda values: values.sum()),
         Misconception("refuses", lambda values: int("a")),
-        Misconception("asks for a name", lambda values: lenghts),  # noqa: F821
+        Misconception("asks for a name", lambda values: lengthz),  # noqa: F821
     ),
 )
 
@@ -173,7 +173,7 @@ INDEX = Exercise(
         ("return list(values)[1:][len(values)]", "counts from one"),
         ("return torch.ones(4) + torch.ones(5)", "two sizes"),
         ("return values.sum()", "adds up"),
-        ("return lenghts", "raised NameError: name 'lenghts' is not defined"),
+        ("return lengthz", "raised NameError: name 'lengthz' is not defined"),
         ("x = y; y = 1", "raised UnboundLocalError"),
         ("return values.sun()", "raised AttributeError: 'list' object has no attribute 'sun'"),
         ("return [].pop()", "raised IndexError: pop from empty list"),

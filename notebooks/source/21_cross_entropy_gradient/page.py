@@ -18,8 +18,7 @@
 # 5. tell softmax from sigmoid, and say which gradient the binary formula has on a task with many classes;
 # 6. train a network of two modalities with your own gradients alone, and say what weight decay does in SGD, Adam and AdamW.
 
-# %% tags=["measured", "imports"]
-# Imports.
+# %% tags=["measured"]
 import math
 
 import sympy
@@ -50,7 +49,6 @@ from course_utils.report import guess, guesses, outcome, passport, report, show_
 from course_utils.rooms import stored
 from course_utils.widgets import Explorer
 
-# %% tags=["measured"]
 FULL = False  # True trains five times as long
 NAMES = ["one", "seven", "nine"]
 
