@@ -278,8 +278,9 @@ def test_without_a_guess_one_fixed_line_is_printed_and_nothing_is_written(home, 
 
 
 def test_guesses_that_make_no_sense_are_refused(home):
-    with pytest.raises(ValueError, match="sure is a probability"):
-        guess("00.1", 0.9, sure=70)
+    for sure in (70, 1.01, -0.01, "much"):
+        with pytest.raises(ValueError, match="sure is a probability"):
+            guess("00.1", 0.9, sure=sure)
     with pytest.raises(TypeError, match="a number or a word, got list"):
         guess("00.1", [0.9])
 
