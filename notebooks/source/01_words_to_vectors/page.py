@@ -194,7 +194,7 @@ print("means under the mask:", masked_mean(x, mask).tolist())
 worked = torch.tensor([[6 / 3, 6 / 3], [6 / 2, 4 / 2]], dtype=torch.float64)  # on paper
 verify("01.2", by_hand=worked, reference=masked_mean(x, mask))
 
-pair = Vocabulary(["the cat chases the dog"])     # its own ids: E's rows now stand for other words
+pair = Vocabulary(["the cat chases the dog"])  # here E's rows stand for other words
 pair_ids, pair_mask = pair.batch(["the cat chases the dog", "the dog chases the cat"])
 cat_first, dog_first = masked_mean(F.embedding(pair_ids, E), pair_mask)   # (2, 5) -> (2, 2)
 print("the cat chases the dog, the mean:", [round(number, 2) for number in cat_first.tolist()])
@@ -446,7 +446,7 @@ plots.show(figure, "Five seeds, a dot each. With five or more places of padding"
            " the very last state is at or near chance; the last real state is always at 100 %.")
 
 # %% [markdown]
-# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts have padding behind them, up to the longest one,, and the seeds scatter from 30 % to more than 60. With the last *real* state all are at 100 %.
+# In eight epochs it does not: from five places on, all five seeds stay at or near chance. Even at 0 the shorter texts have padding behind them, as long as the longest text needs, and the seeds scatter from 30 % to more than 60. With the last *real* state all are at 100 %.
 #
 # ## Plug it in
 #
@@ -531,8 +531,8 @@ for name in ("letters counted (page 00)", "letters sorted a to z, LSTM"):
     gains = [100 * (after - before) for after, before in zip(in_order, others)]
     mean, half = mean_interval(gains)
     print(f"  letters, LSTM minus {name}: {mean:+.1f} ± {half:.1f}")
-data = {split: load(split, 0) for split in ("train", "validation", "test")}  # one run again
-live = 100 * train_plugged((LetterReader, 64, ()), data, 0, weight_decay=0.1)[1]
+data = {split: load(split, 0) for split in ("train", "validation", "test")}
+live = 100 * train_plugged((LetterReader, 64, ()), data, 0, weight_decay=0.1)[1]  # run again
 before = 100 * plug["letters, LSTM"]["accuracy"]["text"][0]
 report("LSTM, text alone, seed 0, live minus stored, points", live - before, near=0, within=5)
 
