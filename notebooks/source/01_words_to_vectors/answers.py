@@ -123,8 +123,19 @@ WRONG = {
             ),
             "the axis of the tokens is still there",
         ),
-        (MEAN.format("x[mask].mean(dim=0)"), "one mean for the whole batch"),
-        (MEAN.format("x[mask]"), "returned shape (3, 2), expected (2, 2)"),
+        (MEAN.format("x[mask].mean(dim=0)"), "the whole batch are taken together"),
+        (MEAN.format("x[mask]"), "returned shape (2, 1), expected (1, 1)"),
+        (
+            "def f(x, mask):\n kept = x.masked_fill(~mask[..., None], 0)\n"
+            " return kept.sum(1) / (kept != 0).sum(1).clamp(min=1)",
+            "which tokens are real is guessed",
+        ),
+        (
+            "def f(x, mask):\n means = torch.zeros(x.shape[0], x.shape[2], dtype=x.dtype)\n"
+            " for row, length in enumerate(mask.sum(1).tolist()):\n"
+            "  if length:\n   means[row] = x[row, :length].mean(0)\n return means",
+            "which tokens are real is guessed",
+        ),
     ],
     "01.2": [
         (STEP.format("x @ W.T + state @ U.T + b"), "tanh is missing"),
@@ -134,6 +145,11 @@ WRONG = {
         (STEP.format("torch.tanh(x @ U.T + state @ W.T + b)"), "W and U are swapped"),
         (STEP.format("torch.sigmoid(x @ W.T + state @ U.T + b)"), "another function"),
         (STEP.format("torch.tanh(x @ W.T + state @ U.T)"), "the bias b is missing"),
+        (
+            "def f(x, state, W, U, b):\n linear = torch.nn.functional.linear\n"
+            " return torch.tanh(linear(x, W, b) + linear(state, U, b))",
+            "the bias is added outside of tanh, or twice",
+        ),
         (STEP.format("torch.tanh(W @ x.T + U @ state.T + b[:, None])"), "the result is transposed"),
         (STEP.format("state + torch.tanh(x @ W.T + state @ U.T + b)"), "the old state is added"),
         (

@@ -36,6 +36,9 @@ def masked_mean(x, mask):
 
 def _mean_cases(seed=1):
     yield torch.tensor([[[2.0], [9.0]]], dtype=torch.float64), torch.tensor([[True, False]])
+    # padding in front and between; a real token that holds zeros
+    yield _float64([[[9.0], [2.0], [8.0], [5.0]]]) + (torch.tensor([[False, True, False, True]]),)
+    yield _float64([[[0.0, 1.0], [4.0, 0.0], [9.0, 9.0]]]) + (torch.tensor([[True, True, False]]),)
     draw = _draws(seed)
     for lengths, T, D, under in (
         ((2, 1), 3, 2, 9.0),
@@ -45,7 +48,7 @@ def _mean_cases(seed=1):
         ((0, 3, 5), 5, 1, float("nan")),
         ((4, 4), 4, 3, 0.0),
     ):
-        mask = torch.arange(T) < torch.tensor(lengths)[:, None]
+        mask = _first(torch.tensor(lengths), T)
         yield draw(len(lengths), T, D).masked_fill(~mask[..., None], under), mask
 
 
@@ -55,6 +58,11 @@ def _real(x, mask):
 
 def _count(mask):
     return mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def _first(lengths, T):
+    """A mask whose row is True at its first places, as many as its length says."""
+    return torch.arange(T) < lengths[:, None]
 
 
 MASKED_MEAN = Exercise(
@@ -90,11 +98,9 @@ MASKED_MEAN = Exercise(
             lambda x, mask: _real(x, ~mask).sum(1) / _count(~mask),
         ),
         *ideas(
-            "the real tokens of the whole batch are counted. Each row has its own number of them.",
+            "the real tokens of the whole batch are taken together. Each row is a text of its own,"
+            " with its own number of them.",
             lambda x, mask: _real(x, mask).sum(1) / mask.sum(),
-        ),
-        *ideas(
-            "this is one mean for the whole batch. Each row is a text of its own.",
             lambda x, mask: x[mask].mean(0),
             lambda x, mask: x[mask].mean(0).expand(len(x), -1),
         ),
@@ -113,6 +119,12 @@ MASKED_MEAN = Exercise(
         *ideas(
             "this is the last real token. All real ones count alike.",
             lambda x, mask: x[torch.arange(len(x)), mask.sum(1) - 1],
+        ),
+        *ideas(
+            "which tokens are real is guessed, from their numbers or from their places: a real one"
+            " may hold 0, and padding may stand in front. The mask alone says it.",
+            lambda x, mask: _real(x, mask).sum(1) / (_real(x, mask) != 0).sum(1).clamp(min=1),
+            lambda x, mask: masked_mean(x, _first(mask.sum(1), x.shape[1])),
         ),
     ),
 )
@@ -158,8 +170,9 @@ RNN_STEP = Exercise(
             lambda x, state, W, U, b: torch.tanh(x @ W.T + state @ U.T),
         ),
         *ideas(
-            "the bias is added outside of tanh. It belongs inside.",
+            "the bias is added outside of tanh, or twice. It is added once, inside.",
             lambda x, state, W, U, b: torch.tanh(x @ W.T + state @ U.T) + b,
+            lambda x, state, W, U, b: torch.tanh(F.linear(x, W, b) + F.linear(state, U, b)),
         ),
         *ideas(
             "another function stands in the place of tanh.",
