@@ -213,3 +213,12 @@ def test_what_cannot_be_padded(sequences, side, message):
     with pytest.raises(ValueError) as caught:
         pad(sequences, side=side)
     assert str(caught.value) == message
+
+
+def test_the_softmax_of_one_row_of_scores_needs_its_own_axis():
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    torch.testing.assert_close(
+        masked_softmax(torch.zeros(3), mask, dim=1), torch.full((2, 3), 1 / 3)
+    )
+    with pytest.raises(ValueError, match="as many entries along dim 0"):
+        masked_softmax(torch.zeros(3), mask, dim=0)
