@@ -23,6 +23,7 @@ from course_utils.contracts.gallery import (
     SquaresFusion,
     SquaresFusionMended,
     SumOverAllFusion,
+    TwoPathsFusion,
 )
 
 EACH = [(name, number) for name in GALLERY for number in range(1, 12)]
@@ -245,3 +246,13 @@ def test_all_contracts_kept_do_not_prove_the_formula():
     part = layer(features, mask=mask) - layer.head.bias
     whole = right(features, mask=mask) - layer.head.bias
     assert torch.allclose(part / whole, torch.tensor(1 / 3), rtol=1e-3)
+
+
+def test_two_paths_sums_what_is_present_and_nothing_else():
+    layer = TwoPathsFusion({"a": 3, "b": 2}, 4)
+    features = {"a": torch.randn(5, 3), "b": torch.randn(5, 2)}
+    mask = {"b": torch.tensor([True, False, True, False, False])}
+    both = torch.ones(5, 1, dtype=torch.bool)
+    a, b = (layer.encode(name, features[name], both) for name in "ab")
+    expected = layer.classify(a + b * mask["b"][:, None])
+    torch.testing.assert_close(layer(features, mask=mask), expected)
