@@ -82,6 +82,9 @@ def test_no_program_of_the_course_executes_what_it_loads():
         for path in paths
         if (lines := unsafe(path.read_text(encoding="utf-8")))
     }
+    # grading reads another process's outcomes by an unpickler that knows no class but its own
+    reader = found.pop("course_utils/exercises/alone.py")
+    assert all("is imported" in line for line in reader)
     assert found == {}
 
 

@@ -138,7 +138,7 @@ WRONG = {
                 "def f(batch, names, weight, bias):\n z = sum(batch[n] for n in names)\n"
                 " return z @ weight.T + bias"
             ),
-            "a sum adds them up",
+            "raised RuntimeError: mat1 and mat2 shapes cannot be multiplied",
         ),
     ],
     "00.2": [

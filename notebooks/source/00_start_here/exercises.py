@@ -68,8 +68,7 @@ def _all_but_the_label(batch, names, weight, bias):
 
 
 def _all_of_the_batch(batch, names, weight, bias):
-    columns = [value.reshape(len(value), -1) for value in batch.values()]
-    return torch.cat(columns, dim=-1) @ weight.T + bias
+    return torch.cat(list(batch.values()), dim=1) @ weight.T + bias
 
 
 def _stacked_rows(batch, names, weight, bias):
