@@ -180,7 +180,7 @@ share = sum(word in GROUPS["animal"] for word in starts) / len(starts)
 print(f"of the corpus' sentences that begin with 'the', {100 * share:.0f} % go on with an animal")
 
 # %% [markdown]
-# Nobody told it what an animal is. The words before the gap leave one in three; the words *after* it settle the matter. (Which of the four it was cannot be known here: the corpus draws them alike.)
+# Nobody told it what an animal is. In the corpus, the words before the gap leave one in three; the words *after* it settle the matter. (Which of the four it was cannot be known here: the corpus draws them alike.)
 #
 # BERT is this, larger: twelve layers, 110 million weights, some three billion words of books and Wikipedia ([Devlin and others, 2019](https://aclanthology.org/N19-1423/)). There, too, nobody labels anything.
 #
@@ -278,8 +278,8 @@ plots.curves(
     xlabel="layer (0: the table of piece vectors and the places)",
     label="same meaning (of 24 uses)",
     chance=24 * 3 / 7,
-    caption="The layers move a word's vector towards its meaning in this sentence: from 12 of 24"
-    " before the first layer to about 21 after the second.",
+    caption="How often the nearest of 24 uses has the same meaning: 12 times before the first"
+    " layer, about 21 times after the second; by chance it would be 10.",
 )
 
 # %% [markdown]
@@ -511,7 +511,7 @@ CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the 
 plots.show(figure, CAPTION)
 
 # %% [markdown]
-# So the order is *in* the frozen vectors: with 200 labels a linear head reads it off nearly without fault. A large cosine does not say that two texts cannot be told apart. But it takes labels to find it. With twenty, fine-tuning has 94 %; the control, random weights in the same steps, has 56 %: what was learned before makes that difference. And counted word pairs have 86 %, without any network. The rule for your own work: before you praise a pretrained model, count.
+# So the order is *in* the frozen vectors: with 200 labels a linear head reads it off nearly without fault. A large cosine does not say that two texts cannot be told apart. But it takes labels to find it. With twenty, fine-tuning has 94 %; the control, random weights in the same steps, has 56 %: what was learned before makes that difference. And counted word pairs have 86 %, without any network. From scratch, page 01's small LSTM has 64, 97 and 100 % at 20, 50 and 100 labels, where the frozen vectors have 54, 77 and 95: the frozen vectors lose to it. The rule for your own work: before you praise a pretrained model, count.
 #
 # ## Plug it in
 #
@@ -633,7 +633,7 @@ for name, vectors in kinds.items():
 # %% [markdown]
 # `[CLS]` is the place that BERT keeps for the whole sentence, but this model was trained with the mean. Its unrelated texts have a cosine of .6, so "similar from .5 on" would call everything similar. Take the pooling that the authors trained, and look at unrelated pairs before you believe a cosine.
 #
-# ### About, not what it claims
+# ### The same words, another claim
 #
 # Each sentence also has a **trap**: the same words, another claim. Of the 40 sentences, how many have their paraphrase nearer than their trap?
 
@@ -652,7 +652,7 @@ for i in (2, 20):
     print(f"{originals[i]:35} finds first: {everything[search(vectors, i, k=1)]}")
 
 # %% [markdown]
-# "The film amused us" is nearer to "The film bored us" than "We thought the movie was dull". This cosine says mostly what a sentence is **about**, and hardly what it claims. For finding a text that is what you want; for checking a fact it is not. (The traps share many words with their sentence and the paraphrases few: these forty cannot separate "the same topic" from "the same words".)
+# "The film amused us" is nearer to "The film bored us" than "We thought the movie was dull". This cosine follows the **words** and the subject, and hardly the claim. For finding a text that is what you want; for checking a fact it is not. (The traps share many words with their sentence and the paraphrases few: these forty cannot separate "the same subject" from "the same words".)
 #
 # ## With the library
 #
@@ -701,12 +701,12 @@ except OSError:
 #
 # You can now
 #
-# 1. **train** a masked language model: hide words, cross-entropy at the hidden places; both sides of a gap help;
+# 1. **train** a masked language model: hide words, cross-entropy at the hidden places; what stands after a gap helps, too;
 # 2. **load** any model by `AutoTokenizer` and `AutoModel`; pieces, special tokens and mask go in, states `(B, T, D)` come out; an emoji may be `[UNK]`, and then it is lost;
 # 3. **see** a word's vector depend on its sentence: about 21 of 24 uses lie nearest to one of the same meaning;
 # 4. **build** sentence vectors: the mean over real tokens, length 1; padding in the mean makes a text depend on its neighbours;
 # 5. **compare**: frozen vectors need labels to show the order, fine-tuning fewer, and counted word pairs are a baseline that no network should be spared;
-# 6. **search** by meaning: nearly all paraphrases found, most traps fallen for. The cosine says what a text is about, not what it claims.
+# 6. **search** by meaning: nearly all paraphrases found, most traps fallen for. The cosine follows words and subject, hardly the claim; which of the first two, these forty cannot tell.
 #
 # ## Questions
 #
@@ -727,7 +727,7 @@ except OSError:
 # </details>
 # <details><summary>4. "Cosine .8, so the sentences mean the same." What do you ask?</summary>
 #
-# Which vectors, and what cosine do unrelated texts have there? With `[CLS]` of this model it is .6. And even a high one says: about the same things. It does not say: the same claim.
+# Which vectors, and what cosine do unrelated texts have there? With `[CLS]` of this model it is .6. And even a high one says: many words or a subject in common. It does not say: the same claim.
 #
 # </details>
 # <details><summary>5. Two runs of one script give different "BERT features". What do you suspect?</summary>
