@@ -204,6 +204,8 @@ class ProductOfExpertsFusion(LateFusion):
     trained alone and stay calibrated; trained together only the product is. Where the noise of
     two modalities is correlated, shared evidence is counted twice and the product is too sure.
     `prior` gives p_0 as C numbers that sum to 1 (uniform if None). `hidden` as in `LateFusion`.
+    The prior is kept in the parameters' dtype: for float64 to the last digit build the layer
+    under `torch.set_default_dtype(torch.float64)`, because `.double()` comes after the rounding.
 
     Cost in multiply-adds a row: as `LateFusion`.
     Missing: its factor is left out, exact under the same condition. A row without any modality
@@ -331,7 +333,8 @@ class WeightedSumFusion(SumFusion):
     with independent noise no other weights that sum to 1 give a mean of smaller variance.
     Learned weights find these only where that is the task: the cues are on one scale and come
     without a projection (`width=None`), and the loss is the squared error. A projection can take
-    the weights in.
+    the weights in. Fixed weights are kept in the parameters' dtype, as `ProductOfExpertsFusion`'s
+    prior is.
 
     Cost in multiply-adds a row: `width` C.
     Missing: left out, and the weights of those present grow to sum to 1. A row without any

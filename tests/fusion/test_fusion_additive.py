@@ -1,6 +1,7 @@
 """The formulas of concatenation, late fusion, experts and weighted sums, written another way."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -241,3 +242,21 @@ def test_a_tie_of_the_maximum_shares_gradient_and_weight_and_absence_never_wins(
     assert (logits - fusion.head.bias).item() == pytest.approx(-1, abs=1e-6)
     alone = fusion({"a": a, "b": b}, mask={"b": torch.tensor([False])}) - fusion.head.bias
     assert alone.item() == pytest.approx(-2, abs=1e-6)  # a missing modality is no zero
+
+
+@pytest.fixture
+def float64_by_default():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def test_constants_are_exact_in_a_layer_built_in_float64(float64_by_default):
+    """As the docstrings say: not through float32, which cannot hold .3 and 7/9."""
+    third = ProductOfExpertsFusion({"a": 4, "b": 2}, 3, prior=[0.5, 0.3, 0.2])
+    assert third.log_prior.tolist() == pytest.approx([math.log(p) for p in (0.5, 0.3, 0.2)], 1e-15)
+    sizes = {"a": 4, "b": 4}
+    weighted = WeightedSumFusion(sizes, 3, weights={"a": 0.3, "b": 7 / 9})
+    weighted_by = weighted.scores.softmax(0).tolist()
+    assert weighted_by == pytest.approx([0.3 / (0.3 + 7 / 9), 7 / 9 / (0.3 + 7 / 9)], 1e-15)
