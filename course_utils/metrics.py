@@ -9,7 +9,7 @@ from torch import Tensor
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
 # below, the interval misses more than twice as often as it says
-FEW_GROUPS = 10
+FEW_GROUPS = max(COVERAGE) + 1
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
+TITLE = "# @title "  # begins the line that Colab shows of folded code
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
 TITLE_WIDTH, TITLE_COLOURS = 560, 64  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
@@ -260,7 +261,7 @@ def fold(room, cells):
 
 def titled(code):
     """The first comment as what Colab shows of folded code."""
-    return "# @title " + code.removeprefix("# ")
+    return TITLE + code.removeprefix("# ")
 
 
 def name_cells(room, cells):

@@ -20,7 +20,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
-from pages import built, recall, record, sources
+from pages import TITLE, built, recall, record, sources
 
 PACKAGE = "course_utils"
 ALWAYS = ("tools/execute.py", "constraints.txt")
@@ -135,7 +135,7 @@ def code_of(nb) -> list[str]:
     found = []
     for cell in code_cells(nb):
         raises = "raises-exception" in cell.metadata.get("tags", [])
-        source = cell.source.replace("# @title ", "# ", 1)  # folding executes nothing else
+        source = cell.source.replace(TITLE, "# ", 1)  # folding executes nothing else
         found.append(("# raises\n" if raises else "") + source)
     return found
 
