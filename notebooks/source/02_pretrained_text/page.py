@@ -511,7 +511,7 @@ CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the 
 plots.show(figure, CAPTION)
 
 # %% [markdown]
-# So the order is *in* the frozen vectors: with 200 labels a linear head reads it off nearly without fault. A large cosine does not say that two texts cannot be told apart. But it takes labels to find it. With twenty, fine-tuning has 94 %; the control, random weights in the same steps, has 56 %: what was learned before makes that difference. And counted word pairs have 86 %, without any network. From scratch, page 01's small LSTM has 64, 97 and 100 % at 20, 50 and 100 labels, where the frozen vectors have 54, 77 and 95: the frozen vectors lose to it. The rule for your own work: before you praise a pretrained model, count.
+# So the order is *in* the frozen vectors: with 200 labels a linear head reads it off nearly without fault. A large cosine does not say that two texts cannot be told apart. But it takes labels to find it. With twenty, fine-tuning has 94 %; the control, random weights in the same steps, has 56 %: perhaps what was learned before makes that difference (other rates for it were not tried). And counted word pairs have 86 %, without any network. From scratch, page 01's small LSTM has 64, 97 and 100 % at 20, 50 and 100 labels, where the frozen vectors have 54, 77 and 95: the frozen vectors lose to it. The rule for your own work: before you praise a pretrained model, count.
 #
 # ## Plug it in
 #
