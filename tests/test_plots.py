@@ -426,6 +426,15 @@ for picture in (plots.png(figure), plots.png(drawn), plain.getvalue()):
     print(hashlib.sha256(picture).hexdigest())
 """
 DARK = "import matplotlib.pyplot as plt\nplt.style.use('dark_background')\n"
+# as a kernel sets it up for a reader who wants smaller pictures
+INLINE = """
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib_inline.backend_inline import configure_inline_support
+from matplotlib_inline.config import InlineBackend
+shell = InteractiveShell.instance()
+InlineBackend.instance(parent=shell).rc = {"figure.dpi": 50, "font.size": 7}
+configure_inline_support(shell, "module://matplotlib_inline.backend_inline")
+"""
 
 
 @pytest.mark.parametrize("settings", [SET, library["dark_background"]], ids=["own", "dark"])
@@ -461,7 +470,12 @@ def in_a_process(tmp_path_factory):
         done = subprocess.run(
             [sys.executable, "-c", first + OPEN],
             cwd=ROOT,
-            env={**os.environ, "MATPLOTLIBRC": str(rc), **environment},
+            env={
+                **os.environ,
+                "MATPLOTLIBRC": str(rc),
+                "IPYTHONDIR": str(rc.parent),
+                **environment,
+            },
             capture_output=True,
             text=True,
         )
@@ -473,13 +487,8 @@ def in_a_process(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "surrounding",
-    [
-        {"settings": SET},
-        {"first": DARK},
-        {"MPLBACKEND": "agg"},
-        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
-    ],
-    ids=["matplotlibrc", "dark style", "agg", "inline"],
+    [{"settings": SET}, {"first": DARK}, {"first": INLINE}, {"MPLBACKEND": "tkagg"}],
+    ids=["matplotlibrc", "dark style", "inline", "a window"],
 )
 def test_what_a_page_plots_in_the_open_is_the_same_everywhere(surrounding, in_a_process):
     expected = in_a_process()
