@@ -474,13 +474,13 @@ def test_sympy_confirms_the_jacobian_and_p_minus_y():
 def test_ours_gives_what_sympy_gives():
     z = sympy.symbols("z:3", real=True)
     probs = [sympy.exp(one) / sum(map(sympy.exp, z)) for one in z]
-    at = dict(zip(z, (sympy.log(4), sympy.log(3), 0)))
-    logits = torch.tensor([4.0, 3.0, 1.0], dtype=torch.float64).log()
+    at = dict(zip(z, (sympy.log(4), sympy.log(3), sympy.log(2))))
+    logits = torch.tensor([4.0, 3.0, 2.0], dtype=torch.float64).log()
     jacobian = [[float(sympy.diff(p, one).subs(at)) for one in z] for p in probs]
     assert jacobian == [
-        [16 / 64, -12 / 64, -4 / 64],
-        [-12 / 64, 15 / 64, -3 / 64],
-        [-4 / 64, -3 / 64, 7 / 64],
+        [20 / 81, -12 / 81, -8 / 81],
+        [-12 / 81, 18 / 81, -6 / 81],
+        [-8 / 81, -6 / 81, 14 / 81],
     ]
     torch.testing.assert_close(
         gradients.softmax_jacobian(logits.softmax(0)),
@@ -488,7 +488,7 @@ def test_ours_gives_what_sympy_gives():
         rtol=0,
         atol=1e-15,
     )
-    expected = torch.tensor([[4 / 8, -5 / 8, 1 / 8]], dtype=torch.float64)
+    expected = torch.tensor([[4 / 9, -6 / 9, 2 / 9]], dtype=torch.float64)
     torch.testing.assert_close(
         gradients.cross_entropy_backward(logits[None], torch.tensor([1])),
         expected,
@@ -499,14 +499,16 @@ def test_ours_gives_what_sympy_gives():
 
 @pytest.mark.parametrize("size", [1e3, 1e4, 1e300])
 def test_large_logits_keep_exact_gradients(size):
-    logits = size * torch.tensor([[1.0, -1.0, 0.5], [1.0, -1.0, 1.0]], dtype=torch.float64)
-    by_hand = gradients.cross_entropy_backward(logits, torch.tensor([1, 0]))
-    expected = torch.tensor([[0.5, -0.5, 0.0], [-0.25, 0.0, 0.25]], dtype=torch.float64)
+    rows = [[1.0, -1.0, 0.5], [1.0, -1.0, 1.0], [-1.0, 1.0, 0.5]]
+    logits = size * torch.tensor(rows, dtype=torch.float64)
+    by_hand = gradients.cross_entropy_backward(logits, torch.tensor([1, 0, 1]))
+    expected = torch.tensor([[2.0, -2.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]).double() / 6
     torch.testing.assert_close(by_hand, expected, rtol=0, atol=1e-15)
     binary = gradients.binary_cross_entropy_backward(
-        torch.tensor([size, -size], dtype=torch.float64), torch.tensor([0, 1], dtype=torch.float64)
+        size * torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64),
+        torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64),
     )
-    assert binary.tolist() == [0.5, -0.5]
+    assert binary.tolist() == [1 / 3, -1 / 3, 0]
 
 
 def test_a_confident_positive_keeps_its_digits():
