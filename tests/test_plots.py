@@ -461,21 +461,16 @@ def test_what_a_reader_sets_changes_no_figure_and_stays_set(name, settings, show
 
 @pytest.fixture(scope="module")
 def in_a_process(tmp_path_factory):
-    """The hashes that OPEN prints after `first`, under a matplotlibrc and an environment."""
+    """The hashes that OPEN prints after `first`, under a matplotlibrc."""
     rc = tmp_path_factory.mktemp("settings") / "matplotlibrc"
 
-    def hashes(first="", settings=None, **environment):
+    def hashes(first="", settings=None):
         text = "\n".join(f"{name}: {value}" for name, value in (settings or {}).items())
         rc.write_text(text, encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-c", first + OPEN],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "MATPLOTLIBRC": str(rc),
-                "IPYTHONDIR": str(rc.parent),
-                **environment,
-            },
+            env={**os.environ, "MATPLOTLIBRC": str(rc), "IPYTHONDIR": str(rc.parent)},
             capture_output=True,
             text=True,
         )
@@ -487,8 +482,8 @@ def in_a_process(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "surrounding",
-    [{"settings": SET}, {"first": DARK}, {"first": INLINE}, {"MPLBACKEND": "tkagg"}],
-    ids=["matplotlibrc", "dark style", "inline", "a window"],
+    [{"settings": SET}, {"first": DARK}, {"first": INLINE}],
+    ids=["matplotlibrc", "dark style", "inline"],
 )
 def test_what_a_page_plots_in_the_open_is_the_same_everywhere(surrounding, in_a_process):
     expected = in_a_process()

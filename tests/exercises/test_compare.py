@@ -114,6 +114,9 @@ def test_values_are_shown_short_and_apart():
         difference(0.12344567, 0.123444, rtol=1e-6) == "the result is 0.123446, expected 0.123444"
     )
     assert freeze(torch.tensor(2)) == Array("tensor", "int", (), [2], "int64")
+    exact = torch.tensor([0.3, 7 / 9], dtype=torch.float64)
+    assert freeze(exact) == Array("tensor", "float", (2,), [0.3, 7 / 9], "float64")
+    assert freeze(exact.numpy()) == Array("NumPy array", "float", (2,), [0.3, 7 / 9], "float64")
 
 
 def test_a_copy_is_equal_and_shares_nothing():
