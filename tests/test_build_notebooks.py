@@ -802,6 +802,36 @@ def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
         os.kill(int((course / "pid").read_text()), 0)
 
 
+NEVER_STARTS = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {tools!r})
+import build_notebooks, execute
+execute.AsyncKernelManager = partial(execute.AsyncKernelManager, kernel_name={kernel!r})
+execute.ENVIRONMENT |= {environment}
+sys.exit(build_notebooks.main(["--force", "00"], Path({course!r})))
+"""
+
+
+@pytest.mark.parametrize(
+    "kernel, environment, why",
+    [
+        ("no-such-kernel", {}, "No such kernel named no-such-kernel"),
+        ("python3", {"PYTHONHOME": "/nowhere"}, "Kernel died before replying to kernel_info"),
+    ],
+)
+def test_a_kernel_that_never_starts_is_said_in_a_sentence(course, kernel, environment, why):
+    before = state(course)
+    script = NEVER_STARTS.format(
+        tools=str(ROOT / "tools"), kernel=kernel, environment=environment, course=str(course)
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"00_first: the kernel did not start ({why})" in done.stderr
+    assert "Traceback" not in done.stderr and state(course) == before
+
+
 # ---- the set-up cell ----
 
 
