@@ -354,9 +354,10 @@ def verify_gradient(
             f" seeds={seeds}"
         )
     for seed in range(seeds):
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         tensors = tuple(
-            torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes
+            torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+            for shape in shapes
         )
         hands = by_hand(*tensors)
         hands = hands if isinstance(hands, tuple) else (hands,)

@@ -205,6 +205,13 @@ def test_no_tensor_is_made_where_the_default_device_says(name):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+def test_gradients_are_compared_where_they_are(capsys):
+    with torch.device("meta"):
+        gradients.compare({"x": X.exp()}, {"x": X.exp()})
+        gradients.verify_gradient("00.1", lambda x: (x**3).sum(), lambda x: 3 * x**2, (2, 3))
+    assert "DIFFERS" not in capsys.readouterr().out
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("name", CASES)
 def test_a_gpu_gives_the_same(name):
