@@ -125,9 +125,9 @@ print("mask:", mask.tolist())
 #
 # $$ \operatorname{embed}_E(i) = e_i^\top E \tag{01.1} $$
 #
-# A table with two numbers a word, chosen by hand. Padding's row is large, so that we see it wherever it gets in.
+# A table chosen by hand; padding's row is large, so that we see it.
 #
-# One vector for the sentence: the mean of its word vectors. The first row has no padding, so `x[0].mean(dim=0)` will do. What does `x[1].mean(dim=0)` give for the second?
+# One vector for the sentence: the mean of its word vectors. In row 0 `x[0].mean(dim=0)` will do. What does `x[1].mean(dim=0)` give?
 
 # %%
 E = torch.tensor([[9.0, 8.0], [0.0, 0.0],                                 # <pad>, <unk>
@@ -188,12 +188,11 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 # %%
 masked_mean = mine("01.1", masked_mean)
 print("means under the mask:", masked_mean(x, mask).tolist())
-on_paper = torch.tensor([[6 / 3, 6 / 3], [6 / 2, 4 / 2]]).double()
-verify("01.2", by_hand=on_paper, reference=masked_mean(x, mask))
+verify("01.2", by_hand=torch.tensor([[2.0, 2], [3, 2]]).double(), reference=masked_mean(x, mask))
 chased = ["the cat chases the dog", "the dog chases the cat"]
 chased_ids, chased_mask = Vocabulary(chased).batch(chased)                # E's rows: other words
 means = masked_mean(F.embedding(chased_ids, E), chased_mask)              # (2, 5) -> (2, 2)
-print("who chases whom, the two means:", means.tolist())
+print("who chases whom, the two means:", means.round(decimals=2).tolist())
 
 # %% [markdown]
 # A sum does not depend on the order of its terms. So neither a mean nor a bag of words can tell who chases whom, whatever the table holds.
@@ -212,7 +211,7 @@ for sentence in ("dog bites man", "man bites dog"):
     print(f"state after each word: {',  '.join(path)}")
 
 # %% [markdown]
-# "bites" is the same number in both, and the state after it is not: through the old state the word before has come in. With vectors, and with a matrix $W$ for the word and $U$ for the old state:
+# "bites" is the same number in both, and the state after it is not: through the old state the word before has come in. With vectors, and matrices $W$ and $U$:
 #
 # $$ h_t = \tanh(W x_t + U h_{t-1} + b) \tag{01.3} $$
 #
@@ -376,10 +375,10 @@ def company(size, mixed=False):
 # %% tags=["measured"]
 class Reader(nn.Module):
     """Ids (B, T) to logits (B, 4), by the "mean", the last "real" or the very "last" state."""
-    def __init__(self, kind, words, width=32):
+    def __init__(self, kind, V, D=32):
         super().__init__()
-        self.kind, self.table, self.word = kind, nn.Embedding(words, width), nn.Linear(width, width)
-        self.back, self.head = nn.Linear(width, width, bias=False), nn.Linear(width, 4)
+        self.kind, self.table, self.word = kind, nn.Embedding(V, D), nn.Linear(D, D)
+        self.back, self.head = nn.Linear(D, D, bias=False), nn.Linear(D, 4)
     def forward(self, batch):
         x, mask = self.table(batch["text"]), batch["text"] > 0            # (B, T, D), (B, T)
         if self.kind == "mean":
@@ -412,7 +411,7 @@ for sentence, answer in zip(asked, answers):
 #
 # ## Where it breaks: padding behind a text
 #
-# A common mistake: pad every text *at the end* and take the very last state. Here are two texts of ten random words and an untrained LSTM. How far apart are the states, relative to their length?
+# A common mistake: pad every text *at the end* and take the very last state. Two texts of ten random words, an untrained LSTM: how far apart are the states, relative to their length?
 
 # %%
 seed_everything(0)
@@ -438,7 +437,7 @@ for padding in (0, 10, 20, 40):
     print(f"{padding:2} places of padding, last real states: {apart(one, other)}")
 
 # %% [markdown]
-# Does training help the very last state? The task and the RNN of above, padded further and further:
+# Does training help? The task and the RNN of above, padded further:
 
 # %% tags=["figure"]
 # Accuracy against padding: the stored runs as dots, and one of them run again.
@@ -465,7 +464,7 @@ plots.show(figure, "Five seeds, a dot each. With five or more places of padding"
 #
 # ## Plug it in
 #
-# Does reading in order help the model of page 00? There a typed word is a list of letters, so letters are the tokens: a table with 27 rows (26 letters and padding), then the masked mean or an LSTM's last real state, trained along with page 00's head.
+# Does reading in order help the model of page 00? There a typed word is a list of letters, so letters are the tokens: a table with 27 rows, then the masked mean or an LSTM's last real state, trained along with page 00's head.
 
 # %% tags=["measured"]
 class LetterReader(nn.Module):
@@ -476,8 +475,7 @@ class LetterReader(nn.Module):
         self.table, self.lstm = nn.Embedding(27, 32), nn.LSTM(32, 64, batch_first=True)
 
     def forward(self, letters):
-        states, _ = self.lstm(self.table(letters))                        # (B, T) -> (B, T, 64)
-        return last_state(states, letters > 0)                            # (B, T, 64) -> (B, 64)
+        return last_state(self.lstm(self.table(letters))[0], letters > 0)  # (B, T) -> (B, 64)
 
 # %% tags=["measured", "proof"]
 # The extractors to compare with, and page 00's classifier around any of them.
@@ -545,11 +543,11 @@ again = train_plugged((LetterReader, 64, ()), load(seed=0), 0, weight_decay=0.1)
 report("text alone, live minus stored", again - in_order["text"][0], near=0, within=0.05)
 
 # %% [markdown]
-# The last column is the LSTM's gain with all three modalities, seed by seed. The mean of letter vectors adds nothing: alone it is worse than page 00's counts (which also hold first and last letter), with all three it is level. The LSTM adds about two points, barely: that interval touches 0. Is it the order? With the letters of every word sorted from a to z the same LSTM is level with the counts, and its gap to the one that reads in order is clear of 0: the order makes the difference. With texts shuffled among the samples the model falls to 82 %, so the text is worth about twelve points to it.
+# The last column is the LSTM's gain with all three modalities, seed by seed. The mean of letter vectors is level with page 00's counts. The LSTM adds about two points, barely: that interval touches 0. Is it the order? With the letters of every word sorted from a to z the same LSTM is level with the counts, and its gap to the one that reads in order is clear of 0: the order makes the difference. With texts shuffled among the samples the model falls to 82 %: the text is worth about twelve points.
 #
 # ## With the library
 #
-# Without this course's code: a packed sequence lets PyTorch's LSTM stop at each text's last real word.
+# In plain PyTorch a packed sequence lets the LSTM stop at each text's last real word.
 
 # %%
 import torch as pt
@@ -634,13 +632,12 @@ def pair_loss(centre: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
 pair_loss = mine("01.3", pair_loss)
 
 def batch_loss(batch, v, u, draw):
-    """The mean loss of pairs (B, 2), each with five random words; v and u are the tables (V, D)."""
+    """The mean loss of pairs (B, 2) with five random words each; v, u are tables (V, D)."""
     centre, context = batch.T                                             # 2 x (B,)
     negatives = negative_samples(words.counts, (len(batch), 5), draw)     # (B, 5)
     return pair_loss(v[centre], u[context], u[negatives]).mean()
 
-zeros = torch.zeros(len(words), 16)                                       # all scores are 0
-at_zero = batch_loss(pairs, zeros, zeros, seed_everything(0))
+at_zero = batch_loss(pairs, *torch.zeros(2, len(words), 16), seed_everything(0))  # all scores 0
 print(f"untrained, loss {at_zero:.4f}, that is 6 log 2 = {6 * math.log(2):.4f}")
 
 # %% tags=["proof"]
@@ -696,16 +693,14 @@ for ax, table_now, title in zip(panels, (untrained, learned[0]), ("before", "aft
     ):
         spots = flat[words.ids(" ".join(nouns)) - 2]
         ax.scatter(*spots.T, s=24, color=plots.COLORS[color], marker=marker, label=group)
-        named = {", ".join(nouns): spots.mean(0)} if title == "after" else dict(zip(nouns, spots))
-        aside = ((0, -16), "center") if title == "after" else ((6, -3), "left")
-        for label, spot in named.items():
-            ax.annotate(label, spot, xytext=aside[0], textcoords="offset points", ha=aside[1],
-                        fontsize=8)
+        if title == "after":
+            ax.annotate(", ".join(nouns), spots.mean(0), xytext=(0, -16), fontsize=8,
+                        textcoords="offset points", ha="center")
     ax.set(title=title, xticks=[], yticks=[])
-    ax.margins(0.3)
+    ax.margins(0.45, 0.3)
 panels[1].legend(frameon=False, fontsize=8)
-plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere; after it each"
-           " group lies together, though no text says which words belong to a group.")
+plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere; after it the"
+           " words of each group lie together, though no text says which words belong to a group.")
 
 # %% [markdown]
 # Cats and dogs lie together, though they never meet in one sentence: they stand in the same *kinds* of sentences. The last line above is the control: when any noun may stand in any place, the share is at chance (3 of 11). On real texts, word vectors also take over their authors' prejudices (Bolukbasi and others, 2016).
@@ -727,7 +722,7 @@ plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere
 # 2. **build** the masked mean: zeros under padding, divided by each row's number of tokens; it forgets the order;
 # 3. **build** one RNN step and read in order: on "who chases whom" nearly 100 % where the mean has 50;
 # 4. **repair** the silent fault: padding pulls last states together; take the last *real* one;
-# 5. **plug in** an extractor and say what it adds: two points for an LSTM, by the order, nothing for the mean;
+# 5. **plug in** an extractor and say what it adds: two points for reading in order;
 # 6. **build** the loss of a skip-gram pair, and learn from texts alone which words keep the same company.
 #
 # ## Questions
