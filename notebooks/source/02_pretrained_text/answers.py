@@ -39,6 +39,14 @@ RIGHT = {
             kept = [x[real.bool()].mean(0) for x, real in zip(states, batch.attention_mask)]
             return torch.nn.functional.normalize(torch.stack(kept), dim=-1)
         """,
+        """
+        def f(texts, tokenizer, model):
+            settings = {"padding": True, "truncation": True, "max_length": 256}
+            batch = tokenizer(texts, return_tensors="pt", **settings)
+            mask = batch["attention_mask"].unsqueeze(-1)
+            total = (model(**batch).last_hidden_state * mask).sum(1)
+            return total / total.norm(dim=1, keepdim=True)
+        """,
     ],
     "02.2": [
         FIND.format("cosines[i] = -torch.inf; return cosines.topk(k).indices"),
@@ -68,7 +76,7 @@ WRONG = {
         (VECTORS.format("mean"), "the rows do not have length 1"),
         (VECTORS.format("(x * mask).sum(1) / x.shape[1]"), "the rows do not have length 1"),
         (VECTORS.format("mean / mean.norm(dim=1)"), "scaled along the wrong axis"),
-        (VECTORS.format("mean / mean.norm()"), "all rows are divided by one number"),
+        (VECTORS.format("mean / mean.norm()"), "or by one number for all"),
         (VECTORS.format("torch.nn.functional.normalize(x, dim=-1)"), "one row of length 1"),
         (
             VECTORS.format(
@@ -84,6 +92,23 @@ WRONG = {
         (
             "def f(texts, tokenizer, model): return model(**tokenizer(texts, padding=True))",
             "raised",
+        ),
+        (
+            VECTORS.replace("padding=True", "padding=True, truncation=True, max_length=12").format(
+                "mean / mean.norm(dim=1, keepdim=True)"
+            ),
+            "long texts lose their end",
+        ),
+        (
+            VECTORS.format(
+                "torch.nn.functional.normalize("
+                "(torch.nn.functional.normalize(x, dim=2) * mask).sum(1), dim=1)"
+            ),
+            "each token is scaled before the mean",
+        ),
+        (
+            VECTORS.format("torch.nn.functional.normalize(mean, dim=0)"),
+            "scaled along the wrong axis",
         ),
     ],
     "02.2": [
@@ -103,7 +128,7 @@ WRONG = {
         ),
         (
             FIND.format("p = vectors @ vectors[i]; p[i] = -torch.inf; return p.topk(k).indices"),
-            "long rows win",
+            "the rows keep their lengths",
         ),
         (
             FIND.format("cosines[i] = -torch.inf; return cosines.topk(k).values"),
@@ -112,6 +137,20 @@ WRONG = {
         (
             FIND.format("cosines[i] = -torch.inf; return vectors[cosines.topk(k).indices]"),
             "k places, the most similar row first",
+        ),
+        (
+            FIND.format("cosines[i] = -1; return cosines.topk(k).indices"),
+            "row i gets the cosine -1",
+        ),
+        (
+            FIND.format("cosines[i] = -1; return cosines.argsort().flip(0)[:k]"),
+            "row i gets the cosine -1",
+        ),
+        (
+            FIND.format(
+                "d = (vectors - vectors[i]).norm(dim=1); d[i] = torch.inf; return d.argsort()[:k]"
+            ),
+            "the rows keep their lengths",
         ),
     ],
 }
