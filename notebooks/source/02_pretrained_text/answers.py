@@ -50,9 +50,7 @@ RIGHT = {
     ],
     "02.2": [
         FIND.format("cosines[i] = -torch.inf; return cosines.topk(k).indices"),
-        FIND.format(
-            "order = cosines.argsort(descending=True); return order[order != i][:k]"
-        ),
+        FIND.format("order = cosines.argsort(descending=True); return order[order != i][:k]"),
         """
         def f(vectors, i, k):
             scores = torch.nn.functional.cosine_similarity(vectors, vectors[i : i + 1])
@@ -116,9 +114,7 @@ WRONG = {
         (FIND.format("return cosines.argsort(descending=True)[1 : k + 1]"), "thrown away"),
         (FIND.format("cosines[i] = 0; return cosines.topk(k).indices"), "gets the cosine 0"),
         (
-            FIND.format(
-                "return (torch.cat([unit[:i], unit[i + 1 :]]) @ unit[i]).topk(k).indices"
-            ),
+            FIND.format("return (torch.cat([unit[:i], unit[i + 1 :]]) @ unit[i]).topk(k).indices"),
             "row i is cut out",
         ),
         (FIND.format("return cosines.argsort()[:k]"), "the least similar rows come first"),

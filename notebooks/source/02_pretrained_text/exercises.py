@@ -230,10 +230,7 @@ SENTENCE_VECTORS = Exercise(
             _last_real,
             lambda texts, tokenizer, model: _unit(_states(texts, tokenizer, model)[0][:, -1]),
         ),
-        *ideas(
-            "this is the largest value over the tokens, not their mean.",
-            _largest,
-        ),
+        *ideas("this is the largest value over the tokens, not their mean.", _largest),
         *ideas(
             "these are rows of the table of piece vectors, before the layers. Send the ids through"
             " the whole model.",
@@ -382,18 +379,12 @@ SEARCH = Exercise(
             _products,
             _distances,
         ),
-        *ideas(
-            "scaled along the wrong axis. A vector is a row: dim=1.",
-            _columns_scaled,
-        ),
+        *ideas("scaled along the wrong axis. A vector is a row: dim=1.", _columns_scaled),
         *ideas(
             "a row that points the other way counts as similar: the sign of the cosine is lost.",
             _without_sign,
         ),
-        *ideas(
-            "these are the cosines. The places at which they stand are asked for.",
-            _values,
-        ),
+        *ideas("these are the cosines. The places at which they stand are asked for.", _values),
         *ideas(
             "the places are right, but floats. They are to pick rows: whole numbers.",
             lambda vectors, i, k: _right(vectors, i, k).double(),
