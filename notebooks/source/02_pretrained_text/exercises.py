@@ -273,9 +273,22 @@ def _search_cases(seed=2):
     yield float64([0.3, 0.7], [2, -1], [0.6, 1.4], [1, 1]), 2, 2
     draw = torch.Generator().manual_seed(seed)
     for N, D, i, k in ((4, 4, 3, 2), (5, 3, 0, 2), (6, 2, 4, 5), (7, 4, 2, 3), (9, 5, 8, 4)):
-        rows = torch.randn(N, D, generator=draw, dtype=torch.float64) + 0.4
-        lengths = torch.randint(1, 9, (N, 1), generator=draw)
-        yield (10 * rows * lengths).round() / 10, i, k
+        rows = _rows(N, D, draw)
+        while not _clear_order(rows, i):
+            rows = _rows(N, D, draw)
+        yield rows, i, k
+
+
+def _rows(N, D, draw):
+    rows = torch.randn(N, D, generator=draw, dtype=torch.float64) + 0.4
+    return (10 * rows * torch.randint(1, 9, (N, 1), generator=draw)).round() / 10
+
+
+def _clear_order(rows, i):
+    """Whether no row is 0 and no two have the same cosine with row i: else rounding decides."""
+    others = [j for j in range(len(rows)) if j != i]
+    cosines = F.cosine_similarity(rows, rows[i : i + 1])[others].sort().values
+    return bool(rows.any(dim=1).all() and cosines.diff().min() > 1e-3)
 
 
 def _page_vectors():

@@ -574,8 +574,8 @@ def shared(*texts):
     return len(one & two)
 
 assert all(shared(text, paraphrase) == shared(text, trap) for _, text, paraphrase, trap in matched)
-near, far = (sum(shared(row[0], row[k]) for row in triples) / 40 for k in (1, 2))
-print(f"words that a sentence shares: with its paraphrase {near:.2f}, with its trap {far:.2f}")
+few, far = (sum(shared(row[0], row[k]) for row in triples) / 40 for k in (1, 2))
+print(f"words that a sentence shares: with its paraphrase {few:.2f}, with a trap (below) {far:.2f}")
 
 def unrelated(vectors):
     cosines = F.normalize(vectors[:40], dim=1) @ F.normalize(vectors[40:], dim=1).T      # (40, 40)
