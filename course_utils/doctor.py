@@ -290,7 +290,7 @@ def check_public(name: str, store) -> Line:
     """A public data set: not here, or here with the right content. Downloads nothing."""
     one, get = store.MANIFEST[name], f"python -m course_utils.datasets.store {name}"
     try:
-        if not all((store.folder() / item.path).exists() for item in one.items):
+        if not store.here(one):
             return Line(
                 OPTIONAL, f"public data {name}: not here ({one.megabytes:.0f} MB to fetch); {get}"
             )
