@@ -132,6 +132,8 @@ CASES = {
 }
 # that take or give a tensor and are no case, with the reason
 NO_CASE = {
+    "features.cached_vectors": "gives what is on disk, on the CPU",
+    "features.write_vectors": "writes to the disk",
     "gradients.compare": "compares values and gives numbers",
     "gradients.verify_gradient": "makes its inputs itself",
     "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
