@@ -289,6 +289,30 @@ def test_in_half_precision_it_is_autograds_gradient_in_float64_to_that_precision
 
 
 @HALVES
+@pytest.mark.parametrize(
+    "loss, options",
+    [
+        (gradients.cross_entropy_backward, {}),
+        (gradients.cross_entropy_backward, {"temperature": 0.7}),
+        (gradients.binary_cross_entropy_backward, {}),
+        (gradients.binary_cross_entropy_backward, {"pos_weight": 7 / 9}),
+    ],
+)
+def test_a_loss_in_half_precision_is_rounded_once(loss, options, dtype):
+    """One rounding is off by half a unit in the last place at most, and float32 adds little."""
+    kept = torch.finfo(dtype)
+    for seed in SEEDS:
+        draw = torch.Generator().manual_seed(seed)
+        logits = torch.randn(7, 9, generator=draw).to(dtype)
+        labels = torch.randint(9, (7, 9), generator=draw) / 8  # a half precision holds eighths
+        exact = loss(logits.double(), labels.double(), **options)
+        found = loss(logits, labels.to(dtype), **options)
+        unit = kept.eps * exact.abs().clamp(min=kept.tiny).log2().floor().exp2()
+        before = 16 * torch.finfo(torch.float32).eps * exact.abs().max()
+        assert ((found - exact).abs() <= unit / 2 + before).all()
+
+
+@HALVES
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_mean_over_more_rows_than_float16_can_count(soft, dtype):
     """70,001 is infinite in float16, whose largest number is 65,504."""
