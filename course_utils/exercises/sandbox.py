@@ -294,6 +294,16 @@ def _random_state():
             restore(state)
 
 
+@contextlib.contextmanager
+def unheard():
+    """For programs of the course: no warning, nothing printed, the random state as for an answer,
+    and afterwards as it was.
+    """
+    with warnings.catch_warnings(), _random_state(), _streams():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def words_of(error):
     """Type and first line, without memory addresses and without folders."""
     try:
