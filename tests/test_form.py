@@ -22,6 +22,23 @@ def code(name, source, *tags, printed=""):
     return new_code_cell(source, id=name, metadata={"tags": list(tags)}, outputs=outputs)
 
 
+FAULT = """\
+# One step, one fault.
+half = y // 2
+
+print("halved:", half)
+print("equal:", 2 * half == y)
+"""
+MENDED = "half = y / 2\nrest = y - half\nprint('equal:', 2 * half == y)"
+TRIED = """\
+try:
+    half = y.halved()
+    print("equal:", 2 * half == y)
+except AttributeError as error:
+    print("AttributeError:", error)
+"""
+
+
 def good():
     return new_notebook(
         cells=[
@@ -30,7 +47,9 @@ def good():
             text("b-1", "A **gate** (门) opens. See [the article](https://example.org)."),
             code("b-2", "x = torch.ones(2)\ny = 2", "proof", printed="equation 12.1 holds\n"),
             code("b-3", "y = 3"),
-            code("b-4", "y = 4"),
+            code("b-4", "half = 4"),
+            code("f-1", FAULT, "fault", printed="halved: 3\nequal: False\n"),
+            code("f-2", MENDED, printed="equal: True\n"),
             text("c-1", "## Yours"),
             code("ex-12-1", "def gate(x):\n    ..."),
             code("ex-12-1-check", 'check("12.1", gate)'),
@@ -52,13 +71,26 @@ def changed(place, source, *tags, printed=""):
 
 def early():
     nb = good()
-    nb.cells[10:10] = [code(f"d-{i}", "x = 1") for i in range(6)]
+    nb.cells[12:12] = [code(f"d-{i}", "x = 1") for i in range(6)]
     return nb
 
 
 def many():
     nb = good()
     nb.cells[1:1] = [code(f"d-{i}", "y = 1") for i in range(31)]
+    return nb
+
+
+def raised(place, tag):
+    nb = changed(place, FAULT if place == "f-1" else MENDED, *tag)
+    words = {"ename": "NameError", "evalue": "half", "traceback": ["half"]}
+    next(cell for cell in nb.cells if cell.id == place).outputs = [new_output("error", **words)]
+    return nb
+
+
+def last():
+    nb = good()
+    del nb.cells[[cell.id for cell in nb.cells].index("f-2") :]
     return nb
 
 
@@ -71,14 +103,14 @@ def without_exercise():
 LONG = "\n".join(["x = 1"] * 21)
 BROKEN = {
     "minutes": (changed("b-1", "word " * 130 * 95), "about 95 minutes by the rule"),
-    "cells": (many(), "37 visible code cells, expected at most 30"),
+    "cells": (many(), "39 visible code cells, expected at most 30"),
     "lines": (changed("b-2", LONG), "cell b-2: 21 visible lines, expected at most 20"),
     "printed": (
         changed("b-2", "x = 1", "figure", printed="one\ntwo\n"),
         "cell b-2: folded, and prints 2 lines, expected at most one",
     ),
     "no exercise": (without_exercise(), "no exercise, expected two or three"),
-    "early": (early(), "cell ex-12-1: the last exercise stands at 43 % of the page"),
+    "early": (early(), "cell ex-12-1: the last exercise stands at 50 % of the page"),
     "unused": (changed("c-2", "z = gate(x)"), "the page goes on with nothing"),
     "another's": (changed("c-2", 'mine("11.1", gate)'), "the page goes on with nothing"),
     "in a function": (
@@ -105,6 +137,40 @@ BROKEN = {
         changed("c-1", "## Yours\n\nA **door** (门)."),
         "cell c-1: 门 is defined again, first in cell b-1",
     ),
+    "no fault": (
+        changed("f-1", FAULT, printed="equal: False\n"),
+        "no cell is tagged fault, expected one of at most 5 lines",
+    ),
+    "long fault": (
+        changed("f-1", "a = 1\nb = 2\nc = 3\n" + FAULT, "fault", printed="equal: False\n"),
+        "cell f-1: a fault of 6 lines, expected at most 5",
+    ),
+    "folded fault": (
+        changed("f-1", FAULT, "fault", "proof", printed="equal: False\n"),
+        "cell f-1: a fault, and folded",
+    ),
+    "fault that does no harm": (
+        changed("f-1", FAULT, "fault", printed="equal: False\nequal: True\n"),
+        "cell f-1: a fault, and its last line prints no False and no error",
+    ),
+    "fault that prints nothing": (
+        changed("f-1", FAULT, "fault"),
+        "cell f-1: a fault, and its last line prints no False and no error",
+    ),
+    "fault at the end": (last(), "cell f-1: a fault, expected the next cell to end in its last"),
+    "another check": (
+        changed("f-2", MENDED + " or True", printed="equal: True\n"),
+        "cell f-1: a fault, expected the next cell to end in its last line, mended",
+    ),
+    "not mended": (
+        changed("f-2", MENDED, printed="equal: [True, False]\n"),
+        "cell f-2: the fault of cell f-1 is not mended",
+    ),
+    "mended, and raises": (raised("f-2", []), "cell f-2: the fault of cell f-1 is not mended"),
+    "the fault is elsewhere": (
+        changed("f-2", "y = 2\n" + MENDED, printed="equal: True\n"),
+        "cell f-2: mends y, which the fault in cell f-1 leaves",
+    ),
 }
 
 
@@ -122,7 +188,9 @@ def test_what_is_allowed_stays_allowed():
     folded = changed("b-2", LONG, "figure")
     read_more = changed("recap-1", "## Recap\n\n## Read more\n\nThe article by Hinton.")
     both = changed("b-1", "A **gate** (门), a **key** (钥匙); again a **gate** without brackets.")
-    for nb in (folded, read_more, both):
+    told = changed("f-1", TRIED, "fault", printed="AttributeError: halved\n")
+    shouted = raised("f-1", ["fault", "raises-exception"])
+    for nb in (folded, read_more, both, told, shouted):
         assert form.problems(nb) == []
 
 
@@ -133,3 +201,14 @@ def test_pages_in_the_new_form_are_held_to_it_and_old_ones_are_not(tmp_path, mon
     for name, found in (("12_new.ipynb", True), ("99_old.ipynb", False)):
         problems = check_notebooks.problems_in(copy.deepcopy(nb), tmp_path / name)
         assert any(expected in problem for problem in problems) is found
+
+
+def test_a_page_may_wait_for_its_tag_and_its_faults_may_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_notebooks, "UNTAGGED", {"98_waits"})
+    without = changed("f-1", FAULT, printed="equal: False\n")
+    harmless = changed("f-1", FAULT, "fault", printed="equal: True\n")
+    for nb, words in ((without, "no cell is tagged fault"), (harmless, "prints no False")):
+        for name, waits in (("12_new.ipynb", False), ("98_waits.ipynb", True)):
+            problems = check_notebooks.problems_in(copy.deepcopy(nb), tmp_path / name)
+            found = any(words in problem for problem in problems)
+            assert found is not (waits and nb is without)

@@ -63,6 +63,7 @@ TAGS = NBVAL_TAGS | {
     "proof",
     "figure",
     "hide-input",
+    "fault",
     "game",
     "derivation",
 }
@@ -109,6 +110,8 @@ OLD_FORM = {
     "11_does_your_layer_learn",
     "21_cross_entropy_gradient",
 }
+# Pages in the new form whose fault is not tagged yet; each leaves the list when it is.
+UNTAGGED = {"00_start_here", "01_words_to_vectors", "02_pretrained_text"}
 # Git cannot compress one base64 picture against the last, so each rebuild adds all of them to every
 # clone. The largest today are 266,000 characters for a picture and 886,000 for a page.
 MOST_PICTURE, MOST_OUTPUT = 400_000, 1_500_000
@@ -848,7 +851,8 @@ def problems_in(nb, path=None):
     found = [problem for rule in RULES for problem in rule(nb)]
     if path is not None:
         found += [problem for rule in PAGE_RULES for problem in rule(nb)]
-        found += [] if path.stem in OLD_FORM else form.problems(nb)
+        without = [form.no_fault] if path.stem in UNTAGGED else []
+        found += [] if path.stem in OLD_FORM else form.problems(nb, without)
         found += [problem for rule in PATH_RULES for problem in rule(nb, path)]
     return found
 

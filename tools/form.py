@@ -9,11 +9,12 @@ from cells import certain_calls, code_cells, prose_cells, sections, tags_of, tre
 from minutes import estimate
 from pages import FOLDED
 
-MOST_MINUTES, MOST_VISIBLE, MOST_LINES = 90, 30, 20
+MOST_MINUTES, MOST_VISIBLE, MOST_LINES, MOST_FAULT = 90, 30, 20, 5
 LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
 LINK = re.compile(r"\]\(|https?://")
+FAILED = re.compile(r"\bFalse\b|^\w*Error\b")  # in the line that a check prints
 
 
 def long(nb):
@@ -125,8 +126,64 @@ def defined_once(nb):
             seen.setdefault(key, cell.id)
 
 
-RULES = [long, folded, hands, names, quarrels, defined_once]
+def no_fault(nb):
+    """Everyone meets faults; a page shows the one that its subject is known for."""
+    if not any("fault" in tags_of(cell) for cell in code_cells(nb)):
+        yield f"no cell is tagged fault, expected one of at most {MOST_FAULT} lines"
 
 
-def problems(nb):
-    return [problem for rule in RULES for problem in rule(nb)]
+def faults(nb):
+    """The lines that a reader sees *are* the fault: the cell after them, in their place, mends it.
+
+    Both cells end in the same line, a check. It fails in the first cell (raises, or prints False or
+    an error's name) and holds in the second, which sets nothing else anew.
+    """
+    cells = code_cells(nb)
+    for place, cell in enumerate(cells):
+        if "fault" not in tags_of(cell):
+            continue
+        if FOLDED & tags_of(cell):
+            yield f"cell {cell.id}: a fault, and folded, expected to stand open"
+        lines = re.findall(r"^ *[^#\s].*", cell.source, re.M)
+        if len(lines) > MOST_FAULT:
+            yield f"cell {cell.id}: a fault of {len(lines)} lines, expected at most {MOST_FAULT}"
+        if not failed(cell):
+            yield f"cell {cell.id}: a fault, and its last line prints no False and no error"
+        mended = (cells[place + 1 :] or [None])[0]
+        if mended is None or last_line(mended) != last_line(cell):
+            yield f"cell {cell.id}: a fault, expected the next cell to end in its last line, mended"
+        elif failed(mended):
+            yield f"cell {mended.id}: the fault of cell {cell.id} is not mended"
+        else:
+            known = set_by(*cells[:place]) - set_by(cell)
+            for name in sorted(known & set_by(mended)):
+                yield f"cell {mended.id}: mends {name}, which the fault in cell {cell.id} leaves"
+
+
+def last_line(cell):
+    """A cell's last statement, of a `try` what it tries last."""
+    node = (tree(cell.source).body or [ast.Pass()])[-1]
+    return ast.unparse(node.body[-1] if isinstance(node, ast.Try) else node)
+
+
+def failed(cell):
+    """Whether a cell raised, or the last line that it printed tells of a failure."""
+    if any(output.output_type == "error" for output in cell.outputs):
+        return True
+    printed = "".join(output.get("text", "") for output in cell.outputs).splitlines()
+    return bool(printed and FAILED.search(printed[-1]))
+
+
+def set_by(*cells):
+    """The names that cells set on the page's top level, in what they try too."""
+    nodes = [node for cell in cells for node in tree(cell.source).body]
+    nodes += [inner for node in nodes if isinstance(node, ast.Try) for inner in node.body]
+    return {name for node in nodes for name, _ in bound(node)}
+
+
+RULES = [long, folded, hands, names, quarrels, defined_once, no_fault, faults]
+
+
+def problems(nb, without=()):
+    """All that breaks a rule, the rules in `without` left out."""
+    return [problem for rule in RULES if rule not in without for problem in rule(nb)]
