@@ -117,6 +117,22 @@ BROKEN = {
         changed("c-2", 'def later():\n    mine("12.1", gate)'),
         "the page goes on with nothing",
     ),
+    "another's name": (
+        changed("c-2", 'later = mine("12.1", gate)'),
+        "cell c-2: \"later = mine('12.1', gate)\", expected f = mine(its exercise, f)",
+    ),
+    "another's key": (
+        changed("c-2", 'gate = mine("12.2", gate)'),
+        "cell c-2: \"gate = mine('12.2', gate)\", expected f = mine(its exercise, f)",
+    ),
+    "an open door": (
+        changed("b-1", "Put your own function in the place of ours."),
+        "cell b-1: invites the reader's own, expected mine in the next code",
+    ),
+    "an open door in code": (
+        changed("c-2", "z = gate(x)  # put yours here"),
+        "cell c-2: invites the reader's own, expected mine in the next code",
+    ),
     "function, then value": (
         changed("c-2", 'mine("12.1", gate)\ngate = 3'),
         "cell c-2: gate is a value here and a function or class in cell ex-12-1",
@@ -190,7 +206,8 @@ def test_what_is_allowed_stays_allowed():
     both = changed("b-1", "A **gate** (门), a **key** (钥匙); again a **gate** without brackets.")
     told = changed("f-1", TRIED, "fault", printed="AttributeError: halved\n")
     shouted = raised("f-1", ["fault", "raises-exception"])
-    for nb in (folded, read_more, both, told, shouted):
+    door = changed("c-2", 'gate = mine("12.1", gate)\nz = gate(x)  # put yours here')
+    for nb in (folded, read_more, both, told, shouted, door):
         assert form.problems(nb) == []
 
 

@@ -14,6 +14,8 @@ LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
 LINK = re.compile(r"\]\(|https?://")
+TASK = re.compile(r"ex-(\d\d)-(\d+)")
+INVITES = re.compile(r"\bput (?:yours|your own (?:function|class|layer|loss|code))\b", re.I)
 FAILED = re.compile(r"\bFalse\b|^\w*Error\b")  # in the line that a check prints
 
 
@@ -47,7 +49,7 @@ def folded(nb):
 def hands(nb):
     """What a page promises to build the reader's code builds, to the end of the page."""
     ids = [cell.id for cell in nb.cells]
-    tasks = [place for place, name in enumerate(ids) if re.fullmatch(r"ex-\d\d-\d+", name)]
+    tasks = [place for place, name in enumerate(ids) if TASK.fullmatch(name)]
     if not tasks:
         yield "no exercise, expected two or three"
         return
@@ -66,6 +68,27 @@ def hands(nb):
     keys = {name.removeprefix("ex-").replace("-", ".") for name in (ids[i] for i in tasks)}
     if not used & keys:
         yield 'the page goes on with nothing that the reader built, expected f = mine("NN.k", f)'
+
+
+def taken(nb):
+    """All that follows `f = mine("NN.k", f)` runs on what the reader wrote as `f`; and where a page
+    invites code of the reader's own, `mine` lets no wrong one in.
+    """
+    expected = set()
+    for cell in code_cells(nb):
+        if match := TASK.fullmatch(cell.id):
+            key = ".".join(match.groups())
+            for name in set_by(cell):
+                expected.add(f"{name} = mine('{key}', {name})")
+    for place, cell in enumerate(nb.cells):
+        for node in tree(cell.source).body if cell.cell_type == "code" else ():
+            line = ast.unparse(node)
+            if "mine(" in line and line not in expected:
+                yield f"cell {cell.id}: {line[:60]!r}, expected f = mine(its exercise, f)"
+        if INVITES.search(cell.source):
+            meant = [one for one in nb.cells[place:] if one.cell_type == "code"][:1]
+            if not any("mine(" in one.source for one in meant):
+                yield f"cell {cell.id}: invites the reader's own, expected mine in the next code"
 
 
 def names(nb):
@@ -181,7 +204,7 @@ def set_by(*cells):
     return {name for node in nodes for name, _ in bound(node)}
 
 
-RULES = [long, folded, hands, names, quarrels, defined_once, no_fault, faults]
+RULES = [long, folded, hands, taken, names, quarrels, defined_once, no_fault, faults]
 
 
 def problems(nb, without=()):

@@ -109,6 +109,22 @@ class OfEveryExercise:
         """
         monkeypatch.setattr(exercises, "_gives", functools.partial(given, exercises._gives))
 
+    @pytest.fixture
+    def said(self, monkeypatch):
+        """What a page does with an answer: `check`'s text, what it goes on with, `mine`'s line."""
+        texts = []
+        monkeypatch.setattr(exercises, "_say", texts.append)
+        monkeypatch.setattr(exercises, "_accepted", {})
+        monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+
+        def says(exercise, answer):
+            monkeypatch.setattr(exercises, "_find", lambda key: exercise)
+            exercises.check(exercise.key, answer, time_limit=60)
+            goes_on = exercises.mine(exercise.key, answer)
+            return texts[0], goes_on, texts[1]
+
+        return says
+
     # ---- by its own definition ----
 
     def test_its_reference_is_right(self, exercise):
@@ -199,14 +215,18 @@ class OfEveryExercise:
         few = (2, 3) if page in LONGER else (3, 5)
         assert all(len(right[key]) >= few[0] and len(wrong[key]) >= few[1] for key in right)
 
-    def test_different_right_answers_are_accepted(self, exercise, right):
-        accepted, text = verdict(exercise, define(textwrap.dedent(right).strip()))
-        assert accepted, text
+    def test_different_right_answers_are_accepted(self, exercise, right, said):
+        answer = define(textwrap.dedent(right).strip())
+        text, goes_on, line = said(exercise, answer)
+        assert text.startswith(f"Exercise {exercise.key} · right ("), text
+        assert goes_on is answer and line == f"{exercise.key}: yours"
 
-    def test_wrong_answers_get_the_message_that_helps(self, exercise, code, words):
+    def test_wrong_answers_get_the_message_that_helps(self, exercise, code, words, said):
         answer = define(textwrap.dedent(code).strip())
-        right, text = verdict(exercise, answer)
-        assert not right and words in text.splitlines()[0], text
+        text, goes_on, line = said(exercise, answer)
+        assert " · not right yet: " in text and words in text.splitlines()[0], text
+        assert goes_on is exercise.reference
+        assert line == f"{exercise.key}: the course's, because check has not accepted yours"
         if "rand" in code:  # nothing else could get another text the next time
             assert text == verdict(exercise, answer)[1]
 
