@@ -430,6 +430,26 @@ def test_pictures_bring_their_words_and_the_first_stands_in_the_title(course, ca
     assert title == f"{before}\n\n![White stands beside black.]({picture}"
 
 
+ARROWS = {"orange": (213, 94, 0), "green": (0, 158, 115), "purple": (170, 51, 119)}
+
+
+@pytest.mark.parametrize("colour", ARROWS.values(), ids=list(ARROWS))
+def test_a_thin_arrow_keeps_its_hue_in_the_title(colour):
+    """Beside it lie a thousand greys and blues, as in a picture of a scan and its curves."""
+    width, height = 2 * pages.TITLE_WIDTH, 400
+    figure = Image.linear_gradient("L").resize((width, height))
+    blues = Image.radial_gradient("L").resize((width, height))
+    figure = Image.merge("RGB", (figure, figure, Image.blend(figure, blues, 0.5)))
+    figure.paste(colour, (200, 201, 260, 204))
+    figure.save(packed := io.BytesIO(), "PNG")
+    made = pages.smaller(base64.b64encode(packed.getvalue()).decode())
+    with Image.open(io.BytesIO(base64.b64decode(made))) as small:
+        seen = [pixel for _, pixel in small.convert("RGB").getcolors(small.width * small.height)]
+    nearest = min(max(abs(a - b) for a, b in zip(pixel, colour)) for pixel in seen)
+    assert nearest <= 12, f"the nearest colour is {nearest} of 255 away"
+    assert len(seen) <= pages.TITLE_COLOURS and len(made) < 100_000
+
+
 def test_a_page_for_the_browser_folds_code_and_keeps_the_words(course):
     nbconvert = pytest.importorskip("nbconvert", reason="comes with JupyterLab, the extra lab")
     with open(course / "notebooks/source/01_second/page.py", "a", encoding="utf-8") as file:

@@ -30,7 +30,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 TITLE = "# @title "  # begins the line that Colab shows of folded code
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
-TITLE_WIDTH, TITLE_COLOURS = 560, 64  # of the picture in the title cell
+TITLE_WIDTH, TITLE_COLOURS = 560, 128  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 KAGGLE_BADGE = "https://kaggle.com/static/images/open-in-kaggle.svg"
@@ -355,7 +355,9 @@ def dress(nb):
 
 
 def smaller(picture):
-    """A PNG in base64, made narrow and of few colours, so that the title cell stays light."""
+    """A PNG in base64, made narrow and of few colours, so that the title cell stays light. The few
+    are the ones that lie farthest apart: the median's would turn a thin arrow grey.
+    """
     from PIL import Image  # comes with matplotlib
 
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
@@ -363,7 +365,8 @@ def smaller(picture):
         height = round(image.height * width / image.width)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     packed = io.BytesIO()
-    small.quantize(TITLE_COLOURS).save(packed, "PNG", optimize=True)
+    few = small.quantize(TITLE_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 
