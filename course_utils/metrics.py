@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.masks import check_tensor
+
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
 # below, the interval misses more than twice as often as it says
@@ -19,8 +21,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     whole ones, ValueError for other shapes, labels outside 0 to C - 1, and NaN.
     """
     for argument, value in {"logits": logits, "labels": labels}.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{argument}: expected a tensor, got {type(value).__name__}")
+        check_tensor(value, argument)
     if logits.dim() != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"expected logits (N, C) and labels (N,), got {tuple(logits.shape)} and"

@@ -22,7 +22,6 @@ from course_utils.datasets import collate
 from course_utils.image import SmallCNN, check_images, pixel_features, places
 from course_utils.metrics import accuracy
 from course_utils.text import (
-    SkipGram,
     Vocabulary,
     letter_features,
     nearest,
@@ -111,7 +110,6 @@ CASES = {
     "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
     "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
     "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
-    "text.SkipGram.forward": (run(SkipGram(6, 3)), (IDS[:, 0], IDS[:, 1], IDS), None),
     "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
     "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
     "text.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
