@@ -100,11 +100,25 @@ def without_exercise():
     return nb
 
 
+def crowd(size):
+    """Of so many cells of 13 lines; a folded one of as many does not count."""
+    nb = changed("b-2", LONG, "proof")
+    nb.cells[6:6] = [code(f"d-{i}", "y = 1") for i in range(2)]
+    names = ("b-3", "b-4", "d-0", "d-1")[:size]
+    for cell in nb.cells:
+        if cell.id in names:
+            cell.source = "\n".join(["half = 1"] * 13 if cell.id == "b-4" else ["y = 1"] * 13)
+    return nb
+
+
 LONG = "\n".join(["x = 1"] * 21)
 BROKEN = {
     "minutes": (changed("b-1", "word " * 130 * 95), "about 95 minutes by the rule"),
     "cells": (many(), "39 visible code cells, expected at most 30"),
-    "lines": (changed("b-2", LONG), "cell b-2: 21 visible lines, expected at most 20"),
+    "crowded": (
+        crowd(4),
+        "4 visible cells of more than 12 lines, expected at most 3: b-3, b-4, d-0, d-1",
+    ),
     "printed": (
         changed("b-2", "x = 1", "figure", printed="one\ntwo\n"),
         "cell b-2: folded, and prints 2 lines, expected at most one",
@@ -207,8 +221,18 @@ def test_what_is_allowed_stays_allowed():
     told = changed("f-1", TRIED, "fault", printed="AttributeError: halved\n")
     shouted = raised("f-1", ["fault", "raises-exception"])
     door = changed("c-2", 'gate = mine("12.1", gate)\nz = gate(x)  # put yours here')
-    for nb in (folded, read_more, both, told, shouted, door):
+    for nb in (folded, read_more, both, told, shouted, door, crowd(3)):
         assert form.problems(nb) == []
+
+
+def test_a_cell_has_twenty_lines_and_a_folded_one_twenty_five():
+    more = LONG + "\nx = 2" * 4
+    for source, tags, most in ((LONG, [], 20), (more, ["proof"], 25), (LONG, ["set-up"], 10)):
+        found = list(check_notebooks.sizes(changed("b-2", source, *tags)))
+        lines = len(source.splitlines())
+        expected = [f"cell b-2: {lines} lines, expected at most {most}"]
+        assert found == (expected if lines > most else [])
+    assert list(check_notebooks.sizes(changed("b-2", more + "\nx = 3", "proof")))
 
 
 def test_pages_in_the_new_form_are_held_to_it_and_old_ones_are_not(tmp_path, monkeypatch):
@@ -220,12 +244,17 @@ def test_pages_in_the_new_form_are_held_to_it_and_old_ones_are_not(tmp_path, mon
         assert any(expected in problem for problem in problems) is found
 
 
-def test_a_page_may_wait_for_its_tag_and_its_faults_may_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(check_notebooks, "UNTAGGED", {"98_waits"})
+def test_a_page_may_wait_for_two_rules_and_its_faults_may_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_notebooks, "WAITING", {"98_waits"})
     without = changed("f-1", FAULT, printed="equal: False\n")
     harmless = changed("f-1", FAULT, "fault", printed="equal: True\n")
-    for nb, words in ((without, "no cell is tagged fault"), (harmless, "prints no False")):
+    rows = (
+        (without, "no cell is tagged fault"),
+        (crowd(4), "4 visible cells of more"),
+        (harmless, "prints no False"),
+    )
+    for nb, words in rows:
         for name, waits in (("12_new.ipynb", False), ("98_waits.ipynb", True)):
             problems = check_notebooks.problems_in(copy.deepcopy(nb), tmp_path / name)
             found = any(words in problem for problem in problems)
-            assert found is not (waits and nb is without)
+            assert found is not (waits and nb is not harmless)

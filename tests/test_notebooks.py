@@ -231,7 +231,7 @@ def page(tmp_path, monkeypatch):
     form has tests of its own.
     """
     monkeypatch.setattr(check_notebooks, "OLD_FORM", {"00_page"})
-    monkeypatch.setattr(check_notebooks, "OLD_LINES", check_notebooks.MOST_LINES)
+    monkeypatch.setattr(check_notebooks, "OLD_LINES", check_notebooks.MOST_FOLDED)
     monkeypatch.setattr(check_notebooks, "OLD_WIDTH", check_notebooks.WIDTH)
     for name, text in {
         "README.md": "# The `course`, part 1\n",

@@ -9,7 +9,8 @@ from cells import certain_calls, code_cells, prose_cells, sections, tags_of, tre
 from minutes import estimate
 from pages import FOLDED
 
-MOST_MINUTES, MOST_VISIBLE, MOST_LINES, MOST_FAULT = 90, 30, 20, 5
+MOST_MINUTES, MOST_VISIBLE, MOST_FAULT = 90, 30, 5
+USUAL_LINES, MOST_LONGER = 12, 3  # of a visible cell, and how many may have more
 LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
@@ -27,10 +28,17 @@ def long(nb):
     seen = [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
     if len(seen) > MOST_VISIBLE:
         yield f"{len(seen)} visible code cells, expected at most {MOST_VISIBLE}"
-    for cell in seen:
-        lines = len(cell.source.splitlines())
-        if lines > MOST_LINES:
-            yield f"cell {cell.id}: {lines} visible lines, expected at most {MOST_LINES}"
+
+
+def crowded(nb):
+    """One step a cell: a dozen lines show one. (`sizes` says where a cell ends in any case.)"""
+    seen = [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
+    longer = [cell.id for cell in seen if len(cell.source.splitlines()) > USUAL_LINES]
+    if len(longer) > MOST_LONGER:
+        yield (
+            f"{len(longer)} visible cells of more than {USUAL_LINES} lines, expected at most"
+            f" {MOST_LONGER}: {', '.join(longer)}"
+        )
 
 
 def folded(nb):
@@ -204,7 +212,7 @@ def set_by(*cells):
     return {name for node in nodes for name, _ in bound(node)}
 
 
-RULES = [long, folded, hands, taken, names, quarrels, defined_once, no_fault, faults]
+RULES = [long, crowded, folded, hands, taken, names, quarrels, defined_once, no_fault, faults]
 
 
 def problems(nb, without=()):
