@@ -746,12 +746,12 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
     (
         "tags",
         set_tags("x", "nbval-ignore-outputs"),
-        "cell x: unknown tag 'nbval-ignore-outputs', expected one of derivation, figure, ",
+        "cell x: unknown tag 'nbval-ignore-outputs', expected one of derivation, fault, figure, ",
     ),
     (
         "tags",
         set_tags("x", "hide-output"),
-        "cell x: unknown tag 'hide-output', expected one of derivation, figure, game, hide-input",
+        "cell x: unknown tag 'hide-output', expected one of derivation, fault, figure, game, ",
     ),
     (
         "tags",
