@@ -648,18 +648,19 @@ report("audio shuffled minus text + image, in points", mean, near=-0.2, within=2
 #
 # Each modality has its own loader, each loader shuffles. Sample i is the word for i and the picture of i.
 
-# %%
+# %% tags=["fault"]
 words, pictures = torch.arange(6), torch.arange(6)
 generator = torch.Generator().manual_seed(0)
 first, second = torch.randperm(6, generator=generator), torch.randperm(6, generator=generator)
-print("pairs that match:", (words[first] == pictures[second]).sum().item())
+print("pairs that match:", (words[first] == pictures[second]).sum().item(), "of 6")
+print("every word meets its own picture:", torch.equal(words[first], pictures[second]))
 
 # %% [markdown]
 # A **silent fault**: no error, and what it trains *is* the shuffled control. Mended, one order moves whole samples:
 
 # %%
-order = torch.randperm(6, generator=generator)
-print("pairs that match:", (words[order] == pictures[order]).sum().item())
+first = second = torch.randperm(6, generator=generator)
+print("every word meets its own picture:", torch.equal(words[first], pictures[second]))
 
 # %% [markdown]
 # ## With the library

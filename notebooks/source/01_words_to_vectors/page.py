@@ -417,24 +417,27 @@ for sentence, answer in zip(asked, answers):
 seed_everything(0)
 table, lstm = nn.Embedding(50, 16).double(), nn.LSTM(16, 16, batch_first=True).double()
 two_texts = torch.randint(2, 50, (2, 10))                                 # ten random words each
+places = (0, 10, 20, 40)                                                  # of padding
+padded = [F.pad(two_texts, (0, more)) for more in places]                 # 4 of (2, 10 + more)
+read = [lstm(table(ids))[0] for ids in padded]                            # 4 of (2, T, 16)
 
 def apart(one, other):
     return f"{(one - other).norm() / one.norm():.7f} apart"
 
-# %%
-for padding in (0, 10, 20, 40):
-    padded = F.pad(two_texts, (0, padding))                               # (2, 10 + padding)
-    one, other = lstm(table(padded))[0][:, -1]                            # (2, T, 16) -> (2, 16)
-    print(f"{padding:2} places of padding, very last states: {apart(one, other)}")
+# %% tags=["fault"]
+ends = [states[:, -1] for states in read]                                 # 4 of (2, 16)
+for more, pair in zip(places, ends):
+    print(f"{more:2} places of padding: {apart(*pair)}")
+print("padding changes nothing:", all(torch.allclose(pair, ends[0]) for pair in ends))
 
 # %% [markdown]
 # No error, no warning: with more padding the states come closer, until they are nearly one vector. Mended, with the mask:
 
 # %%
-for padding in (0, 10, 20, 40):
-    padded = F.pad(two_texts, (0, padding))                               # (2, 10 + padding)
-    one, other = last_state(lstm(table(padded))[0], padded > 0)           # (2, T, 16) -> (2, 16)
-    print(f"{padding:2} places of padding, last real states: {apart(one, other)}")
+ends = [last_state(states, ids > 0) for states, ids in zip(read, padded)]
+for more, pair in zip(places, ends):
+    print(f"{more:2} places of padding: {apart(*pair)}")
+print("padding changes nothing:", all(torch.allclose(pair, ends[0]) for pair in ends))
 
 # %% [markdown]
 # Does training help? The task and the RNN of above, padded further:

@@ -373,18 +373,23 @@ print(f"the two chases {chase @ chased:.2f}, a chase and a film {chase @ other:.
 outcome("01.b", "Ben")
 
 # %% [markdown]
-# Nearly the same. And the silent fault that everybody meets here: a mean in which padding counts.
+# Nearly the same. And the silent fault that everybody meets here: a mean in which padding counts. The cat again, beside a longer text:
 
-# %%
+# %% tags=["fault"]
 film = "The film was long, slow, dull and, in the end, not good at all, and we left early."
-for others in ([], [film]):
-    batch = tokenizer(["A small cat sleeps.", *others], padding=True, return_tensors="pt")
-    careless = F.normalize(model(**batch).last_hidden_state.mean(dim=1), dim=1)[0]         # (384,)
-    print(f"beside {len(others)} long text: {careless @ unit:.2f}")
+batch = tokenizer(["A small cat sleeps.", film], padding=True, return_tensors="pt")
+vector = F.normalize(model(**batch).last_hidden_state.mean(dim=1), dim=1)[0]               # (384,)
+print(f"cosine with its vector alone: {vector @ unit:.2f}")
+print("the same vector as alone:", torch.allclose(vector, unit, atol=1e-3))
 
 # %% [markdown]
-# It should be 1.00 both times: it is the same sentence. With the mask it is; `check` tests that.
-#
+# Mended by your function, which leaves the padding out:
+
+# %%
+vector = sentence_vectors(["A small cat sleeps.", film], tokenizer, model)[0]              # (384,)
+print("the same vector as alone:", torch.allclose(vector, unit, atol=1e-3))
+
+# %% [markdown]
 # ## Is it lost, or only hidden?
 #
 # The cosine weighs all 384 numbers alike; a trained linear head need not. So page 01's task again: in "now and then the small dog chases the big owl", who chases? To know the two animals and not their order is worth 50 %.
