@@ -36,9 +36,10 @@ def masked_mean(x, mask):
 
 def _mean_cases(seed=1):
     yield torch.tensor([[[2.0], [9.0]]], dtype=torch.float64), torch.tensor([[True, False]])
-    # padding in front and between; a real token that holds zeros
+    # padding in front and between; real tokens that hold a zero, and nothing but zeros
     yield _float64([[[9.0], [2.0], [8.0], [5.0]]]) + (torch.tensor([[False, True, False, True]]),)
-    yield _float64([[[0.0, 1.0], [4.0, 0.0], [9.0, 9.0]]]) + (torch.tensor([[True, True, False]]),)
+    zeros = [[0.0, 0.0], [4.0, 0.0], [2.0, 6.0], [9.0, 9.0]]
+    yield _float64([zeros]) + (torch.tensor([[True, True, True, False]]),)
     draw = _draws(seed)
     for lengths, T, D, under in (
         ((2, 1), 3, 2, 9.0),
@@ -65,6 +66,16 @@ def _real(x, mask):
 
 def _count(mask):
     return mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def _where_numbers_are(x, mask):
+    found = (x != 0).any(2) & mask
+    return _real(x, found).sum(1) / _count(found)
+
+
+def _up_to_the_last(x, mask):
+    ends = (mask * torch.arange(1, x.shape[1] + 1)).amax(1)
+    return masked_mean(x, _first(ends, x.shape[1]))
 
 
 def _first(lengths, T):
@@ -130,9 +141,11 @@ MASKED_MEAN = Exercise(
         ),
         *ideas(
             "which tokens are real is guessed, from their numbers or from their places: a real one"
-            " may hold 0, and padding may stand in front. The mask alone says it.",
+            " may hold 0, and padding may stand in front or between. The mask alone says it.",
             lambda x, mask: _real(x, mask).sum(1) / (_real(x, mask) != 0).sum(1).clamp(min=1),
+            _where_numbers_are,
             lambda x, mask: masked_mean(x, _first(mask.sum(1), x.shape[1])),
+            _up_to_the_last,
         ),
     ),
 )
