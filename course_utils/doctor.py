@@ -363,8 +363,8 @@ def examine(pyproject: str):
             for what, package, files, elsewhere in WEIGHTS
         ]
         public = [pool.submit(safely, check_public, name, store) for name in store.MANIFEST]
-        # half of the work, in a process of its own
-        own = ["torch", "torchvision", "transformers", "device"]
+        # half of the work, in a process of its own: these import torch
+        own = ["torch", "torchvision", "transformers", "timm", "device"]
         halves = [
             pool.submit(import_all, names)
             for names in (own, [name for name in needs if name not in own])
