@@ -242,19 +242,3 @@ def test_pages_in_the_new_form_are_held_to_it_and_old_ones_are_not(tmp_path, mon
     for name, found in (("12_new.ipynb", True), ("99_old.ipynb", False)):
         problems = check_notebooks.problems_in(copy.deepcopy(nb), tmp_path / name)
         assert any(expected in problem for problem in problems) is found
-
-
-def test_a_page_may_wait_for_two_rules_and_its_faults_may_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(check_notebooks, "WAITING", {"98_waits"})
-    without = changed("f-1", FAULT, printed="equal: False\n")
-    harmless = changed("f-1", FAULT, "fault", printed="equal: True\n")
-    rows = (
-        (without, "no cell is tagged fault"),
-        (crowd(4), "4 visible cells of more"),
-        (harmless, "prints no False"),
-    )
-    for nb, words in rows:
-        for name, waits in (("12_new.ipynb", False), ("98_waits.ipynb", True)):
-            problems = check_notebooks.problems_in(copy.deepcopy(nb), tmp_path / name)
-            found = any(words in problem for problem in problems)
-            assert found is not (waits and nb is not harmless)

@@ -110,9 +110,6 @@ OLD_FORM = {
     "11_does_your_layer_learn",
     "21_cross_entropy_gradient",
 }
-# Pages in the new form that wait for two of its rules: no fault is tagged, and many cells are long.
-# Each leaves the list when it keeps both.
-WAITING = {"00_start_here", "01_words_to_vectors", "02_pretrained_text"}
 # Git cannot compress one base64 picture against the last, so each rebuild adds all of them to every
 # clone. The largest today are 266,000 characters for a picture and 886,000 for a page.
 MOST_PICTURE, MOST_OUTPUT = 400_000, 1_500_000
@@ -856,8 +853,7 @@ def problems_in(nb, path=None):
     found = [problem for rule in RULES for problem in rule(nb)]
     if path is not None:
         found += [problem for rule in PAGE_RULES for problem in rule(nb)]
-        without = [form.no_fault, form.crowded] if path.stem in WAITING else []
-        found += [] if path.stem in OLD_FORM else form.problems(nb, without)
+        found += [] if path.stem in OLD_FORM else form.problems(nb)
         found += [problem for rule in PATH_RULES for problem in rule(nb, path)]
     return found
 
