@@ -419,13 +419,13 @@ table, lstm = nn.Embedding(50, 16).double(), nn.LSTM(16, 16, batch_first=True).d
 two_texts = torch.randint(2, 50, (2, 10))                                 # ten random words each
 places = (0, 10, 20, 40)                                                  # of padding
 padded = [F.pad(two_texts, (0, more)) for more in places]                 # 4 of (2, 10 + more)
-read = [lstm(table(ids))[0] for ids in padded]                            # 4 of (2, T, 16)
+all_states = [lstm(table(ids))[0] for ids in padded]                      # 4 of (2, T, 16)
 
 def apart(one, other):
     return f"{(one - other).norm() / one.norm():.7f} apart"
 
 # %% tags=["fault"]
-ends = [states[:, -1] for states in read]                                 # 4 of (2, 16)
+ends = [states[:, -1] for states in all_states]                           # 4 of (2, 16)
 for more, pair in zip(places, ends):
     print(f"{more:2} places of padding: {apart(*pair)}")
 print("padding changes nothing:", all(torch.allclose(pair, ends[0]) for pair in ends))
@@ -434,7 +434,7 @@ print("padding changes nothing:", all(torch.allclose(pair, ends[0]) for pair in 
 # No error, no warning: with more padding the states come closer, until they are nearly one vector. Mended, with the mask:
 
 # %%
-ends = [last_state(states, ids > 0) for states, ids in zip(read, padded)]
+ends = [last_state(states, ids > 0) for states, ids in zip(all_states, padded)]
 for more, pair in zip(places, ends):
     print(f"{more:2} places of padding: {apart(*pair)}")
 print("padding changes nothing:", all(torch.allclose(pair, ends[0]) for pair in ends))
