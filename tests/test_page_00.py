@@ -145,6 +145,12 @@ def test_one_clear_sense_no_gain_is_seen_but_by_the_product():
     assert mean - half > 0
 
 
+def test_clean_text_is_always_right_and_fusion_loses():
+    right = stored("00", "digits_dials")["clean"]["accuracy"]
+    mean, half = gain(right["all three"], right["text"])
+    assert set(right["text"]) == {1.0} and mean + half < 0
+
+
 def test_default_gain_in_numbers(text):
     right = stored("00", "digits_dials")["default"]["accuracy"]
     best = max((right[name] for name in ("text", "image", "audio")), key=sum)

@@ -406,8 +406,8 @@ print("its 95 % interval over the seeds lies above 10:", mean - half > 10)
 #
 # ### Five samples, and what each model says
 #
-# The models of all five seeds get the same five samples, each in the standardisation that it was trained in. A number is shown
-# where they clearly agree, a question mark where they do not.
+# The models of all five seeds get the same five samples, each model in its own standardisation. A number is shown where they
+# clearly agree, a question mark where they do not.
 
 # %%
 test_digits = Digits("test")                    # with seed 0's noise
@@ -574,9 +574,9 @@ drift = sum(scores["all three"][:5]) / 5 - stored_mean
 report("all three: live minus stored, mean of five", drift, near=0, within=0.02)
 
 # %% [markdown]
-# With one clear sense no gain is seen: the interval of ten seeds holds 0. Yet the poor senses hold something. The last line is
-# for the **product**: the probabilities of the three single models are multiplied, class by class, and that does gain over
-# the sound alone. So it depends on how one trains and fuses.
+# In "clean" the text alone is always right, and fusion loses a little. With one clear sense no gain is seen: the interval of
+# ten seeds holds 0. Yet the poor senses hold something: the **product**, which multiplies the probabilities of the three
+# single models class by class, does gain over the sound alone. So it depends on how one trains and fuses.
 #
 # ## Is it the pairing? The shuffled control
 #
