@@ -141,8 +141,6 @@ for step in range(301):
     loss.backward()
     optimizer.step()
 report("loss after 300 steps (guessing all words alike: 3.6)", loss.item(), 0.48, 0.2)
-
-# %%
 z = z.detach().double()
 by_hand = -(z[range(len(z)), truth].exp() / z.exp().sum(dim=1)).log().mean()
 verify("02.1", by_hand=by_hand, reference=F.cross_entropy(z, truth))
