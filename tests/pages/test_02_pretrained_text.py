@@ -13,7 +13,7 @@ from transformers import BertForTokenClassification
 
 from course_utils import exercises
 from course_utils.datasets import store
-from course_utils.exercises import check, mine, reference
+from course_utils.exercises import reference
 from course_utils.rooms import load, room, stored
 from course_utils.runtime import ROOT
 
@@ -98,20 +98,6 @@ def test_order_hardly_moves_the_cosine_of_the_question_about_hotels(page):
 
 
 # ---- the reader's own functions ----
-
-
-@pytest.fixture
-def accepted(monkeypatch, capsys):
-    """Gives what `mine` makes of an answer after `check`, and what it prints."""
-    monkeypatch.setattr(exercises, "_accepted", {})
-    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-
-    def tell(key, answer):
-        check(key, answer)
-        assert "· right (" in capsys.readouterr().out
-        return mine(key, answer), capsys.readouterr().out
-
-    return tell
 
 
 def vectors_alone(texts, tokenizer, model):

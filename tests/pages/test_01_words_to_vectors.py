@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from course_utils import exercises
 from course_utils.datasets import Scenes
-from course_utils.exercises import check, mine, reference
+from course_utils.exercises import reference
 from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
 from course_utils.text import tokenize
@@ -19,20 +19,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 from sweep import measured_cells  # noqa: E402  (after the path)
 
 # ---- the reader's own functions ----
-
-
-@pytest.fixture
-def accepted(monkeypatch, capsys):
-    """Gives what `mine` makes of an answer that `check` has accepted, and what it prints."""
-    monkeypatch.setattr(exercises, "_accepted", {})
-    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-
-    def tell(key, answer):
-        check(key, answer)
-        assert "· right (" in capsys.readouterr().out
-        return mine(key, answer), capsys.readouterr().out
-
-    return tell
 
 
 def mean_detached(x, mask):
