@@ -134,6 +134,7 @@ NO_CASE = {
     "features.write_vectors": "writes to the disk",
     "gradients.compare": "compares values and gives numbers",
     "gradients.verify_gradient": "makes its inputs itself",
+    "image_encoder.ImageEncoder.classes": "runs a network that is moved as a whole",
     "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
     "training.Evaluation.__init__": "holds results of evaluate, on the CPU",
 }

@@ -218,7 +218,10 @@ class OfEveryExercise:
         answer = define(textwrap.dedent(right).strip())
         text, goes_on, line = said(exercise, answer)
         assert text.startswith(f"Exercise {exercise.key} · right ("), text
-        assert goes_on is answer and line == f"{exercise.key}: yours"
+        if "times as long" in line:  # a loop: right, and too slow for the page
+            assert goes_on is exercise.reference and exercise.batch is not None
+        else:
+            assert goes_on is answer and line == f"{exercise.key}: yours"
 
     def test_wrong_answers_get_the_message_that_helps(self, exercise, code, words, said):
         answer = define(textwrap.dedent(code).strip())
