@@ -641,8 +641,9 @@ mean, half = paired(broken, scores["text + image"])
 report("audio shuffled minus text + image, in points", mean, near=-0.2, within=2)
 
 # %% [markdown]
-# The control ends about where text and image end without any sound: what the sound added was information, not size. It has to
-# be *retrained*: shuffled only in the test, it would measure how much this model relies on the sound.
+# With this shuffle the control ends about where text and image end without any sound, so size alone did not bring the gain. It
+# can also end lower: columns that fit nothing still get weights (try `"image"`). It has to be *retrained*: shuffled only in the
+# test, it would measure how much this model relies on the sound.
 #
 # ## Where it breaks: two loaders, each shuffling for itself
 #
@@ -779,9 +780,9 @@ display(Markdown("\n\n".join(lines)))
 # 1. **name the parts**: raw inputs $x^m$ *and a label*; extractors $f_m$, fusion $g$, head, loss;
 # 2. **build the classifier**: `torch.cat`, one matrix product, a bias; each modality has its block of columns;
 # 3. **train and compare it**: tuned single modalities, five seeds, paired differences; here about 17 points (ten seeds: 15);
-# 4. **watch beliefs add up**: two against one, and three that disagree;
+# 4. **watch beliefs become one**: two against one, and three that disagree;
 # 5. **say when it does not pay**: with one clear sense and two poor ones, ten seeds show no gain of this fusion;
-# 6. **run the control**: shuffle one modality, retrain; what is lost was information.
+# 6. **run the control**: shuffle one modality, retrain; a gain that survives was not from the pairing.
 #
 # ## Questions
 #
