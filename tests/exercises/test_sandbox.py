@@ -298,7 +298,7 @@ INTERVAL = "return sum(values) / len(values), t * (np.var(values, ddof=1) / len(
 def test_an_import_costs_no_time_and_is_not_interrupted(statement, tmp_path, monkeypatch):
     (tmp_path / "slow_to_import.py").write_text(SLOW_MODULE.format(seconds=1.5))
     monkeypatch.syspath_prepend(tmp_path)
-    work = "start = time.thread_time()\n    while time.thread_time() < start + 0.1: pass"
+    work = "start = time.thread_time()\n    while time.thread_time() < start + 0.03: pass"
     lines = statement.format("slow_to_import"), work, INTERVAL
     code = "import time\ndef f(values, t):\n    " + "\n    ".join(lines)
     right, text = tell(define(code), time_limit=0.3)
