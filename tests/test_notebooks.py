@@ -232,7 +232,7 @@ def page(tmp_path, monkeypatch):
     """
     monkeypatch.setattr(check_notebooks, "OLD_FORM", {"00_page"})
     monkeypatch.setattr(check_notebooks, "OLD_LINES", check_notebooks.MOST_FOLDED)
-    monkeypatch.setattr(check_notebooks, "OLD_WIDTH", check_notebooks.WIDTH)
+    monkeypatch.setattr(check_notebooks, "OLD_WIDTH", check_notebooks.pages.WIDTH)
     for name, text in {
         "README.md": "# The `course`, part 1\n",
         "tools/a b.py": "x\n",

@@ -102,7 +102,6 @@ QUOTES = {"tests/test_notebooks.py"}  # which plants in its bad notebooks what O
 # Pages that were written for 130 columns print such lines and have, now that their code is broken
 # at 100, longer cells; each leaves the list when it is written anew.
 MOST_CELLS, MOST_LINES, MOST_FOLDED, MOST_SET_UP = 40, 20, 25, 10
-WIDTH = 100
 OLD_LINES, OLD_WIDTH = 60, 130
 OLD_FORM = {
     "03_image_features",
@@ -636,7 +635,7 @@ def sizes(nb):
     cells = code_cells(nb)
     names = [Path(opens).stem for opens in colab_paths(nb.cells[0].source)]
     old = bool(OLD_FORM & set(names))
-    visible, hidden, printed = MOST_LINES, MOST_FOLDED, WIDTH
+    visible, hidden, printed = MOST_LINES, MOST_FOLDED, pages.WIDTH
     if old:
         visible, hidden, printed = OLD_LINES, OLD_LINES, OLD_WIDTH
     if len(cells) > MOST_CELLS:
@@ -654,7 +653,7 @@ def sizes(nb):
             if set(output.get("data", {})) == {"text/plain"}
         ]
         texts = [
-            ("a line of code", cell.source, WIDTH),
+            ("a line of code", cell.source, pages.WIDTH),
             ("a line of output", "\n".join(shown), printed),
         ]
         for what, text, width in texts:

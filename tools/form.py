@@ -25,20 +25,22 @@ def long(nb):
     minutes = estimate(nb.cells)
     if minutes > MOST_MINUTES:
         yield f"about {minutes} minutes by the rule, expected at most {MOST_MINUTES}"
-    seen = [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
-    if len(seen) > MOST_VISIBLE:
-        yield f"{len(seen)} visible code cells, expected at most {MOST_VISIBLE}"
+    if (seen := len(visible(nb))) > MOST_VISIBLE:
+        yield f"{seen} visible code cells, expected at most {MOST_VISIBLE}"
 
 
 def crowded(nb):
     """One step a cell: a dozen lines show one. (`sizes` says where a cell ends in any case.)"""
-    seen = [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
-    longer = [cell.id for cell in seen if len(cell.source.splitlines()) > USUAL_LINES]
+    longer = [cell.id for cell in visible(nb) if len(cell.source.splitlines()) > USUAL_LINES]
     if len(longer) > MOST_LONGER:
         yield (
             f"{len(longer)} visible cells of more than {USUAL_LINES} lines, expected at most"
             f" {MOST_LONGER}: {', '.join(longer)}"
         )
+
+
+def visible(nb):
+    return [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
 
 
 def folded(nb):
