@@ -641,9 +641,9 @@ mean, half = paired(broken, scores["text + image"])
 report("audio shuffled minus text + image, in points", mean, near=-0.2, within=2)
 
 # %% [markdown]
-# With this shuffle the control ends about where text and image end without any sound, so size alone did not bring the gain. It
-# can also end lower: columns that fit nothing still get weights (try `"image"`). It has to be *retrained*: shuffled only in the
-# test, it would measure how much this model relies on the sound.
+# With this shuffle the control ends about where text and image end without any sound, so size alone did not bring the gain. (Try
+# `"image"`: how far does it fall?) It has to be *retrained*: shuffled only in the test, it would measure how much this model
+# relies on the sound.
 #
 # ## Where it breaks: two loaders, each shuffling for itself
 #
@@ -657,7 +657,7 @@ print("pairs that match:", (words[first] == pictures[second]).sum().item(), "of 
 print("every word meets its own picture:", torch.equal(words[first], pictures[second]))
 
 # %% [markdown]
-# A **silent fault**: no error, and what it trains *is* the shuffled control. Mended, one order moves whole samples:
+# A **silent fault**: no error, what it trains is a shuffled control, new in every epoch. Mended, one order moves whole samples:
 
 # %%
 first = second = torch.randperm(6, generator=generator)
