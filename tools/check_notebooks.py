@@ -104,7 +104,6 @@ MOST_CELLS, MOST_LINES, MOST_SET_UP = 40, 25, 10
 WIDTH = 100
 OLD_LINES, OLD_WIDTH = 60, 130
 OLD_FORM = {
-    "03_image_features",
     "10_fusion_concat",
     "11_does_your_layer_learn",
     "21_cross_entropy_gradient",

@@ -162,12 +162,18 @@ class OfEveryExercise:
     def test_stub_missing_return_and_wrong_parameters(self, exercise):
         name = exercise.reference.__name__
         parameters = ", ".join(inspect.signature(exercise.reference).parameters)
-        stub = define(f'def {name}({parameters}):\n    """What it gives."""\n    ...\n', name)
+        stub = f'def {name}({parameters}):\n    """What it gives."""\n    ...\n'
+        if isinstance(exercise.reference, type):
+            stub = f'class {name}:\n def __init__(self, {parameters}):\n  """Makes it."""\n  ...\n'
+        stub = define(stub, name)
         assert verdict(exercise, stub) == (
             False,
             f"Exercise {exercise.key} · not attempted yet: replace the ... "
             "in the cell above, run it, then run this one.",
         )
+        if isinstance(exercise.reference, type):
+            assert "expected the class itself" in verdict(exercise, lambda: 0)[1]
+            return
         forgot = define(f"def {name}({parameters}):\n    result = 1\n", name)
         assert "returned None: is a `return` missing?" in verdict(exercise, forgot)[1]
         text = verdict(exercise, lambda: 0)[1]
@@ -251,11 +257,12 @@ def solutions(page):
 
 
 def solution(exercise):
-    """The function that the solution on the page defines."""
+    """The function or class that the solution on the page defines."""
     page, name = exercise.key.split(".")[0], exercise.reference.__name__
     code = solutions(page)[exercise.key]
     parts = ast.parse(code).body
-    assert [part.name for part in parts if isinstance(part, ast.FunctionDef)] == [name]
+    asked = [part.name for part in parts if isinstance(part, (ast.FunctionDef, ast.ClassDef))]
+    assert asked == [name]
     space = imported(page, code)
     exec(compile(code, "<cell>", "exec"), space)
     return space[name]
