@@ -412,7 +412,7 @@ POOL_GRID = Exercise(
     key="03.3",
     reference=pool_grid,
     cases=_grid_cases,
-    batch=lambda: (torch.rand(64, 32, 6, 6).requires_grad_(), 6),
+    batch=lambda: (torch.rand(64, 32, 4, 4).requires_grad_(), 2),
     returns="for each sample C times grid times grid means",
     misconceptions=(
         *ideas(
