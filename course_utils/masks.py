@@ -108,16 +108,20 @@ def pad(sequences: list[Tensor], *, side: str = "right") -> tuple[Tensor, Tensor
     return padded, places < lengths[:, None]  # (T,), (B, 1) -> (B, T)
 
 
+def check_tensor(value, name: str, what: str = "a tensor") -> None:
+    """Raises TypeError for an argument that is no tensor, with its name and what came."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected {what}, got {type(value).__name__}")
+
+
 def _check_bool(mask: Tensor) -> None:
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"mask: expected a bool tensor, got {type(mask).__name__}")
+    check_tensor(mask, "mask", "a bool tensor")
     if mask.dtype != torch.bool:
         raise TypeError(f"mask: expected torch.bool, True = present, got {mask.dtype}")
 
 
 def _check_values(values: Tensor, name: str) -> None:
-    if not isinstance(values, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(values).__name__}")
+    check_tensor(values, name)
     if values.dim() != 3:
         raise ValueError(f"{name}: expected shape (B, T, D), got {tuple(values.shape)}")
 

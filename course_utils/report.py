@@ -70,8 +70,9 @@ def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:
 
 
 def two_sides(name: str, by_hand, reference) -> tuple:
-    """Both sides of a comparison as tensors that it can rest on: float64, finite, of one shape,
-    the reference not all 0. Nested lists may hold plain numbers and whatever is float64.
+    """Both sides of a comparison as tensors that it can rest on: float64, on the CPU, finite, of
+    one shape, the reference not all 0. Nested lists may hold plain numbers and whatever is
+    float64.
 
     Raises TypeError or ValueError with `name` in front when they are not.
     """
@@ -84,7 +85,8 @@ def two_sides(name: str, by_hand, reference) -> tuple:
                 f"{name}: {side} is {', '.join(sorted(narrow))}, expected torch.float64 (call"
                 " .double() on the inputs)"
             )
-        tensor = torch.as_tensor(value, dtype=torch.float64).detach()
+        # said, since a tensor would else move to where the reader's new tensors go
+        tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name}: {side} holds values that are not finite")
         sides[side] = tensor

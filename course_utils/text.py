@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, normalize, one_hot
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
 
 from course_utils.masks import pad
 
@@ -235,49 +235,6 @@ def negative_samples(
     return torch.multinomial(
         weights, torch.Size(shape).numel(), replacement=True, generator=generator
     ).reshape(shape)
-
-
-class SkipGram(nn.Module):
-    """Word vectors that tell a word's neighbours from random words. Two tables (V, width):
-    `centre`, `context`.
-
-    forward: centre (B,), context (B,), negatives (B, K), all int64 ids -> loss (B,) of each pair,
-    -log sigmoid(u_context . v_centre) - sum over k of log sigmoid(-u_k . v_centre), in float32
-    for half precision.
-    Source: Mikolov et al. 2013, Distributed Representations of Words and Phrases and their
-    Compositionality.
-    """
-
-    def __init__(self, words: int, width: int):
-        super().__init__()
-        self.centre, self.context = nn.Embedding(words, width), nn.Embedding(words, width)
-        # as word2vec starts
-        nn.init.uniform_(self.centre.weight, -0.5 / width, 0.5 / width)
-        nn.init.zeros_(self.context.weight)
-
-    def forward(self, centre: Tensor, context: Tensor, negatives: Tensor) -> Tensor:
-        given = {"centre": centre, "context": context, "negatives": negatives}
-        for argument, ids in given.items():
-            if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
-                raise TypeError(f"{argument}: expected int64 ids, got {_seen(ids)}")
-        if (
-            centre.dim() != 1
-            or centre.shape != context.shape
-            or negatives.dim() != 2
-            or len(negatives) != len(centre)
-        ):
-            raise ValueError(
-                "centre, context, negatives: expected shapes (B,), (B,), (B, K), got "
-                f"{tuple(centre.shape)}, {tuple(context.shape)}, {tuple(negatives.shape)}"
-            )
-        wide = torch.promote_types(self.centre.weight.dtype, torch.float32)
-        # (B,) -> (B, 1, D)
-        v = self.centre(centre)[:, None].to(wide)
-        # (B, 1 + K) -> (B, 1 + K, D)
-        u = self.context(torch.cat([context[:, None], negatives], 1)).to(wide)
-        # (B, 1 + K, D) -> (B, 1 + K)
-        scores = (u * v).sum(-1)
-        return -logsigmoid(scores[:, 0]) - logsigmoid(-scores[:, 1:]).sum(1)
 
 
 def nearest(vectors: Tensor, index: int, count: int) -> tuple[Tensor, Tensor]:

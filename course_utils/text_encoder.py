@@ -7,18 +7,15 @@
 Features and mask go into the fusion interface as they are: True where there is something.
 """
 
-import hashlib
 import json
-import os
-import tempfile
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from course_utils.features import cache_folder, cached_vectors, model_fingerprint
 from course_utils.masks import masked_mean, pad
 from course_utils.text import strings
 from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
@@ -48,9 +45,8 @@ class TextEncoder(nn.Module):
     SHA-256 of all that determines the vector: `weights` (where the model comes from), the model as
     it is in memory at that call, so that a fine-tuned one has files of its own, the libraries'
     versions, pooling and the text's tokens. Not in the name is what changes no more than the last
-    digits: device, threads, the other texts of the batch. A forward hook is not seen.
-    A file appears in one step and is never changed: so processes share the folder without a lock,
-    which a data base on a network disk could not promise, and damage costs one vector.
+    digits: device, threads, the other texts of the batch. A forward hook is not seen. How it is
+    kept: `course_utils.features`.
     """
 
     def __init__(
@@ -114,21 +110,19 @@ class TextEncoder(nn.Module):
         return features, mask
 
     def _pooled(self, rows: list[list[int]], pooling: str) -> tuple[Tensor, Tensor]:
-        features, mask = (
-            torch.zeros(len(rows), self.width),
-            torch.tensor([len(row) > 2 for row in rows]),
-        )
-        files, wanted = self._files(rows, pooling), []
-        for i in mask.nonzero()[:, 0].tolist():
-            if (vector := self._read(files[i])) is None:
-                wanted.append(i)
-            else:
-                features[i] = vector
-        for batch, states, kept in self._encode(rows, wanted):
-            features[batch] = (
-                (masked_mean(states, kept) if pooling == "mean" else states[:, 0]).float().cpu()
-            )
-            self._write({files[i]: features[i] for i in batch})
+        features = torch.zeros(len(rows), self.width)
+        mask = torch.tensor([len(row) > 2 for row in rows])
+        there = [row for row in rows if len(row) > 2]
+
+        def compute(wanted: list[int]) -> Iterator[tuple[list[int], Tensor]]:
+            for batch, states, kept in self._encode(there, wanted):
+                yield batch, masked_mean(states, kept) if pooling == "mean" else states[:, 0]
+
+        def names() -> list[str]:
+            known = f"{self.weights}\n{self._fingerprint()}\n{pooling}"
+            return [f"{known}\n{row}" for row in there]
+
+        features[mask] = cached_vectors(len(there), self.width, compute, names, self.cache)
         return features.to(self.model.device), mask.to(self.model.device)
 
     def _encode(
@@ -149,64 +143,10 @@ class TextEncoder(nn.Module):
                 mask,
             )
 
-    def _files(self, rows: list[list[int]], pooling: str) -> list[Path | None]:
-        """Where each text's vector is kept; without a cache nowhere."""
-        if self.cache is None:
-            return [None] * len(rows)
-        files, model = [], self._fingerprint()
-        for row in rows:
-            key = f"{self.weights}\n{model}\n{pooling}\n{row}"
-            name = hashlib.sha256(key.encode()).hexdigest()
-            files.append(self.cache / name[:2] / name)
-        return files
-
     def _fingerprint(self) -> str:
-        """The model as it is now: layers, settings, libraries, a checksum of each tensor.
-
-        Read anew each time (0.03 s for these 22.7 million numbers): torch's own counters of
-        changes do not see what is written through `.data` or NumPy.
-        """
         settings = self.model.config.to_dict()  # transformers' version is one of them
         settings.pop("_name_or_path", None)
-        known = f"{torch.__version__}\n{sorted(settings.items())}\n{self.model}\n"
-        digest = hashlib.sha256(known.encode())
-        for name, value in self.model.state_dict().items():
-            content = value.cpu().reshape(-1).view(torch.uint8).numpy()
-            digest.update(f"{name} {value.dtype} {zlib.crc32(content)}\n".encode())
-        return digest.hexdigest()
-
-    def _read(self, file: Path | None) -> Tensor | None:
-        """What `_write` has kept: 32 bytes of SHA-256, then the vector; None if there is nothing
-        or it is damaged.
-        """
-        try:
-            content = file.read_bytes() if file else b""
-        except OSError:
-            return None
-        good = (
-            len(content) == 32 + 4 * self.width
-            and hashlib.sha256(content[32:]).digest() == content[:32]
-        )
-        return torch.frombuffer(bytearray(content[32:]), dtype=torch.float32) if good else None
-
-    def _write(self, vectors: dict[Path, Tensor]) -> None:
-        if self.cache is None:
-            return
-        try:
-            self.cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.cache, prefix=".new-") as folder:
-                for file, vector in vectors.items():
-                    content = vector.numpy().tobytes()
-                    file.parent.mkdir(exist_ok=True)
-                    new = Path(folder, file.name)
-                    new.write_bytes(hashlib.sha256(content).digest() + content)
-                    os.replace(new, file)
-        except OSError as error:  # features that cannot be kept are right all the same
-            warnings.warn(
-                f"features are not kept in {self.cache}: {error.strerror or error}; with"
-                " cache=False nothing is tried",
-                stacklevel=7,
-            )
+        return model_fingerprint(self.model, sorted(settings.items()))
 
 
 def load_text_encoder(name: str = "minilm", *, cache: bool = True) -> TextEncoder:
@@ -248,19 +188,8 @@ def load_text_encoder(name: str = "minilm", *, cache: bool = True) -> TextEncode
         model,
         tokenizer,
         weights=MINILM_FILES["model.safetensors"],
-        cache=_features() if cache else None,
+        cache=cache_folder() if cache else None,
     )
-
-
-def _features() -> Path | None:
-    """The folder for pooled features; None, with a warning, where there is no place for it."""
-    from course_utils.datasets import store
-
-    try:
-        return store.folder() / "features"
-    except store.StoreError as error:
-        warnings.warn(f"features are not kept: {error}", stacklevel=3)
-        return None
 
 
 def _weights_folder(repository: str) -> tuple[Path, str]:

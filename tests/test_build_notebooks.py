@@ -430,6 +430,26 @@ def test_pictures_bring_their_words_and_the_first_stands_in_the_title(course, ca
     assert title == f"{before}\n\n![White stands beside black.]({picture}"
 
 
+ARROWS = {"orange": (213, 94, 0), "green": (0, 158, 115), "purple": (170, 51, 119)}
+
+
+@pytest.mark.parametrize("colour", ARROWS.values(), ids=list(ARROWS))
+def test_a_thin_arrow_keeps_its_hue_in_the_title(colour):
+    """Beside it lie a thousand greys and blues, as in a picture of a scan and its curves."""
+    width, height = 2 * pages.TITLE_WIDTH, 400
+    figure = Image.linear_gradient("L").resize((width, height))
+    blues = Image.radial_gradient("L").resize((width, height))
+    figure = Image.merge("RGB", (figure, figure, Image.blend(figure, blues, 0.5)))
+    figure.paste(colour, (200, 201, 260, 204))
+    figure.save(packed := io.BytesIO(), "PNG")
+    made = pages.smaller(base64.b64encode(packed.getvalue()).decode())
+    with Image.open(io.BytesIO(base64.b64decode(made))) as small:
+        seen = [pixel for _, pixel in small.convert("RGB").getcolors(small.width * small.height)]
+    nearest = min(max(abs(a - b) for a, b in zip(pixel, colour)) for pixel in seen)
+    assert nearest <= 12, f"the nearest colour is {nearest} of 255 away"
+    assert len(seen) <= pages.TITLE_COLOURS and len(made) < 100_000
+
+
 def test_a_page_for_the_browser_folds_code_and_keeps_the_words(course):
     nbconvert = pytest.importorskip("nbconvert", reason="comes with JupyterLab, the extra lab")
     with open(course / "notebooks/source/01_second/page.py", "a", encoding="utf-8") as file:
@@ -617,6 +637,23 @@ def test_address_changes_all_places_and_executes_nothing(course, monkeypatch, ca
     assert "owner/name" in capsys.readouterr().err
 
 
+LONG = f"https://github.com/{'a-department':-<20}/{'a-course':-<40}"
+
+
+@pytest.mark.parametrize("length", [42, 50, 51, 60, 79, 89])
+def test_a_set_up_cell_has_no_long_line_whatever_the_address(length):
+    code = pages.set_up_from(LONG[:length])
+    compile(code, "<cell>", "exec")
+    assert LONG[:length] in code and max(map(len, code.splitlines())) <= 100
+
+
+def test_an_address_too_long_for_a_set_up_cell_changes_nothing(course, capsys):
+    before = state(course)
+    assert builder.main(["--address", f"a-department/{'a-course':-<90}"], course) == 1
+    assert "is too long: no line of a set-up cell takes more than 100" in capsys.readouterr().err
+    assert state(course) == before
+
+
 # ---- what is refused ----
 
 
@@ -785,6 +822,36 @@ def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):
         os.kill(int((course / "pid").read_text()), 0)
 
 
+NEVER_STARTS = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {tools!r})
+import build_notebooks, execute
+execute.AsyncKernelManager = partial(execute.AsyncKernelManager, kernel_name={kernel!r})
+execute.ENVIRONMENT |= {environment}
+sys.exit(build_notebooks.main(["--force", "00"], Path({course!r})))
+"""
+
+
+@pytest.mark.parametrize(
+    "kernel, environment, why",
+    [
+        ("no-such-kernel", {}, "No such kernel named no-such-kernel"),
+        ("python3", {"PYTHONHOME": "/nowhere"}, "Kernel died before replying to kernel_info"),
+    ],
+)
+def test_a_kernel_that_never_starts_is_said_in_a_sentence(course, kernel, environment, why):
+    before = state(course)
+    script = NEVER_STARTS.format(
+        tools=str(ROOT / "tools"), kernel=kernel, environment=environment, course=str(course)
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"00_first: the kernel did not start ({why})" in done.stderr
+    assert "Traceback" not in done.stderr and state(course) == before
+
+
 # ---- the set-up cell ----
 
 
@@ -843,7 +910,8 @@ def test_set_up_finds_the_package_locally(course):
         assert run_set_up(code, folder) == [folder.resolve(), course.resolve()]
 
 
-def test_set_up_clones_and_survives_a_second_run_and_a_restart(unbuilt, tmp_path_factory):
+@pytest.mark.parametrize("url", ["https://github.com/OWNER/REPO", LONG], ids=["short", "long"])
+def test_set_up_clones_and_survives_a_second_run_and_a_restart(unbuilt, tmp_path_factory, url):
     commit = (
         "git init -q && git add . && git -c user.name=a -c user.email=a@example.org commit -q -m"
         " mini"
@@ -853,13 +921,13 @@ def test_set_up_clones_and_survives_a_second_run_and_a_restart(unbuilt, tmp_path
     content = tmp_path_factory.mktemp("content")
     for _ in ("first run", "restarted kernel"):
         cwd, package = run_set_up(
-            pages.set_up(unbuilt), content, COURSE_ADDRESS=unbuilt.as_uri()
+            pages.set_up_from(url), content, COURSE_ADDRESS=unbuilt.as_uri()
         )
         assert cwd == content.resolve()  # where the reader's own files are
-        assert package == (content / "REPO").resolve()
+        assert package == (content / url.split("/")[-1]).resolve()
     log = subprocess.run(
         ["git", "rev-list", "--count", "--all"],
-        cwd=content / "REPO",
+        cwd=package,
         capture_output=True,
         text=True,
     )

@@ -22,7 +22,6 @@ from course_utils.datasets import collate
 from course_utils.image import SmallCNN, check_images, pixel_features, places
 from course_utils.metrics import accuracy
 from course_utils.text import (
-    SkipGram,
     Vocabulary,
     letter_features,
     nearest,
@@ -111,7 +110,6 @@ CASES = {
     "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
     "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
     "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
-    "text.SkipGram.forward": (run(SkipGram(6, 3)), (IDS[:, 0], IDS[:, 1], IDS), None),
     "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
     "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
     "text.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
@@ -132,8 +130,11 @@ CASES = {
 }
 # that take or give a tensor and are no case, with the reason
 NO_CASE = {
+    "features.cached_vectors": "gives what is on disk, on the CPU",
+    "features.write_vectors": "writes to the disk",
     "gradients.compare": "compares values and gives numbers",
     "gradients.verify_gradient": "makes its inputs itself",
+    "image_encoder.ImageEncoder.classes": "runs a network that is moved as a whole",
     "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
     "training.Evaluation.__init__": "holds results of evaluate, on the CPU",
 }
@@ -203,6 +204,13 @@ def test_no_tensor_is_made_where_the_default_device_says(name):
     assert len(got) == len(expected)
     for a, b in zip(got, expected):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_gradients_are_compared_where_they_are(capsys):
+    with torch.device("meta"):
+        gradients.compare({"x": X.exp()}, {"x": X.exp()})
+        gradients.verify_gradient("00.1", lambda x: (x**3).sum(), lambda x: 3 * x**2, (2, 3))
+    assert "DIFFERS" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

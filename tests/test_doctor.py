@@ -368,8 +368,8 @@ def test_the_text_encoders_weights(tmp_path, monkeypatch):
         name: hashlib.sha256(content).hexdigest()
         for name, content in (("model.safetensors", b"right"), ("config.json", b"{}"))
     }
-    line = lambda: doctor.check_weights("course-weights", expected, "py")
-    expect(line(), OPTIONAL, "course-weights is not installed; the Hugging Face hub has it too")
+    line = lambda: doctor.check_weights("course-weights", "text encoder", expected, "ask", "py")
+    expect(line(), OPTIONAL, "text encoder: course-weights is not installed; ask")
 
     files = [
         SimpleNamespace(name="__init__.py", locate=lambda: tmp_path / "__init__.py"),
@@ -653,6 +653,7 @@ def test_the_report_says_all_in_few_lines(monkeypatch):
         "results",
         *store.MANIFEST,
         doctor.MINILM,
+        doctor.EFFICIENTNET,
         "GPU",
         "disk",
         "memory",
@@ -660,7 +661,7 @@ def test_the_report_says_all_in_few_lines(monkeypatch):
         *doctor.TOOLS,
     ]:
         assert word in text
-    assert len(lines) <= 25 and max(len(line.text) for line in lines) <= 90
+    assert len(lines) <= 28 and max(len(line.text) for line in lines) <= 90
 
 
 def test_without_torch_and_soundfile_the_rest_is_said(monkeypatch):
@@ -728,7 +729,7 @@ def test_the_command():
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
-    assert lines[-1] == "All that is needed is here." and len(lines) <= 28
+    assert lines[-1] == "All that is needed is here." and len(lines) <= 29
     assert {line.split()[0] for line in lines[:-1]} >= {OK} and not any(
         line.startswith(PROBLEM) for line in lines
     )

@@ -4,6 +4,7 @@ samples themselves.
 
 import math
 from itertools import chain, combinations, product
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -140,10 +141,41 @@ def test_correlated_noise_is_counted_twice_by_the_product_and_used_by_the_bayes_
     )
     assert worlds[2].bayes_weights().round(1).tolist() == [-4.2, 5.8]
     # at this correlation the weaker cue adds nothing
-    assert worlds[1].bayes_weights() == pytest.approx([0, 2])
+    assert worlds[1].bayes_weights() == pytest.approx([0, 2], abs=1e-15)
     assert all(
         percent(world.ceiling(TEXT), world.ceiling(IMAGE)) == (69.1, 84.1) for world in worlds
     )
+
+
+def test_weights_and_ceiling_of_two_correlated_cues_by_hand():
+    """The inverse of [[1, r], [r, 1]] is [[1, -r], [-r, 1]] / (1 - r^2)."""
+    world = Cues(mu=(0.3, 7 / 9), rho=1 / 3)
+    weights = [9 / 4 * (0.3 - 7 / 27), 9 / 4 * (7 / 9 - 0.1)]
+    assert world.bayes_weights() == pytest.approx(weights, rel=1e-14)
+    assert world.bayes_weights(IMAGE) == pytest.approx([0, 14 / 9], rel=1e-15)
+    assert world.product_weights() == pytest.approx([0.6, 14 / 9], rel=1e-15)
+    phi = NormalDist().cdf
+    length = math.sqrt((weights[0] * 0.3 + weights[1] * 7 / 9) / 2)
+    assert world.ceiling() == pytest.approx(phi(length), rel=1e-14)
+    assert world.ceiling(TEXT) == pytest.approx(phi(0.3), rel=1e-14)
+    spread = math.sqrt(1 + 1 + 2 / 3)
+    tilted = 0.4 * phi((0.3 + 7 / 9 + 0.1) / spread) + 0.6 * phi((0.3 + 7 / 9 - 0.1) / spread)
+    unequal = Cues(mu=(0.3, 7 / 9), rho=1 / 3, prior=0.4)
+    assert unequal.rule_accuracy([1, 1], bias=0.1) == pytest.approx(tilted, rel=1e-14)
+
+
+def test_ceilings_of_noisy_gates_by_hand():
+    """The flips turn A into 1/9 + 7/9 A."""
+    phi, dials = NormalDist().cdf, {"noise": 0.7, "flips": 1 / 9}
+    found = {
+        "redundant": phi(2**0.5 / 0.7),
+        "unique": phi(1 / 0.7),
+        "xor": (1 + (2 * phi(1 / 0.7) - 1) ** 2) / 2,
+        "parity": (1 + (2 * phi(1 / 0.7) - 1) ** 3) / 2,
+    }
+    for gate, share in found.items():
+        ceiling = Gates(gate, **dials).ceiling()
+        assert ceiling == pytest.approx(1 / 9 + 7 / 9 * share, rel=1e-14), gate
 
 
 def test_filling_in_a_missing_cue_can_be_worse_than_leaving_it_out():
@@ -254,7 +286,7 @@ def test_samples_fit_the_training_loop_and_share_their_world():
     assert train["audio"].shape == (150, 16) and train["audio"].dtype == torch.float32
     assert train["label"].shape == (150,) and train["label"].dtype == torch.int64
     assert next(iter(Batches(train, 32)))["image"].shape == (32, 16)
-    assert world.directions.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    assert world.directions.norm(dim=1).tolist() == pytest.approx([1, 1, 1], rel=1e-15)
     assert torch.equal(world.directions, Gates("parity", **SMALL).directions)
     assert not torch.equal(world.directions, Gates("parity", **SMALL, seed=1).directions)
     assert not torch.equal(train["text"], test["text"][:150])

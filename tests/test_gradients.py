@@ -289,6 +289,30 @@ def test_in_half_precision_it_is_autograds_gradient_in_float64_to_that_precision
 
 
 @HALVES
+@pytest.mark.parametrize(
+    "loss, options",
+    [
+        (gradients.cross_entropy_backward, {}),
+        (gradients.cross_entropy_backward, {"temperature": 0.7}),
+        (gradients.binary_cross_entropy_backward, {}),
+        (gradients.binary_cross_entropy_backward, {"pos_weight": 7 / 9}),
+    ],
+)
+def test_a_loss_in_half_precision_is_rounded_once(loss, options, dtype):
+    """One rounding is off by half a unit in the last place at most, and float32 adds little."""
+    kept = torch.finfo(dtype)
+    for seed in SEEDS:
+        draw = torch.Generator().manual_seed(seed)
+        logits = torch.randn(7, 9, generator=draw).to(dtype)
+        labels = torch.randint(9, (7, 9), generator=draw) / 8  # a half precision holds eighths
+        exact = loss(logits.double(), labels.double(), **options)
+        found = loss(logits, labels.to(dtype), **options)
+        unit = kept.eps * exact.abs().clamp(min=kept.tiny).log2().floor().exp2()
+        before = 16 * torch.finfo(torch.float32).eps * exact.abs().max()
+        assert ((found - exact).abs() <= unit / 2 + before).all()
+
+
+@HALVES
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_mean_over_more_rows_than_float16_can_count(soft, dtype):
     """70,001 is infinite in float16, whose largest number is 65,504."""
@@ -474,13 +498,13 @@ def test_sympy_confirms_the_jacobian_and_p_minus_y():
 def test_ours_gives_what_sympy_gives():
     z = sympy.symbols("z:3", real=True)
     probs = [sympy.exp(one) / sum(map(sympy.exp, z)) for one in z]
-    at = dict(zip(z, (sympy.log(4), sympy.log(3), 0)))
-    logits = torch.tensor([4.0, 3.0, 1.0], dtype=torch.float64).log()
+    at = dict(zip(z, (sympy.log(4), sympy.log(3), sympy.log(2))))
+    logits = torch.tensor([4.0, 3.0, 2.0], dtype=torch.float64).log()
     jacobian = [[float(sympy.diff(p, one).subs(at)) for one in z] for p in probs]
     assert jacobian == [
-        [16 / 64, -12 / 64, -4 / 64],
-        [-12 / 64, 15 / 64, -3 / 64],
-        [-4 / 64, -3 / 64, 7 / 64],
+        [20 / 81, -12 / 81, -8 / 81],
+        [-12 / 81, 18 / 81, -6 / 81],
+        [-8 / 81, -6 / 81, 14 / 81],
     ]
     torch.testing.assert_close(
         gradients.softmax_jacobian(logits.softmax(0)),
@@ -488,7 +512,7 @@ def test_ours_gives_what_sympy_gives():
         rtol=0,
         atol=1e-15,
     )
-    expected = torch.tensor([[4 / 8, -5 / 8, 1 / 8]], dtype=torch.float64)
+    expected = torch.tensor([[4 / 9, -6 / 9, 2 / 9]], dtype=torch.float64)
     torch.testing.assert_close(
         gradients.cross_entropy_backward(logits[None], torch.tensor([1])),
         expected,
@@ -499,14 +523,17 @@ def test_ours_gives_what_sympy_gives():
 
 @pytest.mark.parametrize("size", [1e3, 1e4, 1e300])
 def test_large_logits_keep_exact_gradients(size):
-    logits = size * torch.tensor([[1.0, -1.0, 0.5], [1.0, -1.0, 1.0]], dtype=torch.float64)
-    by_hand = gradients.cross_entropy_backward(logits, torch.tensor([1, 0]))
-    expected = torch.tensor([[0.5, -0.5, 0.0], [-0.25, 0.0, 0.25]], dtype=torch.float64)
+    rows = [[1.0, -1.0, 0.5], [1.0, -1.0, 1.0], [-1.0, 1.0, 0.5]]
+    logits = size * torch.tensor(rows, dtype=torch.float64)
+    by_hand = gradients.cross_entropy_backward(logits, torch.tensor([1, 0, 1]))
+    sixths = [[2.0, -2.0, 0.0], [-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    expected = torch.tensor(sixths, dtype=torch.float64) / 6
     torch.testing.assert_close(by_hand, expected, rtol=0, atol=1e-15)
     binary = gradients.binary_cross_entropy_backward(
-        torch.tensor([size, -size], dtype=torch.float64), torch.tensor([0, 1], dtype=torch.float64)
+        size * torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64),
+        torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64),
     )
-    assert binary.tolist() == [0.5, -0.5]
+    assert binary.tolist() == [1 / 3, -1 / 3, 0]
 
 
 def test_a_confident_positive_keeps_its_digits():

@@ -33,12 +33,14 @@ def test_without_a_mask_the_mean_is_that_of_all_to_the_last_bit():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("masked", [False, True])
 def test_half_precision_does_not_overflow_and_keeps_its_digits(dtype, masked):
-    """3,000 tokens of 60 add up to 180,000, and the largest float16 is 65,504."""
-    tokens = torch.full((2, 3_000, 2), 60.0, dtype=dtype)
-    tokens[0, ::2] = 62.0
-    mask = torch.ones(2, 3_000, dtype=torch.bool) if masked else None
+    """2,064 tokens add up to 131,580: the largest float16 is 65,504, and the nearest bfloat16 is
+    131,072, whose 2,064th part would be 63.5.
+    """
+    tokens = torch.full((2, 2_064, 2), 63.75, dtype=dtype)
+    tokens[0, ::2], tokens[0, 1::2] = 63.5, 64
+    mask = torch.ones(2, 2_064, dtype=torch.bool) if masked else None
     mean = masked_mean(tokens, mask)
-    assert mean.dtype == dtype and mean.tolist() == [[61.0, 61.0], [60.0, 60.0]]
+    assert mean.dtype == dtype and mean.tolist() == [[63.75, 63.75]] * 2
 
 
 def test_gradients_reach_what_is_there_and_nothing_else():

@@ -231,8 +231,8 @@ def page(tmp_path, monkeypatch):
     form has tests of its own.
     """
     monkeypatch.setattr(check_notebooks, "OLD_FORM", {"00_page"})
-    monkeypatch.setattr(check_notebooks, "OLD_LINES", check_notebooks.MOST_LINES)
-    monkeypatch.setattr(check_notebooks, "OLD_WIDTH", check_notebooks.WIDTH)
+    monkeypatch.setattr(check_notebooks, "OLD_LINES", check_notebooks.MOST_FOLDED)
+    monkeypatch.setattr(check_notebooks, "OLD_WIDTH", check_notebooks.pages.WIDTH)
     for name, text in {
         "README.md": "# The `course`, part 1\n",
         "tools/a b.py": "x\n",
@@ -746,12 +746,12 @@ BAD = [  # the rule, what is broken, the one message (or the first, where one fa
     (
         "tags",
         set_tags("x", "nbval-ignore-outputs"),
-        "cell x: unknown tag 'nbval-ignore-outputs', expected one of derivation, figure, ",
+        "cell x: unknown tag 'nbval-ignore-outputs', expected one of derivation, fault, figure, ",
     ),
     (
         "tags",
         set_tags("x", "hide-output"),
-        "cell x: unknown tag 'hide-output', expected one of derivation, figure, game, hide-input",
+        "cell x: unknown tag 'hide-output', expected one of derivation, fault, figure, game, ",
     ),
     (
         "tags",

@@ -196,6 +196,15 @@ def test_verify_takes_numbers_in_any_form_without_rounding_them(value, capsys):
     verify("00.2", [2, 1 / 3], (2, 1 / 3), tolerance=1e-15)
 
 
+@pytest.mark.parametrize("value", SAME.values(), ids=list(SAME))
+def test_verify_compares_where_the_numbers_are(value, capsys):
+    """Also while new tensors go elsewhere, unless their place is said."""
+    with torch.device("meta"):
+        verify("00.1", value, DOUBLE, tolerance=1e-15)
+        with pytest.raises(AssertionError, match="equation 00.1: by hand and reference differ"):
+            verify("00.1", value, 2 * DOUBLE)
+
+
 @pytest.mark.parametrize("value", NARROW.values(), ids=list(NARROW))
 def test_verify_refuses_less_than_float64_wherever_it_stands(value):
     with pytest.raises(TypeError, match="00.1: by_hand is .*, expected torch.float64"):

@@ -103,13 +103,14 @@ def test_one_verdict():
 
 
 def test_one_page():
-    """`make test N=11`: its cells, the tests of its exercises, those of its source and notebook."""
+    """`make test N=11`: its cells, the tests of its exercises, its own, those of its source."""
     words = re.search(r"^ONE_PAGE = \$\(if \$\(N\),(.*)\)$", MAKEFILE, re.M)[1]
     words = words.replace("$(N)", "11")
     assert words == (
-        'notebooks/11_*.ipynb tests/exercises tests/test_notebooks.py -k "11_ or [11."'
+        "notebooks/11_*.ipynb tests/exercises tests/pages tests/test_notebooks.py"
+        ' -k "11_ or [11."'
     )
-    paths = ["notebooks/11_does_your_layer_learn.ipynb", *words.split()[1:3]]
+    paths = ["notebooks/11_does_your_layer_learn.ipynb", *words.split()[1:4]]
     code, printed = run(
         ROOT, "-m", "pytest", *paths, "-k", "11_ or [11.", "--collect-only", "-q", "-q"
     )

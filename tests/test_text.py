@@ -4,13 +4,10 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from course_utils import text
 from course_utils.rooms import room
-from course_utils.runtime import seed_everything
 from course_utils.text import (
-    SkipGram,
     Vocabulary,
     nearest,
     negative_samples,
@@ -186,75 +183,6 @@ def test_pairs():
         skip_gram_pairs([[2, 3]], 0)
 
 
-def random_pairs(words=9, rows=6, negatives=4):
-    seed_everything(0)
-    model = SkipGram(words, 5).double()
-    for table in (model.centre, model.context):
-        torch.nn.init.normal_(table.weight)
-    return (
-        model,
-        torch.randint(words, (rows,)),
-        torch.randint(words, (rows,)),
-        torch.randint(words, (rows, negatives)),
-    )
-
-
-def test_the_loss_is_binary_cross_entropy_of_one_true_pair_and_k_random_ones():
-    model, centre, context, negatives = random_pairs()
-    loss = model(centre, context, negatives)
-    words = torch.cat([context[:, None], negatives], 1)
-    logits = torch.einsum("bkd,bd->bk", model.context(words), model.centre(centre))
-    labels = torch.zeros_like(logits)
-    labels[:, 0] = 1
-    assert loss.shape == (6,)
-    torch.testing.assert_close(
-        loss, binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(1)
-    )
-    model.centre.weight.data *= 1e4  # far out, where log(sigmoid) in two steps gives -inf
-    assert model(centre, context, negatives).isfinite().all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_loss_of_a_model_in_half_precision_keeps_its_digits(dtype):
-    """Products of 160,000, more than float16 holds, cancel but for scores of 25/16 and -25/16."""
-    model = SkipGram(2, 8).to(dtype)
-    with torch.no_grad():
-        model.centre.weight[:] = torch.tensor([400.0, -400.0]).repeat(4)
-        model.context.weight[:] = 400
-        model.context.weight[:, :2] = torch.eye(2) / 256
-    loss = model(torch.tensor([0]), torch.tensor([0]), torch.tensor([[1]]))
-    assert loss.item() == pytest.approx(2 * math.log1p(math.exp(-25 / 16)), rel=1e-5)
-
-
-def test_the_gradient_of_one_pair_is_probability_minus_label():
-    model, centre, context, negatives = (
-        x if isinstance(x, SkipGram) else x[:1] for x in random_pairs()
-    )
-    model(centre, context, negatives).sum().backward()
-    V, U = model.centre.weight.detach(), model.context.weight.detach()
-    d_centre, d_context = torch.zeros_like(V), torch.zeros_like(U)
-    v = V[centre[0]]
-    for word, label in [(context[0], 1), *((word, 0) for word in negatives[0])]:
-        error = torch.sigmoid(U[word] @ v) - label
-        d_centre[centre[0]] += error * U[word]
-        d_context[word] += error * v
-    torch.testing.assert_close(model.centre.weight.grad, d_centre)
-    torch.testing.assert_close(model.context.weight.grad, d_context)
-
-
-def test_skip_gram_names_a_bad_shape():
-    model, centre, context, negatives = random_pairs()
-    for wrong in [
-        (context, negatives.T),
-        (context[:, None], negatives),
-        (context, negatives[:, 0]),
-    ]:
-        with pytest.raises(
-            ValueError, match=r"expected shapes \(B,\), \(B,\), \(B, K\), got \(6,\), "
-        ):
-            model(centre, *wrong)
-
-
 def test_negative_samples_follow_counts_to_three_quarters():
     counts = torch.tensor([50, 70, 1, 16, 81, 0])
     drawn = negative_samples(counts, (1000, 40), torch.Generator().manual_seed(0))
@@ -279,39 +207,6 @@ def test_nearest_by_cosine():
             ValueError, match=f"expected 0 to 4 and 1 to 4, got {index} and {count}"
         ):
             nearest(vectors, index, count)
-
-
-GROUPS = [("cat", "dog", "cow"), ("car", "bus", "van")]
-FRAMES = [
-    ("the {} eats", "a hungry {} sleeps", "my {} has fur"),
-    ("the {} drives", "a parked {} rusts", "my {} needs fuel"),
-]
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_interchangeable_words_find_each_other(seed):
-    sentences = [
-        frame.format(word)
-        for words, frames in zip(GROUPS, FRAMES)
-        for word in words
-        for frame in frames
-    ]
-    vocabulary, generator = Vocabulary(sentences), seed_everything(seed)
-    model = SkipGram(len(vocabulary), 16)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    centre, context = skip_gram_pairs(
-        [vocabulary.ids(sentence) for sentence in sentences], window=2
-    ).T
-    for _ in range(200):
-        negatives = negative_samples(vocabulary.counts, (len(centre), 5), generator)
-        optimizer.zero_grad()
-        model(centre, context, negatives).mean().backward()
-        optimizer.step()
-    vectors = model.centre.weight.detach()[2:]
-    for words in GROUPS:
-        for word in words:
-            indices, _ = nearest(vectors, vocabulary.ids(word).item() - 2, 2)
-            assert set(vocabulary.words(indices + 2)) == set(words) - {word}
 
 
 # ---- the sentences of page 02 ----

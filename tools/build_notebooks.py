@@ -32,6 +32,7 @@ from pages import (
     dress,
     readme,
     set_up,
+    set_up_from,
     sources,
     titled,
     write,
@@ -178,6 +179,7 @@ def write_address(root, new):
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         raise BuildError(f"--address takes owner/name, got {new!r}")
+    set_up_from(f"https://github.com/{new}")  # refuses one that is too long before any file changes
     old = re.escape(address(root).removeprefix("https://github.com/"))
 
     def change(text):

@@ -63,6 +63,7 @@ TAGS = NBVAL_TAGS | {
     "proof",
     "figure",
     "hide-input",
+    "fault",
     "game",
     "derivation",
 }
@@ -96,12 +97,11 @@ OURS = {  # what no text may name; narrower, because code and prose may well spe
 TEXTS = {".md", ".py", ".yml", ".toml", ".cfg", ".txt", ".json"}
 QUOTES = {"tests/test_notebooks.py"}  # which plants in its bad notebooks what OURS refuses
 
-# A full page has 40 cells of at most 25 lines; the set-up cell must be short, because it teaches
-# nothing. A line is what a laptop's cell shows, in code and in what it prints. Pages that were
-# written for 130 columns print such lines and have, now that their code is broken at 100, longer
-# cells; each leaves the list when it is written anew.
-MOST_CELLS, MOST_LINES, MOST_SET_UP = 40, 25, 10
-WIDTH = 100
+# A full page has 40 cells of at most 20 lines, folded ones of 25; the set-up cell must be short,
+# because it teaches nothing. A line is what a laptop's cell shows, in code and in what it prints.
+# Pages that were written for 130 columns print such lines and have, now that their code is broken
+# at 100, longer cells; each leaves the list when it is written anew.
+MOST_CELLS, MOST_LINES, MOST_FOLDED, MOST_SET_UP = 40, 20, 25, 10
 OLD_LINES, OLD_WIDTH = 60, 130
 OLD_FORM = {
     "10_fusion_concat",
@@ -634,11 +634,15 @@ def sizes(nb):
     cells = code_cells(nb)
     names = [Path(opens).stem for opens in colab_paths(nb.cells[0].source)]
     old = bool(OLD_FORM & set(names))
-    longest, printed = (OLD_LINES, OLD_WIDTH) if old else (MOST_LINES, WIDTH)
+    visible, hidden, printed = MOST_LINES, MOST_FOLDED, pages.WIDTH
+    if old:
+        visible, hidden, printed = OLD_LINES, OLD_LINES, OLD_WIDTH
     if len(cells) > MOST_CELLS:
         yield f"{len(cells)} code cells, expected at most {MOST_CELLS}"
     for cell in cells:
-        most = MOST_SET_UP if "set-up" in tags_of(cell) else longest
+        most = hidden if pages.FOLDED & tags_of(cell) else visible
+        if "set-up" in tags_of(cell):
+            most = MOST_SET_UP
         if (lines := len(cell.source.splitlines())) > most:
             yield f"cell {cell.id}: {lines} lines, expected at most {most}"
         shown = [output.get("text", "") for output in cell.outputs]
@@ -648,7 +652,7 @@ def sizes(nb):
             if set(output.get("data", {})) == {"text/plain"}
         ]
         texts = [
-            ("a line of code", cell.source, WIDTH),
+            ("a line of code", cell.source, pages.WIDTH),
             ("a line of output", "\n".join(shown), printed),
         ]
         for what, text, width in texts:

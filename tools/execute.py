@@ -4,13 +4,14 @@ into one form.
 Outputs come from this file and the pinned versions alone, so a change here makes every page stale.
 """
 
+import atexit
 import copy
 import os
 import re
 import tempfile
 from pathlib import Path
 
-from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -30,7 +31,9 @@ READ_FROM = ("data/", "notebooks/source/")  # where the course's own files lie
 
 
 class ExecutionError(Exception):
-    """A cell that raised, ran too long or ended its kernel; the message says which."""
+    """A cell that raised, ran too long or ended its kernel, or a kernel that never started; the
+    message says which.
+    """
 
 
 # A number outside its band stops no reader who runs a cell again, and so not this pass.
@@ -90,6 +93,11 @@ def execute(root, name, nb, again=False):
             raise ExecutionError(
                 "\n  ".join([f"{name}: cell {now['id']} raised", *trace])
             ) from None
+        except (RuntimeError, OSError, NoSuchKernel) as error:
+            if "id" in now:  # a cell has begun, and so this is something else
+                raise
+            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it, and it would fail
+            raise ExecutionError(f"{name}: the kernel did not start ({error})") from None
         finally:
             nb.cells = cells
         return files_read(root, Path(home, "reads.txt"))

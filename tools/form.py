@@ -9,11 +9,15 @@ from cells import certain_calls, code_cells, prose_cells, sections, tags_of, tre
 from minutes import estimate
 from pages import FOLDED
 
-MOST_MINUTES, MOST_VISIBLE, MOST_LINES = 90, 30, 20
+MOST_MINUTES, MOST_VISIBLE, MOST_FAULT = 90, 30, 5
+USUAL_LINES, MOST_LONGER = 12, 3  # of a visible cell, and how many may have more
 LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
 LINK = re.compile(r"\]\(|https?://")
+TASK = re.compile(r"ex-(\d\d)-(\d+)")
+INVITES = re.compile(r"\bput (?:yours|your own (?:function|class|layer|loss|code))\b", re.I)
+FAILED = re.compile(r"\bFalse\b|^\w*Error\b")  # in the line that a check prints
 
 
 def long(nb):
@@ -21,13 +25,22 @@ def long(nb):
     minutes = estimate(nb.cells)
     if minutes > MOST_MINUTES:
         yield f"about {minutes} minutes by the rule, expected at most {MOST_MINUTES}"
-    seen = [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
-    if len(seen) > MOST_VISIBLE:
-        yield f"{len(seen)} visible code cells, expected at most {MOST_VISIBLE}"
-    for cell in seen:
-        lines = len(cell.source.splitlines())
-        if lines > MOST_LINES:
-            yield f"cell {cell.id}: {lines} visible lines, expected at most {MOST_LINES}"
+    if (seen := len(visible(nb))) > MOST_VISIBLE:
+        yield f"{seen} visible code cells, expected at most {MOST_VISIBLE}"
+
+
+def crowded(nb):
+    """One step a cell: a dozen lines show one. (`sizes` says where a cell ends in any case.)"""
+    longer = [cell.id for cell in visible(nb) if len(cell.source.splitlines()) > USUAL_LINES]
+    if len(longer) > MOST_LONGER:
+        yield (
+            f"{len(longer)} visible cells of more than {USUAL_LINES} lines, expected at most"
+            f" {MOST_LONGER}: {', '.join(longer)}"
+        )
+
+
+def visible(nb):
+    return [cell for cell in code_cells(nb) if not FOLDED & tags_of(cell)]
 
 
 def folded(nb):
@@ -46,7 +59,7 @@ def folded(nb):
 def hands(nb):
     """What a page promises to build the reader's code builds, to the end of the page."""
     ids = [cell.id for cell in nb.cells]
-    tasks = [place for place, name in enumerate(ids) if re.fullmatch(r"ex-\d\d-\d+", name)]
+    tasks = [place for place, name in enumerate(ids) if TASK.fullmatch(name)]
     if not tasks:
         yield "no exercise, expected two or three"
         return
@@ -65,6 +78,27 @@ def hands(nb):
     keys = {name.removeprefix("ex-").replace("-", ".") for name in (ids[i] for i in tasks)}
     if not used & keys:
         yield 'the page goes on with nothing that the reader built, expected f = mine("NN.k", f)'
+
+
+def taken(nb):
+    """All that follows `f = mine("NN.k", f)` runs on what the reader wrote as `f`; and where a page
+    invites code of the reader's own, `mine` lets no wrong one in.
+    """
+    expected = set()
+    for cell in code_cells(nb):
+        if match := TASK.fullmatch(cell.id):
+            key = ".".join(match.groups())
+            for name in set_by(cell):
+                expected.add(f"{name} = mine('{key}', {name})")
+    for place, cell in enumerate(nb.cells):
+        for node in tree(cell.source).body if cell.cell_type == "code" else ():
+            line = ast.unparse(node)
+            if "mine(" in line and line not in expected:
+                yield f"cell {cell.id}: {line[:60]!r}, expected f = mine(its exercise, f)"
+        if INVITES.search(cell.source):
+            meant = [one for one in nb.cells[place:] if one.cell_type == "code"][:1]
+            if not any("mine(" in one.source for one in meant):
+                yield f"cell {cell.id}: invites the reader's own, expected mine in the next code"
 
 
 def names(nb):
@@ -125,8 +159,64 @@ def defined_once(nb):
             seen.setdefault(key, cell.id)
 
 
-RULES = [long, folded, hands, names, quarrels, defined_once]
+def no_fault(nb):
+    """Everyone meets faults; a page shows the one that its subject is known for."""
+    if not any("fault" in tags_of(cell) for cell in code_cells(nb)):
+        yield f"no cell is tagged fault, expected one of at most {MOST_FAULT} lines"
+
+
+def faults(nb):
+    """The lines that a reader sees *are* the fault: the cell after them, in their place, mends it.
+
+    Both cells end in the same line, a check. It fails in the first cell (raises, or prints False or
+    an error's name) and holds in the second, which sets nothing else anew.
+    """
+    cells = code_cells(nb)
+    for place, cell in enumerate(cells):
+        if "fault" not in tags_of(cell):
+            continue
+        if FOLDED & tags_of(cell):
+            yield f"cell {cell.id}: a fault, and folded, expected to stand open"
+        lines = re.findall(r"^ *[^#\s].*", cell.source, re.M)
+        if len(lines) > MOST_FAULT:
+            yield f"cell {cell.id}: a fault of {len(lines)} lines, expected at most {MOST_FAULT}"
+        if not failed(cell):
+            yield f"cell {cell.id}: a fault, and its last line prints no False and no error"
+        mended = (cells[place + 1 :] or [None])[0]
+        if mended is None or last_line(mended) != last_line(cell):
+            yield f"cell {cell.id}: a fault, expected the next cell to end in its last line, mended"
+        elif failed(mended):
+            yield f"cell {mended.id}: the fault of cell {cell.id} is not mended"
+        else:
+            known = set_by(*cells[:place]) - set_by(cell)
+            for name in sorted(known & set_by(mended)):
+                yield f"cell {mended.id}: mends {name}, which the fault in cell {cell.id} leaves"
+
+
+def last_line(cell):
+    """A cell's last statement, of a `try` what it tries last."""
+    node = (tree(cell.source).body or [ast.Pass()])[-1]
+    return ast.unparse(node.body[-1] if isinstance(node, ast.Try) else node)
+
+
+def failed(cell):
+    """Whether a cell raised, or the last line that it printed tells of a failure."""
+    if any(output.output_type == "error" for output in cell.outputs):
+        return True
+    printed = "".join(output.get("text", "") for output in cell.outputs).splitlines()
+    return bool(printed and FAILED.search(printed[-1]))
+
+
+def set_by(*cells):
+    """The names that cells set on the page's top level, in what they try too."""
+    nodes = [node for cell in cells for node in tree(cell.source).body]
+    nodes += [inner for node in nodes if isinstance(node, ast.Try) for inner in node.body]
+    return {name for node in nodes for name, _ in bound(node)}
+
+
+RULES = [long, crowded, folded, hands, taken, names, quarrels, defined_once, no_fault, faults]
 
 
 def problems(nb):
+    """All that breaks a rule."""
     return [problem for rule in RULES for problem in rule(nb)]

@@ -30,10 +30,11 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 TITLE = "# @title "  # begins the line that Colab shows of folded code
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
-TITLE_WIDTH, TITLE_COLOURS = 560, 64  # of the picture in the title cell
+TITLE_WIDTH, TITLE_COLOURS = 560, 128  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 KAGGLE_BADGE = "https://kaggle.com/static/images/open-in-kaggle.svg"
+WIDTH = 100  # columns that a page shows without a scroll bar
 # Git's own words say why it failed, also by a shell that finds no git.
 SET_UP = """\
 # Set-up: finds the course, or fetches it (on Colab, on Kaggle, for a lone notebook).
@@ -239,7 +240,23 @@ def title_line(root, room):
 
 
 def set_up(root):
-    return SET_UP.format(address=address(root), folder=address(root).split("/")[-1])
+    return set_up_from(address(root))
+
+
+def set_up_from(url):
+    """The set-up cell for one address; with a long one, two of its lines are written shorter."""
+    folder = url.split("/")[-1]
+    code = SET_UP.format(address=url, folder=folder)
+    if _longest(code) > WIDTH:
+        code = code.replace(f'", "{url}")', f'",\n        "{url}")')
+        code = code.replace(f" {folder}', shell", " {repo.name}', shell")
+    if _longest(code) > WIDTH:
+        raise BuildError(f"{url} is too long: no line of a set-up cell takes more than {WIDTH}")
+    return code
+
+
+def _longest(code):
+    return max(map(len, code.splitlines()))
 
 
 def fold(room, cells):
@@ -355,7 +372,9 @@ def dress(nb):
 
 
 def smaller(picture):
-    """A PNG in base64, made narrow and of few colours, so that the title cell stays light."""
+    """A PNG in base64, made narrow and of few colours, so that the title cell stays light. The few
+    are the ones that lie farthest apart: the median's would turn a thin arrow grey.
+    """
     from PIL import Image  # comes with matplotlib
 
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
@@ -363,7 +382,8 @@ def smaller(picture):
         height = round(image.height * width / image.width)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     packed = io.BytesIO()
-    small.quantize(TITLE_COLOURS).save(packed, "PNG", optimize=True)
+    few = small.quantize(TITLE_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 

@@ -55,10 +55,7 @@ def open_image(file: str | Path | bytes) -> Tensor:
                     f"{name}: pixels of mode {picture.mode!r}, whose range is not known; expected 8"
                     " or 16 bits"
                 )
-            if picture.has_transparency_data:
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            pixels = np.array(picture.convert("RGB"))  # (H, W, 3) uint8
+            pixels = np.array(on_white(picture))  # (H, W, 3) uint8
     except FileNotFoundError:
         raise
     except UnidentifiedImageError:
@@ -70,6 +67,16 @@ def open_image(file: str | Path | bytes) -> Tensor:
         raise ValueError(f"{name}: a broken or cut-off picture ({error})") from error
     # (H, W, 3) -> (3, H, W)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous() / 255
+
+
+def on_white(picture):
+    """A picture of Pillow's as RGB, what is transparent laid on white."""
+    from PIL import Image
+
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return picture.convert("RGB")
 
 
 def open_sound(file: str | Path, rate: int) -> Tensor:

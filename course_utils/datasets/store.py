@@ -67,12 +67,17 @@ class Item:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A public data set: what it is, where its parts are, and what its makers ask for."""
+    """A public data set: what it is, where its parts are, and what its makers ask for.
+
+    `instead` are the same parts in another form, one for one: taken where all of them lie in the
+    store and the items do not, and never downloaded.
+    """
 
     title: str
     items: tuple[Item, ...]
     licence: str
     citation: str
+    instead: tuple[Item, ...] = ()
 
     @property
     def megabytes(self) -> float:
@@ -80,6 +85,7 @@ class DataSet:
         return sum(item.download for item in self.items) / 1e6
 
 
+EMOJI = "https://raw.githubusercontent.com/iamcal/emoji-data/v16.0.0"
 MANIFEST = {
     "mnist": DataSet(
         "MNIST, the 10,000 test images of handwritten digits",
@@ -120,6 +126,63 @@ MANIFEST = {
         "Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas, A. Thite, Free Spoken Digit Dataset,"
         " 2018, doi:10.5281/zenodo.1342401",
     ),
+    # The hashes are those of the npm packages emoji-datasource-google and -twitter 16.0.0, which
+    # are made from this tag.
+    "emoji": DataSet(
+        "Emoji of two artists, 1,636 concepts with names, from emoji-data 16.0.0",
+        (
+            Item(
+                "emoji/sheets/emoji.json",
+                f"{EMOJI}/emoji.json",
+                1_313_457,
+                1_313_457,
+                "1d602e65be88772bf8cc368ce16b855d719eeddbafe128d471b80203f494d29f",
+            ),
+            Item(
+                "emoji/sheets/google.png",
+                f"{EMOJI}/sheet_google_64.png",
+                13_842_666,
+                13_842_666,
+                "795a0c598d162c9a4aae23f2188c607b8c9bc1912cb7d84382459f8de91a3ae1",
+            ),
+            Item(
+                "emoji/sheets/twitter.png",
+                f"{EMOJI}/sheet_twitter_64.png",
+                11_283_284,
+                11_283_284,
+                "daa7711b29897de6bd811a4cfeae911d8d8baa7f7e25c97d9b64354ae425ff5c",
+            ),
+        ),
+        "names MIT; Noto pictures Apache-2.0; Twemoji pictures CC BY 4.0",
+        "C. Henderson, emoji-data 16.0.0, 2025, github.com/iamcal/emoji-data; pictures: Noto Emoji,"
+        " Google LLC, and Twemoji, Twitter, Inc. and other contributors",
+        # the rows and pictures of these 1,636, each in a file of its own
+        instead=(
+            Item(
+                "emoji/emoji.json",
+                "",
+                0,
+                437_338,
+                "4015fa0a9a47f84630e1469b9f15f5d43bbf0d0e880377984db7978ca289570d",
+            ),
+            Item(
+                "emoji/google",
+                "",
+                0,
+                5_272_215,
+                "0afba8c234871f3c8f157777303192424979edd8663e94415fb810c3ad458519",
+                members=r"([0-9a-f-]+\.png)",
+            ),
+            Item(
+                "emoji/twitter",
+                "",
+                0,
+                3_923_944,
+                "e481e04b16ef1e6d925a4ddc85b7af9d1d55c9f7037598c0a0faf5196979827f",
+                members=r"([0-9a-f-]+\.png)",
+            ),
+        ),
+    ),
 }
 
 
@@ -147,7 +210,7 @@ def fetch(name: str) -> list[Path]:
     had or has been altered. After an error the store is as it was.
     """
     paths = []
-    for item in _known(name).items:
+    for item in _form(_known(name)):
         path = folder() / item.path
         if not _exists(path):
             _download(name, item, path)
@@ -165,7 +228,7 @@ def have(*names: str) -> bool:
     store cannot be read. Downloads nothing.
     """
     try:
-        missing = [name for name in names if not _here(_known(name))]
+        missing = [name for name in names if not here(_known(name))]
     except StoreError as error:
         print(error)
         return False
@@ -188,8 +251,17 @@ def _known(name: str) -> DataSet:
     return MANIFEST[name]
 
 
-def _here(one: DataSet) -> bool:
-    return all(_exists(folder() / item.path) for item in one.items)
+def here(one: DataSet) -> bool:
+    """Whether all of a data set is in the store; looks at no content."""
+    return all(_exists(folder() / item.path) for item in _form(one))
+
+
+def _form(one: DataSet) -> tuple[Item, ...]:
+    """The form in which a data set is in the store; where it is in none, the one to download."""
+    for form in (one.items, one.instead):
+        if form and all(_exists(folder() / item.path) for item in form):
+            return form
+    return one.items
 
 
 def _exists(path: Path) -> bool:
@@ -345,9 +417,7 @@ def _members(name: str, item: Item, archive: Path) -> Iterator[tuple[str, bytes]
         ) from error
 
 
-def _wanted(
-    name: str, item: Item, everything: list[zipfile.ZipInfo]
-) -> dict[str, zipfile.ZipInfo]:
+def _wanted(name: str, item: Item, everything: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """The wanted members by their plain names; StoreError where one goes too far or is too big."""
     wanted = {}
     for one in everything:
@@ -402,7 +472,7 @@ def main(arguments: list[str]) -> int:
             fetch(name)
         print(f"In {folder()}:")
         for name, one in MANIFEST.items():
-            state = "here" if _here(one) else f"not here, {one.megabytes:.0f} MB to fetch"
+            state = "here" if here(one) else f"not here, {one.megabytes:.0f} MB to fetch"
             print(f"  {name:6} {state}\n         {one.title}; {one.licence}")
             print(f"         {one.citation}")
     except (ValueError, StoreError) as error:

@@ -277,8 +277,11 @@ def _split(labels: np.ndarray, groups: np.ndarray, sizes: tuple, seed: int) -> l
     """The rows of each split. Small folds are put where most is missing of what was asked."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    count = min(FOLDS, len(set(groups)), max(3, np.bincount(labels).max()))
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    # The groups get new numbers in random order, and scikit-learn takes them in that order. Its own
+    # shuffling mixes up, in release 1.6, which group has which classes.
+    names, groups = np.unique(groups, return_inverse=True)
+    groups = np.random.default_rng(seed).permutation(len(names))[groups]
+    folds = StratifiedGroupKFold(min(FOLDS, len(names), max(3, np.bincount(labels).max())))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a class with fewer rows than folds
         parts = [rows for _, rows in folds.split(labels, labels, groups)]
@@ -288,6 +291,6 @@ def _split(labels: np.ndarray, groups: np.ndarray, sizes: tuple, seed: int) -> l
         splits[filled.index(min(filled))] += part.tolist()
     if not all(splits):
         raise ValueError(
-            f"group: {len(set(groups))} groups are too few, or too unequal, for three splits"
+            f"group: {len(names)} groups are too few, or too unequal, for three splits"
         )
     return [sorted(rows) for rows in splits]

@@ -19,7 +19,7 @@ from course_utils.rooms import NoRoom, load, room, rooms
 
 from .compare import copied, describe, difference, freeze, paste, show_apart
 from .own import hindrance
-from .sandbox import Outcome, known_state, outcomes, words_of
+from .sandbox import IMPORTS, Outcome, known_state, outcomes, unheard, words_of
 
 _accepted: dict[str, Callable] = {}  # what `check` last found right, by key, in this session
 
@@ -280,6 +280,8 @@ def _fault(exercise, outcome: Outcome, expected, time_limit):
         return f"raised {outcome.words}"
     if outcome.kind == "slow":
         return f"did not finish within {time_limit:g} seconds: is there a loop without an end?"
+    if outcome.kind == "importing":
+        return f"an import did not finish within {IMPORTS:g} seconds: is there a loop in a module?"
     if outcome.kind == "endless":
         return "calls itself without an end (RecursionError): which case stops it?"
     if outcome.kind == "asked":
@@ -297,8 +299,11 @@ def _fault(exercise, outcome: Outcome, expected, time_limit):
 
 
 def _gives(exercise, program, args):
-    """What one of the course's own programs gives on a case, frozen."""
-    return freeze(exercise.run(program, *copied(args)))
+    """What one of the course's own programs gives on a case, frozen; the reader neither hears of
+    it nor finds another random state afterwards.
+    """
+    with unheard():
+        return freeze(exercise.run(program, *copied(args)))
 
 
 def _misconception(exercise, trials):

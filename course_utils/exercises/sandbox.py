@@ -19,10 +19,20 @@ from .compare import copied, freeze
 
 TICK = 0.01  # seconds between two alarms
 PATIENCE = 4  # an answer that sleeps, or a busy machine, gets this many times the seconds
+IMPORTS = 60.0  # seconds for the imports of one call; a library's first takes a few
+MACHINERY = "<frozen importlib."  # what Python's own files of the import system are called
 
 
 class TimeUp(BaseException):
     """The time limit. Not an Exception, so that `except Exception` does not swallow it."""
+
+    kind = "slow"
+
+
+class LongImport(TimeUp):
+    """The time limit of imports."""
+
+    kind = "importing"
 
 
 class Asked(Exception):
@@ -31,7 +41,7 @@ class Asked(Exception):
 
 @dataclass
 class Outcome:
-    """What one call came to: `kind` is value, raised, endless, exit, asked or slow."""
+    """What one call came to: `kind` is value, raised, endless, exit, asked, slow or importing."""
 
     kind: str
     value: object = None  # frozen, for the kind value
@@ -55,17 +65,19 @@ def call(answer, args: tuple, seconds: float) -> Outcome:
 
     Captures what is printed, turns `exit()` and `input()` into outcomes, and puts back the random
     state, what `known_state` names, tracing, the standard streams, the signal handler and the
-    timer. `seconds` are the answer's own: CPU time of this thread, imports not counted and never
-    interrupted; of the clock's time it gets `PATIENCE` times as much. Without `signal.setitimer`
-    (Windows) and outside the main thread there is no time limit. A long call inside C cannot be
-    interrupted, only noticed when it returns. KeyboardInterrupt passes through.
+    timer. `seconds` are the answer's own: CPU time of this thread, imports not counted, which have
+    `IMPORTS` seconds for themselves; of the clock's time both get `PATIENCE` times as much. Without
+    `signal.setitimer` (Windows) and outside the main thread there is no time limit. A long call
+    inside C cannot be interrupted, only noticed when it returns. KeyboardInterrupt passes through.
     """
     before = [repr(freeze(arg)) for arg in args]
+    modules = set(sys.modules)
     try:
         with known_state(), _random_state(), _streams(), _no_exit(), _time_limit(seconds):
             value, after, words = _inside(answer, args)
-    except TimeUp:
-        return Outcome("slow")
+    except TimeUp as up:
+        _forget_parts(modules)
+        return Outcome(up.kind)
     except RecursionError:
         return Outcome("endless")
     except SystemExit:
@@ -95,6 +107,16 @@ def _inside(answer, args):
         sys.setprofile(profile)
 
 
+def _forget_parts(before):
+    """Python takes a module back out whose import failed; here go the whole modules inside a
+    package that it took out. Other new modules stay, since some libraries load only once.
+    """
+    for name in sorted(set(sys.modules) - before):  # a package comes before what it holds
+        package = name.rpartition(".")[0]
+        if package and package not in sys.modules:
+            del sys.modules[name]
+
+
 class _Due:
     """`_due[signum]` makes one more alarm due, which Python notices at its next call or jump back.
 
@@ -120,20 +142,22 @@ def _time_limit(seconds):
         return
 
     alarms = itertools.count()
-    left = [seconds, PATIENCE * seconds]  # of the thread's CPU time, of the clock's
+    # By whether an import is going on: what is left of the thread's CPU time, of the clock's.
+    left = {False: [seconds, PATIENCE * seconds], True: [IMPORTS, PATIENCE * IMPORTS]}
     last = [time.thread_time(), time.monotonic()]
 
     def alarm(signum, frame):
         # Raises only while _inside is running, so that no late alarm hits this file's own cleaning
-        # up, and never inside an import, which would leave half a module.
+        # up, and never in the import system's own code, which holds locks.
+        holds_locks = frame.f_code.co_filename.startswith(MACHINERY)
         importing = False
         while frame is not None and frame.f_code is not _inside.__code__:
-            importing = importing or frame.f_code.co_filename.startswith("<frozen importlib.")
+            importing = importing or frame.f_code.co_filename.startswith(MACHINERY)
             frame = frame.f_back
         for i, now in enumerate((time.thread_time(), time.monotonic())):
-            left[i] -= 0 if importing else now - last[i]
+            left[importing][i] -= now - last[i]
             last[i] = now
-        if frame is None or importing or min(left) > 0:
+        if frame is None or holds_locks or min(left[importing]) > 0:
             return
         # In turns every alarm raises, every second, every third: Python 3.12 counts the jump back
         # out of an `except` to the `try` before it, and an alarm there would be swallowed for ever.
@@ -141,7 +165,7 @@ def _time_limit(seconds):
         raises = number % (number // 32 % 3 + 1) == 0
         _due[signum]
         if raises:
-            raise TimeUp
+            raise LongImport if importing else TimeUp
 
     handler = signal.signal(signal.SIGALRM, alarm)
     timer = signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
@@ -268,6 +292,16 @@ def _random_state():
     finally:
         for restore, state in states:
             restore(state)
+
+
+@contextlib.contextmanager
+def unheard():
+    """For programs of the course: no warning, nothing printed, the random state as for an answer,
+    and afterwards as it was.
+    """
+    with warnings.catch_warnings(), _random_state(), _streams():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def words_of(error):

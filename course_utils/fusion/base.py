@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from course_utils.masks import masked_mean
+from course_utils.masks import check_tensor, masked_mean
 
 
 @dataclass
@@ -379,8 +379,7 @@ def check_rows(features: dict[str, Tensor]) -> None:
 def _check_tensor(
     argument: str, value: Tensor, device: torch.device, what: str = "a tensor"
 ) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{argument}: expected {what}, got {type(value).__name__}")
+    check_tensor(value, argument, what)
     if value.device != device:
         raise ValueError(
             f"{argument}: expected on {device} like the parameters, got {value.device}"

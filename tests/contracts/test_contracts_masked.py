@@ -15,6 +15,16 @@ def test_true_read_as_ignore_is_caught():
     assert broken(Inverted) == (3, 4)
 
 
+def test_a_step_in_float32_on_the_way_of_a_mask_is_caught():
+    class Rounds(AverageFusion):
+        def forward(self, features, *, mask=None):
+            logits = super().forward(features, mask=mask)
+            return logits if mask is None else logits.float().to(logits)
+
+    assert seen(Rounds, 3) == "an all-present mask changes the result"
+    assert broken(Rounds, dtype=torch.float32) == ()
+
+
 def test_a_modality_left_out_and_taken_for_missing_is_caught():
     class NotNamed(AverageFusion):
         def presence(self, features, mask):

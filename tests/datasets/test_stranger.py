@@ -176,6 +176,7 @@ REFUSED = {
     "a list of pictures": (lambda: pixel_features([torch.ones(3, 4, 4)]), "images: .* got list"),
     "stereo": (lambda: band_features(torch.ones(1, 2, 900), HEARD), "sound: .* one channel"),
     "one sound": (lambda: band_features(SOUND[0], HEARD[0]), r"sound: .* got \(900,\)"),
+    "a list of sounds": (lambda: band_features([SOUND[0]], HEARD), "sound: .* tensor, got list"),
     "int16 sound": (lambda: band_features(SOUND.short(), HEARD), "sound: .* int16 by 32768"),
     "no sound": (lambda: band_features(SOUND[:0], HEARD[:0]), r"sound: .* got \(0, 900\)"),
     "a sound of NaN": (lambda: band_features(SOUND * math.nan, HEARD), "sound 0 holds NaN"),

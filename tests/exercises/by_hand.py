@@ -10,8 +10,11 @@ from course_utils.exercises import verdict
 
 
 def define(code, name="f"):
-    """A function that exists only as code, as in a cell: no file to read its source from."""
-    space = {"torch": torch, "np": np, "math": math}
+    """A function that exists only as code, as in a cell: no file to read its source from.
+
+    Without a module's name pickle would look for it in every module, and so load them all.
+    """
+    space = {"__name__": "__main__", "torch": torch, "np": np, "math": math}
     exec(compile(code, "<cell>", "exec"), space)
     return space[name]
 

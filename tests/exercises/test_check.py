@@ -1,7 +1,9 @@
 """`check`: its verdicts, what it takes for an answer, which keys it knows."""
 
+import random
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +200,24 @@ def test_an_error_without_a_text_stands_for_its_type():
     for code, named in (("ValueError('too large')", True), ("KeyError('too large')", False)):
         text = verdict(exercise, define(f"def f(x): raise {code}"))[1]
         assert ("not right yet: refuses" in text) is named
+
+
+def test_a_wrong_idea_that_warns_is_not_heard(capsys, recwarn):
+    """An idea that draws gets what an answer gets, and leaves the notebook's next draw alone."""
+
+    def draws(x):
+        warnings.warn("an average of nothing", RuntimeWarning, stacklevel=1)
+        print("noise")
+        return x + random.random() + torch.rand(()).item()
+
+    exercise = Exercise(
+        "77.7", lambda x: x, lambda: [(1.0,), (2.0,)], (Misconception("draws", draws),)
+    )
+    before = random.getstate(), torch.get_rng_state().tolist()
+    answer = define("import random\ndef f(x): return x + random.random() + torch.rand(()).item()")
+    assert "not right yet: draws" in verdict(exercise, answer)[1]
+    assert (random.getstate(), torch.get_rng_state().tolist()) == before
+    assert not recwarn.list and capsys.readouterr() == ("", "")
 
 
 # ---- the case that shows it ----

@@ -1,5 +1,9 @@
 """Exercises that ask for a class: it is built, used, and compared like a function."""
 
+import dataclasses
+import inspect
+
+import asked
 import pytest
 import torch
 from torch import nn
@@ -80,7 +84,7 @@ EXERCISE = Exercise(
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch):
+def known(monkeypatch):
     monkeypatch.setattr(exercises, "_find", lambda key: EXERCISE)
     monkeypatch.setattr(exercises, "_accepted", {})
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
@@ -140,3 +144,35 @@ def test_an_answer_that_trains_has_a_time_limit_of_its_own(capsys, monkeypatch):
     short = Exercise("00.1", Scale, cases, (), use=use, time_limit=0.2)
     monkeypatch.setattr(exercises, "_find", lambda key: short)
     assert "did not finish within 0.2 seconds" in said(Endless, capsys)
+
+
+class Squared(Written):
+    def forward(self, x):
+        return x * self.factor**2
+
+
+class Unused(Written):
+    def forward(self, x):
+        return x
+
+
+def test_a_room_whose_exercise_is_a_class_is_asked_the_same(monkeypatch):
+    more = ideas("The factor is used twice.", Squared) + ideas("It is not used.", Unused)
+    exercise = dataclasses.replace(EXERCISE, misconceptions=(*EXERCISE.misconceptions, *more))
+    page = {"00.1": inspect.getsource(Written).replace("Written", "Scale")}
+    monkeypatch.setattr(asked, "solutions", lambda number: page)
+    every = asked.OfEveryExercise()
+    every.test_its_reference_is_right(exercise)
+    every.test_each_misconception_is_refused_by_its_name(exercise)
+    every.test_its_misconceptions_are_few_and_plain(
+        dataclasses.replace(exercise, key="30.1")  # not a page whose list may be longer
+    )
+    every.test_its_cases_tell_any_two_misconceptions_apart(exercise)
+    every.test_stub_missing_return_and_wrong_parameters(exercise)
+    every.test_the_solution_on_the_page_is_right(exercise)
+    page["00.1"] = page["00.1"].replace("row * self.factor", "row + self.factor")
+    with pytest.raises(AssertionError, match="added, not multiplied"):
+        every.test_the_solution_on_the_page_is_right(exercise)
+    page["00.1"] = page["00.1"].replace("class Scale", "class Other")
+    with pytest.raises(AssertionError, match="Other"):
+        every.test_the_solution_on_the_page_is_right(exercise)

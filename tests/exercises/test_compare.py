@@ -114,11 +114,19 @@ def test_values_are_shown_short_and_apart():
         difference(0.12344567, 0.123444, rtol=1e-6) == "the result is 0.123446, expected 0.123444"
     )
     assert freeze(torch.tensor(2)) == Array("tensor", "int", (), [2], "int64")
+    exact = torch.tensor([0.3, 7 / 9], dtype=torch.float64)
+    assert freeze(exact) == Array("tensor", "float", (2,), [0.3, 7 / 9], "float64")
+    assert freeze(exact.numpy()) == Array("NumPy array", "float", (2,), [0.3, 7 / 9], "float64")
 
 
 def test_a_copy_is_equal_and_shares_nothing():
     """What an answer does to its copy of a case must not reach the case."""
-    table = {"a": [torch.ones(2, 3).T], "b": (np.ones(2), [1.0]), "c": torch.nn.Linear(2, 1)}
+    table = {
+        "a": [torch.full((2, 3), 7 / 9, dtype=torch.float64).T],
+        "b": (np.full(2, 1 / 3), [0.3]),
+        "c": torch.nn.Linear(2, 1).double(),
+    }
+    torch.nn.init.constant_(table["c"].bias, 0.3)
     before = repr(freeze(table))
     other = copied(table)
     assert repr(freeze(other)) == before
@@ -127,7 +135,7 @@ def test_a_copy_is_equal_and_shares_nothing():
     other["b"][0][:] = 0.0
     other["b"][1].clear()
     torch.nn.init.zeros_(other["c"].bias)
-    assert repr(freeze(table)) == before and table["c"].bias.item() != 0.0
+    assert repr(freeze(table)) == before and table["c"].bias.item() == 0.3
     leaf = copied(torch.ones(2, requires_grad=True))
     assert leaf.requires_grad and leaf.is_leaf and not copied(torch.ones(2)).requires_grad
 

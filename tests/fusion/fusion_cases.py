@@ -79,10 +79,14 @@ variants = pytest.mark.parametrize("name", VARIANTS)
 
 def build(name, dims=THREE, output_dim=7, dtype=torch.float64):
     torch.manual_seed(0)
-    fusion = make(name, dims, output_dim).to(dtype)
+    return unrounded(make(name, dims, output_dim).to(dtype))
+
+
+def unrounded(fusion):
+    """The layer with parameters that, in float64, float32 cannot hold."""
     with torch.no_grad():
         for parameter in fusion.parameters():
-            parameter.mul_(1 + 1e-9)  # in float64, numbers that float32 cannot hold
+            parameter.mul_(1 + 1e-9)
     return fusion
 
 

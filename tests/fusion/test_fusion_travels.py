@@ -142,7 +142,8 @@ def test_a_full_mask_of_a_mask_that_does_not_fit(mask, error, words):
 @pytest.mark.parametrize(
     "features, words",
     [
-        ({"text": torch.ones(2, 6)}, r"features: expected a dict with the modalities"),
+        ({"text": torch.ones(2, 6)}, r"features: expected a dict .* got \['text'\]"),
+        ([torch.ones(2, 6), torch.ones(2, 5)], "features: expected a dict .* got list"),
         (
             {"text": torch.ones(2, 6), "image": torch.ones(2, 4)},
             r"features\['image'\]: expected shape \(B, 5\) or \(B, T, 5\), got \(2, 4\)",
@@ -152,7 +153,7 @@ def test_a_full_mask_of_a_mask_that_does_not_fit(mask, error, words):
             r"features\['text'\]: expected at least one row and one token, got shape \(0, 6\)",
         ),
     ],
-    ids=["name", "width", "empty"],
+    ids=["name", "list", "width", "empty"],
 )
 def test_an_export_of_features_that_do_not_fit(features, words):
     with pytest.raises(ValueError, match=words):

@@ -114,10 +114,31 @@ WRONG = {
         ),
         (
             (
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in names], 1)\n"
+                " return torch.log_softmax(z @ weight.T + bias, 1)"
+            ),
+            "or their logarithms",
+        ),
+        (
+            (
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in"
+                " reversed(names)], 1)\n return z @ weight.T + bias"
+            ),
+            "the modalities stand in reverse",
+        ),
+        (
+            (
+                "def f(batch, names, weight, bias):\n z = torch.cat([batch[n] for n in"
+                " sorted(names)], 1)\n return z @ weight.T + bias"
+            ),
+            "the modalities stand in the order of the alphabet",
+        ),
+        (
+            (
                 "def f(batch, names, weight, bias):\n z = torch.cat(list(batch.values()), 1)\n"
                 " return z @ weight.T + bias"
             ),
-            "the label too",
+            "never the label",
         ),
         (
             (

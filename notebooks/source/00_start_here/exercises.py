@@ -43,8 +43,21 @@ def _classify_cases(seed=1):
     # as many classes as rows, so that a bias for each row would fit
     yield case(4, 4, ["text", "image", "audio"], ["label", "audio", "image", "text"], text=3,
                image=4, audio=2)
+    # neither in the alphabet's order nor against it
+    yield case(2, 3, ["image", "text", "audio"], ["text", "image", "audio"], text=2, image=2,
+               audio=2)
     yield case(5, 10, ["text", "image", "audio"], ["text", "image", "audio"], text=3, image=4,
                audio=2)
+
+
+def _classify_batch():
+    """One batch of the page's training, and the head that it trains."""
+    draw = torch.Generator().manual_seed(0)
+    widths = {"text": 78, "image": 256, "audio": 256}
+    batch = {name: torch.randn(128, width, generator=draw) for name, width in widths.items()}
+    batch["label"] = torch.randint(10, (128,), generator=draw)
+    weight = 0.04 * torch.randn(10, sum(widths.values()), generator=draw)
+    return batch, list(widths), weight.requires_grad_(), torch.zeros(10, requires_grad=True)
 
 
 def _joined(batch, names):
@@ -61,6 +74,10 @@ def _order_of_the_batch(batch, names, weight, bias):
 
 def _alphabetical(batch, names, weight, bias):
     return _joined(batch, sorted(names)) @ weight.T + bias
+
+
+def _reversed(batch, names, weight, bias):
+    return _joined(batch, names[::-1]) @ weight.T + bias
 
 
 def _all_but_the_label(batch, names, weight, bias):
@@ -91,6 +108,10 @@ def _softmax(batch, names, weight, bias):
     return classify(batch, names, weight, bias).softmax(dim=-1)
 
 
+def _log_softmax(batch, names, weight, bias):
+    return classify(batch, names, weight, bias).log_softmax(dim=-1)
+
+
 def _decision(batch, names, weight, bias):
     return classify(batch, names, weight, bias).argmax(dim=-1)
 
@@ -104,27 +125,31 @@ _NAMES = (
     " The weight's columns stand in the order of `names`, so take the modalities in that order,"
     " whatever the order in the batch."
 )
+_ALL = (
+    "everything in the batch is put together. Only what stands in `names` is an input: no other"
+    " modality, and never the label."
+)
+_PROBABILITIES = (
+    "these are probabilities, or their logarithms. Return the logits, the scores before the"
+    " softmax: the loss takes them."
+)
 
 CLASSIFY = Exercise(
     key="00.1",
     reference=classify,
     cases=_classify_cases,
     returns="a row for each sample, a column for each class",
+    batch=_classify_batch,
     misconceptions=(
         Misconception("the bias is missing: add it to the logits of every sample.", _no_bias),
         Misconception("the modalities stand in the order of the batch." + _NAMES,
                       _order_of_the_batch),
         Misconception("the modalities stand in the order of the alphabet." + _NAMES,
                       _alphabetical),
-        Misconception(
-            "everything in the batch is put together, also what is not in `names`.",
-            _all_but_the_label,
-        ),
-        Misconception(
-            "everything in the batch is put together, the label too. Only the modalities in `names`"
-            " are inputs.",
-            _all_of_the_batch,
-        ),
+        Misconception("the modalities stand in reverse: the last name comes first." + _NAMES,
+                      _reversed),
+        Misconception(_ALL, _all_but_the_label),
+        Misconception(_ALL, _all_of_the_batch),
         Misconception(
             "the modalities do not stand side by side. `torch.cat` along dim 0 puts them below each"
             " other, as if they were more samples, and a sum adds them up: side by side is"
@@ -144,11 +169,8 @@ CLASSIFY = Exercise(
             "the bias is added to rows instead of columns: it has one number for each class.",
             _bias_for_rows,
         ),
-        Misconception(
-            "these are probabilities. Return the logits, the scores before the softmax: the loss"
-            " takes them.",
-            _softmax,
-        ),
+        Misconception(_PROBABILITIES, _softmax),
+        Misconception(_PROBABILITIES, _log_softmax),
         Misconception(
             "these are decisions, one class a sample. Return all the scores.", _decision
         ),
@@ -164,9 +186,10 @@ CLASSIFY = Exercise(
 
 def accuracy(logits, labels):
     """The share of the samples whose largest logit stands at their label."""
-    decided = logits.tolist()
-    right = sum(row.index(max(row)) == label for row, label in zip(decided, labels.tolist()))
-    return right / len(decided)
+    right = 0
+    for row, label in zip(logits, labels):
+        right += (row.argmax() == label).item()
+    return right / len(labels)
 
 
 def _accuracy_cases(seed=2):
@@ -191,6 +214,13 @@ def _accuracy_cases(seed=2):
         noise = torch.randn(rows, classes, generator=draw, dtype=torch.float64)
         # about half of them right, so that no count is 0 or all
         yield noise + 1.5 * F.one_hot(labels, classes), labels
+
+
+def _accuracy_batch():
+    """The page's test set: about seven in ten right."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(10, (252,), generator=draw)
+    return torch.randn(252, 10, generator=draw) + 2 * F.one_hot(labels, 10), labels
 
 
 def _right(logits, labels):
@@ -225,10 +255,6 @@ def _values(logits, labels):
     return (logits.max(dim=1).values == labels).double().mean().item()
 
 
-def _rounded(logits, labels):
-    return (logits.round().argmax(dim=1) == labels).double().mean().item()
-
-
 def _mean_probability(logits, labels):
     return logits.softmax(dim=1)[torch.arange(len(labels)), labels].mean().item()
 
@@ -246,6 +272,7 @@ ACCURACY = Exercise(
     reference=accuracy,
     cases=_accuracy_cases,
     returns="the share of samples that are right",
+    batch=_accuracy_batch,
     misconceptions=(
         Misconception(
             "this is how many are right, not which share: divide by the number of samples.",
@@ -269,9 +296,6 @@ ACCURACY = Exercise(
             "the largest logit itself is compared with the label. Compare where it stands:"
             " `argmax`, not `max`.",
             _values,
-        ),
-        Misconception(
-            "the logits are rounded first, which makes ties. Compare them as they are.", _rounded
         ),
         Misconception(
             "this is the mean probability of the true class. The accuracy asks only which class"
@@ -324,6 +348,15 @@ def _shuffle_cases(seed=3):
         yield values, name, torch.randperm(rows, generator=draw)
 
 
+def _shuffle_batch():
+    """The page's training set."""
+    draw = torch.Generator().manual_seed(0)
+    widths = {"text": 78, "image": 256, "audio": 256}
+    features = {name: torch.randn(1287, width, generator=draw) for name, width in widths.items()}
+    features["label"] = torch.randint(10, (1287,), generator=draw)
+    return features, "audio", torch.randperm(1287, generator=draw)
+
+
 _OTHERS = (
     "the choice is turned round: the named modality stays and others are shuffled. Shuffle the"
     " named one alone."
@@ -338,6 +371,7 @@ SHUFFLE = Exercise(
     reference=shuffle,
     cases=_shuffle_cases,
     returns="one row per sample",
+    batch=_shuffle_batch,
     misconceptions=(
         Misconception(
             "the labels are shuffled too. The shuffled modality then still fits its labels, and it"

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from course_utils.training import shuffle_modality
 
-SEEDS = range(5)
+SEEDS = range(10)
 DIALS = {
     "clean": {"image_noise": 0.0, "speech_snr": 60.0, "text_error": 0.0},
     "easy": {"image_noise": 0.3, "speech_snr": -5.0, "text_error": 0.3},
@@ -38,7 +38,7 @@ def digits_dials(page: dict) -> dict:
     """How much fusion gains at each setting of the dials: accuracy and cross-entropy of the
     page's models and of the product of the three unimodal models' probabilities.
 
-    About three minutes on one core.
+    About six minutes on one core.
     """
     rows = {}
     for name, dials in (progress := tqdm(DIALS.items())):
@@ -65,7 +65,7 @@ def digits_real(page: dict) -> dict:
     """Page 00 on MNIST and FSDD: its models, and the control with the sound shuffled among the
     samples.
 
-    About six minutes on one core, with MNIST and FSDD.
+    About twelve minutes on one core, with MNIST and FSDD.
     """
     draws = [page["load"](seed, source="mnist-fsdd") for seed in tqdm(SEEDS, "load")]
     decay, accuracy = {}, {}

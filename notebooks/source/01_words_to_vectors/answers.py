@@ -131,6 +131,18 @@ WRONG = {
             "which tokens are real is guessed",
         ),
         (
+            "def f(x, mask):\n real = mask & (x.abs().sum(-1) > 0)\n"
+            " return (x * real[..., None]).nan_to_num().sum(1) / real.sum(1, True).clamp(min=1)",
+            "which tokens are real is guessed",
+        ),
+        (
+            "def f(x, mask):\n last = (mask * torch.arange(x.shape[1])).amax(1)\n"
+            " rows = [row[: end + 1].nan_to_num().mean(0) for row, end in zip(x, last)]\n"
+            " rows = [row * real.any() for row, real in zip(rows, mask)]\n"
+            " return torch.stack(rows)",
+            "which tokens are real is guessed",
+        ),
+        (
             "def f(x, mask):\n means = torch.zeros(x.shape[0], x.shape[2], dtype=x.dtype)\n"
             " for row, length in enumerate(mask.sum(1).tolist()):\n"
             "  if length:\n   means[row] = x[row, :length].mean(0)\n return means",

@@ -36,9 +36,10 @@ def masked_mean(x, mask):
 
 def _mean_cases(seed=1):
     yield torch.tensor([[[2.0], [9.0]]], dtype=torch.float64), torch.tensor([[True, False]])
-    # padding in front and between; a real token that holds zeros
+    # padding in front and between; real tokens that hold a zero, and nothing but zeros
     yield _float64([[[9.0], [2.0], [8.0], [5.0]]]) + (torch.tensor([[False, True, False, True]]),)
-    yield _float64([[[0.0, 1.0], [4.0, 0.0], [9.0, 9.0]]]) + (torch.tensor([[True, True, False]]),)
+    zeros = [[0.0, 0.0], [4.0, 0.0], [2.0, 6.0], [9.0, 9.0]]
+    yield _float64([zeros]) + (torch.tensor([[True, True, True, False]]),)
     draw = _draws(seed)
     for lengths, T, D, under in (
         ((2, 1), 3, 2, 9.0),
@@ -52,12 +53,29 @@ def _mean_cases(seed=1):
         yield draw(len(lengths), T, D).masked_fill(~mask[..., None], under), mask
 
 
+def _mean_batch():
+    """Word vectors and mask of one batch of the page's training, the longest text of 15 words."""
+    draw = torch.Generator().manual_seed(0)
+    lengths = torch.randint(5, 16, (64,), generator=draw)
+    return torch.randn(64, 15, 32, generator=draw).requires_grad_(), _first(lengths, 15)
+
+
 def _real(x, mask):
     return torch.where(mask[..., None], x, 0)
 
 
 def _count(mask):
     return mask.sum(1, keepdim=True).clamp(min=1)
+
+
+def _where_numbers_are(x, mask):
+    found = (x != 0).any(2) & mask
+    return _real(x, found).sum(1) / _count(found)
+
+
+def _up_to_the_last(x, mask):
+    ends = (mask * torch.arange(1, x.shape[1] + 1)).amax(1)
+    return masked_mean(x, _first(ends, x.shape[1]))
 
 
 def _first(lengths, T):
@@ -69,6 +87,7 @@ MASKED_MEAN = Exercise(
     key="01.1",
     reference=masked_mean,
     cases=_mean_cases,
+    batch=_mean_batch,
     returns="one mean of D numbers for each row",
     misconceptions=(
         *ideas(
@@ -122,9 +141,11 @@ MASKED_MEAN = Exercise(
         ),
         *ideas(
             "which tokens are real is guessed, from their numbers or from their places: a real one"
-            " may hold 0, and padding may stand in front. The mask alone says it.",
+            " may hold 0, and padding may stand in front or between. The mask alone says it.",
             lambda x, mask: _real(x, mask).sum(1) / (_real(x, mask) != 0).sum(1).clamp(min=1),
+            _where_numbers_are,
             lambda x, mask: masked_mean(x, _first(mask.sum(1), x.shape[1])),
+            _up_to_the_last,
         ),
     ),
 )
@@ -146,6 +167,14 @@ def _step_cases(seed=2):
         yield draw(B, D), draw(B, H), draw(H, D), draw(H, H), draw(H)
 
 
+def _step_batch():
+    """One word of one batch of the page's training, and the weights that it trains."""
+    draw = torch.Generator().manual_seed(0)
+    x, state = torch.randn(2, 64, 32, generator=draw)
+    W, U = 0.2 * torch.randn(2, 32, 32, generator=draw)
+    return tuple(part.clone().requires_grad_() for part in (x, state, W, U, torch.zeros(32)))
+
+
 def _linear(x, state, W, U, b):
     return x @ W.T + state @ U.T + b
 
@@ -154,6 +183,7 @@ RNN_STEP = Exercise(
     key="01.2",
     reference=rnn_step,
     cases=_step_cases,
+    batch=_step_batch,
     returns="the new state of each row, H numbers",
     misconceptions=(
         *ideas("tanh is missing: what is inside it is returned.", _linear),
@@ -166,8 +196,7 @@ RNN_STEP = Exercise(
             lambda x, state, W, U, b: torch.tanh(state @ U.T + b),
         ),
         *ideas(
-            "the bias b is missing.",
-            lambda x, state, W, U, b: torch.tanh(x @ W.T + state @ U.T),
+            "the bias b is missing.", lambda x, state, W, U, b: torch.tanh(x @ W.T + state @ U.T)
         ),
         *ideas(
             "the bias is added outside of tanh, or twice. It is added once, inside.",
@@ -176,8 +205,8 @@ RNN_STEP = Exercise(
         ),
         *ideas(
             "another function stands in the place of tanh.",
-            lambda *args: torch.sigmoid(_linear(*args)),
-            lambda *args: torch.relu(_linear(*args)),
+            lambda x, state, W, U, b: torch.sigmoid(_linear(x, state, W, U, b)),
+            lambda x, state, W, U, b: torch.relu(_linear(x, state, W, U, b)),
         ),
         *ideas(
             "U or W is not transposed. In the formula a vector is a column behind the matrix; here"
@@ -198,16 +227,16 @@ RNN_STEP = Exercise(
         ),
         *ideas(
             "the old state is added to the new one. It enters once, inside of tanh, through U.",
-            lambda *args: args[1] + torch.tanh(_linear(*args)),
+            lambda x, state, W, U, b: state + torch.tanh(_linear(x, state, W, U, b)),
         ),
         *ideas(
             "the result is transposed, (H, B). Samples are rows: (B, H).",
-            lambda *args: torch.tanh(_linear(*args)).T,
+            lambda x, state, W, U, b: torch.tanh(_linear(x, state, W, U, b)).T,
         ),
         *ideas(
             "all rows get the state of the first one. Each row has its own word and its own state.",
             lambda x, state, W, U, b: torch.tanh(x @ W.T + state[:1] @ U.T + b),
-            lambda *args: torch.tanh(_linear(*args))[:1].expand(len(args[0]), -1),
+            lambda x, state, W, U, b: torch.tanh(_linear(x, state, W, U, b))[:1].expand(len(x), -1),
         ),
     ),
 )
@@ -233,96 +262,101 @@ def _pair_cases(seed=3):
     yield _float64([[30.0, 10.0]], [[1.0, -2.0]], [[[2.0, 0.5]]])
 
 
-def _scores(centre, context, negatives):
-    return (centre * context).sum(-1), (negatives * centre[:, None]).sum(-1)
+def _pair_batch():
+    """One batch of the page's pairs: 512 of width 16, each with five random words."""
+    draw = torch.Generator().manual_seed(0)
+    sizes = (512, 16), (512, 16), (512, 5, 16)
+    return tuple(torch.randn(size, generator=draw).requires_grad_() for size in sizes)
 
 
-def _pairs(message, *wrongs):
-    """Misconceptions; `wrongs` take the scores (B,) of true pairs and (B, K) of random ones."""
-    return ideas(message, *(lambda *args, of=of: of(*_scores(*args)) for of in wrongs))
+def _true(centre, context):
+    return (centre * context).sum(-1)  # (B, D) -> (B,)
 
 
-def _no_axis(centre, context, negatives):
+def _random(centre, negatives):
+    return (negatives * centre[:, None]).sum(-1)  # (B, K, D) -> (B, K)
+
+
+def _softmax(centre, context, negatives):
+    true = _true(centre, context)
+    return torch.cat([true[:, None], _random(centre, negatives)], 1).logsumexp(1) - true
+
+
+def _without_its_axis(centre, context, negatives):
     random = (negatives * centre).sum(-1)
-    return F.softplus(-(centre * context).sum(-1)) + F.softplus(random).sum(-1)
+    return F.softplus(-_true(centre, context)) + F.softplus(random).sum(-1)
 
 
-def _of_context(centre, context, negatives):
-    true, random = _scores(centre, context, negatives)[0], (negatives * context[:, None]).sum(-1)
-    return F.softplus(-true) + F.softplus(random).sum(-1)
-
-
-def _every_pair(centre, context, negatives):
-    random = (negatives * centre[:, None]).sum(-1)
-    return F.softplus(-centre @ context.T) + F.softplus(random).sum(-1)
-
-
+# in the lambdas v, u, n are the vectors of the centres, of their neighbours, of the random words
 PAIR_LOSS = Exercise(
     key="01.3",
     reference=pair_loss,
     cases=_pair_cases,
+    batch=_pair_batch,
     returns="one loss for each of the B true pairs",
     misconceptions=(
-        *_pairs(
+        *ideas(
             "the random pairs have the sign of the true ones. Their score goes into the sigmoid"
             " with a minus.",
-            lambda s, r: F.softplus(-s) + F.softplus(-r).sum(-1),
+            lambda v, u, n: F.softplus(-_true(v, u)) + F.softplus(-_random(v, n)).sum(-1),
         ),
-        *_pairs(
+        *ideas(
             "the minus before the logarithms is missing: a loss is at least 0, and falls when the"
             " model gets better.",
-            lambda s, r: -F.softplus(-s) - F.softplus(r).sum(-1),
-            lambda s, r: F.softplus(-s) - F.softplus(r).sum(-1),
-            lambda s, r: -F.softplus(-s) + F.softplus(r).sum(-1),
+            lambda v, u, n: -F.softplus(-_true(v, u)) - F.softplus(_random(v, n)).sum(-1),
+            lambda v, u, n: F.softplus(-_true(v, u)) - F.softplus(_random(v, n)).sum(-1),
+            lambda v, u, n: -F.softplus(-_true(v, u)) + F.softplus(_random(v, n)).sum(-1),
         ),
-        *_pairs(
+        *ideas(
             "the K random pairs are averaged. Sum them.",
-            lambda s, r: F.softplus(-s) + F.softplus(r).mean(-1),
+            lambda v, u, n: F.softplus(-_true(v, u)) + F.softplus(_random(v, n)).mean(-1),
         ),
-        *_pairs(
+        *ideas(
             "the losses of the batch are added or averaged. Return one for each pair, (B,).",
-            lambda s, r: (F.softplus(-s) + F.softplus(r).sum(-1)).mean(),
-            lambda s, r: (F.softplus(-s) + F.softplus(r).sum(-1)).sum(),
-            lambda s, r: F.softplus(-s) + F.softplus(r).sum(),
+            lambda v, u, n: (F.softplus(-_true(v, u)) + F.softplus(_random(v, n)).sum(-1)).mean(),
+            lambda v, u, n: (F.softplus(-_true(v, u)) + F.softplus(_random(v, n)).sum(-1)).sum(),
+            lambda v, u, n: F.softplus(-_true(v, u)) + F.softplus(_random(v, n)).sum(),
         ),
-        *_pairs(
+        *ideas(
             "only one of the two parts is there. The true pair and its K random ones both count.",
-            lambda s, r: F.softplus(-s),
-            lambda s, r: F.softplus(r).sum(-1),
+            lambda v, u, n: F.softplus(-_true(v, u)),
+            lambda v, u, n: F.softplus(_random(v, n)).sum(-1),
         ),
         *ideas(
             "the random words are compared with the neighbour. Their partner is the centre, too.",
-            _of_context,
+            lambda v, u, n: F.softplus(-_true(v, u)) + F.softplus(_random(u, n)).sum(-1),
         ),
-        *_pairs(
+        *ideas(
             "the sigmoid and its logarithm are missing: these are the scores themselves.",
-            lambda s, r: -s + r.sum(-1),
+            lambda v, u, n: -_true(v, u) + _random(v, n).sum(-1),
         ),
-        *_pairs(
+        *ideas(
             "the logarithm is missing. The loss is minus the logarithm of a probability.",
-            lambda s, r: -torch.sigmoid(s) - torch.sigmoid(-r).sum(-1),
+            lambda v, u, n: -torch.sigmoid(_true(v, u)) - torch.sigmoid(-_random(v, n)).sum(-1),
         ),
-        *_pairs(
+        *ideas(
             "for a large score the sigmoid becomes 0 or 1 and its logarithm infinite. Take"
             " F.logsigmoid, which is computed in one piece.",
-            lambda s, r: -torch.sigmoid(s).log() - torch.sigmoid(-r).log().sum(-1),
-            lambda s, r: -torch.sigmoid(s).log() - (1 - torch.sigmoid(r)).log().sum(-1),
+            lambda v, u, n: -_true(v, u).sigmoid().log() - (-_random(v, n)).sigmoid().log().sum(-1),
+            lambda v, u, n: (
+                -_true(v, u).sigmoid().log() - (1 - _random(v, n).sigmoid()).log().sum(-1)
+            ),
         ),
-        *_pairs(
+        *ideas(
             "this is a softmax over the true word and the random ones. Here each pair is judged"
             " alone, by a sigmoid.",
-            lambda s, r: torch.cat([s[:, None], r], 1).logsumexp(1) - s,
+            _softmax,
         ),
         *ideas(
             "a centre meets words of other rows. Give it an axis for its own K random words,"
             " centre[:, None], and for the true pair multiply row by row.",
-            _no_axis,
-            _every_pair,
+            _without_its_axis,
+            lambda v, u, n: F.softplus(-v @ u.T) + F.softplus(_random(v, n)).sum(-1),
         ),
-        *_pairs(
+        *ideas(
             "the random scores are added before the sigmoid. Each has a sigmoid and a logarithm of"
             " its own.",
-            lambda s, r: F.softplus(-s) + F.softplus(r.sum(-1)),
+            lambda v, u, n: F.softplus(-_true(v, u)) + F.softplus(_random(v, n).sum(-1)),
         ),
     ),
 )

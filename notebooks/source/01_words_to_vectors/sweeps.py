@@ -52,8 +52,7 @@ def order(page: dict) -> dict:
 def plugged(page: dict, extractors: dict) -> dict:
     """The rows of `extractors`: the chosen weight decays, and the accuracies of all seeds."""
     page |= {"masked_mean": reference("01.1")}
-    splits = ("train", "validation", "test")
-    draws = [{split: page["load"](split, seed) for split in splits} for seed in tqdm(SEEDS, "load")]
+    draws = [page["load"](seed) for seed in tqdm(SEEDS, "load")]
     rows = {}
     for name, (extractor, width, shuffled) in tqdm(extractors.items()):
         data = [shuffle_text(draw, seed) for seed, draw in enumerate(draws)] if shuffled else draws

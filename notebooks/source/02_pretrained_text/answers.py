@@ -39,12 +39,18 @@ RIGHT = {
             kept = [x[real.bool()].mean(0) for x, real in zip(states, batch.attention_mask)]
             return torch.nn.functional.normalize(torch.stack(kept), dim=-1)
         """,
+        """
+        def f(texts, tokenizer, model):
+            settings = {"padding": True, "truncation": True, "max_length": 256}
+            batch = tokenizer(texts, return_tensors="pt", **settings)
+            mask = batch["attention_mask"].unsqueeze(-1)
+            total = (model(**batch).last_hidden_state * mask).sum(1)
+            return total / total.norm(dim=1, keepdim=True)
+        """,
     ],
     "02.2": [
         FIND.format("cosines[i] = -torch.inf; return cosines.topk(k).indices"),
-        FIND.format(
-            "order = cosines.argsort(descending=True); return order[order != i][:k]"
-        ),
+        FIND.format("order = cosines.argsort(descending=True); return order[order != i][:k]"),
         """
         def f(vectors, i, k):
             scores = torch.nn.functional.cosine_similarity(vectors, vectors[i : i + 1])
@@ -68,7 +74,7 @@ WRONG = {
         (VECTORS.format("mean"), "the rows do not have length 1"),
         (VECTORS.format("(x * mask).sum(1) / x.shape[1]"), "the rows do not have length 1"),
         (VECTORS.format("mean / mean.norm(dim=1)"), "scaled along the wrong axis"),
-        (VECTORS.format("mean / mean.norm()"), "all rows are divided by one number"),
+        (VECTORS.format("mean / mean.norm()"), "or by one number for all"),
         (VECTORS.format("torch.nn.functional.normalize(x, dim=-1)"), "one row of length 1"),
         (
             VECTORS.format(
@@ -85,15 +91,30 @@ WRONG = {
             "def f(texts, tokenizer, model): return model(**tokenizer(texts, padding=True))",
             "raised",
         ),
+        (
+            VECTORS.replace("padding=True", "padding=True, truncation=True, max_length=12").format(
+                "mean / mean.norm(dim=1, keepdim=True)"
+            ),
+            "long texts lose their end",
+        ),
+        (
+            VECTORS.format(
+                "torch.nn.functional.normalize("
+                "(torch.nn.functional.normalize(x, dim=2) * mask).sum(1), dim=1)"
+            ),
+            "each token is scaled before the mean",
+        ),
+        (
+            VECTORS.format("torch.nn.functional.normalize(mean, dim=0)"),
+            "scaled along the wrong axis",
+        ),
     ],
     "02.2": [
         (FIND.format("return cosines.topk(k).indices"), "it finds the row itself"),
         (FIND.format("return cosines.argsort(descending=True)[1 : k + 1]"), "thrown away"),
         (FIND.format("cosines[i] = 0; return cosines.topk(k).indices"), "gets the cosine 0"),
         (
-            FIND.format(
-                "return (torch.cat([unit[:i], unit[i + 1 :]]) @ unit[i]).topk(k).indices"
-            ),
+            FIND.format("return (torch.cat([unit[:i], unit[i + 1 :]]) @ unit[i]).topk(k).indices"),
             "row i is cut out",
         ),
         (FIND.format("return cosines.argsort()[:k]"), "the least similar rows come first"),
@@ -103,7 +124,7 @@ WRONG = {
         ),
         (
             FIND.format("p = vectors @ vectors[i]; p[i] = -torch.inf; return p.topk(k).indices"),
-            "long rows win",
+            "the rows keep their lengths",
         ),
         (
             FIND.format("cosines[i] = -torch.inf; return cosines.topk(k).values"),
@@ -112,6 +133,20 @@ WRONG = {
         (
             FIND.format("cosines[i] = -torch.inf; return vectors[cosines.topk(k).indices]"),
             "k places, the most similar row first",
+        ),
+        (
+            FIND.format("cosines[i] = -1; return cosines.topk(k).indices"),
+            "row i gets the cosine -1",
+        ),
+        (
+            FIND.format("cosines[i] = -1; return cosines.argsort().flip(0)[:k]"),
+            "row i gets the cosine -1",
+        ),
+        (
+            FIND.format(
+                "d = (vectors - vectors[i]).norm(dim=1); d[i] = torch.inf; return d.argsort()[:k]"
+            ),
+            "the rows keep their lengths",
         ),
     ],
 }

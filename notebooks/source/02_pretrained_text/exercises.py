@@ -1,5 +1,7 @@
 """Notebook 02: sentence vectors from a tokenizer and a model, and search among them."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -19,74 +21,138 @@ def sentence_vectors(texts, tokenizer, model):
     return mean / mean.square().sum(dim=1, keepdim=True).sqrt()
 
 
-def _tiny(seed):
-    """A BERT with a vocabulary of 15 pieces and width 4, all its weights random, in float64."""
+def _bert(seed, scale, **sizes):
+    """A BERT with a vocabulary of 15 pieces, all its weights random: its tokenizer, the model."""
     from transformers import BertConfig, BertModel, BertTokenizer
 
     tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(WORDS.split())})
-    sizes = {"hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1}
-    config = BertConfig(vocab_size=15, num_attention_heads=2, max_position_embeddings=40, **sizes)
-    model, draw = BertModel(config).eval().double(), torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # a model draws its first weights
+        model = BertModel(BertConfig(vocab_size=15, **sizes)).eval().double()
+    draw = torch.Generator().manual_seed(seed)
     for weights in model.parameters():
         numbers = torch.randn(weights.shape, generator=draw, dtype=torch.float64)
-        weights.requires_grad_(False).copy_(0.7 * numbers)
+        weights.requires_grad_(False).copy_(scale * numbers)
     return tokenizer, model
 
 
+def _tiny(seed):
+    """One layer of width 4, in float64."""
+    sizes = {"hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1}
+    return _bert(seed, 0.7, num_attention_heads=2, max_position_embeddings=40, **sizes)
+
+
 def _text_cases(seed=0):
+    # with these weights the states of the three tokens are .2, .7 and .2 long, so that it matters
+    # which of mean and length comes first
+    yield ["cat"], *_tiny(74)
     for number, texts in enumerate(
         (
-            ["cat"],
             ["a cat", "dog"],  # as many tokens as numbers in a vector
             ["the cat sleeps.", "dogs", "a dog on the cat"],
             ["a", "not good", "the dog is not good.", "cats"],  # as many texts as numbers
             ["dogs sleep on the cats.", "", "good"],
             ["the dog sleeps on a dog", "the cat."],
-            ["good", "not good", "a good cat sleeps on the good dog."],
+            # longer than the page's max_length=12
+            ["good", "not good", "a good cat sleeps on the good dog. the dog is not good."],
         )
     ):
-        yield texts, *_tiny(seed + number if number else 0)
+        yield texts, *_tiny(seed + number + 1)
+
+
+@functools.cache
+def _minilm_wide():
+    """Two layers, as wide as MiniLM's six and as long, in float32."""
+    sizes = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 2}
+    tokenizer, model = _bert(0, 0.02, num_attention_heads=12, **sizes)
+    return tokenizer, model.float()
+
+
+def _page_texts():
+    """Typed words, many at once, as where the page plugs the vectors in. It trains nothing through
+    them: without a gradient they are as good.
+    """
+    return 32 * ["cats", "dog"], *_minilm_wide()
 
 
 def _unit(x):
     return F.normalize(x, dim=1)
 
 
-def _states(texts, tokenizer, model, attend=True):
+def _states(texts, tokenizer, model):
+    """The last states (B, T, D), and the mask (B, T, 1) in numbers."""
     batch = tokenizer(texts, padding=True, return_tensors="pt")
-    mask = batch["attention_mask"]
-    output = model(**batch) if attend else model(input_ids=batch["input_ids"])
-    return output.last_hidden_state, mask[..., None].double()
+    return model(**batch).last_hidden_state, batch["attention_mask"][..., None].double()
 
 
 def _mean(x, mask):
     return (x * mask).sum(1) / mask.sum(1)
 
 
-def _of_states(message, *wrongs, attend=True):
-    """Misconceptions; `wrongs` take the states (B, T, D) and the mask (B, T, 1) in numbers."""
-    return ideas(
-        message,
-        *(
-            lambda texts, tokenizer, model, of=of: of(*_states(texts, tokenizer, model, attend))
-            for of in wrongs
-        ),
-    )
+def _masked(texts, tokenizer, model):
+    """The right mean, not scaled."""
+    return _mean(*_states(texts, tokenizer, model))
 
 
-def _without_special(x, mask):
-    """The mean without the first and the last real token, 0 where nothing is left."""
-    real = mask.cumsum(1) * mask
-    kept = ((real > 1) & (real < mask.sum(1, keepdim=True))).double()
-    return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
+def _padding_in_the_mean(texts, tokenizer, model):
+    return _unit(_states(texts, tokenizer, model)[0].mean(1))
 
 
-def _last(x, mask):
-    return x[torch.arange(len(x)), mask.sum(1).long().flatten() - 1]
+def _padding_read(texts, tokenizer, model):
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    x = model(input_ids=batch["input_ids"]).last_hidden_state
+    return _unit(_mean(x, batch["attention_mask"][..., None].double()))
+
+
+def _padding_read_and_in_the_mean(texts, tokenizer, model):
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    return _unit(model(input_ids=batch["input_ids"]).last_hidden_state.mean(1))
 
 
 def _pooler(texts, tokenizer, model):
     return _unit(model(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output)
+
+
+def _sum(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return (x * mask).sum(1)
+
+
+def _by_all_places(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return (x * mask).mean(1)
+
+
+def _without_keepdim(texts, tokenizer, model):
+    mean = _masked(texts, tokenizer, model)
+    return mean / mean.norm(dim=1)
+
+
+def _by_one_number(texts, tokenizer, model):
+    mean = _masked(texts, tokenizer, model)
+    return mean / mean.norm()
+
+
+def _without_special(texts, tokenizer, model):
+    """The mean without the first and the last real token, 0 where nothing is left."""
+    x, mask = _states(texts, tokenizer, model)
+    place = mask.cumsum(1) * mask
+    kept = ((place > 1) & (place < mask.sum(1, keepdim=True))).double()
+    return _unit((x * kept).sum(1) / kept.sum(1).clamp(min=1))
+
+
+def _without_cls(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return _unit((x * mask)[:, 1:].sum(1))
+
+
+def _last_real(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return _unit(x[torch.arange(len(x)), mask.sum(1).long().flatten() - 1])
+
+
+def _largest(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return _unit(x.masked_fill(mask == 0, -torch.inf).amax(1))
 
 
 def _table(texts, tokenizer, model):
@@ -95,76 +161,90 @@ def _table(texts, tokenizer, model):
     return _unit(_mean(rows, batch["attention_mask"][..., None].double()))
 
 
+def _tokens_scaled(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return _unit(_mean(F.normalize(x, dim=2), mask))
+
+
+def _only_tokens_scaled(texts, tokenizer, model):
+    x, mask = _states(texts, tokenizer, model)
+    return _mean(F.normalize(x, dim=2), mask)
+
+
+def _cut(texts, tokenizer, model):
+    settings = {"padding": True, "truncation": True, "max_length": 12}
+    batch = tokenizer(texts, return_tensors="pt", **settings)
+    x = model(**batch).last_hidden_state
+    return _unit(_mean(x, batch["attention_mask"][..., None].double()))
+
+
 SENTENCE_VECTORS = Exercise(
     key="02.1",
     reference=sentence_vectors,
     cases=_text_cases,
+    batch=_page_texts,
     returns="one row of length 1 for each text",
     misconceptions=(
-        *_of_states(
+        *ideas(
             "padding is in the mean: a text's vector changes with the other texts of its batch."
             " Let the attention mask say which tokens count.",
-            lambda x, mask: _unit(x.mean(1)),
+            _padding_in_the_mean,
         ),
-        *_of_states(
+        *ideas(
             "the model reads the padding. Give it the attention mask, too: model(**batch).",
-            lambda x, mask: _unit(_mean(x, mask)),
-            lambda x, mask: _unit(x.mean(1)),
-            attend=False,
+            _padding_read,
+            _padding_read_and_in_the_mean,
         ),
-        *_of_states(
+        *ideas(
             "this is the state of [CLS], the first token. This model was trained with the mean of"
             " all real tokens.",
-            lambda x, mask: _unit(x[:, 0]),
+            lambda texts, tokenizer, model: _unit(_states(texts, tokenizer, model)[0][:, 0]),
         ),
         *ideas(
             "this is pooler_output: [CLS] once more, through a layer that this model was not"
             " trained with. Take the mean of last_hidden_state.",
             _pooler,
         ),
-        *_of_states(
+        *ideas(
             "the rows do not have length 1. Divide each row by its own length at the end.",
-            _mean,
-            lambda x, mask: (x * mask).sum(1),
-            lambda x, mask: (x * mask).mean(1),
-            lambda x, mask: _mean(F.normalize(x, dim=2), mask),
+            _masked,
+            _sum,
+            _by_all_places,
         ),
-        *_of_states(
-            "scaled along the wrong axis. A text is a row: norm(dim=1, keepdim=True) has the shape"
-            " (B, 1).",
-            lambda x, mask: F.normalize(_mean(x, mask), dim=0),
-            lambda x, mask: _mean(x, mask) / _mean(x, mask).norm(dim=1),
+        *ideas(
+            "scaled along the wrong axis, or by one number for all. Each text is a row and has its"
+            " own length: norm(dim=1, keepdim=True) has the shape (B, 1).",
+            lambda texts, tokenizer, model: F.normalize(_masked(texts, tokenizer, model), dim=0),
+            _without_keepdim,
+            _by_one_number,
         ),
-        *_of_states(
-            "all rows are divided by one number, the length of the whole matrix. Each row has its"
-            " own length.",
-            lambda x, mask: _mean(x, mask) / _mean(x, mask).norm(),
-        ),
-        *_of_states(
+        *ideas(
             "[CLS] and [SEP] are left out. This model was trained with the mean over all tokens of"
             " the text, these two included.",
-            lambda x, mask: _unit(_without_special(x, mask)),
-            lambda x, mask: _unit((x * mask)[:, 1:].sum(1)),
+            _without_special,
+            _without_cls,
         ),
-        *_of_states(
+        *ideas(
             "this is the state of one token at the end, not the mean of all.",
-            lambda x, mask: _unit(_last(x, mask)),
-            lambda x, mask: _unit(x[:, -1]),
+            _last_real,
+            lambda texts, tokenizer, model: _unit(_states(texts, tokenizer, model)[0][:, -1]),
         ),
-        *_of_states(
-            "this is the largest value over the tokens, not their mean.",
-            lambda x, mask: _unit(x.masked_fill(mask == 0, -torch.inf).amax(1)),
-        ),
+        *ideas("this is the largest value over the tokens, not their mean.", _largest),
         *ideas(
             "these are rows of the table of piece vectors, before the layers. Send the ids through"
             " the whole model.",
             _table,
         ),
-        *_of_states(
-            "the rows are scaled, but not to length 1: the length is the root of the sum of"
-            " squares.",
-            lambda x, mask: F.normalize(_mean(x, mask), p=1, dim=1),
-            lambda x, mask: _mean(x, mask) / _mean(x, mask).square().sum(1, keepdim=True),
+        *ideas(
+            "each token is scaled before the mean, so that all count alike. First the mean, then"
+            " length 1, once for each text.",
+            _tokens_scaled,
+            _only_tokens_scaled,
+        ),
+        *ideas(
+            "long texts lose their end: max_length=12 cuts them. Leave both settings away, or cut"
+            " where the authors did, at 256.",
+            _cut,
         ),
     ),
 )
@@ -185,30 +265,43 @@ def _search_cases(seed=2):
         return torch.tensor(rows, dtype=torch.float64)
 
     yield float64([1, 1], [0.3, 0.3], [0, 9]), 0, 1
-    yield float64([0, 2], [1, 3], [0, -7]), 0, 2  # one points the other way
+    yield float64([0, 2], [1, 3], [0, -7]), 0, 2  # one points the other way, behind row i
+    yield float64([0, -7], [3, 1], [0, 2]), 2, 2  # and before it
     yield float64([1, 0], [-0.3, 0.7], [-1, 0.3]), 0, 1  # all others have negative cosines
     # the same direction twice, and row i stands behind
     yield float64([0.3, 0.7], [2, -1], [0.6, 1.4], [1, 1]), 2, 2
     draw = torch.Generator().manual_seed(seed)
     for N, D, i, k in ((4, 4, 3, 2), (5, 3, 0, 2), (6, 2, 4, 5), (7, 4, 2, 3), (9, 5, 8, 4)):
-        rows = torch.randn(N, D, generator=draw, dtype=torch.float64) + 0.4
-        lengths = torch.randint(1, 9, (N, 1), generator=draw)
-        yield (10 * rows * lengths).round() / 10, i, k
+        rows = _rows(N, D, draw)
+        while not _clear_order(rows, i):
+            rows = _rows(N, D, draw)
+        yield rows, i, k
 
 
-def _sorted(scores, k, largest=True):
-    return scores.argsort(descending=largest, stable=True)[:k]
+def _rows(N, D, draw):
+    rows = torch.randn(N, D, generator=draw, dtype=torch.float64) + 0.4
+    return (10 * rows * torch.randint(1, 9, (N, 1), generator=draw)).round() / 10
 
 
-def _found(message, *wrongs):
-    """Misconceptions; `wrongs` take the cosines (N,) with row i, then vectors, i and k."""
-    return ideas(
-        message,
-        *(
-            lambda vectors, i, k, of=of: of(_unit(vectors) @ _unit(vectors)[i], vectors, i, k)
-            for of in wrongs
-        ),
-    )
+def _clear_order(rows, i):
+    """Whether no row is 0 and no two have the same cosine with row i: else rounding decides."""
+    others = [j for j in range(len(rows)) if j != i]
+    cosines = F.cosine_similarity(rows, rows[i : i + 1])[others].sort().values
+    return bool(rows.any(dim=1).all() and cosines.diff().min() > 1e-3)
+
+
+def _page_vectors():
+    """The 120 sentences of the page; whole numbers come back, and no gradient."""
+    return torch.randn(120, 384, generator=torch.Generator().manual_seed(2)), 0, 3
+
+
+def _cosines(vectors, i):
+    """Of all rows with row i, this one too: (N,)."""
+    return _unit(vectors) @ _unit(vectors)[i]
+
+
+def _largest_first(scores, k):
+    return scores.argsort(descending=True, stable=True)[:k]
 
 
 def _hidden(scores, i, value):
@@ -217,68 +310,96 @@ def _hidden(scores, i, value):
     return scores
 
 
+def _right(vectors, i, k):
+    return _largest_first(_hidden(_cosines(vectors, i), i, -torch.inf), k)
+
+
+def _cut_out(vectors, i, k):
+    cosines = _cosines(vectors, i)
+    return _largest_first(torch.cat([cosines[:i], cosines[i + 1 :]]), k)
+
+
+def _smallest_first(vectors, i, k):
+    return _largest_first(_hidden(-_cosines(vectors, i), i, -torch.inf), k)
+
+
+def _products(vectors, i, k):
+    return _largest_first(_hidden(vectors @ vectors[i], i, -torch.inf), k)
+
+
+def _distances(vectors, i, k):
+    return _largest_first(_hidden(-(vectors - vectors[i]).norm(dim=1), i, -torch.inf), k)
+
+
+def _columns_scaled(vectors, i, k):
+    unit = F.normalize(vectors, dim=0)
+    return _largest_first(_hidden(unit @ unit[i], i, -torch.inf), k)
+
+
+def _without_sign(vectors, i, k):
+    return _largest_first(_hidden(_cosines(vectors, i).abs(), i, -torch.inf), k)
+
+
+def _values(vectors, i, k):
+    return _hidden(_cosines(vectors, i), i, -torch.inf).sort(descending=True).values[:k]
+
+
 SEARCH = Exercise(
     key="02.2",
     reference=search,
     cases=_search_cases,
+    batch=_page_vectors,
     compare=same_kind,
     returns="k places, the most similar row first",
     misconceptions=(
-        *_found(
+        *ideas(
             "it finds the row itself: nothing is more similar to a row than the row. Leave it out.",
-            lambda c, v, i, k: _sorted(c, k),
+            lambda vectors, i, k: _largest_first(_cosines(vectors, i), k),
         ),
-        *_found(
+        *ideas(
             "the first hit is thrown away without a look at which row it is. Another row of the"
             " same direction may stand there: leave out row i by its place.",
-            lambda c, v, i, k: _sorted(c, k + 1)[1:],
+            lambda vectors, i, k: _largest_first(_cosines(vectors, i), k + 1)[1:],
         ),
-        *_found(
+        *ideas(
             "row i gets the cosine 0, and wins where all others are negative. Nothing may be"
             " below it: -torch.inf.",
-            lambda c, v, i, k: _sorted(_hidden(c, i, 0), k),
+            lambda vectors, i, k: _largest_first(_hidden(_cosines(vectors, i), i, 0), k),
         ),
-        *_found(
+        *ideas(
+            "row i gets the cosine -1, and so has a row that points exactly the other way: these"
+            " two are level. Nothing may be level with row i: -torch.inf.",
+            lambda vectors, i, k: _largest_first(_hidden(_cosines(vectors, i), i, -1), k),
+            lambda vectors, i, k: _hidden(_cosines(vectors, i), i, -1).argsort().flip(0)[:k],
+        ),
+        *ideas(
             "row i is cut out, and the rows behind it have moved up by one: these places are"
             " places in the shorter list.",
-            lambda c, v, i, k: _sorted(torch.cat([c[:i], c[i + 1 :]]), k),
+            _cut_out,
         ),
-        *_found(
+        *ideas(
             "the least similar rows come first. The largest cosine is the most similar.",
-            lambda c, v, i, k: _sorted(_hidden(c, i, torch.inf), k, largest=False),
+            _smallest_first,
         ),
-        *_found(
+        *ideas(
             "these are the right places from behind: the best of them stands last.",
-            lambda c, v, i, k: _sorted(_hidden(c, i, -torch.inf), k).flip(0),
+            lambda vectors, i, k: _right(vectors, i, k).flip(0),
         ),
-        *_found(
-            "long rows win, because their products are large. Scale every row to length 1 first.",
-            lambda c, v, i, k: _sorted(_hidden(v @ v[i], i, -torch.inf), k),
+        *ideas(
+            "the rows keep their lengths: a long row has large products, and is far away from a"
+            " short one of the same direction. Scale every row to length 1 first.",
+            _products,
+            _distances,
         ),
-        *_found(
-            "these are the rows at the smallest distance. A row of the same direction may be far"
-            " away because it is long: scale the rows to length 1 first.",
-            lambda c, v, i, k: _sorted(
-                _hidden((v - v[i]).norm(dim=1), i, torch.inf), k, largest=False
-            ),
-        ),
-        *_found(
-            "scaled along the wrong axis. A vector is a row: dim=1.",
-            lambda c, v, i, k: _sorted(
-                _hidden(F.normalize(v, dim=0) @ F.normalize(v, dim=0)[i], i, -torch.inf), k
-            ),
-        ),
-        *_found(
+        *ideas("scaled along the wrong axis. A vector is a row: dim=1.", _columns_scaled),
+        *ideas(
             "a row that points the other way counts as similar: the sign of the cosine is lost.",
-            lambda c, v, i, k: _sorted(_hidden(c.abs(), i, -torch.inf), k),
+            _without_sign,
         ),
-        *_found(
-            "these are the cosines. The places at which they stand are asked for.",
-            lambda c, v, i, k: _hidden(c, i, -torch.inf).sort(descending=True).values[:k],
-        ),
-        *_found(
+        *ideas("these are the cosines. The places at which they stand are asked for.", _values),
+        *ideas(
             "the places are right, but floats. They are to pick rows: whole numbers.",
-            lambda c, v, i, k: _sorted(_hidden(c, i, -torch.inf), k).double(),
+            lambda vectors, i, k: _right(vectors, i, k).double(),
         ),
     ),
 )

@@ -1,5 +1,5 @@
-"""The stored comparisons of page 02: six ways to learn who chases whom from few labels, and page
-00's model with another text extractor.
+"""The stored comparisons of page 02: six ways to learn who chases whom from few labels, three to
+learn what people rated above 0 in real tweets, and page 00's model with another text extractor.
 """
 
 from tqdm import tqdm
@@ -57,4 +57,21 @@ def plug(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [text_labels, plug]
+def tweet_labels(page: dict) -> dict:
+    """Whether a real tweet was rated above 0, by frozen vectors, those of random weights, and
+    counted words, by the number of labels. Needs tweets/tweets_GroundTruth.txt in $COURSE_DATA,
+    from hutto_ICWSM_2014.tar.gz in the repository cjhutto/vaderSentiment.
+
+    About six minutes on one core.
+    """
+    page |= {"sentence_vectors": reference("02.1")}
+    rows = {}
+    for kind in ("frozen", "frozen, random weights", "bag of words"):
+        for count in tqdm((20, 100, 500), desc=kind):
+            rows[f"{kind}, {count}"] = {
+                "accuracy": [round(page["likes"](kind, count, seed), 4) for seed in SEEDS]
+            }
+    return rows
+
+
+SWEEPS = [text_labels, plug, tweet_labels]

@@ -3,7 +3,7 @@
 import random
 import statistics
 
-from course_utils.exercises import Exercise, Misconception
+from course_utils.exercises import Exercise, Misconception, ideas
 
 # 97.5 % quantiles of Student's t with n - 1 degrees of freedom, by n, from a table
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 8: 2.365, 10: 2.262}
@@ -140,18 +140,61 @@ def _gain_cases(seed=2):
         yield single, [round(draw.uniform(0.60, 0.95), 3) for _ in range(n)]
 
 
-def _against(baseline):
-    """A wrong gain whose baseline is `baseline(single)`, one number for each seed."""
-    return lambda single, fused: [mine - its for mine, its in zip(fused, baseline(single))]
+def _minus(fused, baseline):
+    return [mine - its for mine, its in zip(fused, baseline)]
 
 
-def _flat_best(single):
-    best = max(single.values(), key=_mean)
-    return [_mean(best)] * len(best)
+def _worst(single, fused):
+    return _minus(fused, min(single.values(), key=_mean))
 
 
-def _relative_gain(single, fused):
+def _worst_of_each_seed(single, fused):
+    return _minus(fused, map(min, zip(*single.values())))
+
+
+def _mean_of_all(single, fused):
+    return _minus(fused, map(_mean, zip(*single.values())))
+
+
+def _best_of_each_seed(single, fused):
+    return _minus(fused, map(max, zip(*single.values())))
+
+
+def _one_lucky_seed(single, fused):
+    return _minus(fused, max(single.values(), key=max))
+
+
+def _turned_round(single, fused):
+    return [-gain for gain in honest_gain(single, fused)]
+
+
+def _one_number(single, fused):
+    return _mean(honest_gain(single, fused))
+
+
+def _unpaired(single, fused):
+    best = max(map(_mean, single.values()))
+    return [mine - best for mine in fused]
+
+
+def _by_name(single, fused):
+    return _minus(fused, single[max(single)])
+
+
+def _by_first_seed(single, fused):
+    return _minus(fused, max(single.values()))
+
+
+def _percent(single, fused):
+    return [100 * gain for gain in honest_gain(single, fused)]
+
+
+def _relative(single, fused):
     return [gain / (mine - gain) for gain, mine in zip(honest_gain(single, fused), fused)]
+
+
+def _always_text(single, fused):
+    return _minus(fused, single["text"])
 
 
 HONEST_GAIN = Exercise(
@@ -160,69 +203,65 @@ HONEST_GAIN = Exercise(
     cases=_gain_cases,
     returns="one difference per seed",
     misconceptions=(
-        Misconception(
-            "fused is compared with the worst modality. Almost anything beats that: the question is"
-            " what fusion adds to the best one.",
-            _against(lambda single: min(single.values(), key=_mean)),
+        *ideas(
+            "fused is compared with the worst modality. Almost anything beats that: choose one"
+            " modality for all seeds, the one with the highest mean.",
+            _worst,
+            _worst_of_each_seed,
         ),
         Misconception(
             "fused is compared with the mean of the modalities. No model has that accuracy, it is"
             " lower than the best one's: compare with the best one.",
-            _against(lambda single: map(_mean, zip(*single.values()))),
+            _mean_of_all,
         ),
         Misconception(
             "the best modality is picked anew for each seed. No single model reaches that baseline,"
             " so the gain comes out too small: choose one modality for all seeds, the one with the"
             " highest mean.",
-            _against(lambda single: map(max, zip(*single.values()))),
+            _best_of_each_seed,
         ),
         Misconception(
             "the baseline is the modality that holds the single highest accuracy. One lucky seed "
             "decides then: choose by the mean over the seeds.",
-            _against(lambda single: max(single.values(), key=max)),
+            _one_lucky_seed,
         ),
         Misconception(
             "the sign is turned round: a gain is fused minus single, positive where fusion helps.",
-            lambda single, fused: [-gain for gain in honest_gain(single, fused)],
+            _turned_round,
         ),
         Misconception(
             "returned one number, expected a list: one difference per seed. The mean is right, but"
             " the interval needs the paired differences.",
-            lambda single, fused: _mean(honest_gain(single, fused)),
+            _one_number,
         ),
         Misconception(
             "every seed is compared with the mean of the best modality. The pairing is lost:"
             " subtract, seed by seed, what that modality reached with the same seed.",
-            _against(_flat_best),
+            _unpaired,
         ),
         Misconception(
             "the best modality is chosen by its name: `max(single)` compares names and takes "
             "the last one in the alphabet. Compare the means of the accuracies.",
-            _against(lambda single: single[max(single)]),
+            _by_name,
         ),
         Misconception(
             "the best modality is chosen by its first seed alone, which is what `max` does with"
             " lists: it compares their first entries. Compare the means over all seeds.",
-            _against(lambda single: max(single.values())),
+            _by_first_seed,
         ),
         Misconception(
             "the gains are in percent. Return the plain differences, 0.05 and not 5.",
-            lambda single, fused: [100 * gain for gain in honest_gain(single, fused)],
+            _percent,
         ),
         Misconception(
             "the gains are divided by the accuracy of the single modality. A relative gain looks"
             " large where that accuracy is low: return the difference alone.",
-            _relative_gain,
-        ),
-        Misconception(
-            "fused is compared with the worst modality of each seed. Almost anything beats that:"
-            " choose one modality for all seeds, the one with the highest mean.",
-            _against(lambda single: map(min, zip(*single.values()))),
+            _relative,
         ),
         Misconception(
             'the baseline is always "text". Other data have another best modality: choose it by the'
             " means in `single`.",
-            _against(lambda single: single["text"]),
+            _always_text,
         ),
     ),
 )
