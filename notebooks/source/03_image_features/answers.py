@@ -158,6 +158,26 @@ WRONG = {
             "ReLU is missing, after",
         ),
         (NET.replace("torch.relu", ""), "ReLU is missing"),
+        (
+            NET.replace(
+                "torch.relu(self.bn1(self.conv1(pictures)))",
+                "self.bn1(torch.relu(self.conv1(pictures)))",
+            )
+            .replace("torch.relu(self.bn2(self.conv2(x)))", "self.bn2(torch.relu(self.conv2(x)))")
+            .replace("torch.relu(self.bn3(self.conv3(x)))", "self.bn3(torch.relu(self.conv3(x)))"),
+            "stands before batch",
+        ),
+        (
+            NET.replace("self.bn1, self.bn2, self.bn3 = ", "self.norms = ")
+            .replace(
+                "nn.BatchNorm2d(16), nn.BatchNorm2d(32), nn.BatchNorm2d(32)",
+                "[nn.BatchNorm2d(16), nn.BatchNorm2d(32), nn.BatchNorm2d(32)]",
+            )
+            .replace("self.bn1(", "self.norms[0](")
+            .replace("self.bn2(", "self.norms[1](")
+            .replace("self.bn3(", "self.norms[2]("),
+            "layers in a plain list",
+        ),
         (NET.replace(", bias=False", ""), "the convolutions have a bias"),
         (NET.replace("padding=1, ", ""), "the convolutions have no padding"),
         (NET.replace(".mean((2, 3))", ".mean((2, 3), keepdim=True)"), "still there, with length 1"),

@@ -251,8 +251,32 @@ class _NoLastReLU(PictureNet):
         self.layers = self.layers[:-1]
 
 
+class _ReLUFirst(PictureNet):
+    def block(self, before, after):
+        conv, norm, relu = super().block(before, after)
+        return [conv, relu, norm]
+
+
 class _NoNorm(PictureNet):
     norm = False
+
+
+class _NormsInAList(PictureNet):
+    def __init__(self, channels):
+        super().__init__(channels)
+        norms = [layer for layer in self.layers if isinstance(layer, nn.BatchNorm2d)]
+        self.hidden = [norms]
+        self.layers = nn.ModuleList(
+            [layer for layer in self.layers if not isinstance(layer, nn.BatchNorm2d)]
+        )
+
+    def maps(self, pictures):
+        norms = iter(self.hidden[0])
+        for layer in self.layers:
+            pictures = layer(pictures)
+            if isinstance(layer, nn.Conv2d):
+                pictures = next(norms)(pictures)  # which no .eval() reaches
+        return pictures
 
 
 class _Bias(PictureNet):
@@ -327,11 +351,18 @@ PICTURE_NET = Exercise(
     returns="samples first, then channels, then rows and columns where there are any",
     misconceptions=(
         *ideas(
-            "ReLU is missing, after all blocks or after the last one: it ends each block.",
+            "ReLU is missing, after all blocks or after the last one, or stands before batch"
+            " normalisation: it ends each block.",
             _NoReLU,
             _NoLastReLU,
+            _ReLUFirst,
         ),
-        *ideas("batch normalisation is missing.", _NoNorm),
+        *ideas(
+            "batch normalisation is missing, or not registered: layers in a plain list are no part"
+            " of the network, those in an nn.ModuleList are.",
+            _NoNorm,
+            _NormsInAList,
+        ),
         *ideas(
             "the convolutions have a bias. Batch normalisation takes each map's mean off and adds"
             " a number of its own, so it would do nothing: bias=False.",

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # How does a picture become a vector?
 #
-# A picture is a block of numbers, and no single one of them means anything. You write the convolution, then a network by its contract, and find out what its vector keeps and what it loses.
+# A picture is a block of numbers, and no single one of them means anything. You write the convolution, then a network by its contract, and see what its vector keeps and loses.
 #
 # *About {minutes} minutes. You need PyTorch's basics and notebook 00.*
 
@@ -69,7 +69,7 @@ plots.show(figure, "A filter answers at every place of the picture (dark: strong
 # %% [markdown]
 # ## A question from page 02
 #
-# Page 02 closed with a bet. A small network of convolutions has learned to tell things that always stand in the same place of the picture; its last layer sees every place separately. Now each picture is shifted by eight pixels. Does it hardly matter (Ada: the same filters look everywhere), or does it break down (Ben: nothing was ever learned about the other places)?
+# Page 02 closed with a bet. A small network of convolutions has learned to tell things that always stand in the same place; its last layer sees every place separately. Then each picture is shifted by eight pixels. Does it hardly matter (Ada: the same filters look everywhere), or does it break down (Ben: nothing was ever learned about the other places)?
 #
 # ## A picture is numbers
 #
@@ -116,18 +116,18 @@ for mode in ("RGB", "L", "P", "RGBA"):
     print(f"{mode:5}", told(prepare, Image.open(saved(mode))))
 
 # %% [markdown]
-# Three numbers are the pixel from above, from -1 to 1. Only `RGBA` raises an error: four channels against three means. Gray passes as one wants it, with three equal channels. The palette is the **silent** fault: the one channel of row numbers is spread over three, so the shape is right.
+# Behind the shape stands the pixel from above, now from -1 to 1. Only `RGBA` raises an error: four channels against three means. Gray gets three equal channels, as one wants. The palette is the **silent** fault: its row numbers are spread over three channels, so the shape is right.
 
 # %% tags=["fault"]
 palette = prepare(Image.open(saved("P")))                      # (3, 64, 64)
-print("the scene, from -1 to 1:", torch.allclose(palette, 2 * scene["image"] - 1, atol=0.01))
+print("as in the scene:", torch.allclose(palette, 2 * scene["image"] - 1, atol=0.01))
 
 # %% [markdown]
-# The mend is `.convert("RGB")`, before everything else. (It drops transparency, too.)
+# The mend is `.convert("RGB")`, before everything else (it drops transparency, too):
 
 # %%
 palette = prepare(Image.open(saved("P")).convert("RGB"))
-print("the scene, from -1 to 1:", torch.allclose(palette, 2 * scene["image"] - 1, atol=0.01))
+print("as in the scene:", torch.allclose(palette, 2 * scene["image"] - 1, atol=0.01))
 
 # %% tags=["figure"]
 # The scene and its channels; and what a network is given of four files.
@@ -152,7 +152,7 @@ plots.pictures(
 #
 # ## Convolution by hand
 #
-# One pixel means little; its neighbourhood may be an edge or a corner. A **convolution** (卷积) slides a small window of weights, the **kernel** (卷积核) or filter, over the picture; at each place it multiplies what lies under the window with the weights, number by number, and adds up. Here the picture is 5 x 5, dark on the left and bright on the right, and the kernel compares right with left.
+# A **convolution** (卷积) slides a small window of weights, the **kernel** (卷积核) or filter, over the picture; at each place it multiplies what lies under the window with the weights, number by number, and adds up. Here the picture is 5 x 5, dark on the left and bright on the right, and the kernel compares right with left.
 
 # %%
 picture = torch.tensor([[0, 0, 0, 1, 1]] * 5)                  # (5, 5)
@@ -248,7 +248,7 @@ verify("03.2", by_hand=sides, reference=[float(n) for n in ours.shape[2:]])
 #
 # - **ReLU**, `max(0, x)`: without something that bends, a stack of convolutions is one convolution.
 # - **Pooling** (池化): `nn.MaxPool2d(2)` keeps the largest of each 2 x 2 places, so maps get half as high and wide.
-# - **Batch normalisation** (批归一化), batch norm for short. In training each channel is normalised by the mean $\mu$ and the variance $\sigma^2$ of its batch, over samples and places; in evaluation by running means of these two. Then come a learned factor and summand:
+# - **Batch normalisation** (批归一化), batch norm for short. In training each channel is normalised by the mean $\mu$ and the variance $\sigma^2$ of its batch, over samples and places; in evaluation by running means of these two. Then come a learned factor and summand ($\varepsilon$ is a tiny number against dividing by 0):
 #
 # $$ y = \gamma\, \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta \tag{03.3} $$
 #
@@ -346,9 +346,10 @@ verify("03.3", by_hand=by_hand, reference=norm(batch))
 # %% [markdown]
 # ## Train it
 #
-# A linear layer on the 32 numbers decides:
+# A linear layer on the 32 numbers decides (folded):
 
-# %% tags=["measured"]
+# %% tags=["measured", "proof"]
+# A PictureNet and a linear layer.
 class Classifier(nn.Module):
     """Pictures (B, C, H, W) to logits: a PictureNet and a linear head."""
 
@@ -396,7 +397,7 @@ for noise in ("clean", "noisy"):
           f" {percent(pixel_scores)} %, difference {percent(net_scores, pixel_scores)}")
 
 # %% [markdown]
-# On clean digits the network is eight points better than a linear layer on the pixels, trained as long; under the course's usual noise it is fifteen points *worse*. Measure, each time.
+# On clean digits the network is eight points better than a linear layer on the pixels, trained as long; under the course's usual noise it is fifteen points *worse*.
 #
 # ### What it has learned to look for
 
@@ -428,7 +429,7 @@ plots.pictures(
 )
 
 # %% [markdown]
-# Whoever expects tidy edges is surprised: after twenty epochs the first filters are still close to their random beginnings. Perhaps what random filters answer is enough for the layers behind. And at some of the mistakes we would hesitate, too.
+# No tidy edges: after twenty epochs the first filters are still close to their random beginnings. Perhaps what random filters answer is enough for the layers behind. At some of the mistakes we would hesitate, too.
 #
 # ### What it cannot be asked
 #
@@ -474,9 +475,9 @@ for name in ("known", *(" ".join(pair) for pair in PAIRS)):
     print(f"{name:26} {shown[0]:>25} {shown[1]:>25}")
 
 # %% [markdown]
-# On known combinations the network has 93 to 97 %. On the new ones it is mostly worse than chance, and in each run otherwise: red triangles from 0 to 39 %, green circles 0 in two runs and 53 in one. One mean would hide that; look at the runs.
+# On known combinations the network has 93 to 97 %. On the new ones it is worse than chance in 11 of 20 cases, and in each run otherwise: red triangles from 0 to 39 %, green circles 0 in two runs and 53 in one. One mean would hide that.
 #
-# Are the new pictures harder? In the control half of the training scenes have the four combinations, and nothing else differs: all four are read at 92 to 100 % in all runs. So what fails is the *combination*. Colour alone cannot give 93 % (every colour comes with three or four shapes), so the network does use shape, and colour goes into its answer as well. That is a **shortcut** (捷径), and a test set drawn like the training set cannot show it.
+# Are the new pictures harder? In the control half of the training scenes have the four combinations, and nothing else differs: all four are read at 92 to 100 % in all runs. So what fails is the *combination*. Colour alone cannot give 93 % (every colour comes with three or four shapes), so the network does use shape, and colour goes into its answer as well. That is a **shortcut** (捷径); a test set drawn like the training set cannot show it.
 #
 # ### Where it breaks: normalised twice
 #
@@ -492,12 +493,12 @@ report("normalised once", 100 * accuracy(looker, known), near=97, within=3, unit
 report("normalised twice", 100 * accuracy(looker, twice), near=26, within=10, unit="%")
 
 # %% [markdown]
-# No error, no warning, and 97 % have become 26, which is chance: the weights are right, for other numbers. Normalise in one place, and look at mean and range once, beside those of the training set.
+# No error, no warning, and 97 % have become 26: the weights are right, for other numbers. Normalise in one place, and look at mean and range beside those of the training set.
 
 # %% [markdown]
 # ## Pool or flatten?
 #
-# Between maps `(B, C, H, W)` and a linear layer the places have to go somewhere. First the fault that everyone meets:
+# Between maps `(B, C, H, W)` and a linear layer the places have to go somewhere. The fault that everyone meets:
 
 # %% tags=["fault"]
 print("Linear(32, 10) on 32 maps:", told(nn.Linear(32, 10), torch.rand(4, 32, 8, 8)))
@@ -507,7 +508,7 @@ print("Linear(8, 10) on 8 maps: runs, shape", tuple(class_scores.shape))
 print("ten numbers a picture:", class_scores.shape == (4, 10))
 
 # %% [markdown]
-# `nn.Linear` acts on the **last** axis, here the width, not on the channels. With 32 channels it raises an error. With 8 it runs, because the maps happen to be 8 wide, and silently mixes columns of pixels. The mend takes the places away first, by a mean, or puts all numbers in one axis:
+# `nn.Linear` acts on the **last** axis, here the width, not on the channels. With 32 channels it raises an error. With 8 it runs, because the maps happen to be 8 wide, and mixes columns of pixels. The mend first takes a mean over the places, or puts all numbers in one axis:
 
 # %%
 print("flattened:", tuple(nn.Linear(512, 10)(some_maps.flatten(1)).shape))
@@ -567,7 +568,7 @@ class GridClassifier(Classifier):
 # %% [markdown]
 # ### The bet: a shift of eight pixels
 #
-# Clean digits stand in a canvas of 16 x 32, all at one place; the maps have 4 x 8. One network takes one mean, one flattens (that of the bet), and as a control one flattens and is *trained* with the digits at all nine places. Then the test digits move to the right, pixel by pixel.
+# Clean digits stand in a canvas of 16 x 32, all at one place; the maps have 4 x 8. One network takes one mean, one flattens (that of the bet), and a control flattens and is *trained* with digits at all nine places. Then the test digits move to the right.
 
 # %% tags=["measured", "proof"]
 # Digits on a canvas of 16 x 32, shifted by 0 to 8 pixels, and the three models.
@@ -619,13 +620,13 @@ plots.show(figure, "Five seeds as dots, means as lines; dotted: chance. Flattene
            " their accuracy with the shift; one mean gets it back at whole places of the maps.")
 
 # %% [markdown]
-# Ben wins. Flattened, the network falls from 95 to 23 %. The control tells what it lacked: trained with the digits at all nine places, the same network has 93 to 97 % at each. So the fault is not in flattening: the last layer had never been given anything from the other places.
+# Ben wins. Flattened, the network falls from 95 to 23 %. The control tells what it lacked: trained at all nine places, it has 93 to 97 % at each. So the fault is not in flattening: the last layer had never been given anything from the other places.
 #
 # And Ada is right about the filters: the maps move along, and *one mean* has 94 % at eight pixels, nearly as without a shift. Between whole places of the maps it has about three points less (the interval touches 0); at 4 and at 8 it is back.
 #
 # ### What one mean needs
 #
-# A mean forgets *where* a pattern is. What does that cost? Digits at their usual noise, four networks, each with one mean and with a grid of 2 x 2 behind it. From row to row: batch norm; then one more pooling and a third convolution, its kernel 1 x 1, so that a place sees 10 x 10 pixels; then its kernel is 3 x 3, and a place sees 18 x 18.
+# A mean forgets *where* a pattern is. What does that cost? Digits at their usual noise, four networks, each with one mean and with a grid of 2 x 2 behind it. From row to row: batch norm; one more pooling and a third convolution, 1 x 1, so that a place sees 10 x 10 pixels; this one 3 x 3, so that it sees 18 x 18.
 
 # %% tags=["measured", "proof"]
 # Smaller networks, trained alike: two convolutions, batch norm or none, a third one.
@@ -663,11 +664,11 @@ for name in STACKS:
     above = one
 
 # %% [markdown]
-# Behind two convolutions one mean leaves 31 %, a grid of 2 x 2 leaves 59: where a pattern stands is worth 28 points. Does batch norm help the mean? Five seeds show nothing. A third layer with its pooling does, by 16 points, even with a kernel of 1 x 1; that a place then sees more shows nothing again. So what a mean costs depends on the network in front of it. `PictureNet`, too, gains about eleven points from the grid.
+# Behind two convolutions one mean leaves 31 %, a grid of 2 x 2 leaves 59: where a pattern stands is worth 28 points. Does batch norm help the mean? Five seeds show nothing. A third layer with its pooling does, by 16 points, even 1 x 1; a wider view shows nothing again. So what a mean costs depends on the network in front of it. `PictureNet`, too, gains about eleven points from the grid.
 #
 # ## Plug it in
 #
-# Page 00's model, with the vector of a `PictureNet` (trained before, on the pictures alone) in the place of the 256 pixels. Word, sound, training and head stay. The digits have their usual noise.
+# Page 00's model, with the vector of a `PictureNet` (trained before, on the pictures alone) in the place of the 256 pixels. All else stays, the usual noise, too.
 
 # %% tags=["measured", "proof"]
 # Page 00's data, a trained PictureNet's vectors of its pictures, page 00's classifier.
@@ -718,7 +719,7 @@ for other in ("pixels (page 00)", "PictureNet, vectors shuffled"):
     print(f"all three, PictureNet minus {other}: {gain}, paired by seed")
 
 # %% [markdown]
-# Alone, the vector is worse than the pixels, 58 against 66 %. (58 and not 51 as in the last table: here a new head is trained on the finished vectors.) Together with word and sound it is *better*, by about two points with an interval clear of 0, perhaps because it has 32 numbers in place of 256. The control, the same vectors shuffled among the samples, says what they are worth to the whole: about four points. Judge an extractor in the model in which it shall work. ("Letters counted" and "pixels" are one model, its columns in another order.)
+# The rows before "pixels" are from pages 01 and 02. Alone, the vector is worse than the pixels, 58 against 66 %. (58 and not 51 as in the last table: here a new head is trained on the finished vectors.) Together with word and sound it is *better*, by about two points with an interval clear of 0, perhaps because it has 32 numbers in place of 256. The control, the same vectors shuffled among the samples, says what they are worth to the whole: about four points. Judge an extractor in the model in which it shall work.
 #
 # ## With the library
 #
@@ -763,10 +764,10 @@ if store.have("mnist", "fsdd"):
 #
 # You can now
 #
-# 1. **take apart** a picture, `(C, H, W)`; `.convert("RGB")` before everything else, because a palette file is read wrong without an error;
+# 1. **take apart** a picture, `(C, H, W)`; `.convert("RGB")` first, for a palette file is read wrong without an error;
 # 2. **build** the convolution: a window times a kernel, summed over channels; few weights, and a shifted picture gives shifted maps;
 # 3. **build** a network by its contract: shapes, weights, receptive field, what a shift does;
-# 4. **train** it and look: shapes in new combinations with colours fail where training never showed them, in each run otherwise; normalised twice, everything fails;
+# 4. **train** it and look: new combinations of shape and colour fail, in each run otherwise; normalised twice, most is lost without an error;
 # 5. **build** a grid: one mean survives a shift by whole places, flattened features only one that training has shown;
 # 6. **plug it in**: alone a loss here, together with word and sound about two points.
 #
@@ -814,7 +815,7 @@ if store.have("mnist", "fsdd"):
 # - V. Dumoulin, F. Visin, *A Guide to Convolution Arithmetic for Deep Learning*, 2016 (arXiv:1603.07285). (03.2) in pictures.
 # - S. Ioffe, C. Szegedy, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift*, ICML 2015. Batch norm.
 # - M. Lin, Q. Chen, S. Yan, *Network in Network*, ICLR 2014. Global average pooling.
-# - R. Zhang, *Making Convolutional Networks Shift-Invariant Again*, ICML 2019. Why accuracy dips between whole places.
+# - R. Zhang, *Making Convolutional Networks Shift-Invariant Again*, ICML 2019. Why small shifts matter all the same.
 # - R. Geirhos and others, *Shortcut Learning in Deep Neural Networks*, Nature Machine Intelligence 2020. The same in many fields.
 #
 # ## A bet for page 04
