@@ -233,7 +233,8 @@ def test_colours_in_numbers(text):
     assert "green circles 0 in two runs and 53 in one" in text
     pairs = ("red triangle", "yellow square", "green circle", "blue cross")
     runs = [run for pair in pairs for run in of("colours", f"held out: {pair}")]
-    assert sum(run < 0.25 for run in runs) > len(runs) / 2  # "mostly worse than chance"
+    below = sum(run < 0.25 for run in runs)
+    assert f"worse than chance in {below} of {len(runs)} cases" in text
     shown = [100 * run for pair in pairs for run in of("colours", f"shown: {pair}")]
     assert f"all four are read at {min(shown):.0f} to {max(shown):.0f} %" in text
 
@@ -290,3 +291,13 @@ def test_plug_in_numbers(text):
     assert round(mean) == 4 and mean - half > 0 and "about four points" in text
     noisy = percent(of("digits", "noisy: PictureNet"))
     assert f"({percent(net['image']):.0f} and not {noisy:.0f}" in text
+
+
+def test_page_10_says_the_same_of_one_mean():
+    """Its network has two convolutions; what a third one gives is this page's number."""
+    source = room("10", "page.py").read_text(encoding="utf-8")
+    joined = " ".join(source.replace("\n# ", "\n").split())
+    two, norm, third, whole = (of("pooling", f"{name}, 1 x 1") for name in NETWORKS)
+    shown = f"gives one mean of the same pictures {gain(third, norm)[0]:.0f} points more"
+    assert shown in joined and "batch norm and a wider view give nothing" in joined
+    assert "forgets where" not in joined

@@ -664,7 +664,7 @@ for name in STACKS:
     above = one
 
 # %% [markdown]
-# Behind two convolutions one mean leaves 31 %, a grid of 2 x 2 leaves 59: where a pattern stands is worth 28 points. Does batch norm help the mean? Five seeds show nothing. A third layer with its pooling does, by 16 points, even 1 x 1; a wider view shows nothing again. So what a mean costs depends on the network in front of it. `PictureNet`, too, gains about eleven points from the grid.
+# Behind two convolutions one mean leaves 31 %, a grid of 2 x 2 leaves 59: where a pattern stands is worth 28 points. Does batch norm help the mean? Five seeds show nothing. A third layer with its pooling does, by 16 points, even with a kernel of 1 x 1; a wider view shows nothing again. So what a mean costs depends on the network in front of it. `PictureNet`, too, gains about eleven points from the grid.
 #
 # ## Plug it in
 #
@@ -723,7 +723,7 @@ for other in ("pixels (page 00)", "PictureNet, vectors shuffled"):
 #
 # ## With the library
 #
-# In another folder, without this course's code: pictures of any kind and size in one form, by torchvision, and a network in PyTorch.
+# In another folder, without this course's code: pictures of any size and, up to 8 bits a channel, any kind in one form, by torchvision; a network in PyTorch.
 
 # %%
 import torch
