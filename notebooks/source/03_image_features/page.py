@@ -816,7 +816,7 @@ if store.have("mnist", "fsdd"):
 # - S. Ioffe, C. Szegedy, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift*, ICML 2015. Batch norm.
 # - M. Lin, Q. Chen, S. Yan, *Network in Network*, ICLR 2014. Global average pooling.
 # - R. Zhang, *Making Convolutional Networks Shift-Invariant Again*, ICML 2019. Why small shifts matter all the same.
-# - R. Geirhos and others, *Shortcut Learning in Deep Neural Networks*, Nature Machine Intelligence 2020. The same in many fields.
+# - R. Geirhos and others, *Shortcut Learning in Deep Neural Networks*, Nature Machine Intelligence 2020. Shortcuts in many fields.
 #
 # ## A bet for page 04
 #
