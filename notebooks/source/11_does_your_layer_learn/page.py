@@ -16,7 +16,8 @@
 # 5. tell six faulty layers and a sound one apart among seven suspects, from their symptoms;
 # 6. point the contracts at a layer of your own, and say what they do not prove.
 
-# %%
+# %% tags=["imports"]
+# Imports.
 import os
 import random
 import textwrap
@@ -40,11 +41,6 @@ from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit, shuffle_modality
 from course_utils.widgets import Explorer
 
-FULL = False  # True runs ten seeds instead of five
-SEEDS = range(10 if FULL else 5)
-# some layers of this page cannot move to a GPU: that is one of their faults
-os.environ["COURSE_DEVICE"] = "cpu"
-
 # %% [markdown]
 # ## Two layers, one of them dead
 #
@@ -56,6 +52,10 @@ os.environ["COURSE_DEVICE"] = "cpu"
 # the modalities stay as they were drawn at random.
 
 # %%
+FULL = False  # True runs ten seeds instead of five
+SEEDS = range(10 if FULL else 5)
+# some layers of this page cannot move to a GPU: that is one of their faults
+os.environ["COURSE_DEVICE"] = "cpu"
 WORLD = Gates("xor")
 
 class Model(nn.Module):

@@ -18,7 +18,8 @@
 # 5. tell softmax from sigmoid, and say which gradient the binary formula has on a task with many classes;
 # 6. train a network of two modalities with your own gradients alone, and say what weight decay does in SGD, Adam and AdamW.
 
-# %% tags=["measured"]
+# %% tags=["measured", "imports"]
+# Imports, and the names of three classes.
 import math
 
 import sympy
@@ -49,7 +50,6 @@ from course_utils.report import guess, guesses, outcome, passport, report, show_
 from course_utils.rooms import stored
 from course_utils.widgets import Explorer
 
-FULL = False  # True trains five times as long
 NAMES = ["one", "seven", "nine"]
 
 # %% tags=["figure"]
@@ -995,6 +995,7 @@ found = compare(by_hand(untrained, batch)[1], by_autograd(untrained, batch)[1], 
 # Then the training, twice from the same start: once with our gradients, once with autograd's.
 
 # %%
+FULL = False  # True trains five times as long
 epochs = 200 if FULL else 40
 net, hand_losses = train(by_hand, data["train"], 0, epochs)
 _, autograd_losses = train(by_autograd, data["train"], 0, epochs)
