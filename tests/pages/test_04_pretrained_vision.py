@@ -135,9 +135,10 @@ def test_a_network_without_gradients_moves_in_training_mode(page):
 
 def test_the_fine_tuned_network_begins_where_the_frozen_one_stands(page):
     pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    ready, tuned = page["encoder"].transform(64)(pictures), page["Tuned"]().train()
-    vectors = tuned.tail(page["prepared"](ready)["maps"]).mean((2, 3))
-    assert torch.allclose(vectors, page["encoder"](ready, "mean")[0], atol=1e-4)
+    encoder, sweeps = page["encoder"], load("04", "sweeps")
+    ready, tuned = encoder.transform(64)(pictures), sweeps.Tuned(encoder).train()
+    vectors = tuned.tail(sweeps.prepared(encoder, ready)["maps"]).mean((2, 3))
+    assert torch.allclose(vectors, encoder(ready, "mean")[0], atol=1e-4)
     assert not any(part.training for part in tuned.tail.modules())
 
 
@@ -170,6 +171,42 @@ def test_what_the_page_says_of_the_emoji_is_what_is_stored():
     assert round(middle) == 5 and middle - half > 0
     assert mean(rows["ridge, pairs shuffled"]["R@1"]) < 0.01
     assert 1 / 8 < mean(rows["ridge"]["R@1"]) < 1 / 6
+
+
+def test_what_the_page_says_of_few_pictures_is_what_is_stored():
+    rows = {kind: row["accuracy"] for kind, row in stored("04", "few").items()}
+    for count in (5, 20, 50):
+        middle, half = gain(rows[f"fine-tuned, {count}"], rows[f"frozen, {count}"])
+        assert abs(middle) < half
+        middle, half = gain(rows[f"frozen, {count}"], rows[f"from scratch, {count}"])
+        assert middle > 0 and (middle > half) is (count == 50)
+    gaps = [
+        gain(rows[f"frozen, {count}"], rows[f"frozen, random weights, {count}"])[0]
+        for count in (5, 50)
+    ]
+    assert [round(gap) for gap in gaps] == [13, 24]
+
+
+def test_few_emoji_made_again_agree(page):
+    if not store.have("emoji"):
+        pytest.skip("needs the emoji in COURSE_DATA")
+    sweeps, rows = load("04", "sweeps"), stored("04", "few")
+    data = sweeps.of_each(sweeps.few_emoji(page["encoder"], 2), 20)
+    assert len(data["train"]["label"]) == 80
+    again = sweeps.probed(data, "vector")
+    assert again == pytest.approx(rows["frozen, 20"]["accuracy"][2], abs=0.02)
+    rate = rows["fine-tuned, 20"]["rate"]
+    again = sweeps.trained(page["encoder"], sweeps.Tuned, data, 2, rate, 40)[1]
+    assert again == pytest.approx(rows["fine-tuned, 20"]["accuracy"][2], abs=0.06)
+
+
+def test_what_the_page_says_of_the_scenes_is_what_is_stored():
+    rows = {kind: mean(row["accuracy"]) for kind, row in stored("04", "scenes").items()}
+    said_of = {"shape: image": 74, "colour: image": 57, "colour: pixels": 50}
+    said_of |= {"words: shape": 78, "words: colour": 64, "words: all": 42}
+    assert all(round(100 * rows[kind]) == number for kind, number in said_of.items())
+    for kind in ("shape: random", "shape: pixels", "shape: labels shuffled"):
+        assert abs(rows[kind] - 0.25) < 0.06
 
 
 def test_emoji_made_again_agree(page):

@@ -2,15 +2,23 @@
 page 00's model with a pretrained network's features of its pictures.
 """
 
+import copy
 from functools import partial
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
+from course_utils.datasets.emoji import CATEGORIES, Emoji
 from course_utils.exercises import reference
+from course_utils.image import SmallCNN
+from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, shuffle_modality
 
 SEEDS = range(5)
+SPLITS = ("train", "validation", "test")
+FOUR = ("Animals & Nature", "Food & Drink", "Objects", "Travel & Places")
 RATES = (0.03, 0.1, 0.3)
 DECAYS = (0.01, 0.1, 1.0, 3.0)
 QUERIES = ("a plant", "something to drink", "a fast vehicle", "bad weather", "I am tired")
@@ -90,29 +98,30 @@ def few(page: dict) -> dict:
 
     About four minutes on one core.
     """
-    page["linear_probe"] = reference("04.2")
     rows, rates = {}, {}
     for seed in SEEDS:
         torch.manual_seed(seed)
         untrained = page["load_image_encoder"]("efficientnet-lite0", random=True)
-        whole = page["few_emoji"](seed)
+        whole = few_emoji(page["encoder"], seed)
         for part in whole.values():
             part["random"] = untrained(part["image"], "mean")[0]
         for count in tqdm((5, 20, 50), f"seed {seed}"):
-            data = page["of_each"](whole, count)
+            data = of_each(whole, count)
             scores = {
-                "frozen": page["probed"](data, "vector"),
-                "frozen, random weights": page["probed"](data, "random"),
+                "frozen": probed(data, "vector"),
+                "frozen, random weights": probed(data, "random"),
             }
-            for kind, (model, tried, steps) in LEARNERS.items():
-                make = page[model]
+            for kind, (name, tried, steps) in LEARNERS.items():
+                learn = partial(
+                    trained, page["encoder"], {"Tuned": Tuned, "Scratch": Scratch}[name]
+                )
                 if seed == 0:
-                    found = {r: page["trained"](make, data, 0, r, steps)[0] for r in tried}
+                    found = {r: learn(data, 0, r, steps)[0] for r in tried}
                     rates[kind, count] = max(found, key=found.get)
-                scores[kind] = page["trained"](make, data, seed, rates[kind, count], steps)[1]
+                scores[kind] = learn(data, seed, rates[kind, count], steps)[1]
             order = torch.randperm(4 * count, generator=torch.Generator().manual_seed(seed))
             mixed = data["train"] | {"label": data["train"]["label"][order]}
-            scores["frozen, labels shuffled"] = page["probed"](data | {"train": mixed}, "vector")
+            scores["frozen, labels shuffled"] = probed(data | {"train": mixed}, "vector")
             for kind, score in scores.items():
                 row = rows.setdefault(f"{kind}, {count}", {"accuracy": []})
                 row["accuracy"].append(round(score, 4))
@@ -136,7 +145,7 @@ def words(page: dict) -> dict:
         mixed = dict(pairs["train"], image=pairs["train"]["image"][order])
         for kind, ranks in {
             "ridge": page["chosen"](pairs),
-            "nearest names": page["by_nearest_names"](pairs),
+            "nearest names": by_nearest_names(page, pairs),
             "ridge, pairs shuffled": page["chosen"](pairs | {"train": mixed}),
         }.items():
             row = rows.setdefault(kind, {"accuracy": {"R@1": [], "R@10": []}})
@@ -177,6 +186,117 @@ def scenes(page: dict) -> dict:
         for name, score in scores.items():
             rows.setdefault(name, {"accuracy": []})["accuracy"].append(round(score, 4))
     return rows
+
+
+# ---- few emoji: data and learners; the page shows what comes of them ----
+
+
+def few_emoji(encoder, seed):
+    """50 pictures of each class to learn from, in order of their classes, and all to test on."""
+    data = {}
+    for split in SPLITS:
+        samples = [item for item in Emoji(split, seed=seed) if CATEGORIES[item["label"]] in FOUR]
+        label = torch.tensor([FOUR.index(CATEGORIES[item["label"]]) for item in samples])
+        image = encoder.transform(64)(torch.stack([item["image"] for item in samples]))
+        data[split] = {"image": image, "label": label}
+    label = data["train"]["label"]
+    order = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
+    rows = torch.cat([order[label[order] == c][:50] for c in range(4)])  # (200,)
+    data["train"] = {name: value[rows] for name, value in data["train"].items()}
+    for part in data.values():
+        part |= prepared(encoder, part["image"]) | {"vector": encoder(part["image"], "mean")[0]}
+    return data
+
+
+def of_each(data, count):
+    """The same with the first `count` of each class to learn from."""
+    rows = torch.cat([torch.arange(50 * c, 50 * c + count) for c in range(4)])
+    return data | {"train": {name: value[rows] for name, value in data["train"].items()}}
+
+
+def balanced(scores, label):
+    """The mean of the four classes' accuracies, so that guessing one class gives 25 %."""
+    right = (scores.argmax(dim=1) == label).double()
+    return sum(right[label == c].mean().item() for c in range(4)) / 4
+
+
+def probed(data, vectors):
+    """The test accuracy of a probe, its penalty chosen on the validation split."""
+    train, targets = data["train"][vectors], F.one_hot(data["train"]["label"], 4).float()
+    best = {}
+    for penalty in (10.0, 100.0, 1000.0, 10000.0):
+        found = [
+            balanced(
+                reference("04.2")(train, targets, data[split][vectors], penalty),
+                data[split]["label"],
+            )
+            for split in SPLITS[1:]
+        ]
+        best[found[0]] = found[1]  # of equal ones the larger penalty
+    return best[max(best)]
+
+
+class Tuned(nn.Module):
+    """The last of seven stages learns on, with a new head."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        body = copy.deepcopy(encoder.body)
+        self.tail = nn.Sequential(body.blocks[6], body.conv_head, body.bn2).requires_grad_(True)
+        self.head = nn.Linear(1280, 4)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.tail.eval()  # batch norm as it was trained
+        return self
+
+    def forward(self, batch):
+        return self.head(self.tail(batch["maps"]).mean(dim=(2, 3)))
+
+
+class Scratch(nn.Module):
+    """Page 03's kind of network: three convolutions."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.net, self.head = SmallCNN(3, 64), nn.Linear(64, 4)
+
+    def forward(self, batch):
+        return self.head(self.net(batch["half"])[0].mean(dim=1))
+
+
+@torch.no_grad()
+def prepared(encoder, image):
+    """What the last stage gets, (N, 192, 2, 2), and the pictures at half their size."""
+    start = nn.Sequential(encoder.body.conv_stem, encoder.body.bn1, *encoder.body.blocks[:6])
+    maps = torch.cat([start(part) for part in image.split(32)])
+    return {"maps": maps, "half": F.avg_pool2d(image, 2)}
+
+
+def trained(encoder, make, data, seed, rate, steps):
+    """Accuracy on the validation and the test split after so many steps of 16 pictures."""
+    draw, count = seed_everything(seed), len(data["train"]["label"])
+    model = make(encoder).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.1)
+    for _ in range(steps):
+        rows = torch.randint(count, (16,), generator=draw)
+        batch = {name: value[rows] for name, value in data["train"].items()}
+        loss = F.cross_entropy(model(batch), batch["label"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    tests = (evaluate(model, Batches(data[split], 512)).logits for split in SPLITS[1:])
+    return [balanced(logits, data[split]["label"]) for split, logits in zip(SPLITS[1:], tests)]
+
+
+def by_nearest_names(page, pairs):
+    """The ranks by the mean picture of the five training names that are nearest."""
+    image = {
+        split: page["scaled"](pairs[split]["image"], pairs["train"]["image"]) for split in SPLITS
+    }
+    names, train = (F.normalize(pairs[split]["text"], dim=1) for split in ("test", "train"))
+    nearest = (names @ train.T).topk(5).indices  # (N, 5)
+    return page["ranks"](image["train"][nearest].mean(dim=1), image["test"])  # (N, 5, D) -> (N, D)
 
 
 SWEEPS = [depth, plug, few, words, scenes]
