@@ -151,7 +151,7 @@ for kind, (norm, shortcut) in KINDS.items():
     print(f"{kind:24} gradient at the first layer about 1e{size:+.0f}")
 
 # %% [markdown]
-# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and with PyTorch's initial weights each one shrinks it: thirty times a half is $0.5^{30} \approx 10^{-9}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
+# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each one shrinks it: thirty times a half is $0.5^{30} \approx 10^{-9}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
 #
 # A **shortcut connection** (捷径连接) leads around two layers. A **residual block** (残差块) adds what came in to what two convolutions $G$ make of it:
 #
@@ -171,7 +171,7 @@ for kind, y in (("plain", (w * x).relu()), ("with shortcut", (w * x + x).relu())
 #
 # In a deep network maps become smaller and more. Then $x$ does not fit the sum, and the shortcut gets a convolution of 1 x 1 with the same stride, and a batch norm.
 #
-# > **Exercise 04.1 · The residual block** — *10 minutes · core*
+# > **Exercise 04.1 · The residual block** — *8 minutes · core*
 # >
 # > Write `ResidualBlock(channels, maps, stride)`, the basic block of ResNet-18.
 # >
@@ -256,9 +256,9 @@ theirs = twin(block, 3, 4, 2)                                  # sets the number
 verify("04.1", by_hand=block(some), reference=theirs(some))
 
 # %% [markdown]
-# Two illnesses, one remedy. *Without* batch norm the plain stack stays where guessing is: hardly any gradient arrives, and the shortcut alone brings the loss to 0.35. *With* batch norm nothing vanishes, and Ben is right all the same: after sixty steps the plain stack stands at 1.7 of 2.3, five times the shortcut's loss, and reads a quarter of the test digits. The shortcut cures this, too. Each pair differs in the shortcut alone, and each rate is neither the least nor the largest that was tried (but for the plain stack, where none helps). The largest gradient in the table above belongs to a stack that lags behind: a gradient's size says little, the loss decides. The inventors of the residual network [say the same](https://arxiv.org/abs/1512.03385) of their plain stacks with batch norm: that gradients vanish there is unlikely (section 4.1). What it is instead, our figures do not say.
+# Two illnesses, one remedy. *Without* batch norm the plain stack stays where guessing is: hardly any gradient arrives, and the shortcut alone brings the loss to 0.35. *With* batch norm nothing vanishes, and Ben is right all the same: after sixty steps the plain stack stands at 1.7 of 2.3, five times the shortcut's loss, and reads a quarter of the test digits. The shortcut cures this, too. Each pair differs in the shortcut alone, each rate is the best of three. The largest gradient in the table above belongs to a stack that lags behind: a gradient's size says little, the loss decides. The inventors of the residual network [say the same](https://arxiv.org/abs/1512.03385) of their plain stacks with batch norm: that gradients vanish there is unlikely (section 4.1). What it is instead, our figures do not say.
 #
-# (Accuracy after so few steps scatters: batch norm's running statistics lag behind.)
+# (Accuracy scatters after so few steps, perhaps because batch norm's running statistics lag behind.)
 #
 # ## Networks that others trained
 #
@@ -319,6 +319,7 @@ for file, row in zip(("china", "flower"), names):
 # %% tags=["figure"]
 # Equation 04.2, and the maps of each photograph's first class.
 flower = encoder(batch[1:], "mean")[0]                         # (1, 1280), for further down
+photos = (batch / 2 + 0.5).clamp(0, 1)
 places, _ = encoder(batch)                                     # (2, 49, 1280)
 W, b = (weights.double() for weights in (encoder.head.weight, encoder.head.bias))
 said = places.double() @ W.T + b                               # (2, 49, 1000)
@@ -330,14 +331,13 @@ def alike(vector):
 
 others = torch.stack([Scenes("train", size=16)[i]["image"] for i in range(16)])
 others = encoder.transform(64)(others)                         # (16, 3, 64, 64), for further down
-maps = [said[i, :, c].reshape(7, 7).clamp(min=0) for i, c in enumerate(best)]
-plots.overlay(
-    [*(batch / 2 + 0.5).clamp(0, 1), *(batch / 2 + 0.5).clamp(0, 1)],
-    titles=[file for file in ("china", "flower")] + [row[0][0] for row in names],
-    attention=[torch.ones(7, 7), torch.ones(7, 7), *maps], columns=4, size=1.4,
-    caption="Two photographs as the network gets them, and what each of 7 x 7 places says for the"
-    " first class: bright is much.",
-)
+heat = torch.stack([said[i, :, c].reshape(7, 7).clamp(min=0) for i, c in enumerate(best)])
+heat = F.interpolate((heat / heat.amax((1, 2), keepdim=True))[:, None], 224)   # (2, 1, 224, 224)
+shown_now = [*photos, *(photos * (0.15 + 0.85 * heat))]
+titles = ["china", "flower"] + [f"{row[0][0]}, {100 * row[0][1]:.0f} %" for row in names]
+plots.pictures(shown_now, titles=titles, columns=4, size=1.4,
+               caption="Two photographs as the network gets them, and what each of 7 x 7 places says"
+               " for the first class, with its probability: bright is much.")
 
 # %% [markdown]
 # *Photographs: "china" by danielbuechele, "flower" by vultilion (both on Flickr), [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), as shipped with scikit-learn, here cut to a square.*
@@ -489,7 +489,7 @@ for count in COUNTS:
     print(f"{count:>2} of each, fine-tuned minus frozen: {percent(*pair)}, paired by seed")
 
 # %% [markdown]
-# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so what helps was learned, and learned from photographs, though these are drawings. (Fine-tuning had two rates to choose from and forty steps, and only the last stage moved; more of both may help.) When to use which? Start with the frozen probe: it is solved in a second and has one setting.
+# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so what helps was learned, and learned from photographs, though these are drawings. (Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation: it needs the network at every step, where cached vectors need it once. Neither was tried.) When to use which? Start with the frozen probe: it is solved in a second and has one setting.
 #
 # ## With the library
 #
@@ -516,9 +516,9 @@ print(tuple(resnet(prepare(photo)[None]).shape))
 #
 # $$ W = (X^\top X + \lambda I)^{-1} X^\top (Y - \bar y) \tag{04.3} $$
 #
-# An example: features 1 and 3 have mean 2 and deviation 1, so X is -1, 1. Targets 0 and 4 have mean 2. With $\lambda = 2$: $W = (2 + 2)^{-1} \cdot (2 + 2) = 1$. A new 5 becomes 3, and the probe says $3 \cdot 1 + 2 = 5$. Without the penalty W would be 2.
+# Features 1 and 3 have mean 2 and deviation 1, so X is -1, 1. Targets 0 and 4 have mean 2. With $\lambda = 2$: $W = (2 + 2)^{-1} \cdot (2 + 2) = 1$. A new 5 becomes 3, and the probe says $3 \cdot 1 + 2 = 5$. Without the penalty W would be 2.
 #
-# > **Exercise 04.2 · A linear probe** — *10 minutes · core*
+# > **Exercise 04.2 · A linear probe** — *8 minutes · core*
 # >
 # > Given cached features, targets, and new features, return what the probe says of the new ones.
 # >
