@@ -151,7 +151,7 @@ for kind, (norm, shortcut) in KINDS.items():
     print(f"{kind:24} gradient at the first layer about 1e{size:+.0f}")
 
 # %% [markdown]
-# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each one shrinks it: thirty times a half is $0.5^{30} \approx 10^{-9}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
+# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each shrinks it to about a third: $(1/3)^{30}$ is $5 \cdot 10^{-15}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
 #
 # A **shortcut connection** (捷径连接) leads around two layers. A **residual block** (残差块) adds what came in to what two convolutions $G$ make of it:
 #
@@ -336,8 +336,8 @@ heat = F.interpolate((heat / heat.amax((1, 2), keepdim=True))[:, None], 224)   #
 shown_now = [*photos, *(photos * (0.15 + 0.85 * heat))]
 titles = ["china", "flower"] + [f"{row[0][0]}, {100 * row[0][1]:.0f} %" for row in names]
 plots.pictures(shown_now, titles=titles, columns=4, size=1.4,
-               caption="Two photographs as the network gets them, and what each of 7 x 7 places says"
-               " for the first class, with its probability: bright is much.")
+               caption="Two photographs as the network gets them, and what each of 7 x 7 places"
+               " says for the first class, with its probability: bright is much.")
 
 # %% [markdown]
 # *Photographs: "china" by danielbuechele, "flower" by vultilion (both on Flickr), [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), as shipped with scikit-learn, here cut to a square.*
