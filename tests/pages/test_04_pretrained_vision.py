@@ -153,6 +153,21 @@ def test_thirty_layers_are_cured_by_the_shortcut_and_judged_by_the_loss():
         assert max(loss[f"{norm}shortcut"]) < 0.5 * min(loss["batch norm"])
 
 
+def test_what_the_page_says_of_the_stacks_and_the_scenes_is_what_is_stored():
+    loss = {kind: mean(row["loss"]) for kind, row in stored("04", "depth").items()}
+    assert round(loss["batch norm"] / loss["batch norm and shortcut"]) == 12
+    assert "1.7 of 2.3, twelve times the loss with a shortcut" in said()
+    rows = {kind: row["accuracy"] for kind, row in stored("04", "scenes").items()}
+    gains = {
+        (what, other): gain(rows[f"{what}: image"], rows[f"{what}: {other}"])
+        for what in ("shape", "colour")
+        for other in ("random", "pixels")
+    }
+    assert all(middle > half for middle, half in gains.values())
+    assert [int(middle) for middle, _ in gains.values()] == [45, 45, 14, 7]
+    assert "14 points above random weights and 7 above plain pixels" in said()
+
+
 def test_what_the_page_says_of_the_digits_is_what_is_stored():
     rows = stored("04", "plug")
     ours = rows["EfficientNet, frozen (04)"]["accuracy"]

@@ -143,6 +143,7 @@ WRONG = {
         (PROBE.replace("penalty * torch.eye", "torch.eye"), "not right yet"),
         (PROBE.replace(" + penalty * torch.eye(x.shape[1], dtype=x.dtype)", ""), "the penalty is"),
         (PROBE.replace("penalty *", "penalty * len(x) *"), "the penalty is not"),
+        (PROBE.replace("penalty * torch.eye(x.shape[1], dtype=x.dtype)", "penalty"), "the penalty"),
         (PROBE.replace("correction=0", "correction=1"), "divides by N - 1"),
         (PROBE.replace(".clamp(min=1e-6)", ""), "0 / 0 is NaN"),
         (PROBE.replace("return z @ W + level", "return (z @ W + level).argmax(1)"), "scores them"),

@@ -361,6 +361,11 @@ def _no_penalty(features, targets, new, penalty):
     return z @ torch.linalg.solve(x.T @ x, x.T @ (targets - level)) + level
 
 
+def _penalty_everywhere(features, targets, new, penalty):
+    x, z, level = _scaled(features, features), _scaled(new, features), targets.mean(0)
+    return z @ torch.linalg.solve(x.T @ x + penalty, x.T @ (targets - level)) + level
+
+
 def _sample_deviation(features, targets, new, penalty):
     spread = features.std(0).clamp(min=1e-6)
     x, z = ((one - features.mean(0)) / spread for one in (features, new))
@@ -448,6 +453,7 @@ LINEAR_PROBE = Exercise(
             "the penalty is not what stands in (04.3): add it, as it is, to each entry of the"
             " diagonal.",
             _no_penalty,
+            _penalty_everywhere,
             lambda features, targets, new, penalty: linear_probe(
                 features, targets, new, penalty * len(features)
             ),

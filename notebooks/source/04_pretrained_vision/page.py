@@ -151,7 +151,7 @@ for kind, (norm, shortcut) in KINDS.items():
     print(f"{kind:24} gradient at the first layer about 1e{size:+.0f}")
 
 # %% [markdown]
-# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each shrinks it to about a third: $(1/3)^{30}$ is $5 \cdot 10^{-15}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
+# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each shrinks it to less than 0.4, on average: $0.4^{30}$ is $10^{-12}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
 #
 # A **shortcut connection** (捷径连接) leads around two layers. A **residual block** (残差块) adds what came in to what two convolutions $G$ make of it:
 #
@@ -256,7 +256,7 @@ theirs = twin(block, 3, 4, 2)                                  # sets the number
 verify("04.1", by_hand=block(some), reference=theirs(some))
 
 # %% [markdown]
-# Two illnesses, one remedy. *Without* batch norm the plain stack stays where guessing is: hardly any gradient arrives, and the shortcut alone brings the loss to 0.35. *With* batch norm nothing vanishes, and Ben is right all the same: after sixty steps the plain stack stands at 1.7 of 2.3, five times the shortcut's loss, and reads a quarter of the test digits. The shortcut cures this, too. Each pair differs in the shortcut alone, each rate is the best of three. The largest gradient in the table above belongs to a stack that lags behind: a gradient's size says little, the loss decides. The inventors of the residual network [say the same](https://arxiv.org/abs/1512.03385) of their plain stacks with batch norm: that gradients vanish there is unlikely (section 4.1). What it is instead, our figures do not say.
+# Two illnesses, one remedy. *Without* batch norm the plain stack stays where guessing is: hardly any gradient arrives, and the shortcut alone brings the loss to 0.35. *With* batch norm nothing vanishes, and Ben is right all the same: after sixty steps the plain stack stands at 1.7 of 2.3, twelve times the loss with a shortcut, and reads a quarter of the test digits. The shortcut cures this, too. Each pair differs in the shortcut alone, each rate is the best of three. The largest gradient in the table above belongs to a stack that lags behind: a gradient's size says little, the loss decides. The inventors of the residual network [say the same](https://arxiv.org/abs/1512.03385) of their plain stacks with batch norm: that gradients vanish there is unlikely (section 4.1). What it is instead, our figures do not say.
 #
 # (Accuracy scatters after so few steps, perhaps because batch norm's running statistics lag behind.)
 #
@@ -383,7 +383,7 @@ vector = body.eval()(batch[1:]).mean(dim=(2, 3))               # (1, 1280)
 print(f"cosine {alike(vector):.2f}, the same:", torch.allclose(vector, flower, atol=1e-3))
 
 # %% [markdown]
-# No weight has changed. But batch norm keeps running means and variances, and these are no weights: in training mode every batch moves them, with or without an optimizer. So a frozen network that is left in training mode forgets, batch by batch, what it was trained with. Gradients off is one switch and `eval()` another, and `model.train()` turns the second one back for all parts of a model. (The encoder of this course overrides `train()` so that its body stays.)
+# No weight has changed. But batch norm keeps running means and variances, and these are no weights: in training mode every batch moves them, with or without an optimizer. So a frozen network that is left in training mode drifts away, batch by batch, from what it was trained with. Gradients off is one switch and `eval()` another, and `model.train()` turns the second one back for all parts of a model. (The encoder of this course overrides `train()` so that its body stays.)
 
 # %%
 body = copy.deepcopy(encoder.body).requires_grad_(False).eval()           # after each model.train()
@@ -453,11 +453,11 @@ for other in ("pixels (page 00)", "PictureNet (03)", "EfficientNet, vectors shuf
     print(f"all three, EfficientNet minus {other}: {gain}, paired by seed")
 
 # %% [markdown]
-# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The control says why: the *same vectors shuffled* cost nearly as much. So these 1,280 numbers say almost nothing about this world, and each of them is a chance to overfit for a head with 1,300 samples. (Four weight decays were tried.) ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
+# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The control says why: the *same vectors shuffled* cost nearly as much. So these 1,280 numbers say almost nothing about this world, and each of them is a chance to overfit for a head with 1,300 samples. (How much harm is up to the head, too: this one had four weight decays to choose from, and one that is penalised better may lose less.) ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
 #
 # ## Few pictures: frozen, fine-tuned, from scratch
 #
-# Now a real set: emoji, as one artist has drawn them, of four categories: animals and nature, food and drink, objects, travel and places. There are 5, 20 or 50 pictures of each to learn from; relatives such as man and woman of one occupation are all on one side of the split. *Frozen*: only a linear map on the frozen vectors learns, page 02's linear probe. *Fine-tuned*: the last of the network's seven stages learns on, with a new head. *From scratch*: page 03's kind of network, three convolutions. Rates and penalties are chosen on the validation split.
+# Now a real set: emoji, as one artist has drawn them, of four categories: animals and nature, food and drink, objects, travel and places. There are 5, 20 or 50 pictures of each to learn from; relatives such as man and woman of one occupation are all on one side of the split. *Frozen*: only a linear map on the frozen vectors learns, a linear probe (by ridge regression, which you build below). *Fine-tuned*: the last of the network's seven stages learns on, with a new head. *From scratch*: page 03's kind of network, three convolutions. Rates and penalties are chosen on the validation split.
 
 # %% tags=["figure"]
 # All learners, from python tools/sweep.py 04 few.
@@ -608,7 +608,7 @@ for vectors, title in WAYS.items():
 outcome("04.a", "shape")
 
 # %% [markdown]
-# From 400 drawings the probe reads 74 % of the shapes. With random weights in the same network it is at chance (25 %), and so are the pixels and the control with shuffled labels: these shapes are linearly there *because of what was learned* from photographs; only the weights differ between the first two rows. Of the colours it reads 57 %, and plain pixels already give 50: there the training adds little. Perhaps photographs taught it to look past colour, since a red and a white flower are both a daisy; that was not tested.
+# From 400 drawings the probe reads 74 % of the shapes. With random weights in the same network it is at chance (25 %), and so are the pixels and the control with shuffled labels: these shapes are linearly there *because of what was learned* from photographs; only the weights differ between the first two rows. Of the colours (six, so chance is 17 %) it reads 57 %: 14 points above random weights and 7 above plain pixels, where for shapes it is 45 above both. Perhaps photographs taught it to look past colour, since a red and a white flower are both a daisy; that was not tested.
 
 # %% tags=["figure"]
 # Equation 04.3 as least squares; six new scenes and what the probe says.
@@ -667,7 +667,7 @@ plots.pictures(
 )
 
 # %% [markdown]
-# Which of the 200 new scenes is nearest? It has the right shape for 78 % of the phrases and the right colour for 64 %; all three words are right for 42 %. With pairs shuffled in training it is at chance. Phrases like those in training work; "a triangle" and "a tomato" are further from them, and what comes is a matter of luck. The map knows what 400 short phrases have taught it.
+# Which of the 200 new scenes is nearest? It has the right shape for 78 % of the phrases and the right colour for 64 %; all three words are right for 42 %. With pairs shuffled in training it is at chance. Phrases like those in training work; "a triangle" and "a tomato" are further from them, and what comes is a matter of luck. The map knows what 400 drawings with 48 different phrases have taught it.
 #
 # ## On real data
 #
@@ -721,9 +721,9 @@ for query, near_names in words["ridge"]["found"].items():
     print(f"{query!r}: {', '.join(near_names[:3])}")
 
 # %% [markdown]
-# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names of one half of the set teach something about pictures of the other half. But look at the row between: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: five points among ten, with an interval clear of 0. Page 16 has both beside a joint space.
+# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But look at the row between: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: five points among ten, with an interval clear of 0. Page 16 has both beside a joint space.
 #
-# The lists show what a thousand names teach: vehicles and tired faces are found, drinks and the weather are not.
+# The lists show what a thousand names teach: vehicles and faces are found (if not the tired ones), drinks and the weather are not.
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: needs the emoji (26 MB, fetched once), and else says how to get them.
@@ -745,7 +745,7 @@ if store.have("emoji"):
 # 2. **build** the residual block, with a convolution of 1 x 1 where x does not fit;
 # 3. **read** a photograph with weights that others trained, and draw what each place says for a class;
 # 4. **freeze** truly: gradients off *and* `eval()`; and say that on noisy digits the frozen vectors are worth almost nothing;
-# 5. **build** a linear probe in closed form, and ask with it: shape far above random weights, colour hardly; compare it with fine-tuning;
+# 5. **build** a linear probe in closed form, and ask with it: shape far above random weights and pixels, colour a little; compare it with fine-tuning;
 # 6. **lead** any words to a picture: the same regression, and a baseline without it that is as good.
 #
 # ## Questions
@@ -755,14 +755,14 @@ if store.have("emoji"):
 # G gives 0, so each block is ReLU(x), and x is not negative behind a ReLU: all blocks pass on what comes in. The network begins as a shallow one, and some recipes start it that way on purpose.
 #
 # </details>
-# <details><summary>2. "The gradient at the first layer is 80 with batch norm, so it trains." What do you answer?</summary>
+# <details><summary>2. "The gradient at the first layer is 20 with batch norm, so it trains." What do you answer?</summary>
 #
 # A size says nothing of a direction that helps. On this page a stack with large gradients ends far above one whose gradients are smaller. Look at the loss.
 #
 # </details>
 # <details><summary>3. Why may a probe of 1,280 numbers be fitted to 20 samples at all?</summary>
 #
-# Without a penalty infinitely many W fit them without error. The penalty chooses the smallest. Whether this one says anything of new samples is seen on these, and with shuffled labels beside it.
+# Without a penalty infinitely many W fit them without error. The penalty prefers small ones. Whether the one that comes out says anything of new samples is seen on these, and with shuffled labels beside it.
 #
 # </details>
 # <details><summary>4. Somebody caches features once, with random crops and flips on. What is lost?</summary>
@@ -782,7 +782,7 @@ if store.have("emoji"):
 # </details>
 # <details><summary>7. With the whole page: a probe says that a network "knows" colour with 55 % of six. Is that much?</summary>
 #
-# Ask what the same probe says with random weights, and on plain pixels. Here these are close behind. What a probe reads may be in the pictures, and need not come from what was learned.
+# Ask what the same probe says with random weights, and on plain pixels. Here pixels give 50 and random weights 43. What a probe reads may be in the pictures, and need not come from what was learned.
 #
 # </details>
 #
