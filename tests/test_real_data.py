@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from course_utils.datasets import store
+from course_utils.exercises import reference
 from course_utils.metrics import accuracy
 from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
@@ -65,14 +66,15 @@ def test_by_hand_made_again_agrees():
     assert len(row["difference"]) == 5 and max(row["difference"]) < 1e-12
 
 
-def test_image_cnn_made_again_agrees():
-    page, rows = measured_cells("03"), stored("03", "image_cnn")
+def test_mnist_of_page_03_made_again_agrees():
+    page, rows = measured_cells("03"), stored("03", "mnist")
+    page["PictureNet"] = reference("03.2")
     draw = {split: page["load_digits"](split, 2, source="mnist-fsdd") for split in SPLITS}
     models = {
-        "pixels, linear": (partial(page["Pixels"], 784), 20, 0.01),
-        "network": (partial(page["Classifier"], 1, 10, width=64), 4, 0.02),
+        "pixels, linear": (partial(page["Pixels"], 784), 6, 0.01),
+        "PictureNet": (partial(page["Classifier"], 1, 10), 6, 0.02),
     }
     for name, (make, epochs, tolerance) in models.items():
-        again = page["test"](page["train"](make, draw, 2, epochs=epochs), draw["test"])
+        again = page["accuracy"](page["train"](make, draw, 2, epochs=epochs), draw["test"])
         expected = rows[f"MNIST: {name}"]["accuracy"][2]
         assert again == pytest.approx(expected, abs=tolerance), name

@@ -1,201 +1,166 @@
-"""Notebook 03: bytes become a network's input, a convolution by hand, the side of what comes
-out.
-"""
+"""Notebook 03: the convolution with all its axes, a network by its contract, a grid's means."""
 
-import math
 import random
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from course_utils.exercises import Exercise, ideas
-from course_utils.exercises.compare import Array, difference
-from course_utils.image import IMAGENET_MEAN, IMAGENET_STD
+
+
+def _draws(seed):
+    """`draw(2, 3)` gives random float64 numbers of that shape, with one decimal, none of them 0."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        numbers = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        numbers = (10 * numbers).round() / 10
+        return torch.where(numbers == 0, 0.3, numbers)
+
+    return draw
+
+
+def _float64(*values):
+    return tuple(torch.tensor(value, dtype=torch.float64) for value in values)
+
 
 # 03.1 -----------------------------------------------------------------------------------------
 
 
-def network_input(pixels):
-    """Channel by channel, through a table of what each of the 256 bytes becomes."""
-    tables = [
-        (torch.arange(256) / 255 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)
-    ]
-    channels = [pixels] * 3 if pixels.dim() == 2 else pixels.unbind(2)
-    return torch.stack(
-        [table[channel.long()] for table, channel in zip(tables, channels, strict=True)]
-    )
+def conv_output(x, weight, bias, stride=1, padding=0):
+    """All windows as columns, times the kernels as rows."""
+    B, _, H, W = x.shape
+    O, k = len(weight), weight.shape[-1]
+    windows = F.unfold(x, k, padding=padding, stride=stride)  # (B, C k k, places)
+    y = weight.flatten(1) @ windows + bias[:, None]  # (B, O, places)
+    return y.view(B, O, (H + 2 * padding - k) // stride + 1, (W + 2 * padding - k) // stride + 1)
 
 
-def _pixel_cases(seed=30):
-    draw = torch.Generator().manual_seed(seed)
-    yield (torch.tensor([[0]], dtype=torch.uint8),)
-    yield (torch.tensor([[[255, 128, 0]]], dtype=torch.uint8),)
-    # Three pixels wide or high, too: what raises elsewhere runs here.
-    for shape in (
-        (1, 2),
-        (2, 3),
-        (3, 2),
-        (3, 3),
-        (2, 2, 3),
-        (4, 3, 3),
-        (3, 2, 3),
-        (3, 3, 3),
-        (4, 5),
-        (2, 5, 3),
+def _conv_cases(seed=1):
+    yield *_float64([[[[1.0, 2.0, 3.0]]]], [[[[10.0]]]], [0.5]), 2, 0
+    yield *_float64([[[[1.0, 2.0], [3.0, 5.0]]]], [[[[2.0]]]], [0.5]), 1, 1
+    yield *_float64([[[[1.0]], [[2.0]]]], [[[[3.0]], [[5.0]]]], [7.25]), 1, 0  # two channels
+    yield *_float64([[[[1.0, 2.0]]]], [[[[3.0]]], [[[5.0]]]], [7.0, 9.0]), 1, 0  # two outputs
+    draw = _draws(seed)
+    for B, C, O, H, W, k, stride, padding in (
+        (1, 1, 1, 2, 2, 2, 1, 0),
+        (2, 1, 1, 2, 1, 1, 1, 0),
+        (1, 2, 2, 3, 4, 2, 1, 0),
+        (2, 2, 2, 4, 3, 3, 1, 1),
+        (1, 2, 3, 2, 2, 3, 1, 1),  # the window fits with its frame only
+        (1, 3, 2, 5, 6, 3, 2, 0),
+        (2, 1, 2, 5, 5, 3, 2, 1),
+        (1, 2, 2, 8, 6, 3, 3, 0),
+        (2, 2, 2, 4, 4, 2, 3, 2),
     ):
-        yield (torch.randint(256, shape, generator=draw, dtype=torch.uint8),)
+        yield draw(B, C, H, W), draw(O, C, k, k), draw(O), stride, padding
 
 
-def _float32(got, expected):
-    """`difference`, and broken numbers have to be float32. A wrong idea may give float64: it then
-    stands for both.
-    """
-    text = difference(got, expected)
-    floats = all(isinstance(one, Array) and one.kind == "float" for one in (got, expected))
-    if text is None and floats and got.dtype != "float32" == expected.dtype:
-        numpy = " (NumPy makes it unless told otherwise)" if got.dtype == "float64" else ""
-        return f"returned {got.dtype}{numpy}, expected float32"
-    return text
+def _conv(x, weight, bias, stride, padding):
+    return F.conv2d(x, weight, bias, stride=stride, padding=padding)
 
 
-_MEAN = torch.tensor(IMAGENET_MEAN, dtype=torch.float64)[:, None, None]
-_STD = torch.tensor(IMAGENET_STD, dtype=torch.float64)[:, None, None]
+def _frame_on_two_sides(x, weight, bias, stride, padding):
+    return _conv(F.pad(x, (padding, padding)), weight, bias, stride, 0)
 
 
-def _last(pixels):
-    """From 0 to 1, (H, W, 3) for gray, too."""
-    x = pixels.double() / 255
-    return x if x.dim() == 3 else x[..., None].expand(-1, -1, 3)
+def _no_plus_one(x, weight, bias, stride, padding):
+    h, w = ((side + 2 * padding - weight.shape[-1]) // stride for side in x.shape[2:])
+    return _conv(x, weight, bias, stride, padding)[:, :, :h, :w]
 
 
-def _front(pixels):
-    """From 0 to 1, (3, H, W)."""
-    return _last(pixels).permute(2, 0, 1)
+def _range_too_short(x, weight, bias, stride, padding):
+    ends = [side + 2 * padding - weight.shape[-1] for side in x.shape[2:]]
+    h, w = (len(range(0, end, stride)) for end in ends)
+    return _conv(x, weight, bias, stride, padding)[:, :, :h, :w]
 
 
-def _norm(x):
-    return (x - _MEAN) / _STD
+def _over_the_edge(x, weight, bias, stride, padding):
+    more = padding + stride - 1
+    return _conv(F.pad(x, (padding, more, padding, more)), weight, bias, stride, 0)
 
 
-def _gray_stops(pixels):
-    if pixels.dim() == 2:
+def _by_one(x, weight, bias, stride, padding):
+    h, w = ((side + 2 * padding - weight.shape[-1]) // stride + 1 for side in x.shape[2:])
+    return _conv(x, weight, bias, 1, padding)[:, :, :h, :w]
+
+
+def _axes_swapped(x, weight, bias, stride, padding):
+    if weight.shape[0] != weight.shape[1]:
         raise RuntimeError
-    return _norm(_front(pixels))
+    return _conv(x, weight.transpose(0, 1), bias, stride, padding)
 
 
-def _colours_by_last_length(pixels):
-    if pixels.shape[-1] == 3:
-        return _norm(pixels.permute(2, 0, 1).double() / 255)
-    return _norm(_front(pixels))
-
-
-def _ready_by_first_length(pixels):
-    if pixels.dim() == 3 and pixels.shape[0] == 3:
-        return _norm(pixels.double() / 255)
-    return _norm(_front(pixels))
-
-
-def _one_mean_for_gray(pixels):
-    if pixels.dim() == 2:
-        return (_front(pixels) - _MEAN.mean()) / _STD.mean()
-    return _norm(_front(pixels))
-
-
-def _colours_still_last(pixels):
-    if pixels.dim() == 2:
-        return _norm(_front(pixels))
-    return (_last(pixels) - _MEAN.flatten()) / _STD.flatten()
-
-
-def _colours_torn(pixels):
-    if pixels.dim() == 2:
-        return _norm(_front(pixels))
-    return _norm(_last(pixels).reshape(3, *pixels.shape[:2]))
-
-
-def _colours_on_their_side(pixels):
-    if pixels.dim() == 2:
-        return _norm(_front(pixels))
-    return _norm(_last(pixels).permute(2, 1, 0))
-
-
-NETWORK_INPUT = Exercise(
+CONV_OUTPUT = Exercise(
     key="03.1",
-    reference=network_input,
-    cases=_pixel_cases,
-    compare=_float32,
-    returns="three channels, then height and width, as float32",
+    reference=conv_output,
+    cases=_conv_cases,
+    returns="for each sample and each output channel a map of H' rows and W' columns",
     misconceptions=(
         *ideas(
-            "the bytes are not divided by 255. ImageNet's mean and standard deviation belong to"
-            " values from 0 to 1: bring the bytes there first.",
-            lambda pixels: _norm(255 * _front(pixels)),
+            "the kernel is turned round, as in mathematics. In deep learning, and in (03.1), it"
+            " stays as it is.",
+            lambda x, w, b, s, P: _conv(x, w.flip(2, 3), b, s, P),
         ),
         *ideas(
-            "divided by the largest byte of this picture. Then a dark picture comes out bright, and"
-            " a black one as 0 / 0: every picture is divided by 255.",
-            lambda pixels: _norm(255 * _front(pixels) / pixels.max()),
+            "the channels of x do not all meet their own part of the kernel: weight[o, c] belongs"
+            " to channel c.",
+            lambda x, w, b, s, P: _conv(x, w[:, :1].expand_as(w), b, s, P),
+            lambda x, w, b, s, P: _conv(x[:, :1], w[:, :1], b, s, P),
         ),
         *ideas(
-            "(03.1) is missing, or one half of it: take each channel's mean off, then divide by its"
-            " standard deviation.",
-            _front,
-            lambda pixels: _front(pixels) - _MEAN,
-            lambda pixels: _front(pixels) / _STD,
+            "the products are averaged. (03.1) adds them up, and divides by nothing.",
+            lambda x, w, b, s, P: _conv(x, w / w[0].numel(), b, s, P),
+            lambda x, w, b, s, P: _conv(x, w / w.shape[1], b, s, P),
         ),
         *ideas(
-            "normalised twice. Nothing fails, but a network would see colours far too strong:"
-            " (03.1) comes once.",
-            lambda pixels: _norm(_norm(_front(pixels))),
+            "the bias is missing, or added more than once: it is one number for each output, added"
+            " after the sum.",
+            lambda x, w, b, s, P: _conv(x, w, None, s, P),
+            lambda x, w, b, s, P: _conv(x, w, b * w[0].numel(), s, P),
+            lambda x, w, b, s, P: _conv(x, w, b * w.shape[1], s, P),
         ),
         *ideas(
-            "the picture's own mean and standard deviation are used. Then the same gray comes out"
-            " differently in every picture: use those of ImageNet.",
-            lambda pixels: (_front(pixels) - _front(pixels).mean()) / _front(pixels).std(),
-            lambda pixels: (
-                (_front(pixels) - _front(pixels).mean((1, 2), keepdim=True))
-                / _front(pixels).std((1, 2), correction=0, keepdim=True)
-            ),
+            "the bias is lined up with the columns of the map. It belongs to the outputs: give it"
+            " two more axes, bias[:, None, None].",
+            lambda x, w, b, s, P: _conv(x, w, None, s, P) + b,
         ),
         *ideas(
-            "brought to values from -1 to 1. Other networks want that; one trained on ImageNet has"
-            " a mean and a standard deviation for each colour.",
-            lambda pixels: 2 * _front(pixels) - 1,
+            "the outputs are added to one map. Each row of the weight has a map of its own.",
+            lambda x, w, b, s, P: _conv(x, w, b, s, P).sum(1, keepdim=True),
         ),
         *ideas(
-            "the mean is lined up with the width, the last axis: that runs when the picture is 3"
-            " pixels wide, and is wrong. It stands for channels and needs two more axes.",
-            lambda pixels: (_front(pixels) - _MEAN.flatten()) / _STD.flatten(),
+            "all samples get the result of the first one.",
+            lambda x, w, b, s, P: _conv(x[:1], w, b, s, P).repeat(len(x), 1, 1, 1),
         ),
         *ideas(
-            "the axes are in another order than PyTorch's (3, H, W): the channels are still last,"
-            " or height and width are exchanged. Move the last axis to the front, and only that.",
-            lambda pixels: (_last(pixels) - _MEAN.flatten()) / _STD.flatten(),
-            _colours_still_last,
-            lambda pixels: _norm(_last(pixels).permute(2, 1, 0)),
-            _colours_on_their_side,
+            "`stride` or `padding` is not used everywhere: the window moves by `stride` to the"
+            " right and downwards, through x with `padding` zeros around it.",
+            lambda x, w, b, s, P: _conv(x, w, b, 1, P),
+            lambda x, w, b, s, P: _conv(x, w, b, s, 0),
+            lambda x, w, b, s, P: _conv(x, w, b, (s, 1), P),
+            _by_one,
         ),
         *ideas(
-            "the numbers are only counted off anew (reshape or view): the shape is right, the"
-            " picture is torn to pieces. Move the axis, as permute does.",
-            lambda pixels: _norm(_last(pixels).reshape(3, *pixels.shape[:2])),
-            _colours_torn,
+            "the frame is not `padding` zeros wide on all four sides: F.pad(x, (P, P)) pads the"
+            " last axis alone.",
+            _frame_on_two_sides,
         ),
         *ideas(
-            "a gray picture stops with an error: it has two axes, (H, W). Give it a third one"
-            " before you move axes or look for channels.",
-            _gray_stops,
+            "a place at the end is missing: the window's last row may be the last row of x. Try it"
+            " with a kernel as large as x.",
+            _no_plus_one,
+            _range_too_short,
         ),
         *ideas(
-            "a side of three pixels is taken for the axis of the colours. How many axes there are"
-            " tells gray from colour; a length of 3 tells nothing.",
-            _colours_by_last_length,
-            _ready_by_first_length,
+            "there is a place too many: the window stands over the edge there. It has to fit in as"
+            " a whole; what is left over is left out.",
+            _over_the_edge,
         ),
         *ideas(
-            "a gray picture is normalised with one mean for all channels. It has three channels"
-            " first, and then each gets its own mean, as for colours.",
-            _one_mean_for_gray,
+            "the first two axes of the weight are exchanged: it is (O, C, k, k), outputs first.",
+            _axes_swapped,
         ),
     ),
 )
@@ -204,169 +169,234 @@ NETWORK_INPUT = Exercise(
 # 03.2 -----------------------------------------------------------------------------------------
 
 
-def convolve(picture, kernel, stride=1, padding=0):
-    """Weight by weight: each one times all the pixels that it ever meets."""
-    (h, w), k = picture.shape, len(kernel)
-    x = picture.new_zeros(h + 2 * padding, w + 2 * padding)
-    x[padding : padding + h, padding : padding + w] = picture
-    bottom, right = len(x) - k + 1, x.shape[1] - k + 1
-    return sum(
-        kernel[u, v] * x[u : u + bottom : stride, v : v + right : stride]
-        for u in range(k)
-        for v in range(k)
-    )
+class PictureNet(nn.Module):
+    """The three blocks as one list of layers."""
+
+    bias, norm, last_pool = False, True, False
+    padding, activation = 1, nn.ReLU
+
+    def __init__(self, channels):
+        super().__init__()
+        layers = []
+        for before, after in ((channels, 16), (16, 32), (32, 32)):
+            layers += [*self.block(before, after), self.pool()]
+        self.layers = nn.Sequential(*(layers if self.last_pool else layers[:-1]))
+
+    def block(self, before, after):
+        layers = [nn.Conv2d(before, after, 3, padding=self.padding, bias=self.bias)]
+        layers += [nn.BatchNorm2d(after)] if self.norm else []
+        return [*layers, self.activation()]
+
+    def pool(self):
+        return nn.MaxPool2d(2)
+
+    def maps(self, pictures):
+        return self.layers(pictures)
+
+    def forward(self, pictures):
+        return self.maps(pictures).mean((2, 3))
 
 
-def _convolve_cases(seed=31):
-    draw = torch.Generator().manual_seed(seed)
-    yield torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[10.0]]), 2, 0
-    yield torch.tensor([[1.0, 2.0], [3.0, 5.0]]), torch.tensor([[1.0, 10.0], [100.0, 1000.0]]), 1, 0
-    yield torch.tensor([[1.0, 2.0], [3.0, 5.0]]), torch.tensor([[2.0]]), 1, 1
-    for h, w, k, stride, padding in (
-        (3, 4, 2, 1, 0),
-        (3, 2, 2, 1, 1),
-        (5, 4, 3, 2, 0),
-        (4, 4, 3, 1, 1),
-        (6, 7, 3, 3, 1),
-        (4, 6, 3, 2, 2),
-        (7, 5, 2, 3, 0),
-        (8, 8, 3, 3, 0),
-    ):
-        picture, kernel = (
-            torch.randint(-9, 10, shape, generator=draw).float() for shape in ((h, w), (k, k))
+def _facts(network, asked, channels, side):
+    """One fact of the contract: about the network as it is made, or with known weights."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        net = network(channels)
+        pictures = torch.rand(2, channels, side, side)
+    if asked == "number of weights":
+        return sum(weight.numel() for weight in net.parameters())
+    if asked == "weights that get a gradient":
+        net(pictures).sum().backward()
+        return sum(weight.numel() for weight in net.parameters() if weight.grad is not None)
+    net.eval()
+    with torch.no_grad():
+        if asked == "shape of the maps":
+            return tuple(net.maps(pictures).shape)
+        if asked == "shape of the vectors":
+            return tuple(net(pictures).shape)
+        for weight in net.parameters():
+            _fill(weight)
+        return net.maps(pictures) if asked == "maps, known weights" else net(pictures)
+
+
+def _fill(weight):
+    """Numbers that depend on a parameter's shape alone: a network may keep its own in any order."""
+    waves = torch.sin(torch.arange(1.0, weight.numel() + 1) ** 2).view(weight.shape)
+    weight.copy_(waves if weight.dim() > 1 else 0.1 + 0.4 * waves.abs())
+
+
+def _net_cases(seed=2):
+    yield "number of weights", 1, 8
+    yield "number of weights", 3, 16
+    yield "shape of the maps", 1, 16
+    yield "shape of the maps", 1, 24
+    yield "shape of the vectors", 1, 16
+    yield "shape of the vectors", 3, 32
+    yield "maps, known weights", 1, 8
+    yield "vectors, known weights", 2, 8
+    yield "vectors, known weights", 1, 16
+    yield "weights that get a gradient", 1, 8
+    draw = random.Random(seed)
+    for asked in ("number of weights", "shape of the maps", "vectors, known weights"):
+        yield asked, draw.randint(1, 4), 4 * draw.randint(2, 6)
+
+
+class _NoReLU(PictureNet):
+    activation = nn.Identity
+
+
+class _NoLastReLU(PictureNet):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.layers = self.layers[:-1]
+
+
+class _ReLUFirst(PictureNet):
+    def block(self, before, after):
+        conv, norm, relu = super().block(before, after)
+        return [conv, relu, norm]
+
+
+class _NoNorm(PictureNet):
+    norm = False
+
+
+class _NormsInAList(PictureNet):
+    def __init__(self, channels):
+        super().__init__(channels)
+        norms = [layer for layer in self.layers if isinstance(layer, nn.BatchNorm2d)]
+        self.hidden = [norms]
+        self.layers = nn.ModuleList(
+            [layer for layer in self.layers if not isinstance(layer, nn.BatchNorm2d)]
         )
-        yield (
-            picture,
-            kernel + torch.rand(k, k, generator=draw).mul(10).round() / 10,
-            stride,
-            padding,
-        )
+
+    def maps(self, pictures):
+        norms = iter(self.hidden[0])
+        for layer in self.layers:
+            pictures = layer(pictures)
+            if isinstance(layer, nn.Conv2d):
+                pictures = next(norms)(pictures)  # which no .eval() reaches
+        return pictures
 
 
-def _conv(x, kernel, stride, padding):
-    """As PyTorch has it: (1, 1, H', W')."""
-    return F.conv2d(x[None, None], kernel[None, None], stride=stride, padding=padding)
+class _Bias(PictureNet):
+    bias = True
 
 
-def _windows(picture, kernel, stride, padding):
-    """(H', W', k, k)"""
-    x, k = F.pad(picture, (padding,) * 4), len(kernel)
-    return x.unfold(0, k, stride).unfold(1, k, stride)
+class _NoPadding(PictureNet):
+    padding = 0
 
 
-def _sides(picture, kernel, padding):
-    """How far a window may move: height and width, with the frame, without the kernel."""
-    return [side + 2 * padding - len(kernel) for side in picture.shape]
+class _ThreePools(PictureNet):
+    last_pool = True
 
 
-def _by_one(picture, kernel, stride, padding):
-    h, w = (side // stride + 1 for side in _sides(picture, kernel, padding))
-    return convolve(picture, kernel, 1, padding)[:h, :w]
+class _PoolByOne(PictureNet):
+    def pool(self):
+        return nn.MaxPool2d(2, stride=1)
 
 
-def _stride_stops(picture, kernel, stride, padding):
-    if stride > 1:
-        raise IndexError
-    return convolve(picture, kernel, stride, padding)
+class _NoPool(PictureNet):
+    def pool(self):
+        return nn.Identity()
 
 
-def _no_plus_one(picture, kernel, stride, padding):
-    h, w = (side // stride for side in _sides(picture, kernel, padding))
-    return convolve(picture, kernel, stride, padding)[:h, :w]
+class _MeanPool(PictureNet):
+    def pool(self):
+        return nn.AvgPool2d(2)
 
 
-def _range_too_short(picture, kernel, stride, padding):
-    h, w = (len(range(0, side, stride)) for side in _sides(picture, kernel, padding))
-    return convolve(picture, kernel, stride, padding)[:h, :w]
+class _Flattened(PictureNet):
+    def forward(self, pictures):
+        return self.maps(pictures).flatten(1)
 
 
-def _over_the_edge(picture, kernel, stride, padding):
-    x, k = F.pad(picture, (padding,) * 4), len(kernel)
-    rows, columns = (range(0, side, stride) for side in x.shape)
-    values = [(x[i : i + k, j : j + k] * kernel).sum() for i in rows for j in columns]
-    return torch.stack(values).view(len(rows), len(columns))
+class _OverChannels(PictureNet):
+    def forward(self, pictures):
+        return self.maps(pictures).mean(1).flatten(1)
 
 
-def _counted_without_frame(picture, kernel, stride, padding):
-    h, w = (side // stride + 1 for side in _sides(picture, kernel, 0))
-    return convolve(picture, kernel, stride, padding)[:h, :w]
+class _OneMean(PictureNet):
+    def forward(self, pictures):
+        return self.maps(pictures).flatten(1).mean(1)
 
 
-CONVOLVE = Exercise(
+class _Largest(PictureNet):
+    def forward(self, pictures):
+        return self.maps(pictures).amax((2, 3))
+
+
+class _AxesLeft(PictureNet):
+    def forward(self, pictures):
+        return self.maps(pictures).mean((2, 3), keepdim=True)
+
+
+class _OnlyWidth(PictureNet):
+    def forward(self, pictures):
+        return self.maps(pictures).mean(3).flatten(1)
+
+
+class _TwoBlocks(PictureNet):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.layers = self.layers[:8]
+
+
+PICTURE_NET = Exercise(
     key="03.2",
-    reference=convolve,
-    cases=_convolve_cases,
-    returns=(
-        "one row per place of the window from top to bottom, one column per place from left to"
-        " right"
-    ),
+    reference=PictureNet,
+    cases=_net_cases,
+    use=_facts,
+    batch=lambda: ("weights that get a gradient", 1, 28),
+    returns="samples first, then channels, then rows and columns where there are any",
     misconceptions=(
         *ideas(
-            "the kernel is turned round, as in mathematics. In deep learning, and in (03.2), it"
-            " stays as it is.",
-            lambda x, kernel, s, P: convolve(x, kernel.flip(0, 1), s, P),
+            "ReLU is missing, after all blocks or after the last one, or stands before batch"
+            " normalisation: it ends each block.",
+            _NoReLU,
+            _NoLastReLU,
+            _ReLUFirst,
         ),
         *ideas(
-            "`stride` or `padding` is not used: the window moves by `stride` pixels, through the"
-            " picture with a frame of `padding` zeros around it.",
-            lambda x, kernel, s, P: convolve(x, kernel, 1, P),
-            lambda x, kernel, s, P: convolve(x, kernel, s, 0),
-            lambda x, kernel, s, P: convolve(x, kernel, 1, 0),
+            "batch normalisation is missing, or not registered: layers in a plain list are no part"
+            " of the network, those in an nn.ModuleList are.",
+            _NoNorm,
+            _NormsInAList,
         ),
         *ideas(
-            "there are as many places as there should be, but the window moves by one pixel. At"
-            " which row of the picture does place i begin?",
-            _by_one,
+            "the convolutions have a bias. Batch normalisation takes each map's mean off and adds"
+            " a number of its own, so it would do nothing: bias=False.",
+            _Bias,
         ),
         *ideas(
-            "the stride is used in one direction only: the window moves by it from left to right"
-            " and from top to bottom.",
-            lambda x, kernel, s, P: _conv(x, kernel, (s, 1), P)[0, 0],
-            lambda x, kernel, s, P: _conv(x, kernel, (1, s), P)[0, 0],
+            "the convolutions have no padding, so each one takes two rows and two columns off.",
+            _NoPadding,
         ),
         *ideas(
-            "the frame is not `padding` zeros wide all round. F.pad takes left, right, top, bottom,"
-            " and F.pad(x, (P, P)) the last axis alone.",
-            lambda x, kernel, s, P: convolve(F.pad(x, (P, P)), kernel, s),
-            lambda x, kernel, s, P: convolve(F.pad(x, (P, 0, P, 0)), kernel, s),
-            lambda x, kernel, s, P: convolve(x, kernel, s, 2 * P),
+            "there is a pooling after the third block, too. Two poolings by 2 make a place of the"
+            " maps 4 pixels.",
+            _ThreePools,
         ),
         *ideas(
-            "with a stride above 1 there is an error. Rows 0, s, 2 s of the picture belong to rows"
-            " 0, 1, 2 of the result: are they told apart?",
-            _stride_stops,
+            "the pooling does not halve the sides: nn.MaxPool2d(2) moves by 2.", _PoolByOne, _NoPool
+        ),
+        *ideas("the pooling between the blocks keeps the mean, not the largest.", _MeanPool),
+        *ideas(
+            "the vector has a number for each place. It is the mean over all places, 32 numbers.",
+            _Flattened,
+            _OnlyWidth,
         ),
         *ideas(
-            "a place at the end is missing: the window's last row may be the picture's last row."
-            " Try it with a kernel as large as the picture.",
-            _no_plus_one,
-            _range_too_short,
+            "the mean runs over the channels. The places are the last two axes.",
+            _OverChannels,
+            _OneMean,
         ),
+        *ideas("the vector keeps the largest of all places, not their mean.", _Largest),
         *ideas(
-            "there is a place too many: the window stands over the edge there. It has to fit in as"
-            " a whole, and what is left over is left out.",
-            _over_the_edge,
+            "the two axes of the places are still there, with length 1. The result is (B, 32).",
+            _AxesLeft,
         ),
-        *ideas(
-            "the places are counted in the picture without its frame, so the last are missing."
-            " Count in the padded one.",
-            _counted_without_frame,
-        ),
-        *ideas(
-            "the axes for batch and channel are still there: the result is (H', W').",
-            lambda x, kernel, s, P: _conv(x, kernel, s, P),
-            lambda x, kernel, s, P: _conv(x, kernel, s, P)[0],
-        ),
-        *ideas(
-            "the products are averaged. (03.2) adds them up, and divides by nothing.",
-            lambda x, kernel, s, P: convolve(x, kernel, s, P) / kernel.numel(),
-        ),
-        *ideas(
-            "window and kernel are multiplied as matrices. (03.2) multiplies each pixel with the"
-            " weight that lies on it: * and not @.",
-            lambda x, kernel, s, P: (_windows(x, kernel, s, P) @ kernel).sum((2, 3)),
-            lambda x, kernel, s, P: _windows(x, kernel, s, P) @ kernel,
-        ),
+        *ideas("the third block is missing.", _TwoBlocks),
     ),
 )
 
@@ -374,116 +404,93 @@ CONVOLVE = Exercise(
 # 03.3 -----------------------------------------------------------------------------------------
 
 
-def side_after(n, layers):
-    """Counts the places of the window one by one: where its upper edge may stand."""
-    for kernel, stride, padding in layers:
-        n = len(range(0, n + 2 * padding - kernel + 1, stride))
-        if n == 0:
-            raise ValueError(f"a window of {kernel} fits nowhere")
-    return n
+def pool_grid(maps, grid):
+    """Each side is cut into grid parts of one length, and the two inner axes are averaged."""
+    B, C, H, W = maps.shape
+    cells = maps.reshape(B, C, grid, H // grid, grid, W // grid)
+    return cells.mean((3, 5)).reshape(B, C * grid * grid)
 
 
-# a case in which ValueError is right is not possible: `verdict` takes every error for a fault
-def _side_cases(seed=33):
-    yield 5, [(2, 2, 0)]
-    yield 4, [(3, 1, 1)]
-    yield 2, [(3, 1, 1)]  # fits with its frame only
-    yield 2, [(5, 1, 2)]  # and this with both sides of it
-    yield 3, [(3, 1, 0)]  # fits once
-    yield 28, [(3, 1, 1), (2, 2, 0)]
-    yield 11, [(2, 2, 0), (3, 1, 0)]
-    yield 13, [(2, 3, 1), (4, 2, 3)]
-    yield 28, [(5, 1, 0), (2, 2, 0), (5, 1, 0), (2, 2, 0)]
-    yield 30, [(3, 2, 0), (3, 2, 0), (2, 3, 1)]
-    yield 224, [(7, 2, 3), (3, 2, 1)]
-    yield 224, [(11, 4, 2), (3, 2, 0), (5, 1, 2), (3, 2, 0)]
-    draw = random.Random(seed)
-    for n in (41, 64):
-        yield n, [(draw.randint(2, 5), draw.randint(1, 3), draw.randint(0, 2)) for _ in range(2)]
+def _grid_cases(seed=3):
+    yield *_float64([[[[1.0, 2.0]]]]), 1
+    yield *_float64([[[[1.0, 2.0], [4.0, 8.0]]]]), 2
+    draw = _draws(seed)
+    for B, C, H, W, grid in (
+        (1, 2, 2, 2, 1),
+        (1, 1, 2, 4, 2),
+        (2, 1, 4, 2, 2),
+        (2, 2, 4, 4, 2),
+        (2, 3, 6, 6, 2),
+        (1, 2, 6, 6, 3),
+        (3, 2, 3, 6, 3),
+        (2, 2, 2, 2, 2),
+    ):
+        yield draw(B, C, H, W), grid
 
 
-def _through(layer, n, layers):
-    """`layer(n, kernel, stride, padding)` for each of them, one after the other."""
-    for k, s, p in layers:
-        n = layer(n, k, s, p)
-    return n
+def _cells(maps, grid):
+    """(B, C, grid, H / grid, grid, W / grid)"""
+    B, C, H, W = maps.shape
+    return maps.reshape(B, C, grid, H // grid, grid, W // grid)
 
 
-SIDE_AFTER = Exercise(
+def _interleaved(maps, grid):
+    B, C, H, W = maps.shape
+    return maps.reshape(B, C, H // grid, grid, W // grid, grid).mean((2, 4)).flatten(1)
+
+
+POOL_GRID = Exercise(
     key="03.3",
-    reference=side_after,
-    cases=_side_cases,
-    returns="how many pixels a side has at the end",
+    reference=pool_grid,
+    cases=_grid_cases,
+    batch=lambda: (torch.rand(64, 32, 4, 4).requires_grad_(), 2),
+    returns="for each sample C times grid times grid means",
     misconceptions=(
         *ideas(
-            "the floor is missing: there are no parts of pixels. What does not fill a whole step is"
-            " left out.",
-            lambda n, layers: _through(lambda n, k, s, p: (n + 2 * p - k) / s + 1, n, layers),
+            "the mean runs over the channels, too. Each channel has its own means.",
+            lambda maps, g: _cells(maps, g).mean((1, 3, 5)).flatten(1),
         ),
         *ideas(
-            "rounded up, or to the nearest whole number. What does not fill a whole step is left"
-            " out: round down.",
-            lambda n, layers: _through(
-                lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1, n, layers
-            ),
-            lambda n, layers: _through(
-                lambda n, k, s, p: round((n + 2 * p - k) / s) + 1, n, layers
-            ),
-            lambda n, layers: _through(
-                lambda n, k, s, p: round((n + 2 * p - k) / s + 1), n, layers
-            ),
+            "the grid is not used: one mean for each channel.", lambda maps, g: maps.mean((2, 3))
         ),
         *ideas(
-            "the + 1 is missing. That counts the steps; there is one place more than steps. (And"
-            " range() stops before its second number.)",
-            lambda n, layers: _through(lambda n, k, s, p: (n + 2 * p - k) // s, n, layers),
-            lambda n, layers: _through(
-                lambda n, k, s, p: len(range(0, n + 2 * p - k, s)), n, layers
-            ),
+            "the largest of each cell is kept, not the mean.",
+            lambda maps, g: _cells(maps, g).amax((3, 5)).flatten(1),
         ),
         *ideas(
-            "the + 1 is divided by the stride, too. It comes after the floor: one place before the"
-            " first step.",
-            lambda n, layers: _through(lambda n, k, s, p: (n + 2 * p - k + 1) // s, n, layers),
+            "the cells are added up. Divide by the number of places in a cell.",
+            lambda maps, g: _cells(maps, g).sum((3, 5)).flatten(1),
         ),
         *ideas(
-            "the padding counts once. The frame has two sides.",
-            lambda n, layers: _through(lambda n, k, s, p: (n + p - k) // s + 1, n, layers),
+            "the order is another one: first all cells of channel 0, then all of channel 1; in a"
+            " channel from left to right, and then the next row.",
+            lambda maps, g: _cells(maps, g).mean((3, 5)).permute(0, 2, 3, 1).flatten(1),
+            lambda maps, g: _cells(maps, g).mean((3, 5)).mT.flatten(1),
         ),
         *ideas(
-            "the padding is not used: the window moves in the picture with its frame.",
-            lambda n, layers: _through(lambda n, k, s, p: (n - k) // s + 1, n, layers),
+            "a cell takes every H/grid-th row and not the rows beside each other.", _interleaved
         ),
         *ideas(
-            "the kernel is not used: a window needs room, and so stops before the end.",
-            lambda n, layers: _through(lambda n, k, s, p: (n + 2 * p) // s + 1, n, layers),
-            lambda n, layers: _through(lambda n, k, s, p: n // s, n, layers),
+            "the axes of the grid are still there. The result is (B, C * grid * grid).",
+            lambda maps, g: _cells(maps, g).mean((3, 5)),
+            lambda maps, g: _cells(maps, g).mean((3, 5)).flatten(2),
         ),
         *ideas(
-            "the stride is not used: the window is taken to move by one pixel.",
-            lambda n, layers: _through(lambda n, k, s, p: n + 2 * p - k + 1, n, layers),
+            "the cells are grid places wide. There shall be grid cells on each side.",
+            lambda maps, g: F.avg_pool2d(maps, g).flatten(1),
         ),
         *ideas(
-            "the stride divides the kernel alone: division comes before plus and minus. Where are"
-            " brackets needed?",
-            lambda n, layers: _through(lambda n, k, s, p: n + 2 * p - k // s + 1, n, layers),
-            lambda n, layers: _through(lambda n, k, s, p: n + 2 * p - k / s + 1, n, layers),
+            "one place stands for each cell. Take the mean of all its places.",
+            lambda maps, g: _cells(maps, g)[:, :, :, 0, :, 0].flatten(1),
         ),
         *ideas(
-            "only the last layer counts: each begins with the first side again. A layer gets what"
-            " the one before has left.",
-            lambda n, layers: side_after(n, layers[-1:]),
+            "only the upper left places are taken.", lambda maps, g: maps[:, :, :g, :g].flatten(1)
         ),
         *ideas(
-            "only the first layer counts. Is there a `return` inside the loop?",
-            lambda n, layers: side_after(n, layers[:1]),
-        ),
-        *ideas(
-            "the three numbers of a layer are read in another order: (kernel, stride, padding).",
-            lambda n, layers: _through(lambda n, k, p, s: (n + 2 * p - k) // s + 1, n, layers),
-            lambda n, layers: _through(lambda n, s, k, p: (n + 2 * p - k) // s + 1, n, layers),
+            "the samples are put behind each other. Keep the first axis: flatten(1).",
+            lambda maps, g: _cells(maps, g).mean((3, 5)).flatten(),
         ),
     ),
 )
 
-EXERCISES = [NETWORK_INPUT, CONVOLVE, SIDE_AFTER]
+EXERCISES = [CONV_OUTPUT, PICTURE_NET, POOL_GRID]

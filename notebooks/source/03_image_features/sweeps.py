@@ -1,54 +1,157 @@
-"""The stored comparisons of page 03: the small network against a linear layer."""
+"""The stored comparisons of page 03: the network against the pixels, shapes in known and new
+colours, a shift, what a global mean needs, and page 00's model with another picture extractor.
+"""
 
 from functools import partial
 
+import torch
 from tqdm import tqdm
 
+from course_utils.exercises import reference
+from course_utils.training import Batches, evaluate, shuffle_modality
+
 SEEDS = range(5)
+SPLITS = ("train", "validation", "test")
+DECAYS = (0.01, 0.1, 1.0, 3.0)
+PLUGGED = {  # row: what stands for the picture, whether it is shuffled among the samples
+    "pixels (page 00)": (["pixels"], False),
+    "PictureNet (03)": (["vector"], False),
+    "pixels and PictureNet (03)": (["pixels", "vector"], False),
+    "PictureNet, vectors shuffled": (["vector"], True),
+}
 
 
-def image_cnn(page: dict) -> dict:
-    """The small network of page 03: digits against a linear layer, shapes in known and new
-    colours, shifted digits, MNIST.
+def parts(page: dict) -> dict:
+    """The page's names, with the course's own answers to its exercises."""
+    answers = {"PictureNet": reference("03.2"), "pool_grid": reference("03.3")}
+    page.update(answers)
+    return page
 
-    About four minutes on one core, with MNIST and FSDD.
+
+def digits(page: dict) -> dict:
+    """The network and a linear layer on the pixels: clean and noisy digits.
+
+    About two minutes on one core.
     """
-    train, test, classifier, rows = page["train"], page["test"], page["Classifier"], {}
+    return against_pixels(page, {"clean": {"image_noise": 0}, "noisy": {}}, 256, 20)
 
-    def add(name, value):
-        rows.setdefault(name, {"accuracy": []})["accuracy"].append(round(value, 4))
 
-    for seed in tqdm(SEEDS):
-        for name, dials in {
-            "clean": {"image_noise": 0},
-            "noisy": {},
-            "MNIST": {"source": "mnist-fsdd"},
-        }.items():
-            draw = {
-                split: page["load_digits"](split, seed, **dials)
-                for split in ("train", "validation", "test")
-            }
-            epochs, pixels = (4, 784) if name == "MNIST" else (15, 256)
-            add(
-                f"{name}: network",
-                test(train(lambda: classifier(1, 10, width=64), draw, seed, epochs), draw["test"]),
-            )
-            add(
-                f"{name}: pixels, linear",
-                test(train(partial(page["Pixels"], pixels), draw, seed, epochs=20), draw["test"]),
-            )
-        for words, gray in (("in colour", False), ("in gray", True)):
-            sizes = {"train": 2000, "validation": 600, "test": 1000, "novel": 1000}
-            draw = {
-                split: page["load_shapes"](split, seed, size, gray) for split, size in sizes.items()
-            }
-            looker = train(lambda: classifier(3, 4), draw, seed, epochs=20)
-            for split in ("test", "novel"):
-                add(f"shapes {words}: {split}", test(looker, draw[split]))
-        for name, values in page["shifted"](seed).items():
-            for shift, value in enumerate(values):
-                add(f"{name}: shifted by {shift}", value)
+def mnist(page: dict) -> dict:
+    """The same on MNIST.
+
+    About three minutes on one core, with MNIST and FSDD.
+    """
+    return against_pixels(page, {"MNIST": {"source": "mnist-fsdd"}}, 784, 6)
+
+
+def against_pixels(page: dict, worlds: dict, pixels: int, epochs: int) -> dict:
+    """Accuracies of both on each world, trained for the same number of epochs."""
+    page, rows = parts(page), {}
+    models = {
+        "PictureNet": partial(page["Classifier"], 1, 10),
+        "pixels, linear": partial(page["Pixels"], pixels),
+    }
+    for name, dials in worlds.items():
+        for seed in tqdm(SEEDS, name):
+            data = {split: page["load_digits"](split, seed, **dials) for split in SPLITS}
+            for kind, make in models.items():
+                score = page["accuracy"](page["train"](make, data, seed, epochs), data["test"])
+                row = rows.setdefault(f"{name}: {kind}", {"accuracy": []})
+                row["accuracy"].append(round(score, 4))
     return rows
 
 
-SWEEPS = [image_cnn]
+def colours(page: dict) -> dict:
+    """Which shape? Known combinations of colour and shape and each held-out one, where training
+    had none of these, and as a control where it had them.
+
+    About two minutes on one core.
+    """
+    page, rows = parts(page), {}
+    names = ["known", *(" ".join(pair) for pair in page["PAIRS"])]
+    for way, every_pair in (("held out", False), ("shown", True)):
+        for seed in tqdm(SEEDS, way):
+            data = page["shape_data"](seed, every_pair)
+            model = page["train"](partial(page["Classifier"], 3, 4), data, seed)
+            known = page["accuracy"](model, data["test"])
+            scores = [known, *page["by_pair"](model, data["novel"])]
+            for name, score in zip(names, scores):
+                row = rows.setdefault(f"{way}: {name}", {"accuracy": []})
+                row["accuracy"].append(round(score, 4))
+    return rows
+
+
+def shift(page: dict) -> dict:
+    """Digits that stand in one place in training, shifted by 0 to 8 pixels in the test.
+
+    About two minutes on one core.
+    """
+    page, rows = parts(page), {}
+    for seed in tqdm(SEEDS):
+        data = {split: page["load_digits"](split, seed, image_noise=0) for split in SPLITS}
+        for kind in page["SHIFTED"]:
+            model = page["train_shifted"](kind, data, seed)
+            for pixels in range(9):
+                score = page["accuracy"](model, page["canvas"](data["test"], pixels))
+                row = rows.setdefault(f"{kind}, {pixels}", {"accuracy": []})
+                row["accuracy"].append(round(score, 4))
+    return rows
+
+
+def pooling(page: dict) -> dict:
+    """The picture of `digits` alone, at its usual noise: one mean or 2 x 2 behind small networks.
+
+    About five minutes on one core.
+    """
+    page, rows = parts(page), {}
+    for seed in tqdm(SEEDS):
+        data = {split: page["load_digits"](split, seed) for split in SPLITS}
+        for name, (norm, third) in page["STACKS"].items():
+            for grid in (1, 2):
+                make = partial(page["Stack"], norm, third, grid)
+                model = page["train"](make, data, seed, 20)
+                row = rows.setdefault(f"{name}, {grid} x {grid}", {"accuracy": []})
+                row["accuracy"].append(round(page["accuracy"](model, data["test"]), 4))
+    return rows
+
+
+def plug(page: dict) -> dict:
+    """Page 00's model with the network's vector in the place of its pixels and beside them, and the
+    control with the vectors shuffled: the picture alone and all three modalities, each weight decay
+    chosen on the validation set of seed 0.
+
+    About two minutes on one core.
+    """
+    page, rows = parts(page), {}
+    draws = [page["load"](seed) for seed in tqdm(SEEDS, "load")]
+    for name, (pictures, shuffled) in tqdm(PLUGGED.items()):
+        data = [shuffle_vectors(draw, seed) for seed, draw in enumerate(draws)]
+        data = data if shuffled else draws
+        accuracy, decays = {}, {}
+        for inputs, others in {"image": [], "all three": ["text", "audio"]}.items():
+            make, losses = partial(page["Glued"], [*pictures, *others]), {}
+            for decay in DECAYS:
+                model = page["train"](make, data[0], 0, 30, 128, decay)
+                losses[decay] = evaluate(model, Batches(data[0]["validation"], 512)).loss
+            decays[inputs] = min(losses, key=losses.get)
+            models = [
+                page["train"](make, data[seed], seed, 30, 128, decays[inputs]) for seed in SEEDS
+            ]
+            scores = [
+                page["accuracy"](model, data[seed]["test"]) for seed, model in enumerate(models)
+            ]
+            accuracy[inputs] = [round(score, 4) for score in scores]
+        rows[name] = {"weight_decay": decays, "accuracy": accuracy}
+    return rows
+
+
+def shuffle_vectors(data: dict, seed: int) -> dict:
+    """All splits with the network's vectors in another order, the rest as it was."""
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        split: shuffle_modality(part, "vector", torch.randperm(len(part["label"]), generator=draw))
+        for split, part in data.items()
+    }
+
+
+SWEEPS = [digits, mnist, colours, shift, pooling, plug]
