@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from course_utils import plots
 from course_utils.audio import band_features
 from course_utils.datasets import Digits, Gates, collate, store
-from course_utils.exercises import check, mine, reference
+from course_utils.exercises import check, mine
 from course_utils.fusion import ConcatFusion as CourseFusion
 from course_utils.fusion import EarlyFusion, LateFusion
 from course_utils.image import pixel_features
@@ -88,7 +88,7 @@ print("one vector for each sample:", tuple(glued.shape) == (4, 32))
 #
 # ### A modality that is not there
 #
-# In real data a sample lacks its picture now and then. Put zeros in its place, and the layers behind them speak for it all the same. Both layers are old acquaintances but for the second: **layer normalisation** (层归一化) takes the mean off each vector, divides by its spread, then scales and shifts by numbers that it learns, one pair for each entry.
+# In real data a sample lacks its picture now and then. Put zeros in its place, and the layers behind them speak for it all the same. Here two: a projection, and **layer normalisation** (层归一化), which takes the mean off each vector, divides by its spread, then scales and shifts each entry by numbers that it learns.
 
 # %% tags=["fault"]
 project, norm = nn.Linear(2, 4), nn.LayerNorm(4)
@@ -177,7 +177,7 @@ with torch.no_grad():
 #
 # $$ W_2\,(W_1 z + b_1) + b_2 = (W_2 W_1)\,z + (W_2 b_1 + b_2) \tag{10.1} $$
 #
-# An `nn.Embedding` with an `nn.Linear` behind it is one table in the same way, $E V^\top$.
+# An `nn.Embedding` with an `nn.Linear` behind it is one table in the same way: row i of $E$ times $V^\top$ is row i of $E V^\top$.
 
 # %%
 seed_everything(0)
@@ -186,23 +186,13 @@ first, second = nn.Linear(32, 16, dtype=torch.float64), nn.Linear(16, 40, dtype=
 W = second.weight @ first.weight                              # (40, 16) @ (16, 32) -> (40, 32)
 b = second.weight @ first.bias + second.bias                  # (40,)
 verify("10.1", by_hand=z @ W.T + b, reference=second(first(z)))
-print("rank of both together:", torch.linalg.matrix_rank(W).item(), "of 32 that one layer could have")
-
-# %% tags=["proof"]
-# An embedding with a linear layer behind it is an embedding; how unequal a published glue is.
-table, V = torch.randn(27, 16, dtype=torch.float64), torch.randn(8, 16, dtype=torch.float64)
-ids = torch.tensor([3, 1, 20])
-assert torch.allclose(F.embedding(ids, table) @ V.T, F.embedding(ids, table @ V.T))
-with torch.device("meta"):  # shapes without numbers
-    picture = nn.Sequential(
-        nn.Conv2d(3, 32, 3), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.MaxPool2d(2),
-        nn.Conv2d(64, 64, 3), nn.Flatten())(torch.empty(1, 3, 224, 224))   # (1, 64 * 52 * 52)
-print(f"flattened: {picture.shape[1]:,} numbers of the picture beside 64 of the text")
+rank = torch.linalg.matrix_rank(W).item()
+print("rank of both together:", rank, "where one layer could have 32")
 
 # %% [markdown]
 # ## Loud and wide
 #
-# A network of three convolutions on a picture of 224 x 224 pixels, flattened, gives 173,056 numbers; an LSTM with 64 units gives 64 for the text. Put them side by side, and the text is .04 % of the input. Does that matter, when a layer can learn any weights it likes? We ask `digits`: the typed word and the picture, glued, then one linear layer. The picture comes in three ways:
+# Flatten 64 maps of 52 x 52 places, and the picture has 173,056 numbers; put them beside the 64 of an LSTM that has read the text. Does that matter, when a layer can learn any weights it likes? We ask `digits`: the typed word and the picture, glued, then one linear layer. The picture comes in three ways:
 #
 # - **as it comes**: 256 pixels between 0 and 1;
 # - **loud**: the same, counted from 0 to 255;
@@ -211,12 +201,14 @@ print(f"flattened: {picture.shape[1]:,} numbers of the picture beside 64 of the 
 # There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` to 64 numbers each, which makes them equally wide. Yours has both. A stored sweep has each alone, at 10 and at 60 epochs, with the learning rate that is best on the validation set. Folded: data, model and loop.
 
 # %% tags=["measured", "proof"]
-# Data as vectors, a fusion layer as a model, its training and its test.
-SPLITS = ("train", "validation", "test")
+# Data as vectors, the ways that the picture comes, and the package's layer with each remedy.
+SPLITS, WIDTHS = ("train", "validation", "test"), {"text": 78, "image": 256}
 EXTRACT = {"text": lambda batch: letter_features(batch["text"], batch["mask"]["text"]),
            "image": lambda batch: pixel_features(batch["image"]),
            "audio": lambda batch: band_features(batch["audio"], batch["mask"]["audio"])}
-
+WAYS = {"as it comes": lambda x: x, "loud": lambda x: 255 * x, "wide": lambda x: x.repeat(1, 10)}
+REMEDIES = {"nothing": {}, "LayerNorm": {"normalise": True}, "projection": {"width": 64},
+            "both": {"normalise": True, "width": 64}}
 
 def load(split, seed, names=("text", "image"), **dials):
     """The named modalities of a split of `digits` as vectors, with labels: one row a sample."""
@@ -225,58 +217,36 @@ def load(split, seed, names=("text", "image"), **dials):
              for batch in batches]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+def changed(data, way):
+    return {split: part | {"image": WAYS[way](part["image"])} for split, part in data.items()}
 
-def load_all(seed, **dials):
-    return {split: load(split, seed, **dials) for split in SPLITS}
-
+def with_remedy(names, way, remedy):
+    dims = {name: WIDTHS[name] for name in names}
+    dims |= {"image": 2560} if way == "wide" and "image" in names else {}
+    return CourseFusion(dims, 10, **REMEDIES[remedy])
 
 # %% tags=["measured", "proof"]
 # The loop: any layer from features by name to logits, trained and tested.
 class Model(nn.Module):
     """A fusion layer for `fit` and `evaluate`: batch -> logits (B, C)."""
 
-    def __init__(self, fusion, names):
+    def __init__(self, fusion):
         super().__init__()
-        self.fusion, self.names = fusion, names
+        self.fusion, self.names = fusion, getattr(fusion, "names", ("text", "image"))
 
     def forward(self, batch):
         return self.fusion({name: batch[name] for name in self.names}, mask={})
 
-
-def train(make, data, seed, epochs, lr):
+def train(make, data, seed, epochs, lr, wrap=Model):
     """`make()` after seeding, trained; its best epoch on the validation set."""
     generator = seed_everything(seed)
-    model = make()
-    if not hasattr(model, "names"):
-        model = Model(model, [name for name in data["train"] if name != "label"])
+    model = wrap(make())
     fit(model, Batches(data["train"], 128, generator), Batches(data["validation"], 2048),
         epochs=epochs, lr=lr, weight_decay=0.1)
     return model
 
-
 def score(model, data):
     return evaluate(model, Batches(data["test"], 4096))
-
-
-# %% tags=["measured", "proof"]
-# The ways that the picture comes, the remedies, and the layer with them.
-WAYS = {"as it comes": lambda x: x, "loud": lambda x: 255 * x, "wide": lambda x: x.repeat(1, 10)}
-REMEDIES = {"nothing": {}, "LayerNorm": {"normalise": True}, "projection": {"width": 64},
-            "both": {"normalise": True, "width": 64}}
-WIDTHS = {"text": 78, "image": 256}
-
-
-def changed(data, way):
-    return {split: part | {"image": WAYS[way](part["image"])} for split, part in data.items()}
-
-
-def widths(names, way):
-    return {name: WIDTHS[name] * (10 if name == "image" and way == "wide" else 1)
-            for name in names}
-
-
-def glued(names, way, remedy):
-    return Model(CourseFusion(widths(names, way), 10, **REMEDIES[remedy]), names)
 
 # %% [markdown]
 # Alone, the text has 77 % and the picture 64; glued as they come they have 85, with ten epochs each. Now the pixels from 0 to 255, everything else as it was. How much do both together have? In percent, to within 5.
@@ -285,37 +255,25 @@ def glued(names, way, remedy):
 guess("10.a", None, sure=0.5)
 
 # %%
-sweep = stored("10", "imbalance")
-print("text + image, accuracy in %, mean of five seeds")
-print(f"{'':24}nothing  LayerNorm  projection  both")
+sweep = stored("10", "imbalance")                              # python tools/sweep.py 10 imbalance
+
+def percent(row):
+    mean, half = mean_interval([100 * value for value in sweep[row]["accuracy"]])
+    return f"{mean:.1f} ± {half:.1f}"
+
+print("text + image, test accuracy in %\n" + " " * 18 + "".join(f"{name:>12}" for name in REMEDIES))
 for epochs in (10, 60):
     for way in WAYS:
-        means = []
-        for remedy in REMEDIES:
-            values = sweep[f"text + image, {way}, {remedy}, {epochs} epochs"]["accuracy"]
-            means.append(100 * sum(values) / len(values))
-        print(f"{epochs} epochs, {way:12}{means[0]:8.1f}{means[1]:10.1f}{means[2]:12.1f}{means[3]:8.1f}")
-outcome("10.a", 58, within=5)
+        rows = [f"text + image, {way}, {remedy}, {epochs} epochs" for remedy in REMEDIES]
+        print(f"{epochs} ep., {way:11}" + "".join(f"{percent(row):>12}" for row in rows))
 
-# %% tags=["figure"]
-# The rows of ten epochs as bars.
-shown = {"text": "text, as it comes", "image": "image, as it comes",
-         "both, as it comes": "text + image, as it comes", "both, loud": "text + image, loud",
-         "both, wide": "text + image, wide"}
-bars = {name: mean_interval([100 * v for v in sweep[f"{row}, nothing, 10 epochs"]["accuracy"]])
-        for name, row in shown.items()}
-for way in WAYS:
-    values = sweep[f"text + image, {way}, both, 10 epochs"]["accuracy"]
-    bars[f"both, {way}, remedies"] = mean_interval([100 * v for v in values])
-control = sweep["text + image, as it comes, both, 10 epochs, shuffled"]["accuracy"]
-bars["picture shuffled, remedies"] = mean_interval([100 * v for v in control])
-plots.bars(
-    bars,
-    label="test accuracy (%)",
-    baseline=bars["text"][0],
-    caption="Ten epochs. A loud or a wide picture drags the text down; with both remedies it does"
-    " not matter how the picture comes. Five seeds, 95 % intervals.",
-)
+# %%
+outcome("10.a", 58, within=5)
+for name, row in (("text alone", "text, as it comes, nothing, 10 epochs"),
+                  ("picture alone", "image, as it comes, nothing, 10 epochs"),
+                  ("loud picture alone", "image, loud, nothing, 10 epochs"),
+                  ("both, picture shuffled", "text + image, as it comes, both, 10 epochs, shuffled")):
+    print(f"{name:24}{percent(row)}")
 
 # %% [markdown]
 # Glued as it comes, the picture adds eight points to the text. Loud, both together have 58 %, wide 69: less than the text alone.
@@ -328,8 +286,8 @@ plots.bars(
 # One run with your layer, on the loud picture, beside the stored one of the package:
 
 # %%
-draw = load_all(seed=0)
-data = changed(draw, "loud")
+digits = {split: load(split, seed=0) for split in SPLITS}
+data = changed(digits, "loud")
 row = sweep["text + image, loud, both, 10 epochs"]
 model = train(lambda: ConcatFusion(WIDTHS, 64, 10), data, seed=0, epochs=10, lr=row["lr"])
 live = score(model, data).accuracy
@@ -341,7 +299,7 @@ report("ConcatFusion, loud picture: live minus stored", live - row["accuracy"][0
 # With a linear head the logits are a sum, $f(a, b) = W_a a + W_b b + c$: a part of the text, a part of the picture. Take two texts and two pictures, and the four combinations. Here are such logits of one class, and the effect of the text, once with each picture.
 
 # %%
-text_part, image_part = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
+text_part, image_part = torch.tensor([[2.0, -1.0], [0.5, 3.0]]).double()
 table = text_part[:, None] + image_part                       # (2, 1) + (2,) -> (2, 2)
 print("first text :", table[0].tolist())
 print("second text:", table[1].tolist())
@@ -395,16 +353,10 @@ print("of the sum above:", four_point(table[..., None]).tolist())
 xor = torch.tensor([[[-1.0], [1.0]], [[1.0], [-1.0]]])        # positive where the two differ
 print("of 'do they differ?':", four_point(xor).tolist())
 
-# %% tags=["proof"]
-# A linear layer's two sums of (10.2) are equal; a hidden layer's need not be.
-seed_everything(0)
-a, a2, b1, b2 = torch.randn(4, 6, dtype=torch.float64)         # two texts, two pictures
-layer = nn.Linear(12, 3, dtype=torch.float64)
-points = torch.stack([torch.cat([t, p]) for t in (a, a2) for p in (b1, b2)])       # (4, 12)
-corners = layer(points).detach().view(2, 2, 3)
-verify("10.2", corners[0, 0] + corners[1, 1], corners[0, 1] + corners[1, 0])
-bent = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)).double()
-assert four_point(bent(points).detach().view(2, 2, 3)).abs().min() > 1e-3
+x = torch.randn(4, 12, dtype=torch.float64)                   # text and image glued, twice two
+x[1, :6], x[3, :6], x[2, 6:], x[3, 6:] = x[0, :6], x[2, :6], x[0, 6:], x[1, 6:]
+f = nn.Linear(12, 3, dtype=torch.float64)(x).detach()         # (4, 3)
+verify("10.2", f[0] + f[3], f[1] + f[2])
 
 # %% [markdown]
 # "Do they differ?" wants positive logits at (0, 1) and (1, 0), negative ones at (0, 0) and (1, 1): an interaction of -4 here, and in any case below zero. A sum has zero. No weights can do it, and no training.
@@ -510,7 +462,7 @@ fits = {split: pairs(split, seed=0) for split in SPLITS}
 pair_models = [train(lambda: with_hidden_head(WIDTHS, 2), fits, seed, epochs=20, lr=3e-3)
                for seed in range(3)]
 accuracies = [score(model, fits).accuracy for model in pair_models]
-report("ConcatFusion with a hidden head, three runs", sum(accuracies) / 3, near=0.93, within=0.03)
+report("ConcatFusion with a hidden head, three runs", sum(accuracies) / 3, near=0.90, within=0.03)
 
 # %% tags=["figure"]
 # The stored comparison: every way to glue, each modality alone, the control.
@@ -590,15 +542,15 @@ W1, b1, v, c = two_units(size=1.0)
 
 def by_hand(x):
     """(10.3) for signs x (..., 2) -> (...)."""
-    return (x @ W1.T + b1).relu() @ v + c
+    return (x @ W1.T.to(x) + b1.to(x)).relu() @ v.to(x) + c
 
 signs = torch.tensor([[[-1.0, -1.0], [-1.0, 1.0]], [[1.0, -1.0], [1.0, 1.0]]])   # (2, 2, 2)
 print("logit above 0:", (by_hand(signs) > 0).tolist())
 print("interaction below 0:", four_point(by_hand(signs)[..., None]).item() < 0)
 
 # %% tags=["figure"]
-# Two sums and the two units in the plane.
-def draw(ax, logit, title):
+# Two sums and the two units in the plane; (10.3) against PyTorch's layers.
+def draw_corners(ax, logit, title):
     """Colour the plane by the sign of the logit, and mark the four corners with their labels."""
     side = torch.linspace(-2, 2, 161)
     x = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)          # (161, 161, 2)
@@ -611,10 +563,12 @@ def draw(ax, logit, title):
     ax.set_xlabel("text")
 
 figure, panels = plots.axes(width=7.2, height=2.7, columns=3, sharey=True)
-draw(panels[0], lambda x: x[..., 0] + 0.5 * x[..., 1], "a sum")
-draw(panels[1], lambda x: 1 + 0.7 * (x[..., 1] - x[..., 0]), "a sum with a bias")
-draw(panels[2], by_hand, "two hidden units")
+draw_corners(panels[0], lambda x: x[..., 0] + 0.5 * x[..., 1], "a sum")
+draw_corners(panels[1], lambda x: 1 + 0.7 * (x[..., 1] - x[..., 0]), "a sum with a bias")
+draw_corners(panels[2], by_hand, "two hidden units")
 panels[0].set_ylabel("image")
+hidden = F.linear(signs.double(), W1.double(), b1.double()).relu()             # (2, 2, 2)
+verify("10.3", by_hand(signs.double()), F.linear(hidden, v.double()[None]).squeeze(-1) + c)
 plots.show(
     figure,
     "Diamonds should lie on purple, circles on grey. A line gets two or three corners right, two"
@@ -626,55 +580,19 @@ plots.show(
 #
 # Back to the picture and the text of the beginning. **End to end** (端到端) means that the loss moves everything, the extractors too: a network of convolutions for the picture, an embedding and a masked mean for the letters, the glue with a hidden layer. We compare two networks for the picture, both with one mean over all places: two convolutions, and page 03's three. It is a stored sweep.
 
-# %% tags=["measured", "proof"]
-# The model end to end, its versions, its data.
-PictureNet = reference("03.2")          # page 03's network: (B, 1, 16, 16) -> (B, 32)
-
-
-def two_convolutions():
-    """The same without the third block, and without batch norm."""
-    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-                         nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
+# %% tags=["measured"]
 class EndToEnd(nn.Module):
-    """A network for the picture, an embedding for the letters, glued: batch -> logits (B, 10)."""
+    """Pictures and letters to logits (B, 10), by a network, a table and the package's layer."""
 
-    def __init__(self, use, network):
+    def __init__(self, network):                # (B, 1, 16, 16) -> (B, 32)
         super().__init__()
-        self.use, self.names = use, use
-        self.picture = network()
-        self.letters = nn.Embedding(27, 16, padding_idx=0)     # (B, T) -> (B, T, 16)
+        self.network, self.letters = network, nn.Embedding(27, 16, padding_idx=0)
         self.fusion = CourseFusion({"text": 16, "image": 32}, 10, hidden=64, normalise=True)
 
     def forward(self, batch):
-        there = torch.ones(len(batch["image"]), dtype=torch.bool, device=batch["image"].device)
-        mask = {"text": batch["text_mask"] & ("text" in self.use),           # (B, T)
-                "image": there & ("image" in self.use)}                      # (B,)
-        features = {"text": self.letters(batch["text"]), "image": self.picture(batch["image"])}
+        features = {"text": self.letters(batch["text"]), "image": self.network(batch["image"])}
+        mask = {"text": batch["letters_there"], "image": batch["image_there"]}   # (B, T), (B,)
         return self.fusion(features, mask=mask)
-
-# %% tags=["measured", "proof"]
-# Its data: pictures and letters, not yet vectors.
-def raw(seed):
-    data = {}
-    for split in SPLITS:
-        batch = collate(list(Digits(split, seed=seed)))
-        data[split] = {name: batch[name] for name in ("text", "image", "label")}
-        data[split]["text_mask"] = batch["mask"]["text"]
-    return data
-
-
-def three_convolutions():
-    return PictureNet(1)
-
-
-NETWORKS = {"two convolutions": two_convolutions, "three (page 03)": three_convolutions}
-END_TO_END = {"text": (("text",), two_convolutions)}
-END_TO_END |= {f"{way}: {name}": (use, network) for way, use in
-               (("image", ("image",)), ("both", ("text", "image")))
-               for name, network in NETWORKS.items()}
 
 # %%
 joint = stored("10", "end_to_end")                             # python tools/sweep.py 10 end_to_end
@@ -683,7 +601,9 @@ for name, row in joint.items():
     print(f"{name:26}{mean:5.1f} ± {half:.1f} %")
 
 # %% [markdown]
-# PROSE-E2E
+# Behind two convolutions one mean leaves the picture 28 %, and it adds three points to the text. Behind page 03's three it has 58 and adds twelve. So it is not the mean as such. Page 03 takes the difference apart: a third layer with its pooling gives one mean of the same pictures 16 points more; batch norm and a wider view give nothing that five seeds show.
+#
+# Learned is not better because it is learned: the features above, in which nothing is trained, have 88 % with both remedies.
 #
 # ## Early, intermediate, late
 #
@@ -713,13 +633,13 @@ pt.manual_seed(0)
 said_text, said_image = pt.randint(0, 2, (2, 512, 1)).float()            # 2 x (512, 1)
 side_by_side = pt.cat([said_text, said_image], dim=-1)                   # (512, 2)
 differ = (said_text != said_image).float()                               # (512, 1)
-net = pt.nn.Sequential(pt.nn.Linear(2, 16), pt.nn.ReLU(), pt.nn.Linear(16, 1))
-optimizer = pt.optim.Adam(net.parameters(), lr=0.05)
+xor_net = pt.nn.Sequential(pt.nn.Linear(2, 16), pt.nn.ReLU(), pt.nn.Linear(16, 1))
+optimizer = pt.optim.Adam(xor_net.parameters(), lr=0.05)
 for _ in range(200):
     optimizer.zero_grad()
-    pt.nn.functional.binary_cross_entropy_with_logits(net(side_by_side), differ).backward()
+    pt.nn.functional.binary_cross_entropy_with_logits(xor_net(side_by_side), differ).backward()
     optimizer.step()
-print("right:", ((net(side_by_side) > 0) == differ.bool()).float().mean().item())
+print("right:", ((xor_net(side_by_side) > 0) == differ.bool()).float().mean().item())
 
 # %% [markdown]
 # ## On real data
