@@ -140,18 +140,44 @@ def test_clean_text_is_always_right_and_fusion_loses():
 def test_default_gain_in_numbers(text):
     right = stored("00", "digits_dials")["default"]["accuracy"]
     best = max((right[name] for name in ("text", "image", "audio")), key=sum)
-    assert f"(ten seeds: {gain(right['all three'], best)[0]:.0f})" in text
+    assert f"(ten seeds: {gain(right['all three'], best)[0]:.0f} over the sound)" in text
+    assert best == right["audio"]
+
+
+def test_the_product_beats_concatenation_in_each_setting():
+    for setting in ("clean", "easy", "default", "hard", "one clear sense"):
+        right = stored("00", "digits_dials")[setting]["accuracy"]
+        mean, half = gain(right["product"], right["all three"])
+        assert mean - half > 0, setting
+
+
+def test_cross_entropy_falls_where_no_gain_in_accuracy_is_seen():
+    loss = stored("00", "digits_dials")["one clear sense"]["loss"]
+    mean, half = gain(loss["all three"], loss["audio"])
+    assert mean + half < 0
+
+
+def test_a_shuffled_picture_costs_more_than_the_picture_adds():
+    right = stored("00", "digits_dials")["default"]["accuracy"]
+    added, half = gain(right["all three"], right["text + audio"])
+    assert added - half < 0 < added < 1
+    lost, half = gain(right["all three, image shuffled"], right["text + audio"])
+    assert -5 < lost < -4.5 and lost + half < -3
+    sound, _ = gain(right["all three, audio shuffled"], right["text + image"])
+    assert -2 < sound < 0
 
 
 def test_real_data_in_words(text):
     right = stored("00", "digits_real")["mnist-fsdd"]["accuracy"]
     names = {name: sum(runs) for name, runs in right.items()}
     assert max(("text", "image", "audio"), key=names.get) == "image"
-    counted = {3: "three", 4: "four", 6: "six", 7: "seven", 8: "eight"}
+    counted = {2: "two", 3: "three", 4: "four", 6: "six", 7: "seven", 8: "eight"}
     over, _ = gain(right["all three"], right["image"])
     gone, _ = gain(right["all three"], right["all three, audio shuffled"])
     assert f"all three are right {counted[round(over)]} points more often" in text
-    assert f"with the sound shuffled {counted[round(gone)]} of these are gone" in text
+    sound, _ = gain(right["all three"], right["text + image"])
+    assert f"The sound adds {counted[round(sound)]} of these to text and image" in text
+    assert f"shuffled, it costs {counted[round(gone)]}." in text
 
 
 def gain(one, other):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from course_utils import exercises
 from course_utils.datasets import Scenes
 from course_utils.exercises import reference
-from course_utils.rooms import load, stored
+from course_utils.rooms import load, room, stored
 from course_utils.runtime import ROOT
 from course_utils.text import tokenize
 
@@ -123,6 +123,15 @@ def test_each_question_has_its_chasing_animal_first(page):
     for text, label in zip(sentences, labels.tolist()):
         said = [word for word in tokenize(text) if word in page["ANIMALS"]]
         assert len(said) == 2 and said[0] == page["ANIMALS"][label]
+
+
+def test_share_of_test_sentences_that_are_not_in_training(page):
+    fresh = 0
+    for seed in range(5):
+        seen = set(page["chases"](1000, 10 * seed)[0])
+        fresh += sum(text not in seen for text in page["chases"](1000, 10 * seed + 2)[0])
+    text = room("01", "page.py").read_text(encoding="utf-8")
+    assert f"also of the {fresh / 50:.0f} % that were not in training" in text
 
 
 def test_nouns_of_a_group_never_meet_but_anywhere_they_do(page):

