@@ -315,8 +315,8 @@ FOUR_POINT = Exercise(
             lambda logits: four_point(logits) + 2 * logits[1, 0],
         ),
         *ideas(
-            "the right number, divided: (10.2) adds and subtracts the four points, and divides by"
-            " nothing.",
+            "the right number, divided: the interaction adds and subtracts the four points, and"
+            " divides by nothing.",
             lambda logits: four_point(logits) / 4,
         ),
         *ideas(
@@ -400,7 +400,8 @@ UNITS = Exercise(
             lambda size: _apart(size, [1.0, 1.0], -4.0),
         ),
         *ideas(
-            "nothing is decided where text and image differ: c takes off as much as the units give.",
+            "nothing is decided where text and image differ: c takes off as much as the units"
+            " give.",
             lambda size: _apart(size, [1.0, 1.0], -2.0),
         ),
         *ideas(

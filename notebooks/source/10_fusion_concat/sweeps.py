@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from course_utils.datasets import Digits, collate
 from course_utils.exercises import reference
-from course_utils.training import Batches, evaluate, fit, shuffle_modality
+from course_utils.training import Batches, evaluate, shuffle_modality
 
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")
@@ -106,7 +106,7 @@ def fits_real(page: dict) -> dict:
 
 def compared(page: dict, data: dict, seed: int, other: str, alone: bool = False) -> dict:
     """The test accuracy of each way to glue, of the control, and of each modality alone."""
-    dims = {name: part.shape[1] for name, part in data["train"].items() if name != "label"}
+    dims = {name: part.shape[1] for name, part in data["train"].items() if part.dim() == 2}
     runs = {name: (partial(make, dims), data) for name, make in page["GLUES"].items()}
     hidden = page["GLUES"]["concat, hidden"]
     flipped = {split: {**part, other: part[other].flip(0)} for split, part in data.items()}
