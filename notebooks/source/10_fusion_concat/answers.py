@@ -89,6 +89,10 @@ WRONG = {
             "the mask is turned round",
         ),
         (LOOP.format(SAID, CHOSEN, "torch.cat(parts, 0)"), "the parts are not side by side"),
+        (
+            LOOP.format(SAID, CHOSEN, "torch.stack(parts, -1).flatten(1)"),
+            "the parts are not side by side",
+        ),
         (LOOP.format(SAID, CHOSEN, "sum(parts)"), "the parts are not side by side"),
         (LOOP.format("self.project[name](features[name])", CHOSEN, GLUED), "nothing is normalised"),
         (
@@ -194,5 +198,9 @@ WRONG = {
             "right for size 1 alone",
         ),
         (UNITS.format("[1., -1.]", "[0.]", "[1.]", "-1."), "W (2,), b (1,), v (1,)"),
+        (
+            "def f(s): return [[1 / s, -1 / s], [-1 / s, 1 / s]], [0, 0], [1, 1], -1",
+            "W, b and v are not all tensors",
+        ),
     ],
 }

@@ -167,6 +167,11 @@ class _OneBelowTheOther(ConcatFusion):
         return torch.cat(blocks, dim=0)
 
 
+class _Interleaved(ConcatFusion):
+    def join(self, blocks):
+        return torch.stack(blocks, dim=-1).flatten(1)
+
+
 class _PlainDict(ConcatFusion):
     def __init__(self, dims, width, classes):
         super().__init__(dims, width, classes)
@@ -229,6 +234,7 @@ CONCAT = Exercise(
             "the parts are not side by side: torch.cat along the last axis, which makes the width"
             " grow, not the number of rows.",
             _OneBelowTheOther,
+            _Interleaved,
         ),
         *ideas("nothing is normalised: the projection's result goes through self.norm.", _NoNorm),
         *ideas(
@@ -357,7 +363,9 @@ def _corners(units, size):
     if weights is None:
         return None
     *tensors, c = weights
-    W, b, v = (torch.as_tensor(one, dtype=torch.float64) for one in tensors)
+    if not all(isinstance(one, torch.Tensor) for one in tensors):
+        return ["W, b and v are not all tensors"] + ["not there"] * 4
+    W, b, v = (one.detach().double() for one in tensors)
     found = [f"W {tuple(W.shape)}, b {tuple(b.shape)}, v {tuple(v.shape)}"]
     fits = (W.shape, b.shape, v.shape) == ((2, 2), (2,), (2,))
     for corner in ((-size, -size), (size, size), (-size, size), (size, -size)):
