@@ -86,7 +86,7 @@ print("one vector for each sample:", tuple(glued.shape) == (4, 32))
 # %% [markdown]
 # ### A modality that is not there
 #
-# Now and then a sample lacks its picture. Put zeros in its place, and the layers behind speak for it all the same: a projection, and **layer normalisation** (层归一化), which takes the mean off each vector, divides by its spread, then scales and shifts each entry by numbers that it learns.
+# Put zeros in the place of a missing picture, and the layers behind speak for it all the same: a projection, and **layer normalisation** (层归一化), which takes the mean off each vector, divides by its spread, then scales and shifts each entry by numbers that it learns.
 
 # %% tags=["fault"]
 project, norm = nn.Linear(2, 4), nn.LayerNorm(4)
@@ -106,7 +106,7 @@ print("a missing picture says nothing:", bool((said == 0).all()))
 # >
 # > Write the layer that this page runs on.
 # >
-# > - `dims` is `{name: D_m}`. Make three things, under these names, since `check` puts weights into them: `self.project` and `self.norm`, each an `nn.ModuleDict` with a layer for each name, `nn.Linear(D_m, width)` and `nn.LayerNorm(width)`; and `self.head`, one `nn.Linear` from all widths to the classes.
+# > - `dims` is `{name: D_m}`. Make three things under these names, which `check` fills: `self.project` and `self.norm`, each an `nn.ModuleDict` with a layer for each name, `nn.Linear(D_m, width)` and `nn.LayerNorm(width)`; and `self.head`, one `nn.Linear` from all widths to the classes.
 # > - `features[name]` is `(B, D_m)`. Project it, then normalise it.
 # > - `mask[name]` is `(B,)` bool, True where the modality is there. A name that is not in `mask` is there in every row. What is missing adds zeros to the glued vector, *whatever* stands in `features`.
 # > - Join in the order of `dims`, whatever the order in `features`. Return logits `(B, classes)`.
@@ -190,13 +190,13 @@ print("rank of both together:", rank, "where one layer could have 32")
 # %% [markdown]
 # ## Loud and wide
 #
-# Flatten 64 maps of 52 x 52 places, and the picture has 173,056 numbers; put them beside the 64 of an LSTM that has read the text. Does that matter? We ask `digits`: the typed word and the picture, glued, then one linear layer. The picture comes in three ways:
+# Flatten 64 maps of 52 x 52 places, and the picture has 173,056 numbers; put them beside the 64 of an LSTM that has read the text. We ask `digits`: the typed word and the picture, glued, then one linear layer. The picture comes in three ways:
 #
 # - **as it comes**: 256 pixels between 0 and 1;
 # - **loud**: the same, counted from 0 to 255;
 # - **wide**: ten copies side by side, 2,560 numbers and nothing new in them.
 #
-# There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` to 64 numbers each, which makes them equally wide. Yours has both. A stored sweep has each alone, at 10 and at 60 epochs, with the learning rate that is best on the validation set. Folded: data, model and loop.
+# There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` to 64 numbers each, which makes them equally wide. Yours has both. A stored sweep has each alone, at 10 and at 60 epochs, with the learning rate that is best on the validation set.
 
 # %% tags=["measured", "proof"]
 # Data as vectors, the ways that the picture comes, and the package's layer with each remedy.
@@ -270,7 +270,7 @@ outcome("10.a", 58, within=5)
 # %% [markdown]
 # Glued as it comes, the picture adds eight points to the text. Loud, both together have 58 %, wide 69: less than the text alone.
 #
-# - **LayerNorm** gives the same vector for x and for 255 x, so loudness is gone without a trace. Against width it is worth seven points.
+# - **LayerNorm** gives the same vector for x and for 255 x, so loudness is gone. Against width it is worth seven points.
 # - **Projection** is worth 17 against width. Against loudness it does nothing in ten epochs that five seeds show.
 # - **Time** mends a part: after 60 epochs the wide glue has 77, the projected loud one 82. The loud glue without a remedy still has 60.
 # - **Both** have 88 in all six rows, and with the pictures shuffled among the samples 76, no more than the text.
@@ -346,7 +346,7 @@ print("of 'do they differ?':", four_point(xor).tolist())
 #
 # ### Trained
 #
-# The world `Gates("xor")` hides one bit in each of two vectors. The label is 1 if the bits differ, and a tenth of the labels is flipped, so that the best possible rule has just below 90 %, its **ceiling** (上限). Each modality alone has a coin's 50. Four models:
+# The world `Gates("xor")` hides one bit in each of two vectors. The label is 1 if the bits differ, and a tenth of the labels is flipped, so that the best possible rule has just below 90 %, its **ceiling** (上限). Four models:
 #
 # - **concat**: your `ConcatFusion`.
 # - **concat, hidden**: the same with a hidden layer behind it.
@@ -468,7 +468,7 @@ plots.bars(
 )
 
 # %% [markdown]
-# The linear layer sees the same 334 numbers as the hidden one. *Which* digit the word names does not help before one knows which digit the picture shows: the answer lies in neither modality, only between them. Information of this kind is called **synergy** (协同). On page 00 each modality had evidence of its own about the digit, and such evidence adds up: there a sum was enough.
+# The answer lies in neither modality, only between them. Information of this kind is called **synergy** (协同). On page 00 each modality had evidence of its own about the digit, and such evidence adds up: there a sum was enough.
 #
 # Five pairs of the test set, and what all three runs say of them. The last is wrong:
 
@@ -490,13 +490,11 @@ for i in PLACES:
 #
 # $$ v^\top \operatorname{relu}(W x + b) + c, \qquad x = (\text{text}, \text{image}) \tag{10.2} $$
 #
-# You can find weights for it without any training.
-#
 # > **Exercise 10.3 · Two units by hand** — *7 minutes · core*
 # >
 # > Text and image each are `size` or `-size`. Return `W (2, 2)`, `b (2,)`, `v (2,)` and `c`, one number, so that the logit (10.2) is above 0 where the two differ and below 0 where they agree.
 # >
-# > - At all four corners. There are many answers; begin with size 1.
+# > - Many answers are right; begin with size 1.
 
 # %% exercise="10.3"
 def two_units(size: float) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -594,8 +592,6 @@ for name, row in joint.items():
 # %% [markdown]
 # Behind two convolutions one mean leaves the picture 28 %, and it adds three points to the text. Behind page 03's three it has 58 and adds more than twelve. So it is not the mean as such. Page 03 takes the difference apart: a third layer with its pooling gives one mean of the same pictures 16 points more; batch norm and a wider view give nothing that five seeds show.
 #
-# Learned is not better because it is learned: the features above, in which nothing is trained, have 88 % with both remedies.
-#
 # ## Early, intermediate, late
 #
 # | | glues | then | can modalities interact? | a missing modality |
@@ -655,7 +651,7 @@ plots.bars(
 )
 
 # %% [markdown]
-# With the word, a hidden layer gets 94 %, a sum stays at chance. With voices the hidden layer gets about 62 %, from 51 to 70 by seed: from "same" and "different" alone it has to find out what ten words sound like in three voices, well enough for two others. A layer that *can* express an interaction does not therefore find it.
+# With the word, a hidden layer gets 94 %, a sum stays at chance. With voices the hidden layer gets about 62 %, from 51 to 70 by seed. A layer that *can* express an interaction does not therefore find it.
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -719,7 +715,7 @@ if store.have("mnist", "fsdd"):
 #
 # ## Read more
 #
-# - J. Ngiam and others, *Multimodal Deep Learning*, ICML 2011. A shared layer on concatenated features, and why shallow ones do not find correlations across modalities.
+# - J. Ngiam and others, *Multimodal Deep Learning*, ICML 2011. A shared layer on concatenated features.
 # - C. Snoek, M. Worring, A. Smeulders, *Early versus Late Fusion in Semantic Video Analysis*, ACM Multimedia 2005. The two names, compared on video.
 # - J. L. Ba, J. R. Kiros, G. E. Hinton, *Layer Normalization*, 2016 (arXiv:1607.06450). The remedy for loudness.
 # - P. Williams, R. Beer, *Nonnegative Decomposition of Multivariate Information*, 2010 (arXiv:1004.2515). Where synergy got its number.
