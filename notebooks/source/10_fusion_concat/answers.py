@@ -2,34 +2,50 @@
 that their verdict has to have.
 """
 
-PICTURE, TEXT = "x.mean((2, 3))", "torch.stack([t[m].mean(0) for t, m in zip(letters, mask)])"
-# picture, text, axis
-GLUE = "def f(feature_map, letters, mask):\n x = feature_map\n return torch.cat([{}, {}], {})"
+MAKE = """
+class f(torch.nn.Module):
+    def __init__(self, dims, width, classes):
+        super().__init__()
+        self.project, self.norm = torch.nn.ModuleDict(), torch.nn.ModuleDict()
+        for name, dim in dims.items():
+            self.project[name] = torch.nn.Linear(dim, width)
+            self.norm[name] = torch.nn.LayerNorm(width)
+        self.head = torch.nn.Linear(len(dims) * width, classes)
+
+    def forward(self, features, mask):
+"""
+LOOP = (
+    MAKE
+    + """        parts = []
+        for name in self.project:
+            x = {}
+            if name in mask:
+                {}
+            parts.append(x)
+        return self.head({})
+"""
+)
+SAID = "self.norm[name](self.project[name](features[name]))"
+CHOSEN, GLUED = "x = torch.where(mask[name].unsqueeze(1), x, 0.0)", "torch.cat(parts, -1)"
+UNITS = "def f(size):\n return torch.tensor({}) / size, torch.tensor({}), torch.tensor({}), {}"
 
 RIGHT = {
     "10.1": [
-        """
-        def f(feature_map, letters, mask):
-            image = torch.nn.AdaptiveAvgPool2d(1)(feature_map).flatten(1)
-            text = letters.masked_fill(~mask.unsqueeze(-1), float("nan")).nanmean(dim=1)
-            return torch.hstack([image, text])
-        """,
-        """
-        def f(feature_map, letters, mask):
-            rows = []
-            for i in range(len(mask)):
-                image = feature_map[i].mean(-1).mean(-1)
-                rows.append(torch.cat([image, letters[i, mask[i]].mean(0)]))
-            return torch.stack(rows)
-        """,
-        """
-        def f(feature_map, letters, mask):
-            kept = letters.clone()
-            kept[~mask] = 0
-            weights = mask / mask.sum(1, keepdim=True)
-            text = torch.einsum("bt,btd->bd", weights, kept)
-            return torch.cat((feature_map.flatten(2).mean(2), text), 1)
-        """,
+        LOOP.format(SAID, "x = x.masked_fill(~mask[name][:, None], 0)", "torch.hstack(parts)"),
+        LOOP.format(SAID, "x = x.clone(); x[~mask[name]] = 0", GLUED),
+        MAKE
+        + """
+        rows = len(next(iter(features.values())))
+        glued = torch.zeros(rows, self.head.in_features, dtype=self.head.weight.dtype)
+        start = 0
+        for name, project in self.project.items():
+            there = mask.get(name, torch.ones(rows, dtype=torch.bool))
+            part = self.norm[name](project(features[name]))
+            end = start + part.shape[1]
+            glued[:, start:end] = torch.where(there[:, None], part, torch.zeros_like(part))
+            start = end
+        return self.head(glued)
+""",
     ],
     "10.2": [
         """
@@ -48,90 +64,60 @@ RIGHT = {
             return a - b - c + d
         """,
     ],
+    "10.3": [
+        UNITS.format("[[1., -1.], [-1., 1.]]", "[0., 0.]", "[1., 1.]", "-1."),
+        UNITS.format("[[1., 1.], [-1., -1.]]", "[0., 0.]", "[-1., -1.]", "torch.tensor(1.)"),
+        """
+        def f(size):
+            W = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+            return W, torch.tensor([size, -size]), torch.tensor([2.0, -6.0]), -size
+        """,
+    ],
 }
 
 WRONG = {
     "10.1": [
+        (LOOP.format(SAID, "x = x * mask[name][:, None]", GLUED), "0 * NaN is NaN"),
+        (LOOP.format(SAID, "x = x * mask[name].unsqueeze(-1).float()", GLUED), "0 * NaN is NaN"),
+        (LOOP.format(SAID, "pass", GLUED), "the mask is not used"),
         (
-            GLUE.format("torch.nn.AdaptiveAvgPool2d(1)(x)", TEXT, 1),
-            "pooling leaves the picture as (B, C, 1, 1)",
+            LOOP.format(SAID, "x = torch.where(mask[name], x, 0.0)", GLUED),
+            "lined up with the numbers of a vector",
         ),
         (
-            GLUE.format("x.mean((2, 3), keepdim=True)", TEXT, 1),
-            "pooling leaves the picture as (B, C, 1, 1)",
+            LOOP.format(SAID, "x = x.masked_fill(mask[name][:, None], 0)", GLUED),
+            "the mask is turned round",
+        ),
+        (LOOP.format(SAID, CHOSEN, "torch.cat(parts, 0)"), "the parts are not side by side"),
+        (
+            LOOP.format(SAID, CHOSEN, "torch.stack(parts, -1).flatten(1)"),
+            "the parts are not side by side",
+        ),
+        (LOOP.format(SAID, CHOSEN, "sum(parts)"), "the parts are not side by side"),
+        (LOOP.format("self.project[name](features[name])", CHOSEN, GLUED), "nothing is normalised"),
+        (
+            LOOP.format(SAID, CHOSEN, GLUED).replace("in self.project", "in features"),
+            "the parts stand in the order of `features`",
         ),
         (
-            GLUE.format(
-                PICTURE, "torch.where(mask[..., None], letters, 0).sum(1) / mask.sum(1)", 1
+            LOOP.format(SAID, CHOSEN, GLUED).replace(
+                "for name in self.project:",
+                "for name in self.project:\n            features = dict(features);"
+                " features[name] = torch.where(mask[name][:, None], features[name], 0.0)"
+                " if name in mask else features[name]",
+            ).replace("if name in mask:\n", "if False:\n"),
+            "the zeros come too early",
+        ),
+        (LOOP.format(SAID, CHOSEN, f"{GLUED}).softmax(-1"), "the result is probabilities"),
+        (
+            LOOP.format(SAID, CHOSEN, GLUED).replace("if name in mask:", "if True:"),
+            "asked for a name that it has not",
+        ),
+        (
+            LOOP.format(SAID, CHOSEN, GLUED).replace(
+                "self.norm = torch.nn.ModuleDict(), torch.nn.ModuleDict()", "self.norm = {}, {}"
             ),
-            "the number of letters has lost its axis",
-        ),
-        (
-            GLUE.format(
-                PICTURE, "letters.masked_fill(~mask, 0).sum(1) / mask.sum(1, keepdim=True)", 1
-            ),
-            "the mask is on the wrong axis",
-        ),
-        (
-            GLUE.format(
-                PICTURE,
-                "torch.where(mask[:, None], letters, 0).sum(1) / mask.sum(1, keepdim=True)",
-                1,
-            ),
-            "the mask is on the wrong axis",
-        ),
-        (GLUE.format("x.flatten(1)", TEXT, 1), "returned shape (1, 5), expected (1, 3)"),
-        (GLUE.format(PICTURE, TEXT, 0), "raised RuntimeError: Sizes of tensors must match"),
-        (
-            GLUE.format("x.mean((2, 3))[:, None]", "letters", 1),
-            "the picture has become one more letter",
-        ),
-        (GLUE.format(PICTURE, "letters", 1), "pooling leaves the picture as (B, C, 1"),
-        (GLUE.format(PICTURE, "letters.mean(1)", 1), "the mask is not used"),
-        (GLUE.format(PICTURE, "(letters * mask[..., None]).mean(1)", 1), "the sum is divided by T"),
-        (
-            GLUE.format(PICTURE, "letters.where(mask[..., None], 0).mean(1)", 1),
-            "the sum is divided by T",
-        ),
-        (
-            GLUE.format(PICTURE, "(letters * mask[..., None]).sum(1) / mask.sum(1)[:, None]", 1),
-            "0 * NaN is NaN",
-        ),
-        (
-            GLUE.format(
-                PICTURE, "torch.einsum('bt,btd->bd', mask / mask.sum(1, keepdim=True), letters)", 1
-            ),
-            "0 * NaN is NaN",
-        ),
-        (
-            GLUE.format(PICTURE, "torch.where(mask[..., None], letters, 0).sum(1)", 1),
-            "the letters are summed",
-        ),
-        (
-            GLUE.format(PICTURE, "letters.sum(1) / mask.sum(1, keepdim=True)", 1),
-            "but still runs over all T places",
-        ),
-        (
-            GLUE.format(
-                PICTURE,
-                "letters.masked_fill(mask[..., None], 0).sum(1) / mask.sum(1, keepdim=True)",
-                1,
-            ),
-            "the mask is turned round: letters became zero",
-        ),
-        (GLUE.format(TEXT, PICTURE, 1), "the text stands first"),
-        (GLUE.format("x.mean((1, 2))", TEXT, 1), "the picture is averaged over other axes than"),
-        (
-            GLUE.format("torch.nn.AdaptiveAvgPool2d(1)(x).squeeze()", TEXT, -1),
-            "pooling leaves the picture as (B, C, 1",
-        ),
-        (
-            "def f(feature_map, letters, mask): letters[~mask] = 0; return letters",
-            "changes its argument `letters` in place",
-        ),
-        (
-            "def f(feature_map, letters, mask): return feature_map.mean((2, 3))",
-            "returned shape (1, 2), expected (1, 3): one vector of C + D numbers per sample.",
+            "its weights go by other names",
         ),
     ],
     "10.2": [
@@ -192,6 +178,29 @@ WRONG = {
         (
             "def f(logits): return logits[0, 0] - logits[1, 0] - logits[0, 1] - logits[1, 1]",
             "one of the four signs is wrong: [0",
+        ),
+    ],
+    "10.3": [
+        (UNITS.format("[[1., -1.], [-1., 1.]]", "[0., 0.]", "[1., 1.]", "0."), "exactly 0 there"),
+        (
+            UNITS.format("[[1., -1.], [-1., 1.]]", "[0., 0.]", "[1., 1.]", "-2."),
+            "as much as the units give",
+        ),
+        (UNITS.format("[[1., 1.], [-1., -1.]]", "[0., 0.]", "[1., 1.]", "-1."), "turned round"),
+        (
+            UNITS.format("[[2., -2.], [2., -2.]]", "[0., 0.]", "[1., 1.]", "-1."),
+            "only (size, -size) is found",
+        ),
+        (
+            UNITS.format("[[1., -1.], [-1., 1.]]", "[0., 0.]", "[1., 1.]", "-1.").replace(
+                "/ size", ""
+            ),
+            "right for size 1 alone",
+        ),
+        (UNITS.format("[1., -1.]", "[0.]", "[1.]", "-1."), "W (2,), b (1,), v (1,)"),
+        (
+            "def f(s): return [[1 / s, -1 / s], [-1 / s, 1 / s]], [0, 0], [1, 1], -1",
+            "W, b and v are not all tensors",
         ),
     ],
 }

@@ -1,159 +1,249 @@
-"""Notebook 10: a picture and a padded text in one vector, the interaction at four points."""
+"""Notebook 10: the layer that glues, the interaction at four points, two hidden units by hand."""
+
+import random
 
 import torch
-import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
 
 from course_utils.exercises import Exercise, ideas
 
 # 10.1 -----------------------------------------------------------------------------------------
 
 
-def glue(feature_map, letters, mask):
-    """Each sample's mean over its places beside the mean of its letters: (B, C, H, W), (B, T,
-    D), (B, T) -> (B, C + D).
-    """
-    samples = zip(feature_map, letters, mask, strict=True)
-    return torch.stack(
-        [
-            torch.cat([places.flatten(1).mean(1), text[kept].mean(0)])
-            for places, text, kept in samples
+class ConcatFusion(nn.Module):
+    """In steps that a wrong idea can change one by one."""
+
+    def __init__(self, dims, width, classes):
+        super().__init__()
+        self.names, self.classes = list(dims), classes
+        self.project = nn.ModuleDict({name: nn.Linear(dims[name], width) for name in dims})
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(width) for name in dims})
+        self.head = nn.Linear(width * len(dims), classes)
+
+    def vector(self, name, x, there):
+        """One modality's block (B, width); `there` is (B, 1) bool."""
+        return self.norm[name](self.project[name](x)).masked_fill(~there, 0)
+
+    def there(self, name, features, mask):
+        rows = features[name].new_ones(len(features[name]), dtype=torch.bool)
+        return mask.get(name, rows)[:, None]
+
+    def order(self, features):
+        return self.names
+
+    def join(self, blocks):
+        return torch.cat(blocks, dim=1)
+
+    def forward(self, features, mask):
+        blocks = [
+            self.vector(name, features[name], self.there(name, features, mask))
+            for name in self.order(features)
         ]
-    )
+        return self.head(self.join(blocks))
 
 
-def _glue_cases(seed=4):
-    draw, nan = torch.Generator().manual_seed(seed), float("nan")
-
-    def drawn(b, c, h, w, d, padding, rows):
-        """Random picture and letters; `rows` are the masks, 1 for a letter, and `padding` stands
-        wherever they have 0.
-        """
-        mask = torch.tensor(rows, dtype=torch.bool)
-        picture = torch.randn(b, c, h, w, generator=draw).mul(10).round() / 10
-        letters = torch.randn(b, mask.shape[1], d, generator=draw).mul(10).round() / 10
-        return picture, letters.masked_fill(~mask[..., None], padding), mask
-
-    yield torch.ones(1, 2, 1, 2), torch.tensor([[[1.0], [9.0]]]), torch.tensor([[True, False]])
-    # As wide as each other: what raises elsewhere runs here, joined along a wrong axis.
-    yield drawn(2, 2, 1, 3, 2, 7.0, [[1, 1, 0], [1, 0, 0]])
-    yield drawn(2, 2, 1, 2, 2, nan, [[1, 1, 0], [1, 1, 1]])
-    yield drawn(2, 2, 2, 1, 2, 5.0, [[0, 1, 1], [1, 1, 1]])  # padding in front
-    yield drawn(1, 3, 2, 4, 5, 1e6, [[1, 1, 1, 0]])
-    # as wide as it has channels
-    yield drawn(3, 4, 5, 4, 2, 1e6, [[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]])
-    yield drawn(
-        4, 8, 6, 5, 16, -3.0, [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [1, 1, 1, 0, 0]]
-    )
-    # B == T == D: a mask on the wrong axis runs
-    yield drawn(2, 2, 2, 2, 2, 7.0, [[1, 0], [1, 1]])
+def _logits(fusion, dims, width, classes, state, features, mask):
+    """The logits of a layer with these weights, which go by the names that the card gives."""
+    with torch.random.fork_rng(devices=[]):
+        layer = fusion(dims, width, classes)
+    if layer.state_dict().keys() != state.keys():
+        return "its weights go by other names"
+    return functional_call(layer, state, (features, mask), strict=True)
 
 
-def _join(*parts):
-    return torch.cat(parts, dim=-1)
+def _state(draw, dims, width, classes):
+    """Weights that leave no entry 0 or 1: eighths and sevenths, in float64."""
+    shapes = {f"project.{name}.weight": (width, dim) for name, dim in dims.items()}
+    shapes |= {f"project.{name}.bias": (width,) for name in dims}
+    shapes |= {f"norm.{name}.{one}": (width,) for name in dims for one in ("weight", "bias")}
+    shapes |= {"head.weight": (classes, width * len(dims)), "head.bias": (classes,)}
+    return {name: draw(*shape) for name, shape in shapes.items()}
 
 
-def _places(feature_map):
-    return feature_map.mean(dim=(2, 3))
+def _concat_cases(seed=4):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        eighths = torch.randint(-16, 17, shape, generator=generator)
+        return (eighths + 0.5).double() / 7
+
+    def case(rows, dims, width, classes, absent, filling=0.0, reverse=False):
+        features = {name: draw(rows, dim) for name, dim in dims.items()}
+        mask = {name: torch.tensor(gone) == 0 for name, gone in absent.items()}
+        for name, kept in mask.items():
+            features[name][~kept] = filling
+        if reverse:
+            features = dict(reversed(features.items()))
+        return dims, width, classes, _state(draw, dims, width, classes), features, mask
+
+    yield case(1, {"text": 1}, 2, 1, {})
+    yield case(2, {"text": 1, "image": 2}, 2, 1, {})
+    yield case(2, {"text": 2, "image": 2}, 2, 2, {}, reverse=True)
+    yield case(2, {"text": 2, "image": 3}, 2, 2, {"image": [0, 1]})
+    yield case(2, {"text": 2, "image": 3}, 2, 2, {"image": [0, 1]}, filling=float("nan"))
+    yield case(3, {"text": 2, "image": 2}, 3, 2, {"text": [0, 1, 1], "image": [1, 0, 1]}, 1e6)
+    yield case(4, {"text": 5, "image": 3, "audio": 4}, 3, 2, {"audio": [1, 1, 0, 1]}, 7.0)
+    yield case(1, {"text": 3, "image": 2}, 3, 3, {"image": [1]}, 3.0)
 
 
-def _kept(letters, mask):
-    return letters.masked_fill(~mask[..., None], 0)
+def _concat_batch():
+    """128 samples as in the loop on the page."""
+    generator = torch.Generator().manual_seed(0)
+    dims = {"text": 78, "image": 256}
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator).requires_grad_()
+
+    features = {name: draw(128, dim) for name, dim in dims.items()}
+    return dims, 64, 10, _state(draw, dims, 64, 10), features, {}
 
 
-def _number(mask):
-    return mask.sum(dim=1, keepdim=True)
+class _NoNorm(ConcatFusion):
+    def vector(self, name, x, there):
+        return self.project[name](x).masked_fill(~there, 0)
 
 
-def _text(letters, mask):
-    return _kept(letters, mask).sum(dim=1) / _number(mask)
+class _Multiplied(ConcatFusion):
+    def vector(self, name, x, there):
+        return self.norm[name](self.project[name](x)) * there
 
 
-GLUE = Exercise(
+class _ZeroBefore(ConcatFusion):
+    def vector(self, name, x, there):
+        return self.norm[name](self.project[name](x.masked_fill(~there, 0)))
+
+
+class _ZeroBetween(ConcatFusion):
+    def vector(self, name, x, there):
+        return self.norm[name](self.project[name](x).masked_fill(~there, 0))
+
+
+class _NoMask(ConcatFusion):
+    def vector(self, name, x, there):
+        return self.norm[name](self.project[name](x))
+
+
+class _KeepsTheMissing(ConcatFusion):
+    def forward(self, features, mask):
+        blocks = []
+        for name in self.names:
+            block = self.norm[name](self.project[name](features[name]))
+            if name in mask:
+                block = block.masked_fill(mask[name][:, None], 0)
+            blocks.append(block)
+        return self.head(torch.cat(blocks, dim=1))
+
+
+class _MaskAlongWidth(ConcatFusion):
+    def forward(self, features, mask):
+        blocks = []
+        for name in self.names:
+            block = self.norm[name](self.project[name](features[name]))
+            if name in mask:
+                block = torch.where(mask[name], block, 0.0)
+            blocks.append(block)
+        return self.head(torch.cat(blocks, dim=1))
+
+
+class _EveryNameInTheMask(ConcatFusion):
+    def there(self, name, features, mask):
+        return mask[name][:, None]
+
+
+class _UnnamedIsMissing(ConcatFusion):
+    def there(self, name, features, mask):
+        rows = features[name].new_zeros(len(features[name]), dtype=torch.bool)
+        return mask.get(name, rows)[:, None]
+
+
+class _OrderOfFeatures(ConcatFusion):
+    def order(self, features):
+        return list(features)
+
+
+class _OneBelowTheOther(ConcatFusion):
+    def join(self, blocks):
+        return torch.cat(blocks, dim=0)
+
+
+class _Interleaved(ConcatFusion):
+    def join(self, blocks):
+        return torch.stack(blocks, dim=-1).flatten(1)
+
+
+class _PlainDict(ConcatFusion):
+    def __init__(self, dims, width, classes):
+        super().__init__(dims, width, classes)
+        layers = dict(self.project)
+        del self.project
+        self.project = layers
+
+
+class _Softmax(ConcatFusion):
+    def forward(self, features, mask):
+        return super().forward(features, mask).softmax(dim=-1)
+
+
+CONCAT = Exercise(
     key="10.1",
-    reference=glue,
-    cases=_glue_cases,
-    returns="one vector of C + D numbers per sample",
+    reference=ConcatFusion,
+    cases=_concat_cases,
+    use=_logits,
+    batch=_concat_batch,
+    returns="one row of logits per sample",
     misconceptions=(
         *ideas(
-            "the mask is multiplied, and 0 * NaN is NaN: what stands under padding can still"
-            " spread. Choose with torch.where or masked_fill, which put a zero there whatever it"
-            " was.",
-            lambda x, letters, mask: _join(
-                _places(x), (letters * mask[..., None]).sum(dim=1) / _number(mask)
-            ),
+            "what is missing is multiplied by 0, and 0 * NaN is NaN. Choose with torch.where or"
+            " masked_fill, which put a zero there whatever it was.",
+            _Multiplied,
         ),
         *ideas(
-            "the mask is not used: the mean runs over all T places, so what stands under padding"
-            " counts as letters.",
-            lambda x, letters, mask: _join(_places(x), letters.mean(dim=1)),
+            "the zeros come too early: the projection's bias and the normalisation speak for what"
+            " is missing. Put them in last, just before the parts are joined.",
+            _ZeroBefore,
+            _ZeroBetween,
         ),
         *ideas(
-            "the sum is divided by T, so padding counts as letters that are zero, and short texts"
-            " fade. Divide by each sample's own number of letters.",
-            lambda x, letters, mask: _join(_places(x), _kept(letters, mask).mean(dim=1)),
-            lambda x, letters, mask: _join(_places(x), (letters * mask[..., None]).mean(dim=1)),
+            "the mask is not used: what stands in the place of a missing modality still counts.",
+            _NoMask,
         ),
         *ideas(
-            "the sum is divided by the number of letters, but still runs over all T places: what"
-            " stands under padding is in it. Put zeros there before you add.",
-            lambda x, letters, mask: _join(_places(x), letters.sum(dim=1) / _number(mask)),
+            "the mask is turned round. It is True where the modality is there.", _KeepsTheMissing
         ),
         *ideas(
-            "the letters are summed, not averaged: a long text becomes louder than a short one. "
-            "Divide by each sample's own number of letters.",
-            lambda x, letters, mask: _join(_places(x), _kept(letters, mask).sum(dim=1)),
+            "the mask is lined up with the numbers of a vector, not with the samples."
+            " mask[name][:, None] is (B, 1).",
+            _MaskAlongWidth,
         ),
         *ideas(
-            "the mask is turned round: letters became zero and padding was kept. It is True for a"
-            " letter, so overwrite where it is False, at ~mask.",
-            lambda x, letters, mask: _join(
-                _places(x), _kept(letters, ~mask).sum(dim=1) / _number(mask)
-            ),
-            lambda x, letters, mask: _join(_places(x), _text(letters, ~mask)),
+            "the mask is asked for a name that it has not. A modality that it leaves out is there"
+            " in every row.",
+            _EveryNameInTheMask,
         ),
         *ideas(
-            "the mask is on the wrong axis: (B, T) is lined up with the numbers of a letter."
-            " mask[..., None] keeps it at the letters.",
-            lambda x, letters, mask: _join(
-                _places(x), letters.where(mask, 0).sum(dim=1) / _number(mask)
-            ),
-            lambda x, letters, mask: _join(
-                _places(x), letters.where(mask[:, None], 0).sum(dim=1) / _number(mask)
-            ),
+            "a modality that the mask leaves out is taken for missing. It is there in every row.",
+            _UnnamedIsMissing,
         ),
         *ideas(
-            "the number of letters has lost its axis: (B,) is lined up with the D numbers of a"
-            " text, not with the samples. keepdim=True keeps it, (B, 1).",
-            lambda x, letters, mask: _join(
-                _places(x), _kept(letters, mask).sum(dim=1) / mask.sum(dim=1)
-            ),
+            "the parts stand in the order of `features`. Whoever calls may give them in any order:"
+            " go by the names of `dims`.",
+            _OrderOfFeatures,
         ),
         *ideas(
-            "pooling leaves the picture as (B, C, 1, 1). flatten(1) takes these two axes off;"
-            " squeeze() takes off every axis of length 1, the batch's too.",
-            lambda x, letters, mask: _join(F.adaptive_avg_pool2d(x, 1), _text(letters, mask)),
-            lambda x, letters, mask: _join(
-                F.adaptive_avg_pool2d(x, 1).squeeze(), _text(letters, mask)
-            ),
+            "the parts are not side by side: torch.cat along the last axis, which makes the width"
+            " grow, not the number of rows.",
+            _OneBelowTheOther,
+            _Interleaved,
+        ),
+        *ideas("nothing is normalised: the projection's result goes through self.norm.", _NoNorm),
+        *ideas(
+            "its weights go by other names. `project` and `norm` are each an nn.ModuleDict with a"
+            " layer for each name (a plain dict hides them from PyTorch), `head` is one layer.",
+            _PlainDict,
         ),
         *ideas(
-            "the picture is averaged over other axes than its places. The channels, axis 1 of (B,"
-            " C, H, W), have to stay; height and width, axes 2 and 3, both have to go.",
-            lambda x, letters, mask: _join(x.mean(dim=1).flatten(1), _text(letters, mask)),
-            lambda x, letters, mask: _join(x.mean(dim=(1, 2)), _text(letters, mask)),
-            lambda x, letters, mask: _join(x.mean(dim=2).flatten(1), _text(letters, mask)),
-            lambda x, letters, mask: _join(x.mean(dim=3).flatten(1), _text(letters, mask)),
-        ),
-        *ideas(
-            "the text stands first, the picture second: a layer behind the glue expects the"
-            " picture's C numbers in front.",
-            lambda x, letters, mask: _join(_text(letters, mask), _places(x)),
-        ),
-        *ideas(
-            "the picture has become one more letter: axis 1 of `letters` is time, and joining along"
-            " it gives a sequence of T + 1. Average the letters first, then join the two vectors"
-            " along the last axis.",
-            lambda x, letters, mask: torch.cat([_places(x)[:, None], letters], dim=1),
+            "the result is probabilities. Return logits: the loss takes them as they are.", _Softmax
         ),
     ),
 )
@@ -184,6 +274,7 @@ FOUR_POINT = Exercise(
     key="10.2",
     reference=four_point,
     cases=_four_point_cases,
+    batch=lambda: (torch.randn(2, 2, 4000),),
     returns="one number per class",
     misconceptions=(
         *ideas(
@@ -230,8 +321,8 @@ FOUR_POINT = Exercise(
             lambda logits: four_point(logits) + 2 * logits[1, 0],
         ),
         *ideas(
-            "the right number, divided: (10.3) adds and subtracts the four points, and divides by"
-            " nothing.",
+            "the right number, divided: the interaction adds and subtracts the four points, and"
+            " divides by nothing.",
             lambda logits: four_point(logits) / 4,
         ),
         *ideas(
@@ -257,4 +348,92 @@ FOUR_POINT = Exercise(
     ),
 )
 
-EXERCISES = [GLUE, FOUR_POINT]
+# 10.3 -----------------------------------------------------------------------------------------
+
+
+def two_units(size):
+    """One unit counts what is above -size; the other takes off more where both are."""
+    v, c = torch.tensor([1.0, -2.0]), -1.0
+    return torch.ones(2, 2) / size, torch.tensor([2.0, 0.0]), v, c
+
+
+def _corners(units, size):
+    """The shapes, and what the logit is at each corner (text, image), in words."""
+    weights = units(size)
+    if weights is None:
+        return None
+    *tensors, c = weights
+    if not all(isinstance(one, torch.Tensor) for one in tensors):
+        return ["W, b and v are not all tensors"] + ["not there"] * 4
+    W, b, v = (one.detach().double() for one in tensors)
+    found = [f"W {tuple(W.shape)}, b {tuple(b.shape)}, v {tuple(v.shape)}"]
+    fits = (W.shape, b.shape, v.shape) == ((2, 2), (2,), (2,))
+    for corner in ((-size, -size), (size, size), (-size, size), (size, -size)):
+        place = "not there"
+        if fits:
+            logit = float((W @ torch.tensor(corner).double() + b).relu() @ v + c)
+            place = "above 0" if logit > 0 else "below 0" if logit < 0 else "exactly 0"
+        found.append(f"at {corner} {place}")
+    return found
+
+
+def _unit_cases(seed=6):
+    draw = random.Random(seed)
+    yield (1.0,)
+    yield (0.25,)
+    yield (4.0,)
+    yield (draw.randint(5, 20) / 4,)
+
+
+def _apart(size, v, c):
+    """Two units that look for the two corners where the signs differ: each gives 2 there."""
+    W = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]) / size
+    return W, torch.zeros(2), torch.tensor(v), c
+
+
+UNITS = Exercise(
+    key="10.3",
+    reference=two_units,
+    cases=_unit_cases,
+    use=_corners,
+    returns="the shapes, then where the logit lies at each corner (text, image)",
+    misconceptions=(
+        *ideas(
+            "nothing is decided where text and image agree: the logit is exactly 0 there. Take"
+            " something off with c.",
+            lambda size: _apart(size, [1.0, 1.0], 0.0),
+        ),
+        *ideas(
+            "c takes too much off: the logit is below 0 at every corner.",
+            lambda size: _apart(size, [1.0, 1.0], -4.0),
+        ),
+        *ideas(
+            "nothing is decided where text and image differ: c takes off as much as the units"
+            " give.",
+            lambda size: _apart(size, [1.0, 1.0], -2.0),
+        ),
+        *ideas(
+            "turned round: the logit is above 0 where text and image agree.",
+            lambda size: _apart(size, [-1.0, -1.0], 1.0),
+        ),
+        *ideas(
+            "only (size, -size) is found: the other unit has to watch for (-size, size), with the"
+            " signs the other way round.",
+            lambda size: _apart(size, [1.0, 0.0], -1.0),
+        ),
+        *ideas(
+            "only (-size, size) is found: the other unit has to watch for (size, -size), with the"
+            " signs the other way round.",
+            lambda size: _apart(size, [0.0, 1.0], -1.0),
+        ),
+        *ideas(
+            "the logit is above 0 at every corner.", lambda size: _apart(size, [1.0, 1.0], 1.0)
+        ),
+        *ideas(
+            "right for size 1 alone: what the units give grows with the size, and c does not.",
+            lambda size: _apart(1.0, [1.0, 1.0], -1.0),
+        ),
+    ),
+)
+
+EXERCISES = [CONCAT, FOUR_POINT, UNITS]
