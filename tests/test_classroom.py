@@ -105,10 +105,9 @@ def test_cells_are_those_of_the_page_but_for_exercises_hints_and_title(source):
                 for line in mine.source.splitlines()
                 if line.strip() not in (pages.BEGIN, pages.END)
             ]
-            assert (
-                "\n".join(lines) == theirs.source
-                and len(lines) == len(mine.source.splitlines()) - 2
-            )
+            asked = mine.source.count(pages.BEGIN)  # a class may ask for several methods
+            marks = len(mine.source.splitlines()) - len(lines)
+            assert "\n".join(lines) == theirs.source and marks == 2 * asked > 0
         elif "hints" in rest:
             assert theirs.source == mine.source + pages.folded(ANSWERS[source][rest["hints"]])
         elif mine.id == "title":
@@ -136,9 +135,11 @@ def test_no_solution_stands_anywhere(source):
         for line in cell.source.splitlines()
     }
     for key, code in ANSWERS[source].items():
-        (function,) = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+        nodes = ast.walk(ast.parse(code))
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
         body = [
             ast.get_source_segment(code, node)
+            for function in functions
             for node in function.body
             if not isinstance(node, ast.Expr)
         ]
