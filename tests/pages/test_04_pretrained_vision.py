@@ -89,7 +89,8 @@ def test_the_probe_is_scikit_learns_ridge():
     draw = torch.Generator().manual_seed(0)
     for N, D in ((30, 4), (6, 9)):
         x, y, new = (
-            torch.randn(n, d, generator=draw).double() for n, d in ((N, D), (N, 3), (5, D))
+            torch.randn(n, d, generator=draw, dtype=torch.float64)
+            for n, d in ((N, D), (N, 3), (5, D))
         )
         x[:, 1] = 7  # the same in all
         deviation = x.std(0, correction=0).clamp(min=1e-6)
