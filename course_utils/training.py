@@ -298,6 +298,18 @@ def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
     return _shuffled(features, name, others, order, "features")
 
 
+def shuffle_splits(splits: dict[str, dict], name: str, seed: int) -> dict[str, dict]:
+    """The control on every split, {split: features}, each in a random order of its own; the same
+    `seed` gives the same orders. For what it moves and raises see `shuffle_modality`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = {}
+    for split, features in splits.items():
+        order = torch.randperm(len(features[name]), generator=generator, device="cpu")
+        shuffled[split] = shuffle_modality(features, name, order)
+    return shuffled
+
+
 def _belongs(key: str, name: str) -> bool:
     """Whether the name stands in the key as a word: "text" in "text_ids", not in "context"."""
     return bool(re.search(rf"(?<![^\W_]){re.escape(str(name))}(?![^\W_])", str(key)))

@@ -28,7 +28,7 @@ from course_utils.text import (
     negative_samples,
     skip_gram_pairs,
 )
-from course_utils.training import Batches, shuffle_modality
+from course_utils.training import Batches, shuffle_modality, shuffle_splits
 
 # what has tests of its own on every device, or is no helper
 ELSEWHERE = ("exercises", "contracts", "fusion", "doctor", "doctor_machine", "widgets")
@@ -127,6 +127,7 @@ CASES = {
         (X, ROWS),
         None,
     ),
+    "training.shuffle_splits": (lambda x: shuffle_splits({"all": {"x": x}}, "x", 0), (X,), None),
 }
 # that take or give a tensor and are no case, with the reason
 NO_CASE = {
@@ -232,6 +233,7 @@ NOT_STRICT = (
     "text.skip_gram_pairs",
     "text.Vocabulary.words",
     "training.shuffle_modality",
+    "training.shuffle_splits",
 )
 
 

@@ -16,7 +16,7 @@ from course_utils.metrics import accuracy
 from course_utils.rooms import room, stored
 from course_utils.runtime import DATA, ROOT
 from course_utils.text import letter_features
-from course_utils.training import Batches, evaluate, fit, shuffle_modality
+from course_utils.training import Batches, evaluate, fit, shuffle_modality, shuffle_splits
 
 sys.path.insert(0, str(ROOT / "tools"))
 import sweep  # noqa: E402  (after the path)
@@ -325,6 +325,22 @@ def test_the_shuffled_control_moves_one_modality_and_nothing_else():
         shuffle_modality(features, "video", order)
     with pytest.raises(ValueError, match="each of 0 ... 5 once"):
         shuffle_modality(features, "audio", torch.tensor([0, 0, 1, 2, 3, 4]))
+
+
+def test_the_shuffled_control_on_every_split():
+    labels = torch.arange(40)
+    split = {"text": labels / 3, "text_mask": labels < 9, "image": labels / 7, "label": labels}
+    shuffled = shuffle_splits({"train": split, "test": dict(split)}, "text", seed=0)
+    orders = [(3 * part["text"]).round().long() for part in shuffled.values()]
+    assert not torch.equal(*orders) and list(shuffled) == ["train", "test"]
+    for part, order in zip(shuffled.values(), orders):
+        assert torch.equal(order.sort().values, labels) and not torch.equal(order, labels)
+        assert torch.equal(part["text_mask"], split["text_mask"][order])
+        assert part["image"] is split["image"] and part["label"] is split["label"]
+    again, other = (
+        shuffle_splits({"train": split}, "text", seed)["train"]["text"] for seed in (0, 1)
+    )
+    assert torch.equal(again, shuffled["train"]["text"]) and not torch.equal(other, again)
 
 
 def test_the_shuffled_control_takes_the_mask_along():

@@ -6,23 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
-
-
-def _draws(seed):
-    """`draw(2, 3)` gives random float64 numbers of that shape, with one decimal, none of them 0."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        numbers = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        numbers = (10 * numbers).round() / 10
-        return torch.where(numbers == 0, 0.3, numbers)
-
-    return draw
-
-
-def _float64(*values):
-    return tuple(torch.tensor(value, dtype=torch.float64) for value in values)
-
+from course_utils.exercises.draws import draws, float64
 
 # 01.1 -----------------------------------------------------------------------------------------
 
@@ -37,10 +21,10 @@ def masked_mean(x, mask):
 def _mean_cases(seed=1):
     yield torch.tensor([[[2.0], [9.0]]], dtype=torch.float64), torch.tensor([[True, False]])
     # padding in front and between; real tokens that hold a zero, and nothing but zeros
-    yield _float64([[[9.0], [2.0], [8.0], [5.0]]]) + (torch.tensor([[False, True, False, True]]),)
+    yield float64([[[9.0], [2.0], [8.0], [5.0]]]) + (torch.tensor([[False, True, False, True]]),)
     zeros = [[0.0, 0.0], [4.0, 0.0], [2.0, 6.0], [9.0, 9.0]]
-    yield _float64([zeros]) + (torch.tensor([[True, True, True, False]]),)
-    draw = _draws(seed)
+    yield float64([zeros]) + (torch.tensor([[True, True, True, False]]),)
+    draw = draws(seed)
     for lengths, T, D, under in (
         ((2, 1), 3, 2, 9.0),
         ((3, 1, 2), 3, 3, 7.0),  # B = T = D: what raises elsewhere runs here
@@ -162,12 +146,12 @@ def rnn_step(x, state, W, U, b):
 
 
 def _step_cases(seed=2):
-    yield _float64([[1.0]], [[0.5]], [[0.7]], [[-0.4]], [0.1])
-    draw = _draws(seed)
+    yield float64([[1.0]], [[0.5]], [[0.7]], [[-0.4]], [0.1])
+    draw = draws(seed)
     for B, D, H in ((1, 2, 1), (1, 1, 2), (2, 3, 2), (3, 3, 3), (2, 2, 2), (3, 1, 4)):
         yield draw(B, D), draw(B, H), draw(H, D), draw(H, H), draw(H)
     # exp(901) is infinite, in float64 too
-    yield _float64([[30.0], [-30.0]], [[1.0], [-1.0]], [[30.0]], [[1.0]], [0.1])
+    yield float64([[30.0], [-30.0]], [[1.0], [-1.0]], [[30.0]], [[1.0]], [0.1])
 
 
 def _step_batch():
@@ -266,13 +250,13 @@ def pair_loss(centre, context, negatives):
 
 
 def _pair_cases(seed=3):
-    yield _float64([[1.0]], [[2.0]], [[[0.5]]])
-    draw = _draws(seed)
+    yield float64([[1.0]], [[2.0]], [[[0.5]]])
+    draw = draws(seed)
     for B, K, D in ((1, 1, 2), (1, 3, 2), (2, 1, 3), (3, 2, 2), (2, 2, 2), (3, 3, 3)):
         yield draw(B, D), draw(B, D), draw(B, K, D)
-    yield _float64([[30.0, 10.0]], [[-30.0, 5.0]], [[[-1.0, 1.0], [-20.0, -40.0]]])
-    yield _float64([[30.0, 10.0]], [[1.0, -2.0]], [[[40.0, 3.0]]])
-    yield _float64([[30.0, 10.0]], [[1.0, -2.0]], [[[2.0, 0.5]]])
+    yield float64([[30.0, 10.0]], [[-30.0, 5.0]], [[[-1.0, 1.0], [-20.0, -40.0]]])
+    yield float64([[30.0, 10.0]], [[1.0, -2.0]], [[[40.0, 3.0]]])
+    yield float64([[30.0, 10.0]], [[1.0, -2.0]], [[[2.0, 0.5]]])
 
 
 def _pair_batch():

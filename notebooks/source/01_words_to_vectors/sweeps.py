@@ -2,11 +2,10 @@
 text extractor.
 """
 
-import torch
 from tqdm import tqdm
 
 from course_utils.exercises import reference
-from course_utils.training import shuffle_modality
+from course_utils.training import shuffle_splits
 
 SEEDS = range(5)
 EXTRACTORS = {  # row: class, width, whether the text is shuffled among the samples
@@ -55,7 +54,9 @@ def plugged(page: dict, extractors: dict) -> dict:
     draws = [page["load"](seed) for seed in tqdm(SEEDS, "load")]
     rows = {}
     for name, (extractor, width, shuffled) in tqdm(extractors.items()):
-        data = [shuffle_text(draw, seed) for seed, draw in enumerate(draws)] if shuffled else draws
+        data = draws
+        if shuffled:
+            data = [shuffle_splits(draw, "text", seed) for seed, draw in enumerate(draws)]
         accuracy, decays = {}, {}
         for inputs, others in {"text": (), "all three": ("image", "audio")}.items():
             model = page[extractor], width, others
@@ -71,15 +72,6 @@ def plugged(page: dict, extractors: dict) -> dict:
             accuracy[inputs] = [round(score, 4) for score in scores]
         rows[name] = {"weight_decay": decays, "accuracy": accuracy}
     return rows
-
-
-def shuffle_text(data: dict, seed: int) -> dict:
-    """All splits with their texts in another order, the rest as it was."""
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        split: shuffle_modality(part, "text", torch.randperm(len(part["label"]), generator=draw))
-        for split, part in data.items()
-    }
 
 
 SWEEPS = [padding, plug, order]

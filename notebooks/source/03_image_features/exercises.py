@@ -7,23 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_utils.exercises import Exercise, ideas
-
-
-def _draws(seed):
-    """`draw(2, 3)` gives random float64 numbers of that shape, with one decimal, none of them 0."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        numbers = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        numbers = (10 * numbers).round() / 10
-        return torch.where(numbers == 0, 0.3, numbers)
-
-    return draw
-
-
-def _float64(*values):
-    return tuple(torch.tensor(value, dtype=torch.float64) for value in values)
-
+from course_utils.exercises.draws import draws, float64
 
 # 03.1 -----------------------------------------------------------------------------------------
 
@@ -38,11 +22,11 @@ def conv_output(x, weight, bias, stride=1, padding=0):
 
 
 def _conv_cases(seed=1):
-    yield *_float64([[[[1.0, 2.0, 3.0]]]], [[[[10.0]]]], [0.5]), 2, 0
-    yield *_float64([[[[1.0, 2.0], [3.0, 5.0]]]], [[[[2.0]]]], [0.5]), 1, 1
-    yield *_float64([[[[1.0]], [[2.0]]]], [[[[3.0]], [[5.0]]]], [7.25]), 1, 0  # two channels
-    yield *_float64([[[[1.0, 2.0]]]], [[[[3.0]]], [[[5.0]]]], [7.0, 9.0]), 1, 0  # two outputs
-    draw = _draws(seed)
+    yield *float64([[[[1.0, 2.0, 3.0]]]], [[[[10.0]]]], [0.5]), 2, 0
+    yield *float64([[[[1.0, 2.0], [3.0, 5.0]]]], [[[[2.0]]]], [0.5]), 1, 1
+    yield *float64([[[[1.0]], [[2.0]]]], [[[[3.0]], [[5.0]]]], [7.25]), 1, 0  # two channels
+    yield *float64([[[[1.0, 2.0]]]], [[[[3.0]]], [[[5.0]]]], [7.0, 9.0]), 1, 0  # two outputs
+    draw = draws(seed)
     for B, C, O, H, W, k, stride, padding in (
         (1, 1, 1, 2, 2, 2, 1, 0),
         (2, 1, 1, 2, 1, 1, 1, 0),
@@ -412,9 +396,9 @@ def pool_grid(maps, grid):
 
 
 def _grid_cases(seed=3):
-    yield *_float64([[[[1.0, 2.0]]]]), 1
-    yield *_float64([[[[1.0, 2.0], [4.0, 8.0]]]]), 2
-    draw = _draws(seed)
+    yield *float64([[[[1.0, 2.0]]]]), 1
+    yield *float64([[[[1.0, 2.0], [4.0, 8.0]]]]), 2
+    draw = draws(seed)
     for B, C, H, W, grid in (
         (1, 2, 2, 2, 1),
         (1, 1, 2, 4, 2),

@@ -36,7 +36,7 @@ from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
 from course_utils.text import letter_features
-from course_utils.training import Batches, evaluate, fit, shuffle_modality
+from course_utils.training import Batches, evaluate, fit
 
 SPLITS = ("train", "validation", "test")
 SEEDS = range(5)

@@ -4,11 +4,10 @@ colours, a shift, what a global mean needs, and page 00's model with another pic
 
 from functools import partial
 
-import torch
 from tqdm import tqdm
 
 from course_utils.exercises import reference
-from course_utils.training import Batches, evaluate, shuffle_modality
+from course_utils.training import Batches, evaluate, shuffle_splits
 
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")
@@ -125,8 +124,9 @@ def plug(page: dict) -> dict:
     page, rows = parts(page), {}
     draws = [page["load"](seed) for seed in tqdm(SEEDS, "load")]
     for name, (pictures, shuffled) in tqdm(PLUGGED.items()):
-        data = [shuffle_vectors(draw, seed) for seed, draw in enumerate(draws)]
-        data = data if shuffled else draws
+        data = draws
+        if shuffled:
+            data = [shuffle_splits(draw, "vector", seed) for seed, draw in enumerate(draws)]
         accuracy, decays = {}, {}
         for inputs, others in {"image": [], "all three": ["text", "audio"]}.items():
             make, losses = partial(page["Glued"], [*pictures, *others]), {}
@@ -143,15 +143,6 @@ def plug(page: dict) -> dict:
             accuracy[inputs] = [round(score, 4) for score in scores]
         rows[name] = {"weight_decay": decays, "accuracy": accuracy}
     return rows
-
-
-def shuffle_vectors(data: dict, seed: int) -> dict:
-    """All splits with the network's vectors in another order, the rest as it was."""
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        split: shuffle_modality(part, "vector", torch.randperm(len(part["label"]), generator=draw))
-        for split, part in data.items()
-    }
 
 
 SWEEPS = [digits, mnist, colours, shift, pooling, plug]

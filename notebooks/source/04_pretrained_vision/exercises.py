@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_utils.exercises import Exercise, ideas
+from course_utils.exercises.draws import draws, float64
 
 # 04.1 -----------------------------------------------------------------------------------------
 
@@ -275,26 +276,12 @@ def linear_probe(features, targets, new, penalty):
     return z @ torch.cholesky_solve(x.T @ (targets - level), factor) + level
 
 
-def _draws(seed):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        numbers = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        numbers = (10 * numbers).round() / 10
-        return torch.where(numbers == 0, 0.3, numbers)
-
-    return draw
-
-
 def _probe_cases(seed=2):
-    def tensors(*values):
-        return [torch.tensor(value, dtype=torch.float64) for value in values]
-
-    yield *tensors([[1.0], [3.0]], [[0.0], [4.0]], [[5.0]]), 2.0
-    yield *tensors([[1.0], [3.0]], [[0.0], [4.0]], [[5.0], [6.0]]), 0.5
+    yield *float64([[1.0], [3.0]], [[0.0], [4.0]], [[5.0]]), 2.0
+    yield *float64([[1.0], [3.0]], [[0.0], [4.0]], [[5.0], [6.0]]), 0.5
     # a feature that is the same in all
-    yield *tensors([[1.0, 7.0], [3.0, 7.0], [4.0, 7.0]], [[1.0], [2.0], [0.0]], [[2.0, 7.0]]), 1.0
-    draw = _draws(seed)
+    yield *float64([[1.0, 7.0], [3.0, 7.0], [4.0, 7.0]], [[1.0], [2.0], [0.0]], [[2.0, 7.0]]), 1.0
+    draw = draws(seed)
     for N, D, K, M, penalty in (
         (4, 2, 1, 3, 1.0),
         (5, 2, 3, 2, 0.3),

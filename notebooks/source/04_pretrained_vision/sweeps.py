@@ -14,7 +14,7 @@ from course_utils.datasets.emoji import CATEGORIES, Emoji
 from course_utils.exercises import reference
 from course_utils.image import SmallCNN
 from course_utils.runtime import seed_everything
-from course_utils.training import Batches, evaluate, shuffle_modality
+from course_utils.training import Batches, evaluate, shuffle_splits
 
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")
@@ -23,10 +23,6 @@ RATES = (0.03, 0.1, 0.3)
 DECAYS = (0.01, 0.1, 1.0, 3.0)
 QUERIES = ("a plant", "something to drink", "a fast vehicle", "bad weather", "I am tired")
 PLUGGED = {"EfficientNet, frozen (04)": False, "EfficientNet, vectors shuffled": True}
-LEARNERS = {  # model, rates to choose from, steps of 16 pictures
-    "fine-tuned": ("Tuned", (1e-4, 1e-3), 40),
-    "from scratch": ("Scratch", (1e-3, 1e-2), 120),
-}
 
 
 def depth(page: dict) -> dict:
@@ -64,8 +60,9 @@ def plug(page: dict) -> dict:
     """
     rows, draws = {}, [page["load"](seed) for seed in tqdm(SEEDS, "load")]
     for name, shuffled in PLUGGED.items():
-        data = [shuffle_vectors(draw, seed) for seed, draw in enumerate(draws)]
-        data = data if shuffled else draws
+        data = draws
+        if shuffled:
+            data = [shuffle_splits(draw, "vector", seed) for seed, draw in enumerate(draws)]
         accuracy, decays = {}, {}
         for inputs, others in {"image": [], "all three": ["text", "audio"]}.items():
             names, losses = ["vector", *others], {}
@@ -80,15 +77,6 @@ def plug(page: dict) -> dict:
                 accuracy[inputs].append(round(score, 4))
         rows[name] = {"weight_decay": decays, "accuracy": accuracy}
     return rows
-
-
-def shuffle_vectors(data: dict, seed: int) -> dict:
-    """All splits with the network's vectors in another order, the rest as it was."""
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        split: shuffle_modality(part, "vector", torch.randperm(len(part["label"]), generator=draw))
-        for split, part in data.items()
-    }
 
 
 def few(page: dict) -> dict:
@@ -111,10 +99,8 @@ def few(page: dict) -> dict:
                 "frozen": probed(data, "vector"),
                 "frozen, random weights": probed(data, "random"),
             }
-            for kind, (name, tried, steps) in LEARNERS.items():
-                learn = partial(
-                    trained, page["encoder"], {"Tuned": Tuned, "Scratch": Scratch}[name]
-                )
+            for kind, (make, tried, steps) in LEARNERS.items():
+                learn = partial(trained, page["encoder"], make)
                 if seed == 0:
                     found = {r: learn(data, 0, r, steps)[0] for r in tried}
                     rates[kind, count] = max(found, key=found.get)
@@ -263,6 +249,12 @@ class Scratch(nn.Module):
 
     def forward(self, batch):
         return self.head(self.net(batch["half"])[0].mean(dim=1))
+
+
+LEARNERS = {  # model, rates to choose from, steps of 16 pictures
+    "fine-tuned": (Tuned, (1e-4, 1e-3), 40),
+    "from scratch": (Scratch, (1e-3, 1e-2), 120),
+}
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from course_utils.datasets import Digits, collate
 from course_utils.exercises import reference
-from course_utils.training import Batches, evaluate, shuffle_modality
+from course_utils.training import Batches, evaluate, shuffle_splits
 
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")
@@ -34,7 +34,7 @@ def imbalance(page: dict) -> dict:
     ):
         data = [page["changed"](draw, way) for draw in draws]
         if shuffled:
-            data = [shuffle_pictures(draw, seed) for seed, draw in enumerate(data)]
+            data = [shuffle_splits(draw, "image", seed) for seed, draw in enumerate(data)]
         make = partial(page["with_remedy"], names, way, remedy)
         losses = {}
         for lr in RATES:
@@ -63,15 +63,6 @@ def imbalanced(page: dict):
         for remedy in page["REMEDIES"]:
             yield BOTH, way, remedy, False
     yield BOTH, "as it comes", "both", True
-
-
-def shuffle_pictures(data: dict, seed: int) -> dict:
-    """All splits with the pictures in another order, the rest as it was."""
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        split: shuffle_modality(part, "image", torch.randperm(len(part["label"]), generator=draw))
-        for split, part in data.items()
-    }
 
 
 def fits(page: dict) -> dict:
