@@ -456,7 +456,7 @@ for other in ("pixels (page 00)", "PictureNet (03)", "EfficientNet, vectors shuf
     print(f"all three, EfficientNet minus {other}: {gain}, paired by seed")
 
 # %% [markdown]
-# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The control says why: the *same vectors shuffled* cost nearly as much. So these 1,280 numbers say almost nothing about this world, and each of them is a chance to overfit for a head with 1,300 samples. (How much harm is up to the head, too: this one had four weight decays to choose from, and one that is penalised better may lose less.) ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
+# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The control says why: the *same vectors shuffled* cost nearly as much. So these 1,280 numbers say almost nothing about this world, and with 1,300 samples, perhaps, each is a chance for the head to overfit. (How much harm is up to the head, too: this one had four weight decays to choose from, and one that is penalised better may lose less.) ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
 #
 # ## Few pictures: frozen, fine-tuned, from scratch
 #
@@ -492,7 +492,7 @@ for count in COUNTS:
     print(f"{count:>2} of each, fine-tuned minus frozen: {percent(*pair)}, paired by seed")
 
 # %% [markdown]
-# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so what helps was learned, and learned from photographs, though these are drawings. (Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation: it needs the network at every step, where cached vectors need it once. Neither was tried.) When to use which? Start with the frozen probe: it is solved in a second and has one setting.
+# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. (A random network's batch norm keeps its first statistics, here and below: one choice of several.) (Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation: it needs the network at every step, where cached vectors need it once. Neither was tried.) When to use which? Start with the frozen probe: it is solved in a second and has one setting.
 #
 # ## With the library
 #

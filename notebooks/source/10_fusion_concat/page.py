@@ -196,7 +196,7 @@ print("rank of both together:", rank, "where one layer could have 32")
 # - **loud**: the same, counted from 0 to 255;
 # - **wide**: ten copies side by side, 2,560 numbers and nothing new in them.
 #
-# There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` to 64 numbers each, which makes them equally wide. Yours has both. A stored sweep has each alone, at 10 and at 60 epochs, with the learning rate that is best on the validation set.
+# There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` of each to 64 numbers. Yours has both. A stored sweep has each alone, at 10 and at 60 epochs, with the learning rate that is best on the validation set.
 
 # %% tags=["measured", "proof"]
 # Data as vectors, the ways that the picture comes, and the package's layer with each remedy.
