@@ -287,16 +287,28 @@ def solution(exercise):
 
 
 def imported(page, code):
-    """{name: what it is} of those of a page's imports whose names stand in `code`.
+    """{name: what it is} of those of a page's imports and functions whose names stand in `code`, or
+    in one of these functions.
 
     All of them would be transformers and more, for a solution that needs torch alone.
     """
-    used = {part.id for part in ast.walk(ast.parse(code)) if isinstance(part, ast.Name)}
+    parts = ast.parse((room(page) / "page.py").read_text(encoding="utf-8")).body
+    functions = {part.name: part for part in parts if isinstance(part, ast.FunctionDef)}
+    used, found = set(), names_in(ast.parse(code))
+    while found - used:
+        used |= found
+        found = set().union(*(names_in(functions[name]) for name in used & functions.keys()))
     space = {}
-    for part in ast.parse((room(page) / "page.py").read_text(encoding="utf-8")).body:
-        if not isinstance(part, (ast.Import, ast.ImportFrom)):
-            continue
-        bound = {(name.asname or name.name).split(".")[0] for name in part.names}
+    for part in parts:
+        bound = set()
+        if isinstance(part, (ast.Import, ast.ImportFrom)):
+            bound = {(name.asname or name.name).split(".")[0] for name in part.names}
+        elif isinstance(part, ast.FunctionDef):
+            bound = {part.name}
         if bound & used:
             exec(compile(ast.Module([part], []), "<cell>", "exec"), space)
     return space
+
+
+def names_in(tree):
+    return {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}

@@ -2,53 +2,109 @@
 that their verdict has to have.
 """
 
+LAYER = """
+import torch
+from torch import nn
+
+
+class f(nn.Module):
+    def __init__(self, dims, classes, width=64):
+        super().__init__()
+        self.project = nn.ModuleDict({name: nn.Linear(dim, width) for name, dim in dims.items()})
+        self.score = nn.Linear(width, 1, bias=False)
+        self.head = nn.Linear(width, classes)
+        self.sizes = dims, classes, width
+
+    def forward(self, features, *, mask=None):
+        parts, there = [], []
+        for name in self.project:
+            x = features[name]
+            rows = torch.ones(len(x), dtype=torch.bool)
+            if mask is not None and name in mask:
+                rows = mask[name]
+            x = torch.where(rows[:, None], x, 0.0)
+            parts.append(self.project[name](x).relu())
+            there.append(rows)
+        parts, there = torch.stack(parts, 1), torch.stack(there, 1)
+        scores = self.score(parts).squeeze(-1).masked_fill(~there, -torch.inf)
+        empty = ~there.any(1, keepdim=True)
+        weights = torch.softmax(scores.masked_fill(empty, 0), 1)
+        weights = torch.where(there, weights, 0)
+        return self.head((weights[:, :, None] * parts).sum(1))
+
+    def parameter_formula(self):
+        dims, classes, width = self.sizes
+        return sum((dim + 1) * width for dim in dims.values()) + width + (width + 1) * classes
+"""
+
+
+def changed(*changes):
+    """The layer with some of its lines otherwise: (line, other line), each of which it has."""
+    code = LAYER
+    for line, other in changes:
+        assert line in code
+        code = code.replace(line, other)
+    return code
+
+
 RIGHT = {
     "11.1": [
         """
-        def f(input_dims, output_dim, rank):
-            rows = sum(dim + 1 for dim in input_dims.values())
-            return rank * rows * output_dim + rank + output_dim
+        def f(layer, features):
+            before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).square().mean().backward()
+            optimizer.step()
+            return {
+                name: (p.detach() - before[name]).abs().max().item()
+                for name, p in layer.named_parameters()
+            }
         """,
         """
-        def f(input_dims, output_dim, rank):
-            count = output_dim + rank
-            for name in input_dims:
-                count += torch.empty(rank, input_dims[name] + 1, output_dim).numel()
-            return count
+        import copy
+        def f(layer, features):
+            after = copy.deepcopy(layer)
+            optimizer = torch.optim.SGD(after.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            (after(features) ** 2).mean().backward()
+            optimizer.step()
+            changes = {}
+            for (name, old), new in zip(layer.named_parameters(), after.parameters()):
+                changes[name] = (new.detach() - old.detach()).abs().max()
+            return changes
         """,
         """
-        def f(input_dims, output_dim, rank):
-            factors = np.sum([rank * (d + 1) * output_dim for d in input_dims.values()])
-            return factors + rank + output_dim
+        def f(layer, features):
+            layer.zero_grad()
+            layer(features).square().mean().backward()
+            changes = {}
+            for name, p in layer.named_parameters():
+                changes[name] = 0.0 if p.grad is None else float((0.1 * p.grad).abs().max())
+            return changes
+        """,
+        """
+        def f(layer, features):
+            before = {name: value.clone() for name, value in layer.state_dict().items()}
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).pow(2).mean().backward()
+            optimizer.step()
+            after = layer.state_dict()
+            return {name: (after[name] - before[name]).abs().max().item() for name in before}
         """,
     ],
     "11.2": [
-        """
-        def f(x, mask):
-            kept = torch.where(mask[..., None], x, 0.0)
-            return kept.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        """,
-        """
-        def f(x, mask):
-            kept = x.clone()
-            kept[~mask] = 0
-            return torch.stack([row.sum(0) / max(int(m.sum()), 1) for row, m in zip(kept, mask)])
-        """,
-        """
-        def f(x, mask):
-            result = torch.zeros(len(x), x.shape[2])
-            for b in range(len(x)):
-                if mask[b].any():
-                    result[b] = x[b][mask[b]].mean(0)
-            return result
-        """,
-    ],
-    "11.3": [
         """
         def f(scores, mask):
             empty = ~mask.any(1, keepdim=True)
             weights = torch.softmax(scores.masked_fill(~mask, -torch.inf).masked_fill(empty, 0), 1)
             return torch.where(mask, weights, 0)
+        """,
+        """
+        def f(scores, mask):
+            lowest = torch.finfo(scores.dtype).min
+            return torch.softmax(torch.where(mask, scores, lowest), dim=1) * mask
         """,
         """
         def f(scores, mask):
@@ -62,149 +118,167 @@ RIGHT = {
             return weights
         """,
     ],
+    "11.3": [
+        LAYER,
+        changed(
+            (".masked_fill(~there, -torch.inf)", ""),
+            ("weights = torch.softmax(scores.masked_fill(empty, 0), 1)", "weights = []"),
+            (
+                "weights = torch.where(there, weights, 0)",
+                """for row, present in zip(scores, there):
+            one = torch.zeros_like(row)
+            one[present] = torch.softmax(row[present], 0)
+            weights.append(one)
+        weights = torch.stack(weights)""",
+            ),
+        ),
+        changed(
+            (
+                "weights = torch.softmax(scores.masked_fill(empty, 0), 1)",
+                "lowest = torch.finfo(scores.dtype).min",
+            ),
+            (
+                "weights = torch.where(there, weights, 0)",
+                "weights = torch.softmax(scores.clamp(min=lowest), 1) * there",
+            ),
+        ),
+    ],
 }
 WRONG = {
     "11.1": [
         (
-            "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in"
-            " input_dims.values()) * output_dim + rank + rank * output_dim",
-            "each rank has its own biases",
+            """
+        def f(layer, features):
+            before = {name: p.detach() for name, p in layer.named_parameters()}
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).square().mean().backward()
+            optimizer.step()
+            return {
+                name: (p.detach() - before[name]).abs().max().item()
+                for name, p in layer.named_parameters()
+            }
+        """,
+            "nothing moves",
         ),
         (
-            "def f(input_dims, output_dim, rank): return sum(rank * (d + 1) * output_dim + rank"
-            " + output_dim for d in input_dims.values())",
-            "the weights and biases are counted once for each modality",
+            """
+        def f(layer, features):
+            before = layer.state_dict()
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).square().mean().backward()
+            optimizer.step()
+            after = layer.state_dict()
+            return {name: (after[name] - before[name]).abs().max().item() for name in before}
+        """,
+            "nothing moves",
         ),
         (
-            "def f(input_dims, output_dim, rank): return rank * math.prod(d + 1 for d in"
-            " input_dims.values()) * output_dim + rank + output_dim",
-            "the widths are multiplied. That is the size of the full tensor",
+            """
+        def f(layer, features):
+            before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+            layer(features).square().mean().backward()
+            return {
+                name: (p.detach() - before[name]).abs().max().item()
+                for name, p in layer.named_parameters()
+            }
+        """,
+            "nothing moves",
         ),
         (
-            "def f(input_dims, output_dim, rank): return math.prod(d + 1 for d in"
-            " input_dims.values()) * output_dim + output_dim",
-            "the widths are multiplied and the rank is left out",
+            """
+        def f(layer, features):
+            before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+            layer(features).square().mean().backward()
+            torch.optim.SGD(layer.parameters(), lr=0.1).step()
+            return {
+                name: (p.detach() - before[name]).abs().max().item()
+                for name, p in layer.named_parameters()
+            }
+        """,
+            "old gradients are still there",
         ),
         (
-            "def f(input_dims, output_dim, rank): return rank * sum(input_dims.values()) *"
-            " output_dim + rank + output_dim",
-            "the appended 1 is forgotten",
+            """
+        def f(layer, features):
+            layer.zero_grad()
+            layer(features).square().mean().backward()
+            return {
+                name: p.grad.abs().max().item()
+                for name, p in layer.named_parameters() if p.grad is not None
+            }
+        """,
+            "expected",
         ),
         (
-            "def f(input_dims, output_dim, rank): return rank * (1 + sum(input_dims.values()))"
-            " * output_dim + rank + output_dim",
-            "one 1 is appended in all",
+            """
+        def f(layer, features):
+            layer.zero_grad()
+            layer(features).square().mean().backward()
+            return {name: p.grad.abs().max().item() for name, p in layer.named_parameters()}
+        """,
+            "these are gradients, not changes",
         ),
         (
-            "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in"
-            " input_dims.values()) * output_dim",
-            "only the factors are counted",
+            """
+        def f(layer, features):
+            layer.zero_grad()
+            layer(features).square().mean().backward()
+            found = {}
+            for name, p in layer.named_parameters():
+                found[name] = 0.0 if p.grad is None else p.grad.abs().max().item()
+            return found
+        """,
+            "these are gradients, not changes",
         ),
         (
-            "def f(input_dims, output_dim, rank): return rank * (sum(d + 1 for d in"
-            " input_dims.values()) * output_dim + 1)",
-            "the biases are forgotten",
+            """
+        def f(layer, features):
+            before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+            optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).square().mean().backward()
+            optimizer.step()
+            return {
+                name: (p.detach() - before[name]).abs().max().item()
+                for name, p in layer.named_parameters()
+            }
+        """,
+            "the step is one of Adam",
         ),
         (
-            "def f(input_dims, output_dim, rank): return (rank * sum(d + 1 for d in"
-            " input_dims.values()) + 1) * output_dim",
-            "the weights of the ranks are forgotten",
+            """
+        def f(layer, features):
+            before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).square().mean().backward()
+            optimizer.step()
+            return {
+                name: (p.detach() - before[name]).max().item()
+                for name, p in layer.named_parameters()
+            }
+        """,
+            "a change below zero counts as a small one",
         ),
         (
-            "def f(input_dims, output_dim, rank): return rank + output_dim",
-            "the result is 5, expected 35.",
-        ),
-        (
-            "def f(input_dims, output_dim, rank): return rank * sum(d + 1 for d in input_dims)"
-            " * output_dim",
-            "raised TypeError",
+            """
+        def f(layer, features):
+            before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            layer(features).square().mean().backward()
+            optimizer.step()
+            return {
+                name: bool((p.detach() != before[name]).any())
+                for name, p in layer.named_parameters()
+            }
+        """,
+            "expected",
         ),
     ],
     "11.2": [
-        (
-            """
-        def f(x, mask):
-            mean = x.masked_fill(~mask.unsqueeze(-1), torch.nan).nanmean(1)
-            return mean.masked_fill(~mask.any(1, keepdim=True), 0)
-        """,
-            "the NaN of a present modality is hidden",
-        ),
-        (
-            "def f(x, mask): return (torch.nan_to_num(x) * mask[..., None]).sum(1)"
-            " / mask.sum(1, keepdim=True).clamp(min=1)",
-            "the NaN of a present modality is hidden",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1)"
-            " / mask.sum(1).clamp(min=1)",
-            "the number of present modalities has lost its axis",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1)"
-            " / mask.sum().clamp(min=1)",
-            "every row is divided by the number of present modalities in the whole batch",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], x, 0).mean(1, keepdim=True)",
-            "returned shape (1, 1, 1), expected (1, 1)",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[:, None], x, 0).sum(1)"
-            " / mask.sum(1, keepdim=True).clamp(min=1)",
-            "the mask is on the wrong axis",
-        ),
-        (
-            "def f(x, mask): return (x * mask[..., None]).sum(1) / mask.sum(1,"
-            " keepdim=True).clamp(min=1)",
-            "the mask is multiplied in",
-        ),
-        (
-            "def f(x, mask): return torch.nan_to_num((x * mask[..., None]).sum(1) / mask.sum(1,"
-            " keepdim=True).clamp(min=1))",
-            "the NaN are removed after the sum",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], x, 0).mean(1)",
-            "divided by the number of all modalities",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1)[:,"
-            " None]",
-            "is divided by 0, which gives NaN",
-        ),
-        (
-            "def f(x, mask): return x.masked_fill(~mask[..., None], torch.nan).nanmean(1)",
-            "is divided by 0, which gives NaN",
-        ),
-        ("def f(x, mask): return x.sum(1) / x.shape[1]", "the mask is not used"),
-        (
-            "def f(x, mask): return torch.einsum('bmd,bm->bd', torch.where(mask[..., None], x,"
-            " 0), mask.float())",
-            "this is the sum",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], 0, x).sum(1) / (~mask).sum(1,"
-            " keepdim=True).clamp(min=1)",
-            "the mask is read the other way round",
-        ),
-        ("def f(x, mask): return x.nanmean(1)", "what is NaN is left out"),
-        (
-            "def f(x, mask): x[~mask] = 0; return x.sum(1) / mask.sum(1,"
-            " keepdim=True).clamp(min=1)",
-            "changes its argument `x` in place",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask[..., None], x, 0).sum((1, 2)) /"
-            " mask.sum(1).clamp(min=1)",
-            "returned shape (1,), expected (1, 1): one vector per sample.",
-        ),
-        (
-            "def f(x, mask): return torch.where(mask, x, 0).sum(1) / mask.sum(1,"
-            " keepdim=True).clamp(min=1)",
-            "the mask is on the wrong axis: (B",
-        ),
-    ],
-    "11.3": [
         (
             "def f(scores, mask):\n w = torch.softmax(scores.masked_fill(~mask, -100), 1) * mask\n"
             " return w",
@@ -257,6 +331,16 @@ WRONG = {
             "a row without any modality is NaN",
         ),
         (
+            """
+        def f(scores, mask):
+            kept = scores.masked_fill(~mask, -math.inf)
+            largest = kept.amax(1, keepdim=True).detach()
+            powers = (kept - largest.masked_fill(largest == -math.inf, 0)).exp()
+            return powers / powers.sum(1, keepdim=True).clamp(min=1)
+        """,
+            'entry ["gradient of scores"]',
+        ),
+        (
             "def f(scores, mask): return torch.where(mask, scores, -1e9).softmax(1)",
             "a row without any modality gets equal weights",
         ),
@@ -270,5 +354,94 @@ WRONG = {
             "the scores are not used",
         ),
         ("def f(scores, mask): return torch.softmax(scores, -1)", "the mask is not used"),
+    ],
+    "11.3": [
+        (
+            changed(("x = features[name]", "x = dict(zip(self.project, features.values()))[name]")),
+            "features are taken in the order",
+        ),
+        (
+            changed(
+                ("parts, there = [], []", "parts, there = [], []\n        mask = mask or {}"),
+                ("rows = mask[name]", "rows = dict(zip(self.project, mask.values()))[name]"),
+                ("name in mask:", "name in list(self.project)[: len(mask)]:"),
+            ),
+            "the mask is taken in the order in which it comes",
+        ),
+        (
+            changed(
+                ("nn.ModuleDict({", "{"),
+                ("for name, dim in dims.items()})", "for name, dim in dims.items()}"),
+            ),
+            "the projections stand in a plain dict or list",
+        ),
+        (
+            changed((", bias=False", "")),
+            "the score has a bias",
+        ),
+        (
+            changed(
+                ("x = torch.where(rows[:, None], x, 0.0)", "pass"),
+                (
+                    "parts.append(self.project[name](x).relu())",
+                    "x = self.project[name](x).relu()\n"
+                    "            parts.append(torch.where(rows[:, None], x, 0.0))",
+                ),
+            ),
+            "what is missing gets zeros too late",
+        ),
+        (
+            changed(("x = torch.where(rows[:, None], x, 0.0)", "x = x * rows[:, None]")),
+            "what is missing is computed with",
+        ),
+        (
+            changed(("x = torch.where(rows[:, None], x, 0.0)", "x[~rows] = 0")),
+            "changes its argument `features` in place",
+        ),
+        (
+            changed(("masked_fill(~there, -torch.inf)", "masked_fill(~there, -100)")),
+            "a missing score is replaced by -100",
+        ),
+        (
+            changed(
+                (".masked_fill(~there, -torch.inf)", " * there"),
+                ("scores.masked_fill(empty, 0)", "scores"),
+                ("torch.where(there, weights, 0)", "weights * there"),
+            ),
+            "a missing modality has the score 0",
+        ),
+        (
+            changed(
+                ("scores.masked_fill(empty, 0)", "scores"),
+                ("weights = torch.where(there, weights, 0)", "pass"),
+            ),
+            "a row without any modality is NaN",
+        ),
+        (
+            changed(
+                ("weights = torch.where(there, weights, 0)", "weights = there / there.shape[1]"),
+            ),
+            "the scores are not used",
+        ),
+        (
+            changed(("if mask is not None and name in mask:", "if True:")),
+            "the mask is asked for a name that it has not",
+        ),
+        (
+            changed(("(width + 1) * classes", "(width + 2) * classes")),
+            "expected",
+        ),
+        (
+            changed(("sum((dim + 1) * width", "sum(dim * width")),
+            "expected",
+        ),
+        (
+            changed(("+ width + (width", "+ width + 1 + (width")),
+            "the formula counts wrongly",
+        ),
+        (
+            changed((".sum(1))", ".mean(1))")),
+            "expected",
+        ),
     ],
 }

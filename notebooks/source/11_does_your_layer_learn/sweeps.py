@@ -1,0 +1,78 @@
+"""The stored comparisons of page 11: modalities taken by place instead of by name, and a layer that
+never learns beside its sound twin.
+"""
+
+import torch
+from tqdm import tqdm
+
+from course_utils.training import shuffle_splits
+
+SEEDS = range(5)
+SPLITS = ("train", "validation", "test")
+WIDTHS = (4, 8, 16, 32, 64)
+
+
+def order(page: dict) -> dict:
+    """A layer that goes by place, given its features or its mask in another order, always or at
+    test time alone; accuracy on the test set.
+
+    About one minute on one core.
+    """
+    rows, train, score = {}, page["train"], page["score"]
+
+    def note(name, model, part):
+        rows.setdefault(name, {"accuracy": []})["accuracy"].append(round(score(model, part), 4))
+
+    for seed in tqdm(SEEDS):
+        data = {split: page["load"](split, seed) for split in SPLITS}
+        for name, kind in (("by place", "ByPlace"), ("by name", "MeanFusion")):
+            model = train(page[kind], data, seed)
+            note(f"{name}: in order", model, data["test"])
+            model.turned = ("features",)
+            note(f"{name}: turned at test time", model, data["test"])
+            model = train(page[kind], data, seed, turned=("features",))
+            note(f"{name}: turned in every batch", model, data["test"])
+
+        gaps = {}
+        for place, (split, part) in enumerate(data.items()):
+            gaps[split] = page["some_missing"](part, 10 * seed + place)
+        rows_there = torch.ones(len(data["test"]["label"]), dtype=torch.bool)
+        whole = page["with_gaps"](data["test"], {"text": rows_there, "image": rows_there})
+        no_text = page["with_gaps"](data["test"], {"text": ~rows_there, "image": rows_there})
+        for name, turned in (("in order", ()), ("turned in every batch", ("mask",))):
+            model = train(page["ByPlace"], gaps, seed, turned=turned)
+            note(f"mask {name}: all there", model, whole)
+            note(f"mask {name}: text missing", model, no_text)
+    return rows
+
+
+def dead(page: dict) -> dict:
+    """A layer whose projections stand in a plain dict, and its sound twin, behind encoders that are
+    trained and behind frozen ones, at five widths; and, for one width, the controls.
+
+    About three minutes on one core.
+    """
+    rows, train, score = {}, page["train"], page["score"]
+    layers = {"sound": page["MeanFusion"], "dead": page["DictFusion"]}
+    for seed in tqdm(SEEDS):
+        data = {split: page["load"](split, seed) for split in SPLITS}
+        shuffled = shuffle_splits(data, "image", seed)
+        alone = {}
+        for split, part in data.items():
+            there = torch.ones(len(part["label"]), dtype=torch.bool)
+            alone[split] = page["with_gaps"](part, {"text": there, "image": ~there})
+        runs = []
+        for name, kind in layers.items():
+            for width in WIDTHS:
+                runs.append((f"{name}, trained, width {width}", data, kind, width, False))
+                runs.append((f"{name}, frozen, width {width}", data, kind, width, True))
+            runs.append((f"{name}, trained, width 64, picture shuffled", shuffled, kind, 64, False))
+        runs.append(("text alone, trained, width 64", alone, layers["sound"], 64, False))
+        for name, given, kind, width, frozen in runs:
+            model = train(kind, given, seed, width, frozen=frozen)
+            row = rows.setdefault(name, {"accuracy": []})
+            row["accuracy"].append(round(score(model, given["test"]), 4))
+    return rows
+
+
+SWEEPS = [order, dead]
