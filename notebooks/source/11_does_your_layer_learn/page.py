@@ -86,7 +86,7 @@ class ByPlace(MeanFusion):
 # Both stand in a model for the typed word and the picture of `digits`. Each modality has an encoder that is trained along with the rest, 32 numbers wide, so that features in another order still fit. The layer is 64 wide. Folded: data, model, 20 epochs of training.
 
 # %% tags=["measured", "proof"]
-# The data: `digits` as vectors, with gaps if asked.
+# The data: `digits` as vectors.
 os.environ["COURSE_DEVICE"] = "cpu"        # one layer of this page cannot move: that is its fault
 SPLITS, WIDTHS, ENCODED = ("train", "validation", "test"), {"text": 78, "image": 256}, 32
 
@@ -96,17 +96,6 @@ def load(split, seed):
               "image": pixel_features(batch["image"]), "label": batch["label"]}
              for batch in batches]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-def with_gaps(part, there):
-    """A split in which a modality is zeros where `there[name]` (N,) is False, and its mask."""
-    kept = {name: torch.where(rows[:, None], part[name], 0.0) for name, rows in there.items()}
-    return part | kept | {"mask": there}
-
-def some_missing(part, seed):
-    """Each modality is missing in three rows of ten, never both in one."""
-    rows = torch.rand(len(part["label"]), 2, generator=torch.Generator().manual_seed(seed)) > 0.3
-    rows[~rows.any(dim=1)] = True
-    return with_gaps(part, dict(zip(WIDTHS, rows.unbind(dim=1))))
 
 # %% tags=["measured", "proof"]
 # The model: an encoder for each modality, then a layer.
@@ -153,14 +142,14 @@ def percent(name, rows=sweep):
 print("test accuracy in %, five seeds\nfeatures                by place       by name")
 for when in ("in order", "turned in every batch", "turned at test time"):
     print(f"{when:22}{percent('by place: ' + when):>12}{percent('by name: ' + when):>14}")
-print("mask, by place         all there  text missing")
+print("\nmask, by place         all there  text missing")
 for when in ("in order", "turned in every batch"):
     row = f"mask {when}: "
     print(f"{when:22}{percent(row + 'all there'):>12}{percent(row + 'text missing'):>14}")
 outcome("10.c", "Ben")
 
 # %% tags=["figure"]
-# One run again, and what it says of five samples, in order and with the features turned.
+# One run again, and what it says of five samples.
 splits = {split: load(split, seed=0) for split in SPLITS}
 placed = train(ByPlace, splits, seed=0)
 live = score(placed, splits["test"]) - sweep["by place: in order"]["accuracy"][0]

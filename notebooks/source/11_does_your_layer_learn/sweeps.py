@@ -10,6 +10,20 @@ from course_utils.training import shuffle_splits
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")
 WIDTHS = (4, 8, 16, 32, 64)
+NAMES = ("text", "image")
+
+
+def with_gaps(part, there):
+    """A split in which a modality is zeros where `there[name]` (N,) is False, and its mask."""
+    kept = {name: torch.where(rows[:, None], part[name], 0.0) for name, rows in there.items()}
+    return part | kept | {"mask": there}
+
+
+def some_missing(part, seed):
+    """Each modality is missing in three rows of ten, never both in one."""
+    rows = torch.rand(len(part["label"]), 2, generator=torch.Generator().manual_seed(seed)) > 0.3
+    rows[~rows.any(dim=1)] = True
+    return with_gaps(part, dict(zip(NAMES, rows.unbind(dim=1))))
 
 
 def order(page: dict) -> dict:
@@ -35,10 +49,10 @@ def order(page: dict) -> dict:
 
         gaps = {}
         for place, (split, part) in enumerate(data.items()):
-            gaps[split] = page["some_missing"](part, 10 * seed + place)
+            gaps[split] = some_missing(part, 10 * seed + place)
         rows_there = torch.ones(len(data["test"]["label"]), dtype=torch.bool)
-        whole = page["with_gaps"](data["test"], {"text": rows_there, "image": rows_there})
-        no_text = page["with_gaps"](data["test"], {"text": ~rows_there, "image": rows_there})
+        whole = with_gaps(data["test"], {"text": rows_there, "image": rows_there})
+        no_text = with_gaps(data["test"], {"text": ~rows_there, "image": rows_there})
         for name, turned in (("in order", ()), ("turned in every batch", ("mask",))):
             model = train(page["ByPlace"], gaps, seed, turned=turned)
             note(f"mask {name}: all there", model, whole)
@@ -60,7 +74,7 @@ def dead(page: dict) -> dict:
         alone = {}
         for split, part in data.items():
             there = torch.ones(len(part["label"]), dtype=torch.bool)
-            alone[split] = page["with_gaps"](part, {"text": there, "image": ~there})
+            alone[split] = with_gaps(part, {"text": there, "image": ~there})
         runs = []
         for name, kind in layers.items():
             for width in WIDTHS:
