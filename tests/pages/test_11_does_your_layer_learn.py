@@ -137,9 +137,9 @@ def cell(*words):
 
 
 def run(capsys, shown, names):
-    """The last word of what a cell prints."""
+    """The True or False that a cell prints behind its colon."""
     exec(shown, names)
-    return capsys.readouterr().out.strip().split()[-1]
+    return capsys.readouterr().out.partition(": ")[2].split()[0]
 
 
 @pytest.fixture(scope="module")
