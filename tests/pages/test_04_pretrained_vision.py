@@ -185,6 +185,12 @@ def test_what_the_page_says_of_the_digits_is_what_is_stored():
     middle, half = gain(ours["all three"], shuffled)
     assert middle - half < 0 < middle + half
     assert "read 21 % of the digits, where pixels read 66" in said()
+    ridge = {name: row["accuracy"] for name, row in stored("04", "head").items()}
+    middle, half = gain(ridge["EfficientNet"], ridge["pixels"])
+    assert round(middle) == -9 and middle + half < 0
+    middle, half = gain(ridge["EfficientNet"], ridge["text + audio"])
+    assert round(middle) == -4 and middle + half < 0
+    assert "cost 9 points against pixels, and still 4 against no picture" in said()
 
 
 def test_what_the_page_says_of_the_emoji_is_what_is_stored():
