@@ -124,8 +124,9 @@ for k, name in enumerate(NAMES):
     print(f"slope along the logit of {name:<6} {8 * slope:+.3f} eighths")
 small, step = logits.float(), h * e[0].float()
 rough = (three_loss(small + step) - three_loss(small - step)) / (2 * h)
-print("the first in float32, right to one percent:", abs(8 * rough.item() - 4) < 0.04)
-verify("21.2", by_hand=three_loss(logits), reference=-p[1].log())
+print("the first one in float32 is right to one percent:", abs(8 * rough.item() - 4) < 0.04)
+z = draw(3)
+verify("21.2", by_hand=three_loss(z), reference=-z.softmax(dim=0)[1].log())
 verify_gradient("21.3", three_loss, lambda z: z.softmax(dim=0) - e[1], (3,))
 
 # %% [markdown]
@@ -155,7 +156,7 @@ J = torch.diag(p) - torch.outer(p, p)                              # (3,) -> (3,
 print("in 64ths; row: probability of, column: logit of", ", ".join(NAMES))
 for name, row in zip(NAMES, 64 * J):
     print(f"{name:<6}", "".join(f"{value:6.0f}" for value in row))
-d_p = torch.stack([0 * p[0], -1 / p[1], 0 * p[2]])                 # -log p_y has the slope -1 / p_y
+d_p = -e[1] / p                                                    # -log p has the slope -1 / p
 print("d_z in eighths:", [round(8 * value) for value in (J.T @ d_p).tolist()])
 verify_gradient("21.4", lambda z: z.softmax(0), lambda z: softmax_jacobian(z.softmax(0)), (3,))
 
@@ -189,11 +190,11 @@ loss.backward()
 print("gradients complete, in this order:", ", ".join(came))
 
 # %% tags=["figure"]
-# The graph with values and gradients on its wires, both from the cell above; equation 21.5.
+# The graph, with values and gradients on its wires; equation 21.5.
 verify_gradient("21.5", lambda z: (z.softmax(0) ** 3).sum(),
                 lambda z: softmax_backward(3 * z.softmax(0) ** 2, z.softmax(0)), (3,))
-figure, ax = plots.axes(width=9.4, height=3.0)
-ax.axis((-0.75, 8.1, -0.85, 1.75))
+figure, ax = plots.axes(width=8.2, height=3.2)
+ax.axis((-0.6, 7.9, -0.85, 1.6))
 ax.set_axis_off()
 BOXES = {"z": (-0.4, 0), "Max": (0.55, 1.3), "Sub": (1.5, 0), "Exp": (3.0, 0), "Sum": (3.75, 1.3),
          "Div": (4.5, 0), "Log": (6.0, 0), "Neg": (7.6, 0)}
@@ -205,8 +206,8 @@ for start, end in (road.split() for road in ROADS.split(", ")):
     if y1 == 0:  # the numbers once for each result: values above the wire, gradients below
         across, high = (x0 + x1) / 2 + 0.3 * (y0 != y1), (y0 + y1) / 2
         for shift, color, values in ((0.08, "text", tensor), (-0.1, "image", RESULTS[start].grad)):
-            shown = "\n".join(f"{one + 0:.2f}" for one in values.flatten().tolist())
-            ax.text(across, high + shift, shown, ha="center", fontsize=8,
+            shown = "\n".join(f"{round(one, 3) + 0:g}" for one in values.flatten().tolist())
+            ax.text(across, high + shift, shown, ha="center", fontsize=9,
                     va="bottom" if shift > 0 else "top", color=plots.COLORS[color])
 for name, place in BOXES.items():
     ax.text(*place, name, ha="center", va="center", fontsize=10,
@@ -437,9 +438,9 @@ drift = accuracy(live(data["test"]["features"]), test_labels) - sweep[name]["acc
 report("a softmax too many: live minus stored", drift, near=0, within=0.03)
 
 # %% [markdown]
-# From a random start the slow rate loses seven points; at a rate ten times higher, or with AdamW, no loss is seen. From a head that is *sure and wrong* (trained first on labels moved by one class) SGD hardly gets away: 17 % where logits give 92. AdamW does; it divides its steps by the gradients' size, perhaps that is why.
+# From a random start it costs seven points at the slow rate; at a rate ten times higher, or with AdamW, no cost is seen. From a head that is *sure and wrong* (trained first on labels moved by one class) SGD hardly gets away: 17 % where logits give 92. AdamW does; it divides its steps by the gradients' size, perhaps that is why.
 #
-# So accuracy need not tell. Look at the loss: if it never gets below 1.46, search for a second softmax.
+# So accuracy need not tell. Look at the loss: if it never gets below that floor, search for a second softmax.
 #
 # ## Padding
 #
@@ -640,7 +641,7 @@ for name, row in stored("21", "rare").items():                     # python tool
         print(f"{name:10} {kind:7} {mean:5.1f} ± {half:.1f} %")
 
 # %% [markdown]
-# The weights bring 13 points to the rare digits. Given to the other five classes ("exchanged"), they take 36 from them.
+# The weights bring 13 points to the rare digits and cost the others about one. Given to the other five classes ("exchanged"), they take 36 from the rare.
 #
 # ## The binary formula on many classes
 #
