@@ -120,7 +120,7 @@ def test_faults_are_in_the_lines_that_are_shown(capsys, in_float32):
     ):
         exec(cell(*words), names)
         said.append(capsys.readouterr().out.strip().rpartition(": ")[2])
-    assert said == ["False", "True"] * 3
+    assert said == ["[nan, nan, nan]", "[1.0, -1.0, 0.0]"] + ["False", "True"] * 2
 
 
 def test_logarithm_of_a_probability_rounded_to_nothing_sends_nan():
@@ -200,6 +200,18 @@ def test_rows_of_the_table_against_autograd(row, loss, gradient):
     torch.testing.assert_close(gradient(LOGITS, s), z.grad, rtol=0, atol=1e-14)
 
 
+def test_a_thousand_likelihoods_are_exactly_nothing_in_a_computer():
+    given = torch.tensor([0.5, 0.25, 0.8, 0.1], dtype=torch.float64)
+    assert given.repeat(250).prod() == 0 < given.repeat(100).prod()
+
+
+def test_way_by_the_quotient_alone_would_send_the_label(text):
+    exps = LOGITS.exp() / 4
+    by_quotient = torch.tensor([0.0, -4 / 3, 0.0], dtype=torch.float64)  # what the page prints
+    torch.testing.assert_close(by_quotient * exps, -torch.eye(3, dtype=torch.float64)[1])
+    assert "alone, z would get (0, -1, 0)" in text
+
+
 def test_binary_formula_in_numbers(text):
     z = LOGITS.clone().requires_grad_()
     probs, y = z.softmax(dim=0), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
@@ -258,9 +270,10 @@ def test_cost_of_a_softmax_too_many_in_numbers(text):
     stuck = "sure and wrong, SGD 0.3"
     once, twice = (percent(of(name, stuck, kind)) for kind in ("once", "twice"))
     assert f"hardly gets away: {twice} % where logits give {once}." in text
-    away = "sure and wrong, AdamW 0.005"
-    mean, half = gain(name, (away, "once"), (away, "twice"))
-    assert mean - half < 1
+    for away in ("sure and wrong, SGD 3", "sure and wrong, AdamW 0.005"):
+        mean, half = gain(name, (away, "once"), (away, "twice"))
+        assert mean - half < 1 and percent(of(name, away, "twice")) == "91"
+    assert "At rate 3 it ends at 91, and with AdamW" in text
 
 
 def test_weights_of_rare_classes_in_numbers(text):

@@ -163,7 +163,12 @@ WRONG = {
         (LOGITS.format("p - y"), "the factor is wrong. The loss is the"),
         (LOGITS.format("(p - y) / p.numel()"), "the factor is wrong. The loss is the"),
         (LOGITS.format("torch.where(y == 1, p - 1, 0) / n"), "only the label's entry is filled"),
-        (LOGITS.format("-(p + y) / n"), "one of the two signs is wrong: the"),
+        (LOGITS.format("(p - y) / p.shape[1]"), "the factor is wrong. The loss is the"),
+        (
+            "def f(logits, labels):\n e = torch.exp(logits - logits.amax(1, keepdim=True))\n p ="
+            " e / e.sum(1)\n p[torch.arange(len(p)), labels] -= 1\n return p / len(p)",
+            "its sum has lost its axis",
+        ),
         (LOGITS.format("-y / p / n"), "this is the gradient with respect to the probabilities"),
         (
             "def f(logits, labels):\n z = logits.requires_grad_()\n loss = -torch.softmax(z,"
@@ -341,6 +346,7 @@ WRONG = {
             "the weights multiply the finished gradient",
         ),
         (SMOOTHED.format(Q, T, f"({ROWS}) / n"), "the divisor is wrong. A weighted mean is"),
+        (SMOOTHED.format(Q, T, f"({ROWS}) / t.sum()"), "the divisor is wrong. A weighted mean is"),
         (SMOOTHED.format(Q, T, f"({ROWS}) / w.sum()"), "the divisor is wrong. A weighted mean is"),
         (SMOOTHED.format(Q, T, f"({ROWS}) / {OWN} / n"), "each row is divided by its own weight"),
         (SMOOTHED.format(Q, T, ROWS), "the divisor is wrong. A weighted mean is"),

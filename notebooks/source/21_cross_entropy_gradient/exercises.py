@@ -96,6 +96,11 @@ def _through_softmax(p, g):
     return p * (g - (g * p).sum(-1, keepdim=True))
 
 
+def _lost_axis(logits, labels):
+    exps = (logits - logits.amax(1, keepdim=True)).exp()
+    return (exps / exps.sum(1) - _y(logits, labels)) / len(logits)
+
+
 def _overflowing(z):
     return z.exp() / z.exp().sum(-1, keepdim=True)
 
@@ -122,13 +127,13 @@ LOGITS_GRADIENT = Exercise(
             "one of the two signs is wrong: the probabilities come with a plus, the label's 1 with"
             " a minus.",
             lambda logits, labels: (_p(logits) + _y(logits, labels)) / len(logits),
-            lambda logits, labels: (-_p(logits) - _y(logits, labels)) / len(logits),
         ),
         *ideas(
             "the factor is wrong. The loss is the mean over the rows, so each row counts 1/B; the C"
             " classes of a row share one loss.",
             lambda logits, labels: _p(logits) - _y(logits, labels),
             lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.numel(),
+            lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.shape[1],
         ),
         *ideas(
             "only the probabilities are divided by B: division comes before minus. Where are"
@@ -140,7 +145,6 @@ LOGITS_GRADIENT = Exercise(
             "only the label's entry is filled. Every other logit is part of the sum that softmax"
             " divides by, so it moves the label's probability too: its entry is not 0.",
             lambda logits, labels: (_p(logits) - 1) * _y(logits, labels) / len(logits),
-            lambda logits, labels: (_p(logits) - 1) * _y(logits, labels),
         ),
         *ideas(
             "this is the gradient with respect to the probabilities. One link of the chain is"
@@ -157,9 +161,11 @@ LOGITS_GRADIENT = Exercise(
             ),
         ),
         *ideas(
-            "softmax runs over the rows (dim 0). It is the classes of one row that sum to 1: the"
-            " last axis.",
+            "softmax runs over the rows (dim 0), or its sum has lost its axis and is lined up with"
+            " the classes. It is the classes of one row that sum to 1: the last axis, and"
+            " keepdim=True.",
             lambda logits, labels: (_p(logits, 0) - _y(logits, labels)) / len(logits),
+            _lost_axis,
         ),
         *ideas(
             "exp(1e4) is infinite, and inf / inf is NaN; and where every exp of a row is 0, 0 / 0"
@@ -426,6 +432,7 @@ WEIGHTED_GRADIENT = Exercise(
         *ideas(
             "the divisor is wrong. A weighted mean is divided by the weights of the labels, added"
             " up: one weight for each sample.",
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / _t(z, y, w, eps).sum(),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / len(z),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / w.sum(),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)),
@@ -454,7 +461,6 @@ WEIGHTED_GRADIENT = Exercise(
             " eps / C, and the label 1 - eps besides, so that they sum to 1.",
             lambda z, y, w, eps: _to(z, w * (_q(z, y, eps) - eps / len(w) * _y(z, y))) / w[y].sum(),
             lambda z, y, w, eps: _to(z, w * (_y(z, y) + eps / len(w))) / w[y].sum(),
-            lambda z, y, w, eps: _to(z, w * ((1 - eps) * _y(z, y) + eps)) / w[y].sum(),
             lambda z, y, w, eps: (
                 _to(z, w * torch.where(_y(z, y) == 1, 1 - eps, eps / (len(w) - 1))) / w[y].sum()
             ),

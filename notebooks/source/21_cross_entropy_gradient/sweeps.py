@@ -9,7 +9,8 @@ from course_utils.metrics import accuracy
 
 SEEDS = range(5)
 SGD, ADAM = torch.optim.SGD, torch.optim.AdamW
-STEPS = {"SGD 0.03": (0.03, SGD), "SGD 0.3": (0.3, SGD), "AdamW 0.005": (0.005, ADAM)}
+STEPS = {"SGD 0.03": (0.03, SGD), "SGD 0.3": (0.3, SGD), "SGD 3": (3.0, SGD),
+         "AdamW 0.005": (0.005, ADAM)}
 
 
 def second_softmax(page: dict) -> dict:
@@ -17,7 +18,7 @@ def second_softmax(page: dict) -> dict:
     accuracy after 20 epochs from a random start, and from a head that is sure and wrong because it
     was first trained on labels moved by one class.
 
-    About a minute and a half on one core.
+    About two minutes on one core.
     """
     gradients = {"once": page["logits_gradient"], "twice": page["twice_gradient"]}
     starts = ("random start", "sure and wrong")
