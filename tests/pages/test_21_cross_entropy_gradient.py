@@ -120,7 +120,7 @@ def test_faults_are_in_the_lines_that_are_shown(capsys, in_float32):
     ):
         exec(cell(*words), names)
         said.append(capsys.readouterr().out.strip().rpartition(": ")[2])
-    assert said == ["[nan, nan, nan]", "[1.0, -1.0, 0.0]"] + ["False", "True"] * 2
+    assert said == ["False", "True"] * 3
 
 
 def test_logarithm_of_a_probability_rounded_to_nothing_sends_nan():

@@ -193,32 +193,27 @@ print("gradients complete, in this order:", ", ".join(came))
 # The graph, with values and gradients on its wires; equation 21.5.
 verify_gradient("21.5", lambda z: (z.softmax(0) ** 3).sum(),
                 lambda z: softmax_backward(3 * z.softmax(0) ** 2, z.softmax(0)), (3,))
-figure, ax = plots.axes(width=8.2, height=3.2)
-ax.axis((-0.6, 8.6, -0.85, 1.6))
+figure, ax = plots.axes(width=8.2, height=3.0)
+ax.axis((-0.9, 8.6, -0.65, 1.6))
 ax.set_axis_off()
 BOXES = {"z": (-0.4, 0), "Max": (0.55, 1.3), "Sub": (1.5, 0), "Exp": (3.0, 0), "Sum": (3.75, 1.3),
          "Div": (4.5, 0), "Log": (5.8, 0), "Neg": (7.1, 0), "loss": (8.3, 0)}
-to_largest = (leaf == largest) * largest.grad                      # what Max sends to z: (3,)
-PARTS = {"z Sub": shifted.grad, "z Max": to_largest, "Max Sub": largest.grad,
-         "Sub Exp": shifted.grad, "Exp Div": probs.grad / total, "Exp Sum": total.grad.expand(3),
-         "Sum Div": total.grad, "Div Log": probs.grad, "Log Neg": log_probs.grad,
+PARTS = {"z Sub": shifted.grad, "z Max": (leaf == largest) * largest.grad, "Max Sub": largest.grad,
+         "Sub Exp": shifted.grad, "Exp Div": probs.grad / total, "Sum Div": total.grad,
+         "Exp Sum": total.grad.expand(3), "Div Log": probs.grad, "Log Neg": log_probs.grad,
          "Neg loss": loss.grad}
-for wire, part in PARTS.items():
-    start, end = wire.split()
+for (start, end), part in ((wire.split(), part) for wire, part in PARTS.items()):
     (x0, y0), (x1, y1) = BOXES[start], BOXES[end]
-    ax.annotate("", BOXES[end], BOXES[start], arrowprops={
-        "arrowstyle": "-|>", "color": plots.INK, "shrinkA": 13, "shrinkB": 13})
-    side = 0.36 * (y1 < y0) - 0.45 * (y1 > y0)                     # beside a slanted wire
-    for up, color, values in ((0.08, "text", RESULTS[start]), (-0.1, "image", part)):
+    ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow | {"shrinkA": 13, "shrinkB": 13})
+    x, y = (x0 + x1) / 2 + 0.36 * (y1 < y0) - 0.45 * (y1 > y0), (y0 + y1) / 2
+    for color, values, place in (("text", RESULTS[start], "bottom"), ("image", part, "top")):
         shown = "\n".join(f"{round(one, 3) + 0:g}" for one in values.flatten().tolist())
-        ax.text((x0 + x1) / 2 + side, (y0 + y1) / 2 + up, shown, ha="center", fontsize=9,
-                va="bottom" if up > 0 else "top", color=plots.COLORS[color])
+        ax.text(x, y + (0.08 if color == "text" else -0.1), shown, ha="center", va=place,
+                fontsize=9, color=plots.COLORS[color])
 for name, place in BOXES.items():
-    ax.text(*place, name, ha="center", va="center", fontsize=10,
-            bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": plots.INK})
-plots.show(figure, "The graph of the cell above. At each wire: above, in blue, the values that go"
-           " forward; below, in orange, what comes back through this wire alone. Exp adds what its"
-           " two wires bring: (0, -1.333, 0) and (0.5, 0.5, 0.5).")
+    ax.text(*place, name, ha="center", va="center", bbox=dict(boxstyle="round", fc="white"))
+plots.show(figure, "The graph of the cell above. At each wire, above it: the values on their way"
+           " forward; below it: what comes back through this wire alone.")
 
 # %% [markdown]
 # `exps` is used twice, in the quotient and in the sum. Its gradient is complete only when *both* wires have sent their part, so Sum runs before Exp, and in the same way Max before z. An operation waits for all that used its result: a **topological order** (拓扑序).
@@ -373,7 +368,7 @@ for i in (8, 2, 7, 127, 66):
 hot = torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True)         # the middle class is true
 surprise = -hot.softmax(dim=1).log()[0, 1]
 surprise.backward()
-print("gradient:", hot.grad[0].tolist())
+print("gradient", hot.grad[0].tolist(), "right:", hot.grad.tolist() == [[1.0, -1.0, 0.0]])
 
 # %% [markdown]
 # The probability was rounded to 0, its logarithm is minus infinity, and on the way back 0 times infinity is NaN. But (21.2) needs no probability, only the logarithm of a sum, and there a shift by $m = \max_k z_k$ helps: $\log \sum_k e^{z_k} = m + \log \sum_k e^{z_k - m}$. No exponent is above 0, and one *is* 0. This is **log-sum-exp**. `F.cross_entropy` does it inside: it takes *logits*.
@@ -382,7 +377,7 @@ print("gradient:", hot.grad[0].tolist())
 hot = torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True)
 surprise = hot.logsumexp(dim=1)[0] - hot[0, 1]
 surprise.backward()
-print("gradient:", hot.grad[0].tolist())
+print("gradient", hot.grad[0].tolist(), "right:", hot.grad.tolist() == [[1.0, -1.0, 0.0]])
 
 # %% [markdown]
 # ### A softmax too many
