@@ -194,11 +194,11 @@ print("gradients complete, in this order:", ", ".join(came))
 verify_gradient("21.5", lambda z: (z.softmax(0) ** 3).sum(),
                 lambda z: softmax_backward(3 * z.softmax(0) ** 2, z.softmax(0)), (3,))
 figure, ax = plots.axes(width=8.2, height=3.2)
-ax.axis((-0.6, 7.9, -0.85, 1.6))
+ax.axis((-0.6, 8.6, -0.85, 1.6))
 ax.set_axis_off()
 BOXES = {"z": (-0.4, 0), "Max": (0.55, 1.3), "Sub": (1.5, 0), "Exp": (3.0, 0), "Sum": (3.75, 1.3),
-         "Div": (4.5, 0), "Log": (6.0, 0), "Neg": (7.6, 0)}
-ROADS = "z Sub, z Max, Max Sub, Sub Exp, Exp Div, Exp Sum, Sum Div, Div Log, Log Neg"
+         "Div": (4.5, 0), "Log": (5.8, 0), "Neg": (7.1, 0), "loss": (8.3, 0)}
+ROADS = "z Sub, z Max, Max Sub, Sub Exp, Exp Div, Exp Sum, Sum Div, Div Log, Log Neg, Neg loss"
 for start, end in (road.split() for road in ROADS.split(", ")):
     (x0, y0), (x1, y1), tensor = BOXES[start], BOXES[end], RESULTS[start].detach()
     ax.annotate("", BOXES[end], BOXES[start], arrowprops={
@@ -523,7 +523,7 @@ print("the same as token by token:", torch.allclose(mean_loss, by_token))
 # %% [markdown]
 # ## Other targets, one rule
 #
-# Many losses have other numbers in front of the logarithms. Each term is a cross-entropy with true class $i$, counted $s_i$ times, with the gradient $s_i (p - e_i)$, $e_i$ one-hot at $i$. Their sum:
+# Many losses have other numbers in front of the logarithms. Each term alone is a cross-entropy with true class $i$, counted $s_i$ times, with the gradient $s_i (p - e_i)$, $e_i$ one-hot at $i$. Their sum:
 #
 # $$ \ell = -\sum_i s_i \log p_i \quad\Rightarrow\quad d_z = p \sum_i s_i - s \tag{21.8} $$
 #
@@ -650,7 +650,7 @@ for name, row in stored("21", "rare").items():                     # python tool
 # $$ d_z = (p - y) + p \odot \big(r - \langle p, r \rangle\big) \tag{21.10} $$
 
 # %% tags=["proof"]
-# Equation 21.10 on random logits, and for the three of this page.
+# Equation 21.10 on random logits.
 def binary_loss(z):
     p_in = z.softmax(dim=0)
     return -(e[1] * p_in.log() + (1 - e[1]) * (1 - p_in).log()).sum()
@@ -712,7 +712,7 @@ print(pt.autograd.gradcheck(CrossEntropy.apply, (inputs, pt.tensor([1, 0]))))
 # The factor 1/B of the mean, with a batch of 64.
 #
 # </details>
-# <details><summary>3. Half of a batch of captions is padding, and the loss is `(token_loss * mask).mean()`. What happens?</summary>
+# <details><summary>3. Half of a batch of captions is padding, and the loss is <code>(token_loss * mask).mean()</code>. What happens?</summary>
 #
 # It divides by B x T instead of the number of real tokens, so all gradients are half as long as they should be, and how much too short depends on each batch's padding.
 #
@@ -732,7 +732,7 @@ print(pt.autograd.gradcheck(CrossEntropy.apply, (inputs, pt.tensor([1, 0]))))
 # Take both annotators' votes as soft labels q, each class's share times its weight: $s_c = w_c q_c$. A real token gets $p \sum s - s$, padding 0. Divide by the number that your mean divides by, for example the sum of the $\sum_c s_c$ over the real tokens; say which.
 #
 # </details>
-# <details><summary>7. With the whole page: a model's loss is NaN after 300 steps. It ends in a softmax, its loss is `-log(p)[y]`. What do you change, and how do you check your own backward?</summary>
+# <details><summary>7. With the whole page: a model's loss is NaN after 300 steps. It ends in a softmax, its loss is <code>-log(p)[y]</code>. What do you change, and how do you check your own backward?</summary>
 #
 # Let it end in logits, and use log-sum-exp minus the true logit (or `F.cross_entropy`): the logarithm of a probability that is rounded to 0 goes away. Then `gradcheck` in float64, with large logits among the inputs.
 #
