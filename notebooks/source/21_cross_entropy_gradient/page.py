@@ -401,7 +401,8 @@ print("the gradient is (P - Y) / B:", torch.allclose(outputs.grad, d_outputs))
 def twice_gradient(scores, labels):
     """What arrives at the scores if the loss gets their softmax: (B, C), (B,) -> (B, C)."""
     probs_in = scores.softmax(dim=1)
-    return softmax_backward(logits_gradient(probs_in, labels), probs_in)
+    d_probs = logits_gradient(probs_in, labels).to(probs_in.dtype)
+    return softmax_backward(d_probs, probs_in)
 
 # %%
 seven = torch.tensor([1])
