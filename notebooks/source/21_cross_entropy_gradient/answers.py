@@ -164,11 +164,6 @@ WRONG = {
         (LOGITS.format("(p - y) / p.numel()"), "the factor is wrong. The loss is the"),
         (LOGITS.format("torch.where(y == 1, p - 1, 0) / n"), "only the label's entry is filled"),
         (LOGITS.format("(p - y) / p.shape[1]"), "the factor is wrong. The loss is the"),
-        (
-            "def f(logits, labels):\n e = torch.exp(logits - logits.amax(1, keepdim=True))\n p ="
-            " e / e.sum(1)\n p[torch.arange(len(p)), labels] -= 1\n return p / len(p)",
-            "its sum has lost its axis",
-        ),
         (LOGITS.format("-y / p / n"), "this is the gradient with respect to the probabilities"),
         (
             "def f(logits, labels):\n z = logits.requires_grad_()\n loss = -torch.softmax(z,"
@@ -181,7 +176,13 @@ WRONG = {
             " 1)[torch.arange(len(z)), labels].mean()\n return torch.autograd.grad(loss, z)[0]",
             "autograd is called, and the exercise asks for",
         ),
-        (LOGITS.format("(torch.softmax(logits, 0) - y) / n"), "softmax runs over the rows (dim 0)"),
+        (LOGITS.format("(torch.softmax(logits, 0) - y) / n"), "Softmax runs over the rows (dim 0)"),
+        (
+            "def f(logits, labels):\n e = (logits - logits.amax(1, keepdim=True)).exp()\n y ="
+            " torch.nn.functional.one_hot(labels, logits.shape[1])\n return (e / e.sum(1) - y) /"
+            " len(e)",
+            "a row's sum has lost its axis",
+        ),
         (
             LOGITS.format("(torch.exp(logits) / torch.exp(logits).sum(1)[:, None] - y) / n"),
             "exp(1e4) is infinite",
@@ -346,8 +347,8 @@ WRONG = {
             "the weights multiply the finished gradient",
         ),
         (SMOOTHED.format(Q, T, f"({ROWS}) / n"), "the divisor is wrong. A weighted mean is"),
-        (SMOOTHED.format(Q, T, f"({ROWS}) / t.sum()"), "the divisor is wrong. A weighted mean is"),
         (SMOOTHED.format(Q, T, f"({ROWS}) / w.sum()"), "the divisor is wrong. A weighted mean is"),
+        (SMOOTHED.format(Q, T, f"({ROWS}) / t.sum()"), "the divisor is wrong. A weighted mean is"),
         (SMOOTHED.format(Q, T, f"({ROWS}) / {OWN} / n"), "each row is divided by its own weight"),
         (SMOOTHED.format(Q, T, ROWS), "the divisor is wrong. A weighted mean is"),
         (

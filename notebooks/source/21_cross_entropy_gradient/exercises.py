@@ -96,9 +96,8 @@ def _through_softmax(p, g):
     return p * (g - (g * p).sum(-1, keepdim=True))
 
 
-def _lost_axis(logits, labels):
-    exps = (logits - logits.amax(1, keepdim=True)).exp()
-    return (exps / exps.sum(1) - _y(logits, labels)) / len(logits)
+def _lined_up(z):
+    return z.exp() / z.exp().sum(-1)
 
 
 def _overflowing(z):
@@ -161,11 +160,11 @@ LOGITS_GRADIENT = Exercise(
             ),
         ),
         *ideas(
-            "softmax runs over the rows (dim 0), or its sum has lost its axis and is lined up with"
-            " the classes. It is the classes of one row that sum to 1: the last axis, and"
-            " keepdim=True.",
+            "the classes of one row do not sum to 1. Softmax runs over the rows (dim 0), where the"
+            " last axis is meant; or a row's sum has lost its axis and is lined up with the classes"
+            " (keepdim=True keeps it).",
             lambda logits, labels: (_p(logits, 0) - _y(logits, labels)) / len(logits),
-            _lost_axis,
+            lambda logits, labels: (_lined_up(logits) - _y(logits, labels)) / len(logits),
         ),
         *ideas(
             "exp(1e4) is infinite, and inf / inf is NaN; and where every exp of a row is 0, 0 / 0"
@@ -432,9 +431,9 @@ WEIGHTED_GRADIENT = Exercise(
         *ideas(
             "the divisor is wrong. A weighted mean is divided by the weights of the labels, added"
             " up: one weight for each sample.",
-            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / _t(z, y, w, eps).sum(),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / len(z),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / w.sum(),
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / _t(z, y, w, eps).sum(),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)),
         ),
         *ideas(
@@ -460,7 +459,7 @@ WEIGHTED_GRADIENT = Exercise(
             "the smoothed labels are wrong. All C classes share eps, the label too: each gets"
             " eps / C, and the label 1 - eps besides, so that they sum to 1.",
             lambda z, y, w, eps: _to(z, w * (_q(z, y, eps) - eps / len(w) * _y(z, y))) / w[y].sum(),
-            lambda z, y, w, eps: _to(z, w * (_y(z, y) + eps / len(w))) / w[y].sum(),
+            lambda z, y, w, eps: _to(z, w * ((1 - eps) * _y(z, y) + eps)) / w[y].sum(),
             lambda z, y, w, eps: (
                 _to(z, w * torch.where(_y(z, y) == 1, 1 - eps, eps / (len(w) - 1))) / w[y].sum()
             ),

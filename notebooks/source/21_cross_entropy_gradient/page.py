@@ -403,7 +403,8 @@ print("the gradient is (P - Y) / B:", torch.allclose(outputs.grad, d_outputs))
 def twice_gradient(scores, labels):
     """What arrives at the scores if the loss gets their softmax: (B, C), (B,) -> (B, C)."""
     probs_in = scores.softmax(dim=1)
-    return softmax_backward(logits_gradient(probs_in, labels), probs_in)
+    d_probs = logits_gradient(probs_in, labels).to(probs_in.dtype)
+    return softmax_backward(d_probs, probs_in)
 
 # %%
 seven = torch.tensor([1])
@@ -440,7 +441,7 @@ drift = accuracy(live(data["test"]["features"]), test_labels) - sweep[name]["acc
 report("a softmax too many: live minus stored", drift, near=0, within=0.03)
 
 # %% [markdown]
-# From a random start it costs seven points at the slow rate; at a rate ten times higher, or with AdamW, no cost is seen. From a head that is *sure and wrong* (trained first on labels moved by one class) SGD at rate 0.3 hardly gets away: 17 % where logits give 92. At rate 3 it ends at 91, and with AdamW, which divides its steps by the gradients' size, too. The pushes point well; they are too small.
+# From a random start it costs seven points at the slow rate; at a rate ten times higher, or with AdamW, no cost is seen. From a head that is *sure and wrong* (trained first on labels moved by one class) SGD at rate 0.3 hardly gets away: 17 % where logits give 92. At rate 3 it ends at 91, and with AdamW, which divides its steps by the gradients' size, too. The push has the right direction, but not the size.
 #
 # So accuracy need not tell. Look at the loss: if it never gets below that floor, search for a second softmax.
 #
@@ -676,7 +677,7 @@ import torch as pt
 
 class CrossEntropy(pt.autograd.Function):
     @staticmethod
-    def forward(ctx, z, labels):                                   # ctx carries what backward needs
+    def forward(ctx, z, labels):                                   # ctx keeps it for later
         ctx.save_for_backward(z, labels)
         return pt.nn.functional.cross_entropy(z, labels)
 
