@@ -99,8 +99,8 @@ WRONG = {
         (LAYER.format(BACK, "glued.T @ d_out", BIAS, "d_parts"), "d_weight is transposed"),
         (LAYER.format(BACK, WEIGHT, "d_out", "d_parts"), "d_bias still has a row per sample"),
         (LAYER.format(BACK, WEIGHT, "d_out.sum(-1)", "d_parts"), "d_bias is summed along the"),
-        (LAYER.format(BACK, WEIGHT, "d_out.mean(0)", "d_parts"), "divided by N once more"),
-        (LAYER.format(BACK, WEIGHT + " / len(d_out)", BIAS, "d_parts"), "divided by N once more"),
+        (LAYER.format(BACK, WEIGHT, "d_out.mean(0)", "d_parts"), "divided by B once more"),
+        (LAYER.format(BACK, WEIGHT + " / len(d_out)", BIAS, "d_parts"), "divided by B once more"),
         (LAYER.format("-d_out @ weight", WEIGHT, BIAS, "d_parts"), "a minus has come in"),
         (LAYER.format("d_out @ weight.T", WEIGHT, BIAS, "d_parts"), "in d_parts the weight is"),
         (
@@ -161,7 +161,7 @@ WRONG = {
             ),
             "0 * NaN is NaN",
         ),
-        (LOSSES.format(EVEN, MEET.replace(" / N", ""), GATE, CUT), "is not divided by N"),
+        (LOSSES.format(EVEN, MEET.replace(" / N", ""), GATE, CUT), "is not divided by B"),
         (LOSSES.format(EVEN, MEET.split(" + ")[0], GATE, CUT), "only one of the two losses"),
     ],
 }

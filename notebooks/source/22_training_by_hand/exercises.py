@@ -54,7 +54,7 @@ def _layer_cases(seed=22):
 
     d_out, text, image, weight = float64([[2.0]], [[5.0]], [[7.0]], [[3.0, 4.0]])
     yield d_out, {"text": text, "image": image}, weight
-    # N == C == D: what is transposed runs here
+    # B == C == D: what is transposed runs here
     yield case(3, 3, text=2, image=1)
     yield case(2, 4, image=1, text=3)
     yield case(4, 2, text=2, image=2)
@@ -144,7 +144,7 @@ LAYER = Exercise(
     cases=_layer_cases,
     use=_layer_by_hand,
     batch=_layer_batch,
-    returns="d_weight (C, D), d_bias (C,) and a dict of d_parts (N, D_m)",
+    returns="d_weight (C, D), d_bias (C,) and a dict of d_parts (B, D_m)",
     misconceptions=(
         *ideas(AUTOGRAD, _layer_by_autograd),
         *ideas(
@@ -177,7 +177,7 @@ LAYER = Exercise(
             _whole_to_each,
         ),
         *ideas(
-            "d_bias still has a row per sample, (N, C). All samples share the bias: add over them.",
+            "d_bias still has a row per sample, (B, C). All samples share the bias: add over them.",
             lambda d_out, parts, weight: _with_bias(d_out, parts, weight, d_out),
         ),
         *ideas(
@@ -187,7 +187,7 @@ LAYER = Exercise(
             lambda d_out, parts, weight: _with_bias(d_out, parts, weight, d_out.sum(0)[None]),
         ),
         *ideas(
-            "divided by N once more. d_out already holds the 1/N of the mean loss: add over the"
+            "divided by B once more. d_out already holds the 1/B of the mean loss: add over the"
             " samples.",
             lambda d_out, parts, weight: _layer_scaled(
                 d_out, parts, weight, 1 / len(d_out), 1 / len(d_out), 1
@@ -549,14 +549,14 @@ LOSSES = Exercise(
             ),
         ),
         *ideas(
-            "the first loss is a mean over N samples, and its residual is not divided by N.",
+            "the first loss is a mean over B samples, and its residual is not divided by B.",
             lambda dims, weights, kept, labels, alpha, beta: _ends(
                 dims, weights, kept, labels, alpha, beta, len(kept["p"]), 1
             ),
         ),
         *ideas(
             "the second loss is a mean over the known answers: divide its residual by their"
-            " number, not by N, and not by nothing.",
+            " number, not by B, and not by nothing.",
             _divided_by_all,
             lambda dims, weights, kept, labels, alpha, beta: _ends(
                 dims, weights, kept, labels, alpha, beta, 1, labels["known"].sum()
