@@ -74,7 +74,7 @@ print("d_W:", d_W.tolist())
 print("d_h:", d_h.tolist())
 
 # %% [markdown]
-# A weight has one way to the loss, a product. A feature has as many ways as there are classes, so they add up. And the glue only copied: the first two numbers of $d_h$ are the text's, the last is the image's.
+# A weight has one way to the loss, a product. A feature has one for each class, so they add up. And the glue only copied: the first two numbers of $d_h$ are the text's, the last is the image's.
 #
 # In a batch all samples go through the same $W$ and $b$, so what they send there adds up too. With samples as rows, $H = [H^{text}, H^{image}]$ and $W$ cut in the same place:
 #
