@@ -519,7 +519,7 @@ for name in OPTIMIZERS:
     print(f"{name:10}", "".join(f"{value:8.3f}" for value in moved))
 
 # %% [markdown]
-# Read the first column. A weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. Later steps divide too. So the same `weight_decay=0.01` means two things in two optimisers.
+# First column: a weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. Later steps divide too. So the same `weight_decay=0.01` means two things in two optimisers.
 #
 # ## Alone: three modalities, two losses
 #
