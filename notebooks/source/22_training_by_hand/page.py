@@ -74,7 +74,7 @@ print("d_W:", d_W.tolist())
 print("d_h:", d_h.tolist())
 
 # %% [markdown]
-# A weight has one way to the loss, a product. A feature has as many ways as there are classes, so they add up. And the glue only copied: the first two numbers of $d_h$ are the text's, the last is the image's.
+# A weight has one way to the loss, a product. A feature has one for each class, so they add up. And the glue only copied: the first two numbers of $d_h$ are the text's, the last is the image's.
 #
 # In a batch all samples go through the same $W$ and $b$, so what they send there adds up too. With samples as rows, $H = [H^{text}, H^{image}]$ and $W$ cut in the same place:
 #
@@ -519,7 +519,7 @@ for name in OPTIMIZERS:
     print(f"{name:10}", "".join(f"{value:8.3f}" for value in moved))
 
 # %% [markdown]
-# Read the first column. A weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. Later steps divide too. So the same `weight_decay=0.01` means two things in two optimisers.
+# First column: a weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. Later steps divide too. So the same `weight_decay=0.01` means two things in two optimisers.
 #
 # ## Alone: three modalities, two losses
 #
