@@ -97,7 +97,8 @@ def _through_softmax(p, g):
 
 
 def _lined_up(z):
-    return z.exp() / z.exp().sum(-1)
+    powers = (z - z.amax(-1, keepdim=True)).exp()
+    return powers / powers.sum(-1)
 
 
 def _overflowing(z):
