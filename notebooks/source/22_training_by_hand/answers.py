@@ -91,6 +91,10 @@ RIGHT = {
                 at += dims[name]
             return out
         """,
+        LOSSES.replace(
+            "    N = len(p)",
+            '    p = (before.relu() @ weights["digit"].T).softmax(1)\n    N = len(p)',
+        ).format(EVEN, MEET, GATE, CUT),
     ],
 }
 
@@ -111,6 +115,12 @@ WRONG = {
         (
             LAYER.format(BACK, WEIGHT, BIAS, "{name: d_glued for name in parts}"),
             "each part gets the gradient of everything",
+        ),
+        (
+            LAYER.format(
+                BACK, WEIGHT, BIAS, "{k: d_glued[:, :v.shape[1]] for k, v in parts.items()}"
+            ),
+            "each part takes the first ones",
         ),
     ],
     "22.2": [
@@ -143,6 +153,24 @@ WRONG = {
         ),
     ],
     "22.3": [
+        (
+            """
+            def f(dims, weights, kept, labels, alpha, beta):
+                before = kept["before"].clone().requires_grad_()
+                h, known = before.relu(), labels["known"].nonzero()[:, 0]
+                loss = alpha * torch.nn.functional.cross_entropy(
+                    h @ weights["digit"].T, labels["digit"]
+                )
+                if len(known):
+                    loss = loss + beta * torch.nn.functional.binary_cross_entropy_with_logits(
+                        (h @ weights["even"])[known], labels["even"][known]
+                    )
+                d_before, = torch.autograd.grad(loss, before)
+                pieces = (d_before @ weights["hidden"]).split(list(dims.values()), dim=1)
+                return dict(zip(dims, pieces))
+            """,
+            "autograd is called",
+        ),
         (LOSSES.format(EVEN, MEET, "h.relu()", CUT), "the ReLU's gate is missing, or asks"),
         (LOSSES.format(EVEN, MEET, "h", CUT), "the ReLU's gate is missing, or asks"),
         (LOSSES.format(EVEN, MEET, GATE, "glued.chunk(len(dims), 1)"), "are not cut at"),

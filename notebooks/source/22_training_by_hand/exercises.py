@@ -44,7 +44,6 @@ def layer_backward(d_out, parts, weight):
     return torch.hstack(d_blocks), torch.einsum("bc->c", d_out), d_parts
 
 
-
 def _layer_cases(seed=22):
     draw = draws(seed)
 
@@ -108,6 +107,12 @@ def _last_first(d_out, parts, weight):
     return d_weight, d_bias, d_parts
 
 
+def _always_first(d_out, parts, weight):
+    d_weight, d_bias, _ = layer_backward(d_out, parts, weight)
+    d_parts = {name: d_out @ weight[:, : part.shape[1]] for name, part in parts.items()}
+    return d_weight, d_bias, d_parts
+
+
 def _whole_to_each(d_out, parts, weight):
     d_weight, d_bias, _ = layer_backward(d_out, parts, weight)
     return d_weight, d_bias, {name: d_out @ weight for name in parts}
@@ -167,9 +172,10 @@ LAYER = Exercise(
             _equal_widths,
         ),
         *ideas(
-            "the columns are cut from the wrong end: the first part of the glue has the first"
-            " columns.",
+            "the columns are cut from the wrong end, or each part takes the first ones. The first"
+            " part of the glue has the first columns, the next goes on where it ends.",
             _last_first,
+            _always_first,
         ),
         *ideas(
             "each part gets the gradient of everything that was glued. The glue only copied: each"
@@ -417,6 +423,13 @@ def _cut(dims, d_glued):
     return found
 
 
+def _way_forward(before, weights):
+    """What was kept. p and q come from `before`: who computes them again is right too."""
+    h = before.relu()
+    p, q = (h @ weights["digit"].T).softmax(1), (h @ weights["even"]).sigmoid()
+    return {"before": before, "p": p, "q": q}
+
+
 def _losses_cases(seed=24):
     draw = draws(seed)
 
@@ -424,18 +437,18 @@ def _losses_cases(seed=24):
         rows, known = len(digits), torch.tensor(known) == 1
         weights = {"hidden": draw(hidden, sum(dims.values())), "digit": draw(classes, hidden)}
         weights["even"] = draw(hidden)
-        kept = {"before": draw(rows, hidden), "p": draw(rows, classes).softmax(1)}
-        kept["q"] = draw(rows).sigmoid()
+        kept = _way_forward(draw(rows, hidden), weights)
         digit = torch.tensor(digits)
         even = torch.where(known, (digit % 2 == 0).double(), unknown)
         labels = {"digit": digit, "even": even, "known": known}
         return dims, weights, kept, labels, alpha, beta
 
-    before, p, q, even, one, row = float64([[2.0]], [[1.0]], [0.75], [1.0], [[1.0]], [1.0])
+    before, even, one, row = float64([[2.0]], [1.0], [[1.0]], [1.0])
+    weights = {"hidden": one, "digit": one, "even": row}
     yield (
         {"text": 1},
-        {"hidden": one, "digit": one, "even": row},
-        {"before": before, "p": p, "q": q},
+        weights,
+        _way_forward(before, weights),
         {"digit": torch.tensor([0]), "even": even, "known": torch.tensor([True])},
         1.0,
         2.0,
@@ -457,10 +470,25 @@ def _losses_batch():
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     weights = {"hidden": normal(64, 60), "digit": normal(10, 64), "even": normal(64)}
-    kept = {"before": normal(64, 64), "p": normal(64, 10).softmax(1), "q": normal(64).sigmoid()}
+    kept = _way_forward(normal(64, 64), weights)
     digit = torch.randint(10, (64,), generator=generator)
     labels = {"digit": digit, "even": (digit % 2 == 0).double(), "known": torch.arange(64) % 3 > 0}
     return {"text": 16, "image": 32, "audio": 12}, weights, kept, labels, 0.7, 0.3
+
+
+def _losses_by_autograd(dims, weights, kept, labels, alpha, beta):
+    before, known = kept["before"].clone().requires_grad_(), labels["known"]
+    h = before.relu()
+    loss = alpha * F.cross_entropy(h @ weights["digit"].T, labels["digit"])
+    if known.any():
+        logit, even = (h @ weights["even"])[known], labels["even"][known]
+        loss = loss + beta * F.binary_cross_entropy_with_logits(logit, even)
+    loss.backward()
+    return _cut(dims, before.grad @ weights["hidden"])
+
+
+def _losses_by_hand(answer, dims, weights, kept, labels, alpha, beta):
+    return _without_autograd(answer, dims, weights, kept, labels, alpha, beta)
 
 
 def _ends(dims, weights, kept, labels, alpha, beta, of_digit=1, of_even=1):
@@ -535,9 +563,11 @@ LOSSES = Exercise(
     key="22.3",
     reference=two_losses_backward,
     cases=_losses_cases,
+    use=_losses_by_hand,
     batch=_losses_batch,
     returns="for each modality one row per sample",
     misconceptions=(
+        *ideas(AUTOGRAD, _losses_by_autograd),
         *ideas(
             "a sign is turned round: p - y and q - e, the prediction first. No other minus comes in"
             " on the way.",
@@ -577,16 +607,14 @@ LOSSES = Exercise(
             _none_known,
         ),
         *ideas(
-            "alpha and beta have changed places, or are left out. alpha belongs to the digit.",
+            "alpha and beta have changed places or are left out, or only one of the two losses"
+            " comes back. alpha belongs to the digit, beta to the other; what they send is added.",
             lambda dims, weights, kept, labels, alpha, beta: two_losses_backward(
                 dims, weights, kept, labels, beta, alpha
             ),
             lambda dims, weights, kept, labels, alpha, beta: two_losses_backward(
                 dims, weights, kept, labels, 1.0, 1.0
             ),
-        ),
-        *ideas(
-            "only one of the two losses comes back. The hidden layer has two ways to L: add them.",
             lambda dims, weights, kept, labels, alpha, beta: two_losses_backward(
                 dims, weights, kept, labels, alpha, 0.0
             ),

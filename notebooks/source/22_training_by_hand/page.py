@@ -531,12 +531,12 @@ for name in OPTIMIZERS:
 #
 # > **Exercise 22.3 · What each modality gets** — *12 minutes · stretch*
 # >
-# > On paper first: draw the graph from the three features to L, with its two branches. Then return what arrives at each modality.
+# > On paper first: draw the graph from the three features to L. Then return what arrives at each modality.
 # >
 # > - `dims` is `{name: D_m}` in the order of the glue. The way forward was `before = glued @ hidden.T`, `h = before.relu()`, `p = (h @ digit.T).softmax(dim=1)`, `q = (h @ even).sigmoid()`.
 # > - So `weights` has `hidden` `(H, D)`, `digit` `(C, H)`, `even` `(H,)`, and `kept` has `before` `(B, H)`, `p` `(B, C)`, `q` `(B,)`.
 # > - `labels` has `digit` `(B,)` int64, `even` `(B,)` of 0 and 1, `known` `(B,)` bool. What `even` holds where nothing is known does not matter, not even NaN. If nothing at all is known, the second loss is 0.
-# > - `alpha` and `beta` are numbers. Return `{name: (B, D_m)}`.
+# > - `alpha` and `beta` are numbers. Return `{name: (B, D_m)}`. Autograd is refused.
 
 # %% exercise="22.3"
 def two_losses_backward(
@@ -544,8 +544,8 @@ def two_losses_backward(
 ) -> dict[str, Tensor]:
     """What arrives at each modality, {name: (B, D_m)}, from the loss (22.7).
 
-    Example: dims {"text": 1}, all three weights 1, before [[2.0]], p [[1.0]], q [0.75], digit
-    [0], even [1.0], known [True], alpha 1, beta 2 give {"text": [[-0.5]]}.
+    Example: dims {"text": 1}, all three weights 1, before [[2.0]], p [[1.0]], q [0.881], digit
+    [0], even [1.0], known [True], alpha 1, beta 2 give {"text": [[-0.238]]}.
     """
     ### BEGIN SOLUTION
     p, q, known = kept["p"], kept["q"], labels["known"]
