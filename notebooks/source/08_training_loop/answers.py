@@ -57,6 +57,9 @@ COPY, LOWER, LONG = (
 
 RIGHT = {
     "08.1": [
+        EVALUATE.format("model.eval()", NO_GRAD, SUM, HITS, "len(label)", BACK).replace(
+            "total / count, hits / count", "[total / count, hits / count]"
+        ),
         EVALUATE.format("model.eval()", NO_GRAD, SUM, HITS, "len(label)", BACK),
         EVALUATE.format(
             "model.eval()",
@@ -164,6 +167,12 @@ WRONG = {
             ),
             "is not divided by the number of samples",
         ),
+        (
+            EVALUATE.format("model.eval()", NO_GRAD, SUM, HITS, "len(label)", BACK).replace(
+                "total / count, hits / count", "torch.tensor([total / count, hits / count])"
+            ),
+            "a tensor comes back",
+        ),
     ],
     "08.2": [
         (ADAMW.format(FAIR, "weight - lr * m / (s.sqrt() + 1e-8)"), "the weight does not decay"),
@@ -215,6 +224,14 @@ WRONG = {
         (
             STOP.format("float('inf')", "not loss >= self.best", COPY, "+= 1", LONG),
             "NaN passes for the best loss",
+        ),
+        (
+            STOP.format("float('inf')", "loss < self.best - 0.001", COPY, "+= 1", LONG),
+            "expected",
+        ),
+        (
+            STOP.format("float('inf')", LOWER, COPY, "+= 0 if loss != loss else 1", LONG),
+            "like any other",
         ),
         (STOP.format("0.0", "loss > self.best", COPY, "+= 1", LONG), "the largest loss is kept"),
     ],

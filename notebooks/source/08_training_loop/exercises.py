@@ -37,7 +37,7 @@ def _evaluated(evaluate, model, batches):
     """
     probe = _Probe(model == "in training mode")
     found = evaluate(probe, batches)
-    if not isinstance(found, tuple) or len(found) != 2:
+    if not isinstance(found, tuple | list) or len(found) != 2:
         return found
     return [
         *(float(value) for value in found),
@@ -130,6 +130,10 @@ def _turned(model, batches):
     return _passed(model, batches)[::-1]
 
 
+def _as_tensor(model, batches):
+    return torch.tensor(_passed(model, batches))
+
+
 def _top_alone(model, batches):
     training = model.training
     found = _passed(model, batches)
@@ -175,6 +179,7 @@ EVALUATE = Exercise(
         *ideas("the hits are counted and not divided by the number of samples.", _counted),
         *ideas("accuracy is a share, between 0 and 1.", _percent),
         *ideas("the loss comes first, then the accuracy.", _turned),
+        *ideas("a tensor comes back. Return two numbers, `loss, accuracy`.", _as_tensor),
     ),
 )
 
@@ -382,6 +387,7 @@ def _stopping_cases(seed=3):
     yield [3.0, 2.0, 2.5, 2.2, 2.4, 0.5], 3
     yield [3.0, 2.0, 2.5, 1.5, 1.7, 1.4, 1.9, 1.8, 1.0], 2
     yield [2.0, 1.0, 1.0, 1.5, 1.5, 0.5], 2
+    yield [1.0, 1.5, 0.9999, 1.2, 0.5], 2  # lower by little is lower
     yield [2.0, nan, 1.0, 1.5, 1.2], 2
     yield [nan, 2.0, 1.0, nan, 1.5, 0.5], 2
     yield [2.0, math.inf, 1.0, nan, nan, nan], 3
@@ -418,6 +424,11 @@ class _NaNStays(EarlyStopping):
 class _NaNStops(EarlyStopping):
     def step(self, loss, model):
         return super().step(loss, model) or not math.isfinite(loss)
+
+
+class _NaNIsSkipped(EarlyStopping):
+    def step(self, loss, model):
+        return not math.isnan(loss) and super().step(loss, model)
 
 
 class _ByTheLast(EarlyStopping):
@@ -497,9 +508,10 @@ STOPPING = Exercise(
             _NaNStays,
         ),
         *ideas(
-            "it stops at the first loss that is not finite. That is an epoch without improvement,"
-            " like any other.",
+            "a loss that is not a number is an epoch without improvement, like any other: it counts"
+            " as one, and does not stop the training by itself.",
             _NaNStops,
+            _NaNIsSkipped,
         ),
         *ideas(
             "the loss is compared with the one before it, not with the best so far.", _ByTheLast
