@@ -10,7 +10,7 @@ then what the operation itself was given, and returns the gradients of its input
 by name where they came by name. A loss takes no d_out, because it starts the chain. No minus
 sign is added on the way: the loss has one, and the chain rule has none.
 
-Equation numbers are those of page 21, which derives the softmax and its losses. Wrong shapes and
+Equation numbers are those of pages 21, softmax and its losses, and 22, layers. Wrong shapes and
 dtypes raise ValueError or TypeError. In half precision the losses are computed in float32 and
 rounded once.
 """
@@ -101,7 +101,7 @@ def binary_cross_entropy_backward(
 ) -> Tensor:
     """Back through the mean of -[v y log p + (1 - y) log(1 - p)], p = sigmoid(logits), of any
     shape.
-    Page 22 derives it.
+    Equation (22.3).
 
     d_logits = ((1 - y) p - v y (1 - p)) / N over all N entries; with v = `pos_weight` = 1 that
     is (p - y) / N. Why the simple form: the sigmoid's own slope p (1 - p) cancels the
@@ -135,7 +135,7 @@ def binary_cross_entropy_backward(
 
 def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Back through out = x W^T + b: d_x = d_out W, d_W = d_out^T x, d_b = the sum of d_out's rows.
-    Page 22 derives it.
+    Equation (22.1).
 
     Shapes: d_out (..., C), x (..., D), weight (C, D) -> (..., D), (C, D), (C,). Why the sums:
     every row went through the same W and b, so what the rows send back to them adds up. A
@@ -152,7 +152,7 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
     """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.
-    Page 22 derives it.
+    Page 22, "The gate".
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each
     entry has one way back, and phi' is how wide it is. ReLU's slope at 0, where it has none, is
@@ -204,7 +204,7 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
 def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
     """Back through `masks.masked_mean`: each present token gets d_out / (number present), the
     others 0.
-    Page 22 derives it.
+    Equation (22.5).
 
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that
     is each token's share in the mean. A row without any token sends nothing back.
@@ -221,7 +221,7 @@ def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
 
 def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor:
     """Back through the mean over a map's H x W places: each place gets d_out / (H W).
-    Page 22 derives it.
+    Page 22, "A network trained by hand".
 
     Shapes: d_out (B, C), size (H, W) -> (B, C, H, W). Why all alike: the mean forgot which place
     a number came from.
@@ -236,7 +236,7 @@ def embedding_backward(
 ) -> Tensor:
     """Back through out = table[ids]: row v of the table gets the sum of d_out over all places that
     looked v up.
-    Page 22 derives it.
+    Equation (22.5).
 
     Shapes: d_out (..., D), ids (...) int64, rows = V -> (V, D). Why the sum: a word that occurs
     twice acts twice. Row `padding_idx` gets nothing, as in nn.Embedding.
@@ -261,7 +261,7 @@ def embedding_backward(
 
 def concat_backward(d_out: Tensor, dims: dict[str, int]) -> dict[str, Tensor]:
     """Back through the concatenation of modalities: each gets its own columns of d_out.
-    Page 22 derives it.
+    Equation (22.1).
 
     Shapes: d_out (..., sum D_m), dims {name: D_m} in the order of the glue -> {name: (...,
     D_m)}. Why no more than a cut: the Jacobian of gluing is [I; 0] for the one modality and [0;

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
+from reading import gain, said
 from torch import nn
 
 from course_utils.exercises import reference
-from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT
 from course_utils.training import Batches
 from course_utils.training import evaluate as course_evaluate
@@ -21,16 +21,6 @@ from sweep import measured_cells  # noqa: E402  (after the path)
 @pytest.fixture(scope="module")
 def page():
     return measured_cells("08")
-
-
-def said():
-    return " ".join(room("08", "page.py").read_text(encoding="utf-8").replace("#", " ").split())
-
-
-def gain(one, other):
-    """The paired difference, in points: mean and half-width."""
-    pairs = zip(one["accuracy"], other["accuracy"])
-    return mean_interval([100 * (a - b) for a, b in pairs])
 
 
 # ---- what the reader builds ----
@@ -113,14 +103,15 @@ def test_both_means_choose():
     rows = stored("08", "means")
     pairs = [*zip(rows["samples"]["best"], rows["batch means"]["best"])]
     assert len(pairs) == 20 and sum(a != b for a, b in pairs) == 10
-    middle, half = gain(rows["samples"], rows["batch means"])
+    middle, half = gain(*(row["accuracy"] for row in rows.values()), seeds=20)
     assert middle - half < 0 < middle + half
-    assert "In half of the runs another epoch is chosen" in said()
+    assert "In half of the runs another epoch is chosen" in said("08")
 
 
 def test_habits():
     rows = stored("08", "habits")
     assert {row["rate"] for row in rows.values()} == {0.001, 0.01}
+    rows = {name: row["accuracy"] for name, row in rows.items()}
     for name in ("warm-up", "cosine schedule", "clipping", "all three"):
         middle, half = gain(rows[f"{name}, x 1"], rows["nothing, x 1"])
         assert middle - half < 0 < middle + half
@@ -134,8 +125,9 @@ def test_habits():
 
 
 def test_remedies():
-    rows = stored("08", "remedies")
-    assert round(100 * sum(rows["nothing"]["accuracy"]) / 5) == 73
+    curves = stored("08", "remedies")["nothing"]["curves"]
+    rows = {name: row["accuracy"] for name, row in stored("08", "remedies").items()}
+    assert round(100 * sum(rows["nothing"]) / 5) == 73
     middle, half = gain(rows["early stopping"], rows["nothing"])
     assert round(middle) == 11 and middle - half > 0
     for name in ("weight decay", "dropout"):
@@ -150,11 +142,9 @@ def test_remedies():
     ):
         middle, half = gain(rows[one], rows[other])
         assert middle - half < 0 < middle + half
-    best = [
-        min(range(40), key=lambda epoch: curve[epoch][1]) for curve in rows["nothing"]["curves"]
-    ]
+    best = [min(range(40), key=lambda epoch: curve[epoch][1]) for curve in curves]
     assert all(2 <= epoch <= 4 for epoch in best)
-    assert all(curve[-1][0] < 0.05 for curve in rows["nothing"]["curves"])
+    assert all(curve[-1][0] < 0.05 for curve in curves)
 
 
 def test_larger_batches_suit_larger_rates():

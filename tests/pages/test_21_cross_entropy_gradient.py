@@ -8,11 +8,12 @@ import sys
 
 import pytest
 import torch
+from reading import gain, said
 from torch.nn import functional as F
 
 from course_utils.exercises import reference
 from course_utils.gradients import cross_entropy_backward
-from course_utils.metrics import accuracy, mean_interval
+from course_utils.metrics import accuracy
 from course_utils.rooms import room, stored
 from course_utils.runtime import ROOT
 
@@ -66,11 +67,7 @@ def weighted_by_two_parts(logits, labels, class_weights, smoothing):
 
 @pytest.mark.parametrize(
     "key, answer",
-    [
-        ("21.1", by_logsumexp),
-        ("21.2", padded_by_rows),
-        ("21.3", weighted_by_two_parts),
-    ],
+    [("21.1", by_logsumexp), ("21.2", padded_by_rows), ("21.3", weighted_by_two_parts)],
 )
 def test_another_way_that_is_right_is_taken(accepted, key, answer):
     assert accepted(key, answer) == (answer, f"{key}: yours\n")
@@ -164,9 +161,7 @@ def test_slope_in_float32_is_off_by_more_than_a_percent(capsys):
 
 @pytest.fixture(scope="module")
 def text():
-    """The page's source with its lines joined."""
-    source = room("21", "page.py").read_text(encoding="utf-8")
-    return " ".join(source.replace("\n# ", "\n").split())
+    return said("21")
 
 
 def test_two_texts_and_their_padding(text):
@@ -245,9 +240,7 @@ def test_gradient_of_a_softmax_too_many_is_autograds(page, monkeypatch, dtype):
     scores = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels, leaf = torch.tensor([2, 0, 1, 1]), scores.clone().requires_grad_()
     F.cross_entropy(leaf.softmax(dim=1), labels).backward()
-    torch.testing.assert_close(
-        page["twice_gradient"](scores, labels), leaf.grad, rtol=0, atol=1e-7
-    )
+    torch.testing.assert_close(page["twice_gradient"](scores, labels), leaf.grad, rtol=0, atol=1e-7)
 
 
 def of(name, row, kind):
@@ -258,36 +251,34 @@ def percent(runs):
     return f"{100 * sum(runs) / len(runs):.0f}"
 
 
-def gain(name, one, other):
+def won(name, one, other):
     """Mean difference of two (row, kind) in points over the seeds, and half its interval."""
-    first, second = of(name, *one), of(name, *other)
-    assert len(first) == len(second) == 5
-    return mean_interval([100 * (a - b) for a, b in zip(first, second)])
+    return gain(of(name, *one), of(name, *other))
 
 
 def test_cost_of_a_softmax_too_many_in_numbers(text):
     name, slow = "second_softmax", "random start, SGD 0.03"
-    mean, half = gain(name, (slow, "once"), (slow, "twice"))
+    mean, half = won(name, (slow, "once"), (slow, "twice"))
     assert round(mean) == 7 and mean - half > 0 and "seven points at the slow rate" in text
     assert f"has {percent(of(name, slow, 'once'))} %. With a softmax too many?" in text
     for row in ("random start, SGD 0.3", "random start, AdamW 0.005"):
-        mean, half = gain(name, (row, "once"), (row, "twice"))
+        mean, half = won(name, (row, "once"), (row, "twice"))
         assert mean - half < 0 < mean + half
     stuck = "sure and wrong, SGD 0.3"
     once, twice = (percent(of(name, stuck, kind)) for kind in ("once", "twice"))
     assert f"hardly gets away: {twice} % where logits give {once}." in text
     for away in ("sure and wrong, SGD 3", "sure and wrong, AdamW 0.005"):
-        mean, half = gain(name, (away, "once"), (away, "twice"))
+        mean, half = won(name, (away, "once"), (away, "twice"))
         assert mean - half < 1 and percent(of(name, away, "twice")) == "91"
     assert "At rate 3 it ends at 91, and with AdamW" in text
 
 
 def test_weights_of_rare_classes_in_numbers(text):
-    mean, half = gain("rare", ("weights", "rare"), ("no weights", "rare"))
+    mean, half = won("rare", ("weights", "rare"), ("no weights", "rare"))
     assert mean - half > 0 and f"The weights bring {mean:.0f} points to the rare" in text
-    mean, half = gain("rare", ("weights", "others"), ("no weights", "others"))
+    mean, half = won("rare", ("weights", "others"), ("no weights", "others"))
     assert round(mean) == -1 and mean + half < 0 and "cost the others about one" in text
-    mean, half = gain("rare", ("no weights", "rare"), ("exchanged", "rare"))
+    mean, half = won("rare", ("no weights", "rare"), ("exchanged", "rare"))
     assert mean - half > 0 and f"they take {mean:.0f} from the rare" in text
 
 

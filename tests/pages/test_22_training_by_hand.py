@@ -6,12 +6,12 @@ import sys
 
 import pytest
 import torch
+from reading import gain, said
 from torch.nn import functional as F
 
 from course_utils import exercises, gradients
 from course_utils.exercises import reference, verdict
 from course_utils.masks import masked_mean
-from course_utils.metrics import mean_interval
 from course_utils.rooms import room, stored
 from course_utils.runtime import ROOT
 
@@ -237,9 +237,7 @@ def test_word_of_the_loop_is_what_the_exercise_gives(capsys):
 
 @pytest.fixture(scope="module")
 def text():
-    """The page's source with its lines joined."""
-    source = room("22", "page.py").read_text(encoding="utf-8")
-    return " ".join(source.replace("\n# ", "\n").split())
+    return said("22")
 
 
 def of(name, row, what="accuracy"):
@@ -252,8 +250,7 @@ def percent(runs):
 
 def lost(way, width):
     """Points lost to the right gradient over the seeds, paired: mean, and half the interval."""
-    pairs = zip(of("slips", f"right, {width}"), of("slips", f"{way}, {width}"))
-    return mean_interval([100 * (right - slip) for right, slip in pairs])
+    return gain(of("slips", f"right, {width}"), of("slips", f"{way}, {width}"))
 
 
 def test_the_bet_is_bens():

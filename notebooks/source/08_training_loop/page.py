@@ -31,7 +31,7 @@ from course_utils.audio import band_features
 from course_utils.datasets import Digits, collate
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
-from course_utils.metrics import mean_interval
+from course_utils.metrics import accuracy, mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -86,8 +86,7 @@ def losses(net, part):
 @torch.no_grad()
 def right(net, part):
     """The share of a split that is told rightly."""
-    net.eval()
-    return (net(part).argmax(dim=1) == part["label"]).double().mean().item()
+    return accuracy(net.eval()(part), part["label"])
 
 # %% tags=["measured", "proof"]
 # A plan for the learning rate; an epoch by steps of one's own; differences of stored rows.
@@ -334,7 +333,7 @@ net = Network()
 before = evaluate(net, Batches(data["validation"], 258))[0]
 own_epoch(net, Batches(data["train"], 64, draw), adamw, lr=1e-3, decay=0.01)
 after = evaluate(net, Batches(data["validation"], 258))[0]
-torchs, curve = train(data, seed=0, epochs=1)                 # the same with torch.optim.AdamW
+_, curve = train(data, seed=0, epochs=1)                      # the same with torch.optim.AdamW
 print(f"validation loss before {before:.3f}, after an epoch by your steps {after:.3f}")
 print(f"PyTorch's steps end within 0.001 of it: {abs(after - curve[0][1]) < 0.001}")
 

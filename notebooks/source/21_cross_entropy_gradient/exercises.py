@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
+from course_utils.exercises.derived import without_autograd
 from course_utils.exercises.draws import draws, float64
 
 
@@ -25,21 +26,6 @@ AUTOGRAD = (
     "autograd is called, and the exercise asks for what you derived: write it down without"
     " backward() or grad()."
 )
-
-
-def _refuse(*_):
-    raise RuntimeError("autograd is not asked for")
-
-
-def _without_autograd(answer, *args):
-    """What `answer` gives where no graph can be recorded: derived by hand, it needs none."""
-    with torch.autograd.graph.saved_tensors_hooks(_refuse, _refuse):
-        try:
-            return answer(*args)
-        except RuntimeError as error:
-            if "saved tensor hooks" in str(error):  # torch.func says this in its own words
-                _refuse()
-            raise
 
 
 def _sent(loss, logits):
@@ -70,7 +56,7 @@ def _logits_cases(seed=20):
 
 
 def _use_logits(answer, logits, labels):
-    return _without_autograd(answer, logits, labels)
+    return without_autograd(answer, logits, labels)
 
 
 def _by_autograd(logits, labels):
@@ -113,10 +99,7 @@ LOGITS_GRADIENT = Exercise(
     batch=lambda: (draws(0)(128, 10).float(), _labels(10, 128, seed=0)),
     returns="one row per sample, one number per class",
     misconceptions=(
-        *ideas(
-            AUTOGRAD,
-            _by_autograd,
-        ),
+        *ideas(AUTOGRAD, _by_autograd),
         *ideas(
             "the sign is turned round: a step against this gradient would climb. The label's entry"
             " is the negative one.",
@@ -239,7 +222,7 @@ def _kept(d, mask):
 
 
 def _use_padded(answer, logits, labels, mask):
-    return _without_autograd(answer, logits, labels, mask)
+    return without_autograd(answer, logits, labels, mask)
 
 
 def _padded_batch():
@@ -256,10 +239,7 @@ PADDED_GRADIENT = Exercise(
     batch=_padded_batch,
     returns="C numbers for every place, padding too",
     misconceptions=(
-        *ideas(
-            AUTOGRAD,
-            lambda z, y, mask: _sent(lambda z: F.cross_entropy(z[mask], y[mask]), z),
-        ),
+        *ideas(AUTOGRAD, lambda z, y, mask: _sent(lambda z: F.cross_entropy(z[mask], y[mask]), z)),
         *ideas(
             "NaN comes through from under the padding: 0 * NaN is NaN. Choose with"
             " torch.where, which puts a zero there whatever it was.",
@@ -353,12 +333,7 @@ def _weighted_cases(seed=23):
     yield draw(3, 3), torch.tensor([2, 0, 2]), *float64([1.0, 2.0, 4.0]), 0.1
     yield draw(3, 2), torch.tensor([0, 1, 0]), *float64([1.0, 1.0]), 0.3
     yield draw(2, 4), torch.tensor([3, 1]), *float64([0.5, 2.0, 1.0, 3.0]), 0.0
-    yield (
-        draw(5, 4),
-        torch.tensor([1, 1, 0, 3, 1]),
-        *float64([0.2, 1.5, 3.0, 0.7]),
-        0.3,
-    )
+    yield (draw(5, 4), torch.tensor([1, 1, 0, 3, 1]), *float64([0.2, 1.5, 3.0, 0.7]), 0.3)
 
 
 def _q(logits, labels, eps):
@@ -379,7 +354,7 @@ def _own(labels, w):
 
 
 def _use_weighted(answer, logits, labels, class_weights, smoothing):
-    return _without_autograd(answer, logits, labels, class_weights, smoothing)
+    return without_autograd(answer, logits, labels, class_weights, smoothing)
 
 
 def _weighted_batch():
@@ -397,9 +372,7 @@ WEIGHTED_GRADIENT = Exercise(
     misconceptions=(
         *ideas(
             AUTOGRAD,
-            lambda z, y, w, eps: _sent(
-                lambda z: F.cross_entropy(z, y, w, label_smoothing=eps), z
-            ),
+            lambda z, y, w, eps: _sent(lambda z: F.cross_entropy(z, y, w, label_smoothing=eps), z),
         ),
         *ideas(
             "the two formulas are put together: the label's weight stands in front of the smoothed"

@@ -9,8 +9,12 @@ from course_utils.metrics import accuracy
 
 SEEDS = range(5)
 SGD, ADAM = torch.optim.SGD, torch.optim.AdamW
-STEPS = {"SGD 0.03": (0.03, SGD), "SGD 0.3": (0.3, SGD), "SGD 3": (3.0, SGD),
-         "AdamW 0.005": (0.005, ADAM)}
+STEPS = {
+    "SGD 0.03": (0.03, SGD),
+    "SGD 0.3": (0.3, SGD),
+    "SGD 3": (3.0, SGD),
+    "AdamW 0.005": (0.005, ADAM),
+}
 
 
 def second_softmax(page: dict) -> dict:

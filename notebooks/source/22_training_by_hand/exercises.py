@@ -6,23 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
+from course_utils.exercises.derived import without_autograd
 from course_utils.exercises.draws import draws, float64
-
-
-def _without_autograd(answer, *args):
-    """What `answer` gives where no graph can be recorded: derived by hand, it needs none."""
-
-    def refuse(*_):
-        raise RuntimeError("autograd is not asked for")
-
-    with torch.autograd.graph.saved_tensors_hooks(refuse, refuse):
-        try:
-            return answer(*args)
-        except RuntimeError as error:
-            if "saved tensor hooks" in str(error):  # torch.func says this in its own words
-                refuse()
-            raise
-
 
 AUTOGRAD = (
     "autograd is called, and the exercise asks for the way back by hand: derive it, and write it"
@@ -140,7 +125,7 @@ def _as_list(d_out, parts, weight):
 
 
 def _layer_by_hand(answer, d_out, parts, weight):
-    return _without_autograd(answer, d_out, parts, weight)
+    return without_autograd(answer, d_out, parts, weight)
 
 
 LAYER = Exercise(
@@ -209,10 +194,7 @@ LAYER = Exercise(
             lambda d_out, parts, weight: _layer_scaled(d_out, parts, weight, -1, -1, -1),
             lambda d_out, parts, weight: _layer_scaled(d_out, parts, weight, 1, 1, -1),
         ),
-        *ideas(
-            "d_parts go by place. Return a dict with the names of `parts`.",
-            _as_list,
-        ),
+        *ideas("d_parts go by place. Return a dict with the names of `parts`.", _as_list),
     ),
 )
 
@@ -307,7 +289,7 @@ def _as_many_as_seen(d_mean, ids, mask, rows):
 
 
 def _table_by_hand(answer, d_mean, ids, mask, rows):
-    return _without_autograd(answer, d_mean, ids, mask, rows)
+    return without_autograd(answer, d_mean, ids, mask, rows)
 
 
 TABLE = Exercise(
@@ -488,7 +470,7 @@ def _losses_by_autograd(dims, weights, kept, labels, alpha, beta):
 
 
 def _losses_by_hand(answer, dims, weights, kept, labels, alpha, beta):
-    return _without_autograd(answer, dims, weights, kept, labels, alpha, beta)
+    return without_autograd(answer, dims, weights, kept, labels, alpha, beta)
 
 
 def _ends(dims, weights, kept, labels, alpha, beta, of_digit=1, of_even=1):
