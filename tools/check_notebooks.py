@@ -103,9 +103,7 @@ QUOTES = {"tests/test_notebooks.py"}  # which plants in its bad notebooks what O
 # at 100, longer cells; each leaves the list when it is written anew.
 MOST_CELLS, MOST_LINES, MOST_FOLDED, MOST_SET_UP = 40, 20, 25, 10
 OLD_LINES, OLD_WIDTH = 60, 130
-OLD_FORM = {
-    "21_cross_entropy_gradient",
-}
+OLD_FORM = set()
 # Git cannot compress one base64 picture against the last, so each rebuild adds all of them to every
 # clone. The largest today are 266,000 characters for a picture and 886,000 for a page.
 MOST_PICTURE, MOST_OUTPUT = 400_000, 1_500_000
