@@ -805,8 +805,6 @@ def test_a_cell_that_cannot_be_run_again_after_the_page_is_named(course, capfd, 
     assert f"cell {good[-1].id}, run again after the page, raised" in said
     assert "has no attribute 'upper'" in said
     assert read(course, "01_second").cells == good
-    monkeypatch.setattr(builder, "OLD_FORM", {"01_second"})
-    assert builder.main(["01"], course) == 0
 
 
 def test_a_cell_that_never_ends_is_stopped(course, monkeypatch, capsys):

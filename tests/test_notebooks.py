@@ -227,12 +227,9 @@ def number(nb):
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """Where the page stands in a course, with what it links to; of an old form, because a page's
-    form has tests of its own.
-    """
-    monkeypatch.setattr(check_notebooks, "OLD_FORM", {"00_page"})
-    monkeypatch.setattr(check_notebooks, "OLD_LINES", check_notebooks.MOST_FOLDED)
-    monkeypatch.setattr(check_notebooks, "OLD_WIDTH", check_notebooks.pages.WIDTH)
+    """Where the page stands in a course, with what it links to; its form has tests of its own."""
+    monkeypatch.setattr(check_notebooks.form, "problems", lambda nb: [])
+    monkeypatch.setattr(check_notebooks, "MOST_LINES", check_notebooks.MOST_FOLDED)
     for name, text in {
         "README.md": "# The `course`, part 1\n",
         "tools/a b.py": "x\n",

@@ -20,7 +20,7 @@ import time
 import classroom
 import nbformat
 import stale
-from check_notebooks import OLD_FORM, problems, problems_in
+from check_notebooks import problems, problems_in
 from execute import ExecutionError, execute, normalise
 from pages import (
     ROOT,
@@ -50,7 +50,7 @@ def build(root, room):
     """
     nb = assemble(root, room)
     try:
-        reads = execute(root, room.name, nb, again=room.name not in OLD_FORM)
+        reads = execute(root, room.name, nb)
     except ExecutionError as error:
         raise BuildError(str(error)) from None
     normalise(nb)

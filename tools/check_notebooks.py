@@ -99,11 +99,7 @@ QUOTES = {"tests/test_notebooks.py"}  # which plants in its bad notebooks what O
 
 # A full page has 40 cells of at most 20 lines, folded ones of 25; the set-up cell must be short,
 # because it teaches nothing. A line is what a laptop's cell shows, in code and in what it prints.
-# Pages that were written for 130 columns print such lines and have, now that their code is broken
-# at 100, longer cells; each leaves the list when it is written anew.
 MOST_CELLS, MOST_LINES, MOST_FOLDED, MOST_SET_UP = 40, 20, 25, 10
-OLD_LINES, OLD_WIDTH = 60, 130
-OLD_FORM = set()
 # Git cannot compress one base64 picture against the last, so each rebuild adds all of them to every
 # clone. The largest today are 266,000 characters for a picture and 886,000 for a page.
 MOST_PICTURE, MOST_OUTPUT = 400_000, 1_500_000
@@ -628,15 +624,10 @@ def sizes(nb):
     needs a scroll bar.
     """
     cells = code_cells(nb)
-    names = [Path(opens).stem for opens in colab_paths(nb.cells[0].source)]
-    old = bool(OLD_FORM & set(names))
-    visible, hidden, printed = MOST_LINES, MOST_FOLDED, pages.WIDTH
-    if old:
-        visible, hidden, printed = OLD_LINES, OLD_LINES, OLD_WIDTH
     if len(cells) > MOST_CELLS:
         yield f"{len(cells)} code cells, expected at most {MOST_CELLS}"
     for cell in cells:
-        most = hidden if pages.FOLDED & tags_of(cell) else visible
+        most = MOST_FOLDED if pages.FOLDED & tags_of(cell) else MOST_LINES
         if "set-up" in tags_of(cell):
             most = MOST_SET_UP
         if (lines := len(cell.source.splitlines())) > most:
@@ -648,15 +639,15 @@ def sizes(nb):
             if set(output.get("data", {})) == {"text/plain"}
         ]
         texts = [
-            ("a line of code", cell.source, pages.WIDTH),
-            ("a line of output", "\n".join(shown), printed),
+            ("a line of code", cell.source),
+            ("a line of output", "\n".join(shown)),
         ]
-        for what, text, width in texts:
+        for what, text in texts:
             line = max(text.splitlines(), key=len, default="")
-            if len(line) > width:
+            if len(line) > pages.WIDTH:
                 yield (
                     f"cell {cell.id}: {what} of {len(line)} characters, expected at most"
-                    f" {width}: {line.strip()[:40]!r}"
+                    f" {pages.WIDTH}: {line.strip()[:40]!r}"
                 )
 
 
@@ -847,7 +838,7 @@ def problems_in(nb, path=None):
     found = [problem for rule in RULES for problem in rule(nb)]
     if path is not None:
         found += [problem for rule in PAGE_RULES for problem in rule(nb)]
-        found += [] if path.stem in OLD_FORM else form.problems(nb)
+        found += form.problems(nb)
         found += [problem for rule in PATH_RULES for problem in rule(nb, path)]
     return found
 

@@ -40,19 +40,18 @@ class ExecutionError(Exception):
 SECOND_PASS = 'import os\nos.environ["COURSE_STRICT"] = "0"'
 
 
-def execute(root, name, nb, again=False):
+def execute(root, name, nb):
     """Run all cells of the notebook of room `name`, untouched by the user's own settings.
 
-    With `again` each cell is then run once more, the last one first, so that each meets the names
-    as the page left them: a reader goes back and runs a cell again. What that gives is not kept.
+    Each cell is then run once more, the last one first, so that each meets the names as the page
+    left them: a reader goes back and runs a cell again. What that gives is not kept.
 
     Returns the course's files and folders that the cells read, relative to `root`, sorted. Raises
     ExecutionError.
     """
     now, cells = {}, nb.cells
-    if again:
-        back = [copy.deepcopy(cell) for cell in reversed(cells) if cell.cell_type == "code"]
-        nb.cells = [*cells, new_code_cell(SECOND_PASS), *back]
+    back = [copy.deepcopy(cell) for cell in reversed(cells) if cell.cell_type == "code"]
+    nb.cells = [*cells, new_code_cell(SECOND_PASS), *back]
 
     def started(cell, cell_index):
         now["id"] = cell.id + (", run again after the page," if cell_index >= len(cells) else "")
