@@ -149,6 +149,12 @@ WRONG = {
             CONV.format("F.conv2d(F.pad(x, (padding, padding)), weight, bias, stride)"),
             "pads the last axis alone",
         ),
+        (
+            CONV.format(
+                "F.conv2d(F.pad(x, (padding,) * 4, mode='replicate'), weight, bias, stride)"
+            ),
+            "repeats the edge",
+        ),
         (CONV.format("F.conv2d(x, weight, bias)"), "returned shape"),
         (CONV.format("F.conv2d(x, weight, bias, stride, padding).sum(1)"), "returned shape"),
     ],

@@ -49,6 +49,10 @@ def _frame_on_two_sides(x, weight, bias, stride, padding):
     return _conv(F.pad(x, (padding, padding)), weight, bias, stride, 0)
 
 
+def _frame_of_edges(x, weight, bias, stride, padding):
+    return _conv(F.pad(x, (padding,) * 4, mode="replicate"), weight, bias, stride, 0)
+
+
 def _no_plus_one(x, weight, bias, stride, padding):
     h, w = ((side + 2 * padding - weight.shape[-1]) // stride for side in x.shape[2:])
     return _conv(x, weight, bias, stride, padding)[:, :, :h, :w]
@@ -96,7 +100,6 @@ CONV_OUTPUT = Exercise(
         *ideas(
             "the products are averaged. (03.1) adds them up, and divides by nothing.",
             lambda x, w, b, s, P: _conv(x, w / w[0].numel(), b, s, P),
-            lambda x, w, b, s, P: _conv(x, w / w.shape[1], b, s, P),
         ),
         *ideas(
             "the bias is missing, or added more than once: it is one number for each output, added"
@@ -128,8 +131,9 @@ CONV_OUTPUT = Exercise(
         ),
         *ideas(
             "the frame is not `padding` zeros wide on all four sides: F.pad(x, (P, P)) pads the"
-            " last axis alone.",
+            " last axis alone, and a frame that repeats the edge holds no zeros.",
             _frame_on_two_sides,
+            _frame_of_edges,
         ),
         *ideas(
             "a place at the end is missing: the window's last row may be the last row of x. Try it"

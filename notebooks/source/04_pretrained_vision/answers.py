@@ -74,6 +74,7 @@ RIGHT = {
                 return torch.nn.functional.relu(y, inplace=True)
         """,
         BLOCK.replace("torch.relu(way + x)", "(x + way).clamp(min=0)"),
+        BLOCK.replace("nn.Conv2d(channels, ", "nn.LazyConv2d("),
     ],
     "04.2": [
         PROBE,
