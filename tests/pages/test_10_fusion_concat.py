@@ -326,3 +326,22 @@ def test_end_to_end_in_numbers(text):
     assert round(mean) == 3 and mean - half > 0 and "adds three points to the text" in text
     mean, half = gain(of("end_to_end", f"both: {three}"), said)
     assert 12 < mean < 13 and mean - half > 0 and "adds more than twelve" in text
+
+
+def test_what_page_10_says_of_pooling_is_what_page_03_has_stored(text):
+    rows = {name: row["accuracy"] for name, row in stored("03", "pooling").items()}
+    two, norm, narrow, wide = (
+        rows[f"{name}, 1 x 1"]
+        for name in (
+            "two convolutions",
+            "two, batch norm",
+            "three, the last 1 x 1, batch norm",
+            "three, batch norm (PictureNet)",
+        )
+    )
+    assert f"linear head of its own ({percent(two):.0f} and {percent(wide):.0f} %)" in text
+    mean, half = gain(narrow, norm)
+    assert mean - half > 0 and f"gives one mean {mean:.0f} points more" in text
+    for one, other in ((norm, two), (wide, narrow)):
+        mean, half = gain(one, other)
+        assert abs(mean) < half, "batch norm or the wider view shows something"
