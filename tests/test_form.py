@@ -167,6 +167,10 @@ BROKEN = {
         changed("c-1", "## Yours\n\nA **door** (门)."),
         "cell c-1: 门 is defined again, first in cell b-1",
     ),
+    "marks in a summary": (
+        changed("b-1", "<details><summary>1. Is `y` two?</summary>Yes.</details>"),
+        "cell b-1: '1. Is `y` two?' has Markdown's marks, expected <code> or <b>",
+    ),
     "no fault": (
         changed("f-1", FAULT, printed="equal: False\n"),
         "no cell is tagged fault, expected one of at most 5 lines",
@@ -221,7 +225,8 @@ def test_what_is_allowed_stays_allowed():
     told = changed("f-1", TRIED, "fault", printed="AttributeError: halved\n")
     shouted = raised("f-1", ["fault", "raises-exception"])
     door = changed("c-2", 'gate = mine("12.1", gate)\nz = gate(x)  # put yours here')
-    for nb in (folded, read_more, both, told, shouted, door, crowd(3)):
+    fold = changed("b-1", "`y`<details><summary>Is <code>y</code> two?</summary>`y`</details>")
+    for nb in (folded, read_more, both, told, shouted, door, fold, crowd(3)):
         assert form.problems(nb) == []
 
 

@@ -1,5 +1,5 @@
 """The form of a page, as far as a program can see it: short cells, work for the reader's hands,
-terms that keep their meaning. Pages that were written before this form are exempt by name.
+terms that keep their meaning.
 """
 
 import ast
@@ -214,7 +214,16 @@ def set_by(*cells):
     return {name for node in nodes for name, _ in bound(node)}
 
 
+def summaries(nb):
+    """Between HTML's tags Markdown stays as it was typed, marks and all."""
+    for cell, _ in prose_cells(nb):
+        for said in re.findall(r"<summary>(.*?)</summary>", cell.source, re.S):
+            if "`" in said or "**" in said:
+                yield f"cell {cell.id}: {said[:40]!r} has Markdown's marks, expected <code> or <b>"
+
+
 RULES = [long, crowded, folded, hands, taken, names, quarrels, defined_once, no_fault, faults]
+RULES += [summaries]
 
 
 def problems(nb):

@@ -713,7 +713,7 @@ for name, row in real.items():
 # After the corrections m is the gradient and v its square. One divided by the root of the other is +1 or -1.
 #
 # </details>
-# <details><summary>4. Your validation loss is NaN in the first epoch and sound from then on. `best = loss; if loss < best: ...`: which weights are kept?</summary>
+# <details><summary>4. Your validation loss is NaN in the first epoch and sound from then on. <code>best = loss; if loss &lt; best: ...</code>: which weights are kept?</summary>
 #
 # The first epoch's. No number is lower than NaN.
 #

@@ -695,12 +695,12 @@ if store.have("mnist", "fsdd"):
 # A mean is linear: its derivative is each token's share, whatever the token is. The ReLU's is not: it asks where it was open.
 #
 # </details>
-# <details><summary>4. A model with `BCELoss` stops improving on a few samples whose loss is exactly 100. What is it?</summary>
+# <details><summary>4. A model with <code>BCELoss</code> stops improving on a few samples whose loss is exactly 100. What is it?</summary>
 #
 # Their probability was rounded to 0 or 1 on the wrong side. The logarithm is cut off at -100, and the gradient is 0. Use the loss that takes logits.
 #
 # </details>
-# <details><summary>5. Somebody changes Adam into AdamW and leaves `weight_decay=0.01`. Is it the same training?</summary>
+# <details><summary>5. Somebody changes Adam into AdamW and leaves <code>weight_decay=0.01</code>. Is it the same training?</summary>
 #
 # No. In Adam the decay is divided with the gradient; in AdamW each weight shrinks by the share $\eta\lambda$, whatever its gradient.
 #
