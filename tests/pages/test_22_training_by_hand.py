@@ -283,6 +283,17 @@ def test_what_reaches_the_first_layer_turns_towards_the_right_gradient():
     assert (round(min(end), 2), round(max(end), 2)) == (0.24, 0.32)
 
 
+def test_with_the_layers_above_frozen_the_wrong_matrix_teaches_nothing(text, page):
+    (right, wrong) = (
+        [100 * one for one in of("frozen_above", way)] for way in ("right", "transposed")
+    )
+    assert f"ends between {min(wrong):.0f} and {max(wrong):.0f} %" in text
+    assert f"the right one between {min(right):.0f} and {max(right):.0f}." in text
+    train, test = page["pixels"]("train", 2), page["pixels"]("test", 2)
+    end = page["descend"]("transposed", 64, 2, *train, rates=(0.1, 0, 0))
+    assert 100 * page["right_share"](end, *test) == pytest.approx(wrong[2], abs=3)
+
+
 def test_step_of_the_input_alone():
     assert of("slips", "right, 64", "helped") == [1.0] * 5
     assert of("slips", "extra minus, 64", "helped") == [0.0] * 5
