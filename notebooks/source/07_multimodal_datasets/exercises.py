@@ -332,7 +332,7 @@ def _split_cases(seed=8):
     # Sizes in which rows that are drawn one by one can hardly make up whole groups, and names that
     # are no row numbers.
     chance = random.Random(seed)
-    yield [40, 40, 40, 90, 90, 90], 0.3, 0
+    yield [40, 40, 40, 90, 90, 90], 0.2, 0
     yield [40, 40, 40, 90, 90, 90, 90], 0.9, 2
     yield list("abcabcabc"), 0.4, 1
     yield list("xyzxyzxyzxyzx"), 0.6, 3
