@@ -439,9 +439,10 @@ for (name, values), color in zip(nearest.items(), ("image", "text")):
                    color=plots.COLORS[color], label=name, ls="-" if color == "text" else "--")
 panels[0].set(xlabel="distance to the nearest training scan", ylabel="test scans")
 panels[0].legend(frameon=False)
-tiles = np.vstack([np.hstack([scans[i].reshape(8, 8), scans[j].reshape(8, 8)]) for i, j in closest])
+framed = np.pad(scans.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+tiles = np.vstack([np.hstack([framed[i], framed[j]]) for i, j in closest])
 panels[1].imshow(-tiles, cmap="gray")
-panels[1].set(xticks=[], yticks=[4, 12, 20], title="the three closest pairs",
+panels[1].set(xticks=[], yticks=[5, 15, 25], title="the three closest pairs",
               yticklabels=[f"writers {blocks[i]}, {blocks[j]}" for i, j in closest])
 plots.show(figure, "With random rows the nearest training scan is nearer. The three closest pairs"
            " of all scans: two are by one writer each; no scan is there twice.")
@@ -533,7 +534,8 @@ def mirror(sample: dict) -> dict:
 # %%
 mirror = mine("07.3", mirror)
 for sample in few[:2]:
-    print(sample["text"], sample["label"], "-> mirrored:", mirror(sample)["text"], sample["label"])
+    turned = mirror(sample)
+    print(sample["text"], sample["label"], "->", turned["text"], turned["label"])
 
 # %% tags=["measured", "proof"]
 # The model, and what an image library's random flip does to a pair.
@@ -580,7 +582,7 @@ def accuracy_with(samples, test, change, collate_fn, seed, steps=300):
 # A glue with a hidden layer learns from such pairs, five seeds with each number of pairs, and is asked about new pairs by other writers. Now every second picture is mirrored by chance: with its caption, or, as an image library does it, without.
 
 # %%
-sweep = stored("07", "mirrored")                                 # python tools/sweep.py 07 mirrored
+sweep = stored("07", "mirrored")              # python tools/sweep.py 07 mirrored
 for name, row in sweep.items():
     mean, half = mean_interval([100 * value for value in row["accuracy"]])
     print(f"{name:42}{mean:5.1f} ± {half:.1f} %")
