@@ -10,8 +10,9 @@ then what the operation itself was given, and returns the gradients of its input
 by name where they came by name. A loss takes no d_out, because it starts the chain. No minus
 sign is added on the way: the loss has one, and the chain rule has none.
 
-Equation numbers are those of notebook 21, which derives each. Wrong shapes and dtypes raise
-ValueError or TypeError. In half precision the losses are computed in float32 and rounded once.
+Equation numbers are those of pages 21, softmax and its losses, and 22, layers. Wrong shapes and
+dtypes raise ValueError or TypeError. In half precision the losses are computed in float32 and
+rounded once.
 """
 
 from collections.abc import Callable
@@ -40,9 +41,9 @@ def cross_entropy_backward(
 ) -> Tensor:
     """Back through the mean softmax cross-entropy: (p sum(t) - t) / (temperature n), of shape (...,
     C).
-    Equation (21.12)-(21.15).
+    Equations (21.6)-(21.9).
 
-    With the defaults that is (p - y) / N, (21.8). p = softmax(logits / temperature); the target
+    With the defaults that is (p - y) / N, (21.6). p = softmax(logits / temperature); the target
     t = w ((1 - smoothing) y + smoothing / C) need not sum to 1, so p comes with its sum. n
     counts the rows, or is the sum of w_y over the rows where `class_weights` come with hard
     labels, as in torch.nn.functional.cross_entropy. Why p - y: the true logit is pulled up,
@@ -100,7 +101,7 @@ def binary_cross_entropy_backward(
 ) -> Tensor:
     """Back through the mean of -[v y log p + (1 - y) log(1 - p)], p = sigmoid(logits), of any
     shape.
-    Equation (21.17).
+    Equation (22.3).
 
     d_logits = ((1 - y) p - v y (1 - p)) / N over all N entries; with v = `pos_weight` = 1 that
     is (p - y) / N. Why the simple form: the sigmoid's own slope p (1 - p) cancels the
@@ -134,7 +135,7 @@ def binary_cross_entropy_backward(
 
 def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Back through out = x W^T + b: d_x = d_out W, d_W = d_out^T x, d_b = the sum of d_out's rows.
-    Equation (21.10).
+    Equation (22.1).
 
     Shapes: d_out (..., C), x (..., D), weight (C, D) -> (..., D), (C, D), (C,). Why the sums:
     every row went through the same W and b, so what the rows send back to them adds up. A
@@ -151,7 +152,7 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
     """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.
-    Equation (21.21).
+    Page 22, "The gate".
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each
     entry has one way back, and phi' is how wide it is. ReLU's slope at 0, where it has none, is
@@ -186,7 +187,7 @@ def softmax_jacobian(probs: Tensor) -> Tensor:
 def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
     """Back through probs = softmax(logits) along the last axis: p (d_out - <p, d_out>), of shape
     (..., C).
-    Equation (21.19).
+    Equation (21.5).
 
     This is the Jacobian times d_out, without the C x C numbers. Why the subtraction:
     probabilities sum to 1, so only what differs from the average pull can move them.
@@ -203,7 +204,7 @@ def softmax_backward(d_out: Tensor, probs: Tensor) -> Tensor:
 def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
     """Back through `masks.masked_mean`: each present token gets d_out / (number present), the
     others 0.
-    Equation (21.22).
+    Equation (22.5).
 
     Shapes: d_out (B, D), mask (B, T) bool, True = present -> (B, T, D). Why the division: that
     is each token's share in the mean. A row without any token sends nothing back.
@@ -220,7 +221,7 @@ def masked_mean_backward(d_out: Tensor, mask: Tensor) -> Tensor:
 
 def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor:
     """Back through the mean over a map's H x W places: each place gets d_out / (H W).
-    Equation (21.22).
+    Page 22, "A network trained by hand".
 
     Shapes: d_out (B, C), size (H, W) -> (B, C, H, W). Why all alike: the mean forgot which place
     a number came from.
@@ -235,7 +236,7 @@ def embedding_backward(
 ) -> Tensor:
     """Back through out = table[ids]: row v of the table gets the sum of d_out over all places that
     looked v up.
-    Equation (21.23).
+    Equation (22.5).
 
     Shapes: d_out (..., D), ids (...) int64, rows = V -> (V, D). Why the sum: a word that occurs
     twice acts twice. Row `padding_idx` gets nothing, as in nn.Embedding.
@@ -260,7 +261,7 @@ def embedding_backward(
 
 def concat_backward(d_out: Tensor, dims: dict[str, int]) -> dict[str, Tensor]:
     """Back through the concatenation of modalities: each gets its own columns of d_out.
-    Equation (21.11).
+    Equation (22.1).
 
     Shapes: d_out (..., sum D_m), dims {name: D_m} in the order of the glue -> {name: (...,
     D_m)}. Why no more than a cut: the Jacobian of gluing is [I; 0] for the one modality and [0;

@@ -142,6 +142,7 @@ SMALL = {
     "digits": {"samples": 5},
     "bands": {"clips": 3},
     "minilm": {"sentences": 2},
+    "efficientnet": {"pictures": 2},
     "scenes": {"count": 8},
     "cnn": {"batch": 2},
     "concat": {"sizes": (((3, 4, 5), 2), ((8, 8, 8), 6)), "rows": 4},
@@ -196,7 +197,7 @@ def test_what_has_grown_is_four_times_as_much(name):
                     and more[0].shape == ours[0].shape
                     and more[1].shape[1] == 4 * ours[1].shape[1]
                 )
-            elif name in ("bands", "minilm", "scenes"):
+            elif name in ("bands", "minilm", "efficientnet", "scenes"):
                 assert len(more) == 4 * len(ours) == 4 * case.items
             else:
                 assert len(more[0]) == 4 * len(ours[0]) == 4 * case.items

@@ -338,11 +338,15 @@ def test_a_word_that_occurs_3000_times_gets_all_of_them(dtype):
     assert by_hand.tolist() == [[torch.tensor(3_000.0, dtype=dtype).item()] * 2]
 
 
-def test_each_names_an_equation_of_its_notebook():
-    page = room("21", "page.py").read_text(encoding="utf-8")
+def test_each_names_an_equation_of_its_page():
+    pages = {number: room(number, "page.py").read_text(encoding="utf-8") for number in ("21", "22")}
     for name in BACKWARDS:
-        numbers = re.findall(r"\((21\.\d+)\)", getattr(gradients, name).__doc__)
-        assert numbers and all(f"\\tag{{{number}}}" in page for number in numbers), name
+        words = getattr(gradients, name).__doc__
+        numbers = re.findall(r"\(((?:21|22)\.\d+)\)", words)
+        sections = re.findall(r'Page (\d\d), "(.+)"\.', words)  # where nothing has a number
+        assert numbers or sections, name
+        assert all(f"\\tag{{{number}}}" in pages[number[:2]] for number in numbers), name
+        assert all(re.search(f"^# ##+ {title}$", pages[page], re.M) for page, title in sections)
 
 
 def test_nothing_is_left_to_autograd():
@@ -704,10 +708,7 @@ def test_verify_gradient_names_what_disagrees():
     # one seed that fits is not enough
     with pytest.raises(AssertionError, match="seed 2"):
         verify_gradient(
-            "20.1",
-            lambda x: x.sum(),
-            lambda x: torch.where(x > 0.5, 1, -1).to(x),
-            (1,),
+            "20.1", lambda x: x.sum(), lambda x: torch.where(x > 0.5, 1, -1).to(x), (1,)
         )
 
 

@@ -45,6 +45,7 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
     "transformers",
+    "timm",
     "librosa",
     "torchaudio",
 )
@@ -489,6 +490,43 @@ def minilm(sentences: int = 16) -> Iterator[Case]:
         "sentences",
         others,
         {"sentences": lambda: ours(4 * sentences)},
+    )
+
+
+@row
+def efficientnet(pictures: int = 16) -> Iterator[Case]:
+    """Pictures of 96 x 96 to vectors by the real EfficientNet-Lite0, the mean over places, features
+    not taken from the disk.
+
+    The counterpart is timm's own network with the same weights and its own pooling, all pictures
+    in one batch.
+    """
+    import torch
+
+    from course_utils.image_encoder import load_image_encoder
+
+    try:
+        encoder = load_image_encoder("efficientnet-lite0", cache=False)
+    except OSError:  # no weights here
+        return
+    theirs = copy.deepcopy(encoder.body)
+    theirs.reset_classifier(0, "avg")
+    batch = torch.rand(4 * pictures, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+
+    def plain():
+        with torch.no_grad():
+            return theirs(batch[:pictures])
+
+    def ours(count: int = pictures):
+        return encoder(batch[:count], "mean")[0]
+
+    yield Case(
+        f"EfficientNet-Lite0, {pictures} pictures",
+        ours,
+        pictures,
+        "pictures",
+        [Counterpart("timm", plain, lambda: largest_difference(ours(), plain()))],
+        {"pictures": lambda: ours(4 * pictures)},
     )
 
 

@@ -105,7 +105,6 @@ MOST_CELLS, MOST_LINES, MOST_FOLDED, MOST_SET_UP = 40, 20, 25, 10
 OLD_LINES, OLD_WIDTH = 60, 130
 OLD_FORM = {
     "11_does_your_layer_learn",
-    "21_cross_entropy_gradient",
 }
 # Git cannot compress one base64 picture against the last, so each rebuild adds all of them to every
 # clone. The largest today are 266,000 characters for a picture and 886,000 for a page.

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from reading import said
 from torch.nn import functional as F
 
 from course_utils import exercises
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 
 # ---- the reader's own functions ----
 
@@ -102,9 +103,7 @@ def test_batches_have_the_size_of_the_page_and_draw_nothing():
 
 @pytest.fixture(scope="module")
 def text():
-    """The page's source with its lines joined."""
-    source = room("00", "page.py").read_text(encoding="utf-8")
-    return " ".join(source.replace("\n# ", "\n").split())
+    return said("00")
 
 
 def test_the_worst_run_of_all_three_beats_each_run_with_less():

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 import torch
+from reading import gain, said
 from torch import nn
 from torch.nn import functional as F
 
 from course_utils import exercises
 from course_utils.exercises import reference
-from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -197,15 +197,7 @@ def test_flattened_network_made_again_agrees(page):
 
 @pytest.fixture(scope="module")
 def text():
-    """The page's source with its lines joined."""
-    source = room("03", "page.py").read_text(encoding="utf-8")
-    return " ".join(source.replace("\n# ", "\n").split())
-
-
-def gain(one, other):
-    """Mean difference in points over the seeds, and half its interval."""
-    assert len(one) == len(other) == 5
-    return mean_interval([100 * (a - b) for a, b in zip(one, other)])
+    return said("03")
 
 
 def of(name, row):
@@ -295,8 +287,7 @@ def test_plug_in_numbers(text):
 
 def test_page_10_says_the_same_of_one_mean():
     """Its network has two convolutions; what a third one gives is this page's number."""
-    source = room("10", "page.py").read_text(encoding="utf-8")
-    joined = " ".join(source.replace("\n# ", "\n").split())
+    joined = said("10")
     two, norm, third, whole = (of("pooling", f"{name}, 1 x 1") for name in NETWORKS)
     shown = f"gives one mean of the same pictures {gain(third, norm)[0]:.0f} points more"
     assert shown in joined and "batch norm and a wider view give nothing" in joined

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from reading import gain, said
 from sklearn.linear_model import Ridge
 from torch import nn
 from torchvision.models.resnet import BasicBlock
@@ -12,8 +13,7 @@ from torchvision.models.resnet import BasicBlock
 from course_utils import exercises
 from course_utils.datasets import store
 from course_utils.exercises import reference
-from course_utils.metrics import mean_interval
-from course_utils.rooms import load, room, stored
+from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -31,17 +31,8 @@ def page():
     return names
 
 
-def said():
-    return " ".join(room("04", "page.py").read_text(encoding="utf-8").split())
-
-
 def mean(row):
     return sum(row) / len(row)
-
-
-def gain(one, other):
-    """The paired difference, in points: mean and half-width."""
-    return mean_interval([100 * (a - b) for a, b in zip(one, other)])
 
 
 # ---- the block ----
@@ -163,7 +154,7 @@ def test_thirty_layers_are_cured_by_the_shortcut_and_judged_by_the_loss():
 def test_what_the_page_says_of_the_stacks_and_the_scenes_is_what_is_stored():
     loss = {kind: mean(row["loss"]) for kind, row in stored("04", "depth").items()}
     assert round(loss["batch norm"] / loss["batch norm and shortcut"]) == 12
-    assert "1.7 of 2.3, twelve times the loss with a shortcut" in said()
+    assert "1.7 of 2.3, twelve times the loss with a shortcut" in said("04")
     rows = {kind: row["accuracy"] for kind, row in stored("04", "scenes").items()}
     gains = {
         (what, other): gain(rows[f"{what}: image"], rows[f"{what}: {other}"])
@@ -172,7 +163,7 @@ def test_what_the_page_says_of_the_stacks_and_the_scenes_is_what_is_stored():
     }
     assert all(middle > half for middle, half in gains.values())
     assert [int(middle) for middle, _ in gains.values()] == [45, 45, 14, 7]
-    assert "14 points above random weights and 7 above plain pixels" in said()
+    assert "14 points above random weights and 7 above plain pixels" in said("04")
 
 
 def test_what_the_page_says_of_the_digits_is_what_is_stored():
@@ -184,7 +175,13 @@ def test_what_the_page_says_of_the_digits_is_what_is_stored():
     shuffled = rows["EfficientNet, vectors shuffled"]["accuracy"]["all three"]
     middle, half = gain(ours["all three"], shuffled)
     assert middle - half < 0 < middle + half
-    assert "read 21 % of the digits, where pixels read 66" in said()
+    assert "read 21 % of the digits, where pixels read 66" in said("04")
+    ridge = {name: row["accuracy"] for name, row in stored("04", "head").items()}
+    middle, half = gain(ridge["EfficientNet"], ridge["pixels"])
+    assert round(middle) == -9 and middle + half < 0
+    middle, half = gain(ridge["EfficientNet"], ridge["text + audio"])
+    assert round(middle) == -4 and middle + half < 0
+    assert "cost 9 points against pixels, and still 4 against no picture" in said("04")
 
 
 def test_what_the_page_says_of_the_emoji_is_what_is_stored():

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from reading import gain, said
 from torch import nn
 from torch.nn import functional as F
 
@@ -243,9 +244,7 @@ def test_one_run_of_the_loud_picture_made_again_agrees(page):
 
 @pytest.fixture(scope="module")
 def text():
-    """The page's source with its lines joined."""
-    source = room("10", "page.py").read_text(encoding="utf-8")
-    return " ".join(source.replace("\n# ", "\n").split())
+    return said("10")
 
 
 def of(name, row):
@@ -254,12 +253,6 @@ def of(name, row):
 
 def percent(runs):
     return 100 * sum(runs) / len(runs)
-
-
-def gain(one, other):
-    """Mean difference in points over the seeds, and half its interval."""
-    assert len(one) == len(other) == 5
-    return mean_interval([100 * (a - b) for a, b in zip(one, other)])
 
 
 def glued(way, remedy, epochs=10):

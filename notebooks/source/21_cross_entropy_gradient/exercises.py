@@ -1,11 +1,13 @@
-"""Notebook 21: the gradient of the cross-entropy, through a linear head, under a mask, with
-weights and smoothing.
+"""Notebook 21: the gradient of the cross-entropy, of a batch, under a mask, with weights and
+smoothing.
 """
 
 import torch
 import torch.nn.functional as F
 
 from course_utils.exercises import Exercise, ideas
+from course_utils.exercises.derived import without_autograd
+from course_utils.exercises.draws import draws, float64
 
 
 def _p(logits, dim=-1):
@@ -16,56 +18,49 @@ def _y(logits, labels):
     return F.one_hot(labels, logits.shape[-1]).to(logits.dtype)
 
 
-def _tenths(*shape, draw):
-    return torch.randn(*shape, generator=draw, dtype=torch.float64).mul(10).round() / 10
+def _labels(classes, *shape, seed):
+    return torch.randint(classes, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _float64(*lists):
-    return tuple(torch.tensor(one, dtype=torch.float64) for one in lists)
+AUTOGRAD = (
+    "autograd is called, and the exercise asks for what you derived: write it down without"
+    " backward() or grad()."
+)
+
+
+def _sent(loss, logits):
+    """What autograd sends to the logits."""
+    logits = logits.detach().requires_grad_()
+    return torch.autograd.grad(loss(logits), logits)[0]
 
 
 # 21.1 -----------------------------------------------------------------------------------------
 
 
 def logits_gradient(logits, labels):
-    """Row by row: p_i is 1 / sum_j exp(z_j - z_i), which may overflow to 1 / inf = 0 but never
-    to NaN.
-    """
-    rows = [1 / (z - z[:, None]).exp().sum(1) for z in logits]
-    for row, label in zip(rows, labels, strict=True):
-        row[label] -= 1
-    return torch.stack(rows) / len(rows)
+    """p_i is 1 / sum_j exp(z_j - z_i), which may overflow to 1 / inf = 0 but never to NaN."""
+    p = 1 / (logits[:, None] - logits[:, :, None]).exp().sum(dim=2)  # (B, C, C) -> (B, C)
+    p[torch.arange(len(p)), labels] -= 1
+    return p / len(p)
 
 
 def _logits_cases(seed=20):
-    draw = torch.Generator().manual_seed(seed)
+    draw = draws(seed)
     yield torch.tensor([[4.0, 3.0, 1.0]], dtype=torch.float64).log(), torch.tensor([1])
-    # C == N: what raises elsewhere runs here
-    yield _tenths(3, 3, draw=draw), torch.tensor([2, 0, 2])
-    yield _tenths(2, 4, draw=draw), torch.tensor([1, 1])
+    # C == B: what raises elsewhere runs here
+    yield draw(3, 3), torch.tensor([2, 0, 2])
+    yield draw(2, 4), torch.tensor([1, 1])
     large = [1e4, 0.0, -1e4], [1e4, 9999.0, -1e4], [10001.0, 1e4, 1e4], [-1e4, -1e4, -9999.0]
-    yield *_float64(large), torch.tensor([0, 2, 1, 2])
-    yield 3 * _tenths(6, 5, draw=draw), torch.tensor([0, 4, 4, 2, 1, 4])
+    yield *float64(large), torch.tensor([0, 2, 1, 2])
+    yield 3 * draw(6, 5), torch.tensor([0, 4, 4, 2, 1, 4])
 
 
-def _without_autograd(answer, logits, labels):
-    """What `answer` gives where no graph can be recorded: derived by hand, it needs none."""
-
-    def refuse(*_):
-        raise RuntimeError("autograd is not asked for")
-
-    with torch.autograd.graph.saved_tensors_hooks(refuse, refuse):
-        try:
-            return answer(logits, labels)
-        except RuntimeError as error:
-            if "saved tensor hooks" in str(error):  # torch.func says this in its own words
-                refuse()
-            raise
+def _use_logits(answer, logits, labels):
+    return without_autograd(answer, logits, labels)
 
 
 def _by_autograd(logits, labels):
-    logits.requires_grad_()
-    return torch.autograd.grad(F.cross_entropy(logits, labels), logits)[0]
+    return _sent(lambda z: F.cross_entropy(z, labels), logits)
 
 
 def _columns(logits, labels):
@@ -87,6 +82,11 @@ def _through_softmax(p, g):
     return p * (g - (g * p).sum(-1, keepdim=True))
 
 
+def _lined_up(z):
+    powers = (z - z.amax(-1, keepdim=True)).exp()
+    return powers / powers.sum(-1)
+
+
 def _overflowing(z):
     return z.exp() / z.exp().sum(-1, keepdim=True)
 
@@ -95,14 +95,11 @@ LOGITS_GRADIENT = Exercise(
     key="21.1",
     reference=logits_gradient,
     cases=_logits_cases,
-    use=_without_autograd,
+    use=_use_logits,
+    batch=lambda: (draws(0)(128, 10).float(), _labels(10, 128, seed=0)),
     returns="one row per sample, one number per class",
     misconceptions=(
-        *ideas(
-            "autograd is called, and the exercise asks for the closed form: derive it, and write"
-            " it down without backward() or grad().",
-            _by_autograd,
-        ),
+        *ideas(AUTOGRAD, _by_autograd),
         *ideas(
             "the sign is turned round: a step against this gradient would climb. The label's entry"
             " is the negative one.",
@@ -113,16 +110,16 @@ LOGITS_GRADIENT = Exercise(
             "one of the two signs is wrong: the probabilities come with a plus, the label's 1 with"
             " a minus.",
             lambda logits, labels: (_p(logits) + _y(logits, labels)) / len(logits),
-            lambda logits, labels: (-_p(logits) - _y(logits, labels)) / len(logits),
         ),
         *ideas(
-            "the factor is wrong. The loss is the mean over the rows, so each row counts 1/N; the C"
+            "the factor is wrong. The loss is the mean over the rows, so each row counts 1/B; the C"
             " classes of a row share one loss.",
             lambda logits, labels: _p(logits) - _y(logits, labels),
             lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.numel(),
+            lambda logits, labels: (_p(logits) - _y(logits, labels)) / logits.shape[1],
         ),
         *ideas(
-            "only the probabilities are divided by N: division comes before minus. Where are"
+            "only the probabilities are divided by B: division comes before minus. Where are"
             " brackets needed?",
             lambda logits, labels: _p(logits) / len(logits) - _y(logits, labels),
             lambda logits, labels: _p(logits) - _y(logits, labels) / len(logits),
@@ -131,7 +128,6 @@ LOGITS_GRADIENT = Exercise(
             "only the label's entry is filled. Every other logit is part of the sum that softmax"
             " divides by, so it moves the label's probability too: its entry is not 0.",
             lambda logits, labels: (_p(logits) - 1) * _y(logits, labels) / len(logits),
-            lambda logits, labels: (_p(logits) - 1) * _y(logits, labels),
         ),
         *ideas(
             "this is the gradient with respect to the probabilities. One link of the chain is"
@@ -148,9 +144,11 @@ LOGITS_GRADIENT = Exercise(
             ),
         ),
         *ideas(
-            "softmax runs over the rows (dim 0). It is the classes of one row that sum to 1: the"
-            " last axis.",
+            "the classes of one row do not sum to 1. Softmax runs over the rows (dim 0), where the"
+            " last axis is meant; or a row's sum has lost its axis and is lined up with the classes"
+            " (keepdim=True keeps it).",
             lambda logits, labels: (_p(logits, 0) - _y(logits, labels)) / len(logits),
+            lambda logits, labels: (_lined_up(logits) - _y(logits, labels)) / len(logits),
         ),
         *ideas(
             "exp(1e4) is infinite, and inf / inf is NaN; and where every exp of a row is 0, 0 / 0"
@@ -177,111 +175,6 @@ LOGITS_GRADIENT = Exercise(
 # 21.2 -----------------------------------------------------------------------------------------
 
 
-def head_gradients(d_logits, features, weight):
-    """Sample by sample: an outer product for the weight, the row itself for the bias, a mixture
-    of weight rows behind.
-    """
-    d_weight = sum(torch.outer(d, x) for d, x in zip(d_logits, features, strict=True))
-    d_features = torch.stack([sum(d[c] * row for c, row in enumerate(weight)) for d in d_logits])
-    return d_weight, sum(d_logits), d_features
-
-
-def _head_cases(seed=21):
-    draw = torch.Generator().manual_seed(seed)
-    yield _float64([[1, -2]], [[3]], [[4], [5]])
-    # N == C == D: what is transposed runs here
-    yield _float64([[1, -1], [0, 2]], [[1, 2], [3, 0]], [[1, 0], [2, -1]])
-    for n, c, d in ((2, 3, 4), (3, 3, 3), (4, 2, 3), (4, 3, 3), (3, 3, 2), (5, 3, 5)):
-        yield _tenths(n, c, draw=draw), _tenths(n, d, draw=draw), _tenths(c, d, draw=draw)
-
-
-def _scaled(d_logits, features, weight, factors):
-    """The three right tensors, each times its factor."""
-    right = d_logits.T @ features, d_logits.sum(0), d_logits @ weight
-    return tuple(factor * one for factor, one in zip(factors, right))
-
-
-HEAD_GRADIENTS = Exercise(
-    key="21.2",
-    reference=head_gradients,
-    cases=_head_cases,
-    returns="d_weight (C, D), d_bias (C,) and d_features (N, D)",
-    misconceptions=(
-        *ideas(
-            "d_weight is transposed, (D, C). A gradient has the shape of what it belongs to, and"
-            " the weight is (C, D).",
-            lambda g, x, w: (x.T @ g, g.sum(0), g @ w),
-        ),
-        *ideas(
-            "in d_weight the matrix product does not run over the samples. They are the axis that"
-            " has to disappear.",
-            lambda g, x, w: (g @ x, g.sum(0), g @ w),
-        ),
-        *ideas(
-            "in d_weight the batch is summed up before it is multiplied. Each sample's d_logits"
-            " belongs with its own features: multiply first, then add over the samples.",
-            lambda g, x, w: (torch.outer(g.sum(0), x.sum(0)), g.sum(0), g @ w),
-        ),
-        *ideas(
-            "in d_features the weight is transposed, as on the way forward. On the way back the sum"
-            " runs over the classes, the first axis of the weight.",
-            lambda g, x, w: (g.T @ x, g.sum(0), g @ w.T),
-        ),
-        *ideas(
-            "d_features is transposed, (D, N). A gradient has the shape of what it belongs to: one"
-            " row per sample.",
-            lambda g, x, w: (g.T @ x, g.sum(0), w.T @ g.T),
-        ),
-        *ideas(
-            "d_bias still has a row per sample, (N, C). All samples share the bias: add over them.",
-            lambda g, x, w: (g.T @ x, g, g @ w),
-        ),
-        *ideas(
-            "d_bias is summed over the classes, (N,). There is one bias per class: add over the"
-            " samples, axis 0.",
-            lambda g, x, w: (g.T @ x, g.sum(1), g @ w),
-        ),
-        *ideas(
-            "d_bias has kept an axis of length 1, (1, C). The bias is (C,), and its gradient has"
-            " its shape: no keepdim.",
-            lambda g, x, w: (g.T @ x, g.sum(0, keepdim=True), g @ w),
-        ),
-        *ideas(
-            "divided by N once more. d_logits already holds the 1/N of the mean loss: add over the"
-            " samples, do not average.",
-            lambda g, x, w: _scaled(g, x, w, (1, 1 / len(g), 1)),
-            lambda g, x, w: _scaled(g, x, w, (1 / len(g), 1, 1)),
-            lambda g, x, w: _scaled(g, x, w, (1 / len(g), 1 / len(g), 1)),
-            lambda g, x, w: _scaled(g, x, w, (1 / len(g), 1 / len(g), 1 / len(g))),
-        ),
-        *ideas(
-            "a sign is turned round: nothing in the three is negative by itself. The minus belongs"
-            " to the optimizer's step, not to the gradient.",
-            lambda g, x, w: _scaled(g, x, w, (-1, -1, -1)),
-            lambda g, x, w: _scaled(g, x, w, (-1, 1, 1)),
-            lambda g, x, w: _scaled(g, x, w, (1, -1, 1)),
-            lambda g, x, w: _scaled(g, x, w, (1, 1, -1)),
-        ),
-        *ideas(
-            "the three came in another order: first d_weight (C, D), then d_bias (C,), then"
-            " d_features (N, D).",
-            lambda g, x, w: (g @ w, g.T @ x, g.sum(0)),
-            lambda g, x, w: (g @ w, g.sum(0), g.T @ x),
-            lambda g, x, w: (g.T @ x, g @ w, g.sum(0)),
-        ),
-        *ideas(
-            "these are the derivatives of the logits alone: features for the weight, 1 for the"
-            " bias, the weight for the features. The chain rule multiplies each of them with"
-            " d_logits.",
-            lambda g, x, w: (x, torch.ones_like(g[0]), w),
-        ),
-    ),
-)
-
-
-# 21.3 -----------------------------------------------------------------------------------------
-
-
 def padded_gradient(logits, labels, mask):
     """Picks out the real tokens as one long batch, and puts their gradients back into zeros."""
     result = torch.zeros_like(logits)
@@ -290,15 +183,15 @@ def padded_gradient(logits, labels, mask):
 
 
 def _padded_cases(seed=22):
-    draw, nan = torch.Generator().manual_seed(seed), float("nan")
+    draw, nan = draws(seed), float("nan")
 
     def drawn(classes, padding, rows):
         """Random logits and labels; `rows` are the masks, 1 for a token, and `padding` is added
         wherever they have 0.
         """
         mask = torch.tensor(rows, dtype=torch.bool)
-        logits = _tenths(*mask.shape, classes, draw=draw)
-        labels = torch.randint(classes, mask.shape, generator=draw)
+        logits = draw(*mask.shape, classes)
+        labels = _labels(classes, *mask.shape, seed=seed + len(rows))
         return (
             torch.where(mask[..., None], logits, logits + padding),
             labels.masked_fill(~mask, 0),
@@ -306,7 +199,7 @@ def _padded_cases(seed=22):
         )
 
     yield (
-        *_float64([[[1.0, 0.0], [2.0, 3.0]]]),
+        *float64([[[1.0, 0.0], [2.0, 3.0]]]),
         torch.tensor([[1, 0]]),
         torch.tensor([[True, False]]),
     )
@@ -328,15 +221,28 @@ def _kept(d, mask):
     return torch.where(mask[..., None], d, 0)
 
 
+def _use_padded(answer, logits, labels, mask):
+    return without_autograd(answer, logits, labels, mask)
+
+
+def _padded_batch():
+    """As many words of as many places as on the page, two places in five real."""
+    mask = torch.rand(1287, 9, generator=torch.Generator().manual_seed(0)) < 0.4
+    return draws(0)(1287, 9, 26).float(), _labels(26, 1287, 9, seed=0), mask
+
+
 PADDED_GRADIENT = Exercise(
-    key="21.3",
+    key="21.2",
     reference=padded_gradient,
     cases=_padded_cases,
+    use=_use_padded,
+    batch=_padded_batch,
     returns="C numbers for every place, padding too",
     misconceptions=(
+        *ideas(AUTOGRAD, lambda z, y, mask: _sent(lambda z: F.cross_entropy(z[mask], y[mask]), z)),
         *ideas(
-            "NaN comes through from under the padding: 0 * NaN is NaN, in your code and in"
-            " autograd's. Choose with torch.where, which puts a zero there whatever it was.",
+            "NaN comes through from under the padding: 0 * NaN is NaN. Choose with"
+            " torch.where, which puts a zero there whatever it was.",
             lambda z, y, mask: _d(z, y) * mask[..., None] / mask.sum(),
         ),
         *ideas(
@@ -377,11 +283,6 @@ PADDED_GRADIENT = Exercise(
             lambda z, y, mask: torch.where(mask, _d(z, y), 0) / mask.sum(),
         ),
         *ideas(
-            "only the rows of the real tokens are returned. They have to stand in their places"
-            " again, between zeros.",
-            lambda z, y, mask: _d(z, y)[mask] / mask.sum(),
-        ),
-        *ideas(
             "the sign is turned round: a step against this gradient would climb. The label's entry"
             " is the negative one.",
             lambda z, y, mask: _kept(-_d(z, y), mask) / mask.sum(),
@@ -409,10 +310,10 @@ PADDED_GRADIENT = Exercise(
 )
 
 
-# 21.4 -----------------------------------------------------------------------------------------
+# 21.3 -----------------------------------------------------------------------------------------
 
 
-def smoothed_weighted_gradient(logits, labels, class_weights, smoothing):
+def weighted_gradient(logits, labels, class_weights, smoothing):
     """Class by class: each -log p_c has the gradient of a plain loss with label c, and counts
     with its target.
     """
@@ -425,19 +326,14 @@ def smoothed_weighted_gradient(logits, labels, class_weights, smoothing):
     return result / sum(class_weights[label] for label in labels)
 
 
-def _smoothed_cases(seed=23):
-    draw = torch.Generator().manual_seed(seed)
-    yield *_float64([[1.0, 0.0]]), torch.tensor([1]), *_float64([1.0, 2.0]), 0.2
-    # C == N
-    yield _tenths(3, 3, draw=draw), torch.tensor([2, 0, 2]), *_float64([1.0, 2.0, 4.0]), 0.1
-    yield _tenths(3, 2, draw=draw), torch.tensor([0, 1, 0]), *_float64([1.0, 1.0]), 0.3
-    yield _tenths(2, 4, draw=draw), torch.tensor([3, 1]), *_float64([0.5, 2.0, 1.0, 3.0]), 0.0
-    yield (
-        _tenths(5, 4, draw=draw),
-        torch.tensor([1, 1, 0, 3, 1]),
-        *_float64([0.2, 1.5, 3.0, 0.7]),
-        0.3,
-    )
+def _weighted_cases(seed=23):
+    draw = draws(seed)
+    yield *float64([[1.0, 0.0]]), torch.tensor([1]), *float64([1.0, 2.0]), 0.2
+    # C == B
+    yield draw(3, 3), torch.tensor([2, 0, 2]), *float64([1.0, 2.0, 4.0]), 0.1
+    yield draw(3, 2), torch.tensor([0, 1, 0]), *float64([1.0, 1.0]), 0.3
+    yield draw(2, 4), torch.tensor([3, 1]), *float64([0.5, 2.0, 1.0, 3.0]), 0.0
+    yield (draw(5, 4), torch.tensor([1, 1, 0, 3, 1]), *float64([0.2, 1.5, 3.0, 0.7]), 0.3)
 
 
 def _q(logits, labels, eps):
@@ -457,12 +353,27 @@ def _own(labels, w):
     return w[labels][:, None]
 
 
-SMOOTHED_WEIGHTED_GRADIENT = Exercise(
-    key="21.4",
-    reference=smoothed_weighted_gradient,
-    cases=_smoothed_cases,
+def _use_weighted(answer, logits, labels, class_weights, smoothing):
+    return without_autograd(answer, logits, labels, class_weights, smoothing)
+
+
+def _weighted_batch():
+    draw = draws(0)
+    return draw(128, 10).float(), _labels(10, 128, seed=0), draw(10).abs().float(), 0.1
+
+
+WEIGHTED_GRADIENT = Exercise(
+    key="21.3",
+    reference=weighted_gradient,
+    cases=_weighted_cases,
+    use=_use_weighted,
+    batch=_weighted_batch,
     returns="one row per sample, one number per class",
     misconceptions=(
+        *ideas(
+            AUTOGRAD,
+            lambda z, y, w, eps: _sent(lambda z: F.cross_entropy(z, y, w, label_smoothing=eps), z),
+        ),
         *ideas(
             "the two formulas are put together: the label's weight stands in front of the smoothed"
             " difference. In this loss each class's share of the target has its own weight, w_c"
@@ -485,7 +396,6 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
             " the classes. Each sample has its own sum, over its classes: keepdim=True keeps it.",
             lambda z, y, w, eps: (_p(z) * _t(z, y, w, eps).sum(1) - _t(z, y, w, eps)) / w[y].sum(),
             lambda z, y, w, eps: (_p(z) * _t(z, y, w, eps).sum(0) - _t(z, y, w, eps)) / w[y].sum(),
-            lambda z, y, w, eps: (_p(z) * _t(z, y, w, eps).sum() - _t(z, y, w, eps)) / w[y].sum(),
         ),
         *ideas(
             "the weights multiply the finished gradient, column by column. They belong to the terms"
@@ -497,6 +407,7 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
             " up: one weight for each sample.",
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / len(z),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / w.sum(),
+            lambda z, y, w, eps: _to(z, _t(z, y, w, eps)) / _t(z, y, w, eps).sum(),
             lambda z, y, w, eps: _to(z, _t(z, y, w, eps)),
         ),
         *ideas(
@@ -508,11 +419,9 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
             lambda z, y, w, eps: -_to(z, _t(z, y, w, eps)) / w[y].sum(),
         ),
         *ideas(
-            "the smoothing is forgotten: the other classes have a share of the target, too.",
+            "one of the two is forgotten, the smoothing or the weights: of the target the other"
+            " classes have a share, too, and class c's share counts w_c times.",
             lambda z, y, w, eps: _to(z, w * _y(z, y)) / w[y].sum(),
-        ),
-        *ideas(
-            "the weights are forgotten: class c's share of the target counts w_c times.",
             lambda z, y, w, eps: (_p(z) - _q(z, y, eps)) / len(z),
         ),
         *ideas(
@@ -524,7 +433,6 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
             "the smoothed labels are wrong. All C classes share eps, the label too: each gets"
             " eps / C, and the label 1 - eps besides, so that they sum to 1.",
             lambda z, y, w, eps: _to(z, w * (_q(z, y, eps) - eps / len(w) * _y(z, y))) / w[y].sum(),
-            lambda z, y, w, eps: _to(z, w * (_y(z, y) + eps / len(w))) / w[y].sum(),
             lambda z, y, w, eps: _to(z, w * ((1 - eps) * _y(z, y) + eps)) / w[y].sum(),
             lambda z, y, w, eps: (
                 _to(z, w * torch.where(_y(z, y) == 1, 1 - eps, eps / (len(w) - 1))) / w[y].sum()
@@ -533,4 +441,4 @@ SMOOTHED_WEIGHTED_GRADIENT = Exercise(
     ),
 )
 
-EXERCISES = [LOGITS_GRADIENT, HEAD_GRADIENTS, PADDED_GRADIENT, SMOOTHED_WEIGHTED_GRADIENT]
+EXERCISES = [LOGITS_GRADIENT, PADDED_GRADIENT, WEIGHTED_GRADIENT]

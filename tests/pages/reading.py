@@ -1,0 +1,16 @@
+"""What a page says, and what stored runs say: for the tests of single pages."""
+
+from course_utils.metrics import mean_interval
+from course_utils.rooms import room
+
+
+def said(page: str) -> str:
+    """The page's source with its lines joined."""
+    source = room(page, "page.py").read_text(encoding="utf-8")
+    return " ".join(source.replace("\n# ", "\n").split())
+
+
+def gain(one: list[float], other: list[float], seeds: int = 5) -> tuple[float, float]:
+    """The mean difference in points over the seeds, paired, and half its interval."""
+    assert len(one) == len(other) == seeds
+    return mean_interval([100 * (a - b) for a, b in zip(one, other)])
