@@ -121,6 +121,18 @@ RIGHT = {
         """
         import numpy as np
         def f(groups, share, seed):
+            names = sorted(set(groups))
+            number = max(1, min(len(names) - 1, round(share * len(names))))
+            drawn = np.random.default_rng(seed).choice(names, number, replace=False)
+            test = set(drawn.tolist())
+            return (
+                [row for row, group in enumerate(groups) if group not in test],
+                [row for row, group in enumerate(groups) if group in test],
+            )
+        """,
+        """
+        import numpy as np
+        def f(groups, share, seed):
             names, places = np.unique(groups, return_inverse=True)
             number = int(np.clip(round(share * len(names)), 1, len(names) - 1))
             test = np.random.default_rng(seed).choice(len(names), number, replace=False)
@@ -186,13 +198,19 @@ WRONG = {
         (collate(mask="torch.arange(T) <= lengths[:, None]"), 'entry ["mask"]["text"]'),
         (collate(side=', padding_side="left"'), "in front of the numbers"),
         (collate(empty="torch.zeros(0)"), "torch.zeros(0) is float32"),
-        (collate(side=", padding_value=-1"), "filled up is not zero"),
+        (collate(side=", padding_value=-1"), "is -1, expected 0"),
         (collate(label="values"), "still words"),
         (
             collate(mask="(torch.arange(T) < lengths[:, None]).float()", image="there.float()"),
             "masks are numbers",
         ),
         (collate(empty="value"), "raised"),
+        (collate(label=PIECES["label"] + ".int()"), "is int32, expected int64"),
+        (collate(mask="batch[name] != 0"), "read off the values"),
+        (
+            collate(image="torch.stack([v.any() for v in batch[name]])"),
+            "a black picture",
+        ),
         (collate(label="torch.tensor([float(classes.index(v)) for v in values])"), "float"),
     ],
     "07.2": [
@@ -221,6 +239,37 @@ WRONG = {
         (split(names="sorted(groups)"), "groups test"),
         (split(draw="random.Random(0)"), "`seed` is not used"),
         (split(draw="random.SystemRandom()"), "another split each time"),
+        (split(draw="random"), "another split each time"),
+        (
+            """
+            import numpy as np
+            def f(groups, share, seed):
+                np.random.seed(seed)
+                names = sorted(set(groups))
+                number = max(1, min(len(names) - 1, round(share * len(names))))
+                test = np.random.choice(names, number, replace=False)
+                rows = range(len(groups))
+                return [i for i in rows if groups[i] not in test], [
+                    i for i in rows if groups[i] in test
+                ]
+            """,
+            "that all programs share",
+        ),
+        (
+            """
+            def f(groups, share, seed):
+                torch.manual_seed(seed)
+                names = sorted(set(groups))
+                number = max(1, min(len(names) - 1, round(share * len(names))))
+                test = [names[i] for i in torch.randperm(len(names))[:number]]
+                rows = range(len(groups))
+                return [i for i in rows if groups[i] not in test], [
+                    i for i in rows if groups[i] in test
+                ]
+            """,
+            "that all programs share",
+        ),
+        (split(returned="[g in test for g in groups], test_rows"), "no row numbers"),
         (split(returned="test_rows, train_rows"), "swapped"),
         (split(returned="names[n:], names[:n]"), "names of groups"),
         (split(returned="list(range(len(groups))), test_rows"), "stand also in the first"),

@@ -4,6 +4,7 @@ import math
 import random
 import re
 
+import numpy as np
 import torch
 
 from course_utils.exercises import Exercise, ideas
@@ -24,7 +25,7 @@ def _collated(
     shape,
     *,
     number=lambda samples, classes, i: classes.index(samples[i]["label"]),
-    longest=lambda rows: max(len(row) for row in rows if row is not None),
+    longest=lambda rows: max((len(row) for row in rows if row is not None), default=0),
     start=lambda longest, length: 0,
     filling=0,
     padded=False,
@@ -47,7 +48,9 @@ def _collated(
                     batch[name] = batch[name].to(value.dtype)
                     batch[name][i], mask[name][i] = value, True
         else:
-            dtype = next(value.dtype for value in values if value is not None)
+            # A default: without one, a batch that lacks the modality raises StopIteration, and a
+            # loop over a DataLoader takes that for its end.
+            dtype = next((value.dtype for value in values if value is not None), torch.float32)
             size = (len(values), longest(values))
             batch[name] = torch.full(size, filling, dtype=dtype)
             mask[name] = torch.full(size, padded)
@@ -76,11 +79,14 @@ def _collate_cases(seed=7):
     a = {"text": torch.tensor([3, 1]), "label": "b"}
     yield [a, {"text": None, "label": "a"}], ["a", "b"], (1, 1, 1)
     yield [a, {"text": torch.tensor([20]), "label": "c"}], ["a", "b", "c"], (1, 1, 1)
+    silent = {"audio": torch.tensor([0.0, 0.5]), "label": "b"}
+    yield [silent, {"audio": None, "label": "a"}], ["a", "b"], (1, 1, 1)
     row = {"image": image(1, 1, 2), "text": torch.tensor([5]), "label": "no"}
     lacking = {"image": None, "text": torch.tensor([2, 9, 9]), "label": "yes"}
     yield [row, lacking], ["no", "yes"], (1, 1, 2)
     yield [lacking, row], ["yes", "no"], (1, 1, 2)
     yield [lacking, lacking], ["no", "yes"], (1, 2, 2)
+    yield [{**row, "image": torch.zeros(1, 1, 2)}, lacking], ["no", "yes"], (1, 1, 2)
     sound = {"audio": draw(3).float(), "text": torch.tensor([4]), "label": "two"}
     yield [{**sound, "audio": None}, sound, {**sound, "text": None}], ["one", "two"], (1, 1, 1)
     words = ["zero", "one", "two", "three"]
@@ -151,12 +157,14 @@ def _numbers_for_masks(samples, classes, shape):
     return {**batch, "mask": {name: mask.float() for name, mask in batch["mask"].items()}}
 
 
-def _mask_of_values(samples, classes, shape):
+def _mask_of_values(samples, classes, shape, *, rows=True, pictures=True):
     batch = _collated(samples, classes, shape)
-    mask = {name: batch[name] != 0 for name in batch["mask"]}
-    if "image" in mask:
-        mask["image"] = mask["image"].flatten(1).any(1)
-    return {**batch, "mask": mask}
+    for name in batch["mask"]:
+        if name == "image" and pictures:
+            batch["mask"][name] = batch[name].flatten(1).any(1)
+        elif name != "image" and rows:
+            batch["mask"][name] = batch[name] != 0
+    return batch
 
 
 def _floats(samples, classes, shape):
@@ -171,11 +179,20 @@ def _pads_from_the_first(samples, classes, shape):
     return {name: value.float() if name in lead else value for name, value in batch.items()}
 
 
+def _same(got, expected):
+    """`same_kind`, and labels of the one type that cross-entropy takes."""
+    if found := same_kind(got, expected):
+        return found
+    dtype = getattr(got["label"], "dtype", "int64")
+    if dtype != "int64":
+        return f'entry ["label"] is {dtype}, expected int64, as cross-entropy asks'
+
+
 COLLATE = Exercise(
     key="07.1",
     reference=collate,
     cases=_collate_cases,
-    compare=same_kind,
+    compare=_same,
     batch=_collate_batch,
     returns="one row for each sample",
     misconceptions=(
@@ -244,10 +261,13 @@ COLLATE = Exercise(
             _floats,
         ),
         *ideas(
-            "what is filled up is not zero.",
-            lambda samples, classes, shape: _collated(samples, classes, shape, filling=-1),
-            lambda samples, classes, shape: _collated(samples, classes, shape, blank=-1.0),
-            lambda samples, classes, shape: _collated(samples, classes, shape, blank=math.nan),
+            "the mask is read off the values, so a zero that was there (silence, a black picture)"
+            " counts as not there. It follows from the lengths, and from None.",
+            lambda samples, classes, shape: _mask_of_values(samples, classes, shape),
+            lambda samples, classes, shape: _mask_of_values(
+                samples, classes, shape, pictures=False
+            ),
+            lambda samples, classes, shape: _mask_of_values(samples, classes, shape, rows=False),
         ),
         *ideas(
             "the labels are still words: their places in `classes`, as an int64 tensor.",
@@ -282,6 +302,12 @@ def _sides(groups, tested):
     )
 
 
+def _generators():
+    """Where the generators are that all programs share."""
+    _, numbers, place, *_ = np.random.get_state()
+    return random.getstate(), numbers.tolist(), place, torch.get_rng_state().tolist()
+
+
 def _listed(result, count):
     """Both sides as sorted lists of row numbers, or None where these are none."""
     sides = []
@@ -298,16 +324,19 @@ def _listed(result, count):
 
 def _splits(split, groups, share, seed):
     """What holds of the split, in words; which groups test is left to the answer's generator."""
+    before = _generators()
     result = split(list(groups), share, seed)
+    moved = before != _generators()
     if result is None:
         return None
     asked = math.comb(len(set(groups)), _how_many(set(groups), share)) >= LEAST
-    found = ["not asked"] * (7 if asked else 5)
+    found = ["not asked"] * (8 if asked else 5)
     if not isinstance(result, (list, tuple)) or len(result) != 2:
         return ["not two lists", *found[1:]]
     sides = _listed(result, len(groups))
     if sides is None:
-        return ["two of something, but no row numbers", *found[1:]]
+        named = all(len(side) and set(side) <= set(groups) for side in map(list, result))
+        return [f"two of {'the names' if named else 'something'}, no row numbers", *found[1:]]
     train, test = sides
     lost = set(range(len(groups))) - set(train) - set(test)
     found[0] = "two lists of row numbers"
@@ -320,11 +349,13 @@ def _splits(split, groups, share, seed):
     found[3] = "no group on both sides"
     found[4] = f"{len(testing)} of {len(set(groups))} groups test"
     if asked:
-        again = [_listed(split(list(groups), share, seed), len(groups)) for _ in range(3)]
-        others = [_listed(split(list(groups), share, seed + k), len(groups)) for k in range(1, 6)]
-        same, moved = all(one == sides for one in again), any(one != sides for one in others)
+        count = len(groups)
+        again = [_listed(split(list(groups), share, seed), count) for _ in range(3)]
+        others = [_listed(split(list(groups), share, seed + k), count) for k in range(1, 6)]
+        same, differ = all(one == sides for one in again), any(one != sides for one in others)
         found[5] = f"the same seed gives {'the same split' if same else 'other splits'}"
-        found[6] = f"other seeds give {'other splits' if moved else 'the same split'}"
+        found[6] = f"other seeds give {'other splits' if differ else 'the same split'}"
+        found[7] = f"the generators that all share are {'changed' if moved else 'left alone'}"
     return found
 
 
@@ -401,6 +432,17 @@ def _unseeded(groups, share, seed):
     return _sides(groups, set(names[: _how_many(names, share)]))
 
 
+def _unseeded_for_all(groups, share, seed):
+    names = sorted(set(groups))
+    random.shuffle(names)
+    return _sides(groups, set(names[: _how_many(names, share)]))
+
+
+def _seeded_for_all(groups, share, seed):
+    random.seed(seed)
+    return _unseeded_for_all(groups, share, seed)
+
+
 def _names_returned(groups, share, seed):
     names = _drawn(groups, seed)
     number = _how_many(names, share)
@@ -460,6 +502,13 @@ SPLIT = Exercise(
             "the same seed gives another split each time. Make the generator in the function, from"
             " `seed`, and sort the groups before you shuffle.",
             _unseeded,
+            _unseeded_for_all,
+        ),
+        *ideas(
+            "the generator that all programs share is seeded or drawn from: whatever else draws"
+            " from it, the noise of a training for example, now depends on this call. Make one of"
+            " your own: np.random.default_rng(seed), or random.Random(seed).",
+            _seeded_for_all,
         ),
         *ideas("these are names of groups. Return the numbers of their rows.", _names_returned),
         *ideas(
