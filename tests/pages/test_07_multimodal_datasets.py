@@ -314,7 +314,7 @@ def test_mistakes_of_the_nearest_neighbour_in_numbers(scans, text):
     mean, half = mean_interval([a - b for a, b in zip(struck, groups)])
     assert mean - half < 0 < mean + half  # "the flattery is gone"
     assert np.mean(struck) > 2 * np.mean(rows)
-    assert abs(np.mean(others) - np.mean(rows)) < 0.1  # "with another's ... nothing changes"
+    assert abs(np.mean(others) - np.mean(rows)) < 0.1  # "Without another's nothing changes"
 
 
 def test_struck_out_means_no_neighbour_by_the_same_writer(scans):

@@ -277,7 +277,7 @@ noise = [worker.random(2).round(3).tolist() for worker in workers]
 print("two workers draw different noise:", noise[0] != noise[1])
 
 # %% [markdown]
-# The copies are made anew for each epoch (unless `persistent_workers=True`), so every epoch repeats it too. PyTorch reseeds `torch`, `random` and NumPy's global numbers in each worker ([notes](https://docs.pytorch.org/docs/stable/data.html#randomness-in-multi-process-data-loading), [NumPy](https://github.com/pytorch/pytorch/pull/56488)); a generator of your own it does not know. The remedy is to keep none: what a sample draws follows from seed, epoch and index. (The loop tells the Dataset the epoch, `data.epoch = epoch`, before the copies are made.)
+# The copies are made anew for each epoch (unless `persistent_workers=True`), so every epoch repeats it too. PyTorch reseeds `torch`, `random` and NumPy's global numbers in each worker ([notes](https://docs.pytorch.org/docs/stable/data.html#randomness-in-multi-process-data-loading), [NumPy](https://github.com/pytorch/pytorch/pull/56488)); a generator of your own it does not know. The remedy is to keep none: what a sample draws follows from seed, epoch and index. (The loop sets `data.epoch` before it asks for batches.)
 
 # %%
 def draw(seed, epoch, index):
@@ -287,7 +287,7 @@ noise = [draw(seed=0, epoch=0, index=index) for index in (0, 1)]
 print("two workers draw different noise:", noise[0] != noise[1])
 
 # %% [markdown]
-# Then it does not matter who draws, or when. `Digits` draws from seed, split and index, so that its noise belongs to the sample and stays the same in all epochs; here once without and once with two real workers, shuffled:
+# Then it does not matter who draws, or when. `Digits` draws from seed, split and index, the same noise in all epochs; here once without and once with two real workers, shuffled:
 
 # %%
 loaded = []
@@ -300,7 +300,7 @@ print("the same order:", all(torch.equal(a["label"], b["label"]) for a, b in zip
 print("the same noise:", all(torch.equal(a["image"], b["image"]) for a, b in zip(*loaded)))
 
 # %% [markdown]
-# Why not with our own `Folder`? On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. (On Linux a worker has long been a copy of the whole process.) Hand such a process two classes:
+# Why not with our own `Folder`? On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. Hand such a process two classes:
 
 # %%
 import subprocess
@@ -418,7 +418,7 @@ for (name, values), near in zip(wrong.items(), (1.4, 1.4, 3.8, 3.8)):
 outcome("07.a", 3.8, within=1)
 
 # %% [markdown]
-# More than twice as many mistakes. The two middle rows tell why. They are the same random rows, but a test scan may not ask the scans of one writer: with another's struck out nothing changes, with its own writer's struck out the flattery is gone.
+# More than twice as many mistakes. The two middle rows tell why: the same random rows, but a test scan may not ask the scans of one writer. Without another's nothing changes; without its own writer's the flattery is gone.
 #
 # ### Near-duplicates
 #
@@ -630,13 +630,13 @@ outcome("07.b", 54, within=5)
 # | MiniLM, EfficientNet-Lite0: weights | Apache-2.0 | yes | with notice | their own sets had terms too |
 # | a folder from the web | none | ask | ask | ask them too |
 #
-# *Share alike*: a set that is made from it goes on under the same licence; whether a trained model is made from it is disputed. A voice can be known again, whatever the licence says. Write down source, date, licence and hash when you download; later nobody knows.
+# *Share alike*: a set made from it goes on under the same licence; whether a model is one is disputed. A voice can be known again, whatever the licence says. Write down source, date, licence and hash when you download; later nobody knows.
 #
-# Multimodal data are costly: each sample needs its modalities, aligned, *and* a label. Before you pay for more, have some labelled twice, and count where both agree.
+# Multimodal data are costly: a sample needs its modalities, aligned, *and* a label. Before you pay for more, have some labelled twice, and count where both agree.
 #
 # ## With the library
 #
-# The course's `read_table` reads such a folder in one call: it opens each file, names the rows that cannot be used, and splits by group. Three bad rows are put in first; it finds a fourth, the only *five*, which cannot be on two sides. Rows are counted as in a spreadsheet, where the header is row 1. And 60 rows by ten writers are too few for all ten classes on each side: it says so.
+# The course's `read_table` reads such a folder in one call: it opens each file, names the rows that cannot be used, and splits by group. Three bad rows are put in first; it finds a fourth, the only *five*. (Row 1 is the header.) And it says which classes a side lacks.
 
 # %%
 dirty = (folder / "metadata.csv").read_text(encoding="utf-8")
