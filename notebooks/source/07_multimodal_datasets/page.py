@@ -300,9 +300,10 @@ print("the same order:", all(torch.equal(a["label"], b["label"]) for a, b in zip
 print("the same noise:", all(torch.equal(a["image"], b["image"]) for a, b in zip(*loaded)))
 
 # %% [markdown]
-# Why not with our own `Folder`? On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. Hand such a process two classes:
+# Why not with our own `Folder`? On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. It finds `Digits` by its file; the name `Folder` it does not know, which lives in this notebook:
 
-# %%
+# %% tags=["proof"]
+# What a new Python says that is handed either class.
 import subprocess
 import sys
 
@@ -312,10 +313,10 @@ def new_process(wanted):
     code = f"import pickle, sys; sys.path = {sys.path!r}; pickle.load(sys.stdin.buffer)"
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(wanted),
                           capture_output=True)
-    return "found" if done.returncode == 0 else done.stderr.decode().strip().splitlines()[-1]
+    said = done.stderr.decode().strip().splitlines()
+    return "found" if done.returncode == 0 else said[-1].partition(":")[0]
 
-print("Digits, from a file:", new_process(Digits))
-print("Folder, from here:", new_process(Folder))
+print(f"Digits, from a file: {new_process(Digits)}; Folder, from here: {new_process(Folder)}")
 
 # %% [markdown]
 # So what workers need (Dataset, collate, augmentation) belongs into a `.py` file beside the notebook.

@@ -191,6 +191,7 @@ other = sum(a != b for a, b in zip(by_samples["best"], by_batches["best"]))
 print("runs in which they choose another epoch:", other, "of 20")
 middle, half = gain(by_samples, by_batches)
 print(f"test accuracy, by samples minus by batches: {middle:.1f} ± {half:.1f} points")
+outcome("07.c", "Ada")
 
 # %% [markdown]
 # In half of the runs another epoch is chosen. Twenty runs do not show that the test accuracy suffers. The number is wrong all the same.
