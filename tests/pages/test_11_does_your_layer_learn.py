@@ -11,7 +11,7 @@ from torch import nn
 from course_utils.contracts import check_contracts
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import load, room, stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -195,7 +195,7 @@ def test_each_suspect_breaks_one_contract_by_the_line_that_is_shown(page, letter
 def test_layers_that_are_shown_break_what_is_said(page):
     assert broken(page["MeanFusion"]) == []
     assert broken(page["DictFusion"]) == [1, 6, 7, 11]
-    assert 10 in broken(page["ByPlace"])
+    assert broken(page["ByPlace"]) == [3, 10]
 
 
 def test_what_the_contracts_let_pass_the_exercises_refuse(page, capsys):
@@ -275,6 +275,10 @@ def test_the_mask_in_numbers(text):
             rows[when, what] = of("order", f"mask {when}: {what}")
     mean, half = gain(rows["turned in every batch", "all there"], rows["in order", "all there"])
     assert mean - half < 0 < mean + half and "both orders score alike" in text
+    data = {"label": torch.zeros(2000), "text": torch.ones(2000, 1), "image": torch.ones(2000, 1)}
+    there = load("11", "sweeps").some_missing(data, 0)["mask"]
+    lacking = 1 - (there["text"] & there["image"]).double().mean()
+    assert lacking == pytest.approx(0.4, abs=0.05) and "four rows in ten lacking one" in text
     lost = rows["turned in every batch", "text missing"]
     kept = rows["in order", "text missing"]
     assert f"a guess, {percent(lost):.0f} %, where {percent(kept):.0f} are possible" in text
@@ -290,6 +294,11 @@ def difference(setting, width):
 def test_the_dead_layer_in_numbers(text):
     mean, half = difference("trained", 64)
     assert mean - half < 0 < mean + half and "five seeds cannot tell the two apart" in text
+    others = [of("more", f"{kind}, trained, seeds 5 to 14") for kind in ("sound", "dead")]
+    points = [100 * (one - other) for one, other in zip(*others)]
+    mean, half = mean_interval(points)
+    assert len(points) == 10 and mean - half > 0
+    assert f"(ten others can, by {mean:.1f} ± {half:.1f} points)" in text
     mean, half = difference("frozen", 64)
     assert mean - half > 10 and f"and {mean:.0f} points are missing: they had learned" in text
     mean, half = difference("trained", 16)
@@ -310,5 +319,5 @@ def test_controls_of_the_dead_layer_in_numbers(text):
         row = f"{kind}, trained, width 64"
         mean, half = gain(of("dead", row), of("dead", f"{row}, picture shuffled"))
         assert round(mean) == 11 and mean - half > 0
-    assert "and eleven above itself with the pictures shuffled" in text
+    assert "and eleven above itself trained on shuffled pictures" in text
     assert "shuffling the pictures costs it eleven points, as it does the sound one" in text

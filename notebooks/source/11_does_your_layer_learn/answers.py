@@ -345,6 +345,14 @@ WRONG = {
             "a row without any modality gets equal weights",
         ),
         (
+            "def f(scores, mask): return torch.softmax(scores[mask], 0)",
+            'entry ["weights"]',
+        ),
+        (
+            "def f(scores, mask): return (scores + mask.double().log()).softmax(1).nan_to_num()",
+            'entry ["gradient of scores"]',
+        ),
+        (
             "def f(scores, mask):\n e = torch.where(mask, scores.exp(), 0)\n return e /"
             " e.sum(1, keepdim=True).clamp(min=1e-9)",
             "the exponentials overflow",
@@ -442,6 +450,10 @@ WRONG = {
         (
             changed((".sum(1))", ".mean(1))")),
             "expected",
+        ),
+        (
+            changed(("torch.where(rows[:, None], x, 0.0)", "x.nan_to_num()")),
+            'entry ["logits"]',
         ),
     ],
 }
