@@ -26,7 +26,8 @@ def test_a_result_says_how_it_was_made(page, name):
     path = rooms.room(page, "results", f"{name}.json")
     result = json.loads(path.read_text(encoding="utf-8"))
     assert result["command"] == f"python tools/sweep.py {page} {name}"
-    assert len(result["seeds"]) >= 5 and result["versions"]["torch"] and result["rows"]
+    assert result["seeds"] == sweep.seeds(page, name) and len(result["seeds"]) >= 5
+    assert result["versions"]["torch"] and result["rows"]
 
 
 @pytest.mark.parametrize("page, name", KNOWN)
@@ -53,7 +54,12 @@ def doubled(page):
     return {"twice": {"accuracy": [page["double"](seed) / 10 for seed in SEEDS]}}
 
 
-SWEEPS = [doubled]
+def others(page, seeds=range(5, 15)):
+    """About a second."""
+    return {"once": {"accuracy": [seed / 100 for seed in seeds]}}
+
+
+SWEEPS = [doubled, others]
 '''
 
 
@@ -75,6 +81,13 @@ def test_what_is_measured_is_what_the_page_teaches(one_room, capsys):
     assert result["rows"] == {"twice": {"accuracy": [0.0, 0.2, 0.4, 0.6, 0.8]}}
     assert result["seeds"] == [0, 1, 2, 3, 4]
     assert rooms.stored("44", "doubled") == result["rows"]
+
+
+def test_seeds_of_its_own_stand_in_the_result(one_room):
+    assert sweep.main(["44", "others"]) == 0
+    result = json.loads((one_room / "results" / "others.json").read_text(encoding="utf-8"))
+    assert result["seeds"] == list(range(5, 15))
+    assert result["rows"] == {"once": {"accuracy": [seed / 100 for seed in range(5, 15)]}}
 
 
 def test_without_a_name_it_lists_what_there_is(one_room, capsys):

@@ -11,6 +11,7 @@ with the seeds, the command and the versions that made them. Some need public da
 python -m course_utils.datasets.store mnist fsdd
 """
 
+import inspect
 import json
 import sys
 from importlib.metadata import version
@@ -49,13 +50,19 @@ def sweeps(page: str) -> dict:
         return {}
 
 
+def seeds(page: str, name: str) -> list[int]:
+    """The seeds of a comparison: the default of its argument `seeds`, or else its room's SEEDS."""
+    own = inspect.signature(sweeps(page)[name]).parameters.get("seeds")
+    return list(own.default if own else load(page, "sweeps").SEEDS)
+
+
 def make(page: str, name: str) -> dict:
     """Run a comparison and store it; returns its rows."""
     torch.set_num_threads(1)
     rows = sweeps(page)[name](measured_cells(page))
     result = {
         "command": f"python tools/sweep.py {page} {name}",
-        "seeds": list(load(page, "sweeps").SEEDS),
+        "seeds": seeds(page, name),
         "versions": {package: version(package) for package in PACKAGES},
         "rows": rows,
     }

@@ -80,7 +80,7 @@ def frozen_above(page: dict) -> dict:
     """The accuracy where the first layer alone trains, at width 64: with the right matrix on the
     way back, and with the transposed one.
 
-    Half a minute on one core.
+    About half a minute on one core.
     """
     rows = {}
     for seed in tqdm(SEEDS):
