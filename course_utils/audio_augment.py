@@ -43,18 +43,19 @@ def mix_at_snr(sound: Tensor, mask: Tensor, noise: Tensor, snr: float | Tensor) 
         raise ValueError(f"snr: expected decibels, or inf for no noise, got {snr}")
     there = mask.any(1)
     sound, noise = torch.where(mask, sound, 0), torch.where(mask, noise, 0)
-    powers = []
+    energies = []
     for name, values in (("sound", sound), ("noise", noise)):
-        power = values.square().sum(1) / mask.sum(1).clamp(min=1)  # (B, S) -> (B,)
+        # (B, S) -> (B,); as many samples of both, so that powers have the same ratio
+        energy = values.square().sum(1)
         for wrong, words in (
-            (~power.isfinite(), "holds NaN or infinity"),
-            (power == 0, "is silent"),
+            (~energy.isfinite(), "holds NaN or infinity"),
+            (energy == 0, "is silent"),
         ):
             if (wrong & there).any():
                 raise ValueError(f"{name} {int((wrong & there).int().argmax())} {words}")
         # nothing is mixed into what is not there, and 0 / 0 would be NaN
-        powers.append(torch.where(there, power, 1))
-    gain = (powers[0] / powers[1] / 10 ** (ratio / 10)).sqrt()  # (B,)
+        energies.append(torch.where(there, energy, 1))
+    gain = (energies[0] / energies[1] / 10 ** (ratio / 10)).sqrt()  # (B,)
     return sound + gain[:, None] * noise
 
 

@@ -137,5 +137,5 @@ def _cut_off(file: Path) -> bool:
     with open(file, "rb") as opened:
         head = opened.read(8)
     promised = int.from_bytes(head[4:], "little")
-    known = head[:4] == b"RIFF" and 0 < promised < 2**32 - 1
+    known = head[:4] == b"RIFF" and promised < 2**32 - 1
     return known and promised + 8 > file.stat().st_size + 1
