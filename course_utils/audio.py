@@ -23,6 +23,7 @@ from course_utils.masks import check_tensor
 
 # at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
 BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
+ROWS = 32  # sounds whose spectra are computed together
 NORMS, MEL_SCALES = ("slaney", None), ("slaney", "htk")
 
 
@@ -110,7 +111,8 @@ def power_spectrogram(
     frame, and mask (B, T) bool. Bin k is the frequency k / n_fft of the sampling rate. Frames, and
     what is raised: see `frames`.
     """
-    power, heard = _power(sound, mask, n_fft, hop_length)
+    pieces, heard = _pieces(sound, mask, n_fft, hop_length)
+    power = _power(pieces)
     return torch.where(heard[..., None], power, 0), heard
 
 
@@ -181,9 +183,10 @@ def log_mel(
     """
     if not floor > 0:
         raise ValueError(f"floor: expected a number above 0, got {floor!r}")
-    power, heard = _power(sound, mask, n_fft, hop_length)
-    filters = mel_filters(**options, n_fft=n_fft).to(power)
-    energy = power @ filters.T  # (B, T, bins) -> (B, T, n_mels)
+    pieces, heard = _pieces(sound, mask, n_fft, hop_length)
+    filters = mel_filters(**options, n_fft=n_fft).to(pieces)
+    # (b, T, n_fft) -> (b, T, bins) -> (b, T, n_mels), few sounds at a time: their spectra are large
+    energy = torch.cat([_power(part) @ filters.T for part in pieces.split(ROWS)])
     return torch.where(heard[..., None], energy.clamp(min=floor).log(), 0), heard
 
 
@@ -256,11 +259,10 @@ def _pieces(sound: Tensor, mask: Tensor, n_fft: int, hop_length: int) -> tuple[T
     return pieces, (time <= count // hop_length) & (count > 0)
 
 
-def _power(sound: Tensor, mask: Tensor, n_fft: int, hop_length: int) -> tuple[Tensor, Tensor]:
-    pieces, heard = _pieces(sound, mask, n_fft, hop_length)
-    window = torch.hann_window(n_fft, dtype=sound.dtype, device=sound.device)
+def _power(pieces: Tensor) -> Tensor:
+    window = torch.hann_window(pieces.shape[-1], dtype=pieces.dtype, device=pieces.device)
     spectrum = torch.fft.rfft(pieces * window)  # (B, T, n_fft // 2 + 1) complex
-    return spectrum.real.square() + spectrum.imag.square(), heard
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def _cleaned(sound: Tensor, mask: Tensor, least: int) -> tuple[Tensor, Tensor]:
