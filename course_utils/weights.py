@@ -35,6 +35,15 @@ RESNET_SHA256 = {
     "resnet18": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
     "resnet50": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
 }
+# wav2vec 2.0 as it stands on the Hugging Face hub: repository, file and the commit it is taken from
+WAV2VEC2 = (
+    "facebook/wav2vec2-base",
+    "pytorch_model.bin",
+    "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
+)
+WAV2VEC2_SHA256 = "3249fe98bfc62fcbc26067f724716a6ec49d12c4728a2af1df659013905dff21"
+# the course's own small network for spoken digits, made by tools/train_audio_encoder.py
+DIGITS_CNN_SHA256 = "dcb862a1e0525f517b22afa9ee23b712d2bcc26f0dcd2d0fe45d38ffcdb0f523"
 
 
 def package_folder(package: str, name: str) -> Path | None:

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 import course_utils
-from course_utils import gradients, masks
-from course_utils.audio import band_features
+from course_utils import audio, audio_augment, gradients, masks
 from course_utils.datasets import collate
 from course_utils.image import SmallCNN, check_images, pixel_features, places
 from course_utils.metrics import accuracy
@@ -39,6 +38,8 @@ FLAT = X[:, 0]  # (2, 4)
 IDS = torch.tensor([[1, 2, 3], [4, 0, 0]])
 SOUND = torch.linspace(-1, 1, 1200).sin().reshape(2, 600)
 HEARD = torch.ones(2, 600, dtype=torch.bool)
+# loud at all frequencies, since the logarithm of what is nearly silent is not the same twice
+HISS = torch.arange(1200, dtype=torch.float64).square().sin().reshape(2, 600)
 PICTURES = torch.linspace(0, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
 VOCABULARY = Vocabulary(["a cat and a dog", "a cow"])
 
@@ -60,7 +61,30 @@ def run(network):
 
 # {function: (a call of it, its inputs, why meta cannot stand in for them)}
 CASES = {
-    "audio.band_features": (band_features, (SOUND, HEARD), VALUES),
+    "audio.band_features": (audio.band_features, (SOUND, HEARD), VALUES),
+    "audio.check_sound": (audio.check_sound, (SOUND, HEARD), None),
+    "audio.dct": (lambda x: audio.dct(x, 3), (X,), None),
+    "audio.frames": (audio.frames, (HISS, HEARD), VALUES),
+    "audio.lengths": (audio.lengths, (HEARD,), VALUES),
+    "audio.log_mel": (audio.log_mel, (HISS, HEARD), VALUES),
+    "audio.mfcc": (audio.mfcc, (HISS, HEARD), VALUES),
+    "audio.mfcc_features": (audio.mfcc_features, (HISS, HEARD), VALUES),
+    "audio.power_spectrogram": (audio.power_spectrogram, (HISS, HEARD), VALUES),
+    "audio_augment.mix_at_snr": (
+        lambda x, kept, noise: audio_augment.mix_at_snr(x, kept, noise, 3.0),
+        (SOUND, HEARD, SOUND.flip(1).contiguous()),
+        VALUES,
+    ),
+    "audio_augment.spec_augment": (
+        lambda x, kept: audio_augment.spec_augment(x, kept, torch.Generator("cpu").manual_seed(0)),
+        (X, ROWS),
+        VALUES,
+    ),
+    "audio_augment.time_shift": (
+        lambda x, kept: audio_augment.time_shift(x, kept, 9, torch.Generator("cpu").manual_seed(0)),
+        (SOUND, HEARD),
+        VALUES,
+    ),
     "datasets.collation.collate": (
         lambda x: collate([{"s": x[0], "p": None, "y": 1}, {"s": None, "p": x, "y": 0}]),
         (PICTURES[0],),
@@ -131,6 +155,9 @@ CASES = {
 }
 # that take or give a tensor and are no case, with the reason
 NO_CASE = {
+    "audio_encoder.AudioEncoder.forward": "runs a network that is moved as a whole",
+    "audio_encoder.DigitsCNN.forward": "is run by AudioEncoder",
+    "audio_encoder.Wav2Vec2.forward": "is run by AudioEncoder",
     "features.cached_vectors": "gives what is on disk, on the CPU",
     "features.write_vectors": "writes to the disk",
     "gradients.compare": "compares values and gives numbers",
@@ -228,6 +255,7 @@ def test_a_gpu_gives_the_same(name):
 
 # whose inputs have any shape or may be lists, or which say so in tests of their own
 NOT_STRICT = (
+    "audio.dct",
     "gradients.",
     "masks.",
     "datasets.collation.collate",

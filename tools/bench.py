@@ -430,6 +430,117 @@ def whole_batch() -> dict[str, Callable | None]:
 
 
 @row
+def log_mels(clips: int = 64) -> Iterator[Case]:
+    """`log_mel` and `mfcc` at 8 kHz: 40 mel filters, windows of 256, a step of 80, 13 coefficients.
+
+    Each counterpart computes the mel spectrum by its own function, with the same filters, edges and
+    floor, then the same logarithm and SciPy's cosine transform. Clips of different lengths are
+    taken one by one by all of them; where all are equally long, torchaudio takes the whole batch in
+    one call. Ours takes clips of any lengths in one call, and also looks for NaN in each batch.
+    A difference in a logarithm is large where there is next to no energy: single precision.
+    """
+    import torch
+
+    from course_utils.audio import log_mel, mfcc
+    from course_utils.datasets import Digits, collate
+
+    data = Digits("train")
+    batches = [collate([data[i % len(data)] for i in range(n)]) for n in (clips, 4 * clips)]
+    few, many = ((batch["audio"], batch["mask"]["audio"]) for batch in batches)
+    noise = torch.randn(clips, 4 * 4_000, generator=torch.Generator().manual_seed(0))
+    long = noise, torch.ones(noise.shape, dtype=torch.bool)
+    short = tuple(part[:, :4_000] for part in long)
+    makers = mel_spectra()
+    whole = {"torchaudio.transforms.MelSpectrogram, one call": makers.pop("one call")}
+    for name, ours, last in (("log_mel", log_mel, None), ("mfcc", mfcc, 13)):
+        for what, (sound, mask), others, growth in (
+            ("spoken digits", few, makers, ("clips", many)),
+            ("clips of 0.5 s", short, whole, ("length", long)),
+        ):
+            counterparts = [
+                mel_counterpart(other, mels, ours, sound, mask, last)
+                for other, mels in others.items()
+            ]
+            larger, more = growth
+            yield Case(
+                f"{name}, {clips} {what}",
+                lambda ours=ours, sound=sound, mask=mask: ours(sound, mask)[0],
+                clips,
+                "clips",
+                counterparts,
+                {larger: lambda ours=ours, more=more: ours(*more)[0]},
+            )
+
+
+def mel_counterpart(
+    name: str, mels: Callable | None, ours: Callable, sound, mask, count: int | None
+) -> Counterpart:
+    """What others make of a batch: a list of (T_i, 40), or of (T_i, count) by SciPy's transform."""
+    import scipy.fft
+    import torch
+
+    def transformed(energies):
+        logs = energies.clamp(min=1e-10).log()
+        if count is None:
+            return logs
+        return torch.from_numpy(scipy.fft.dct(logs.numpy(), norm="ortho")[..., :count])
+
+    def call() -> list:
+        return [transformed(each) for each in mels(sound, mask)]
+
+    def difference() -> float:
+        tokens, heard = ours(sound, mask)
+        rows = [row[kept] for row, kept in zip(tokens, heard)]
+        theirs = call()
+        return largest_difference(rows, list(theirs[0]) if len(theirs) < len(rows) else theirs)
+
+    return Counterpart(name, mels and call, mels and difference, 1e-3)
+
+
+def mel_spectra() -> dict[str, Callable | None]:
+    """Mel spectra of a batch by public functions: a list of one (T_i, 40) for each sound, or, in
+    one call, of one (B, T, 40).
+    """
+    import torch
+    from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+
+    options = {"n_fft": 256, "hop_length": 80, "n_mels": 40}
+
+    def one_by_one(mels_of: Callable):
+        return lambda sound, mask: [
+            mels_of(samples[:length]) for samples, length in zip(sound, mask.sum(1).tolist())
+        ]
+
+    hann = window_function(256, "hann")
+    filters = mel_filter_bank(129, 40, 0, 4_000, 8_000, norm="slaney", mel_scale="slaney")
+    makers = {
+        "transformers.audio_utils.spectrogram": one_by_one(
+            lambda clip: torch.from_numpy(
+                spectrogram(clip.numpy(), hann, 256, 80, power=2.0, mel_filters=filters).T
+            )
+        ),
+        "librosa.feature.melspectrogram": None,
+        "torchaudio.transforms.MelSpectrogram": None,
+        "one call": None,
+    }
+    if librosa := optional("librosa"):
+        makers["librosa.feature.melspectrogram"] = one_by_one(
+            lambda clip: torch.from_numpy(
+                librosa.feature.melspectrogram(
+                    y=clip.numpy(), sr=8_000, pad_mode="reflect", **options
+                ).T
+            )
+        )
+    if torchaudio := optional("torchaudio"):
+        mel = torchaudio.transforms.MelSpectrogram(
+            8_000, norm="slaney", mel_scale="slaney", **options
+        )
+        makers["torchaudio.transforms.MelSpectrogram"] = one_by_one(lambda clip: mel(clip).mT)
+        makers["one call"] = lambda sound, mask: [mel(sound).mT]
+    return makers
+
+
+@row
 def minilm(sentences: int = 16) -> Iterator[Case]:
     """Sentences to vectors by the real MiniLM, masked mean, features not taken from the disk.
 
