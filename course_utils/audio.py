@@ -67,7 +67,7 @@ def mfcc_features(sound: Tensor, mask: Tensor) -> Tensor:
 
     (B, S) float at 8 kHz and its (B, S) bool mask -> (B, 104) float. Zeros where the sound is
     missing. Neighbouring eighths may share a frame, as in `band_features`.
-    Raises what `band_features` raises.
+    Raises what `band_features` raises, and ValueError for a mask with samples after padding.
     """
     tokens, heard = mfcc(sound, mask)
     count = heard.sum(1)[:, None]  # (B, 1)
