@@ -12,8 +12,7 @@ Why not trust a layer's score? Because trainable encoders below it and a head ab
 for what the layer itself does not do.
 
 Where what stands: `registry` says what a contract is, `case` makes the sample that all of them
-look at, `registered`, `called`, `masked` and `travel` hold the eleven, `check` runs them, and
-`gallery` holds layers with faults, to try them on.
+look at, `registered`, `called`, `masked` and `travel` hold the eleven, and `check` runs them.
 """
 
 from course_utils.lazy import by_name

@@ -3,9 +3,8 @@
 import pytest
 import torch
 from contract_results import broken, seen
+from gallery import AverageFusion
 from torch import nn
-
-from course_utils.contracts.gallery import AverageFusion
 
 
 def test_batch_normalisation_fails_on_one_row_in_training():

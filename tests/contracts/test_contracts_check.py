@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from contract_results import broken, seen
+from gallery import GALLERY, AverageFusion
 from torch import nn
 
 import course_utils.contracts as package
@@ -20,7 +21,6 @@ from course_utils.contracts import (
     in_words,
     show_contracts,
 )
-from course_utils.contracts.gallery import GALLERY, AverageFusion
 from course_utils.contracts.registry import some
 
 ALL = list(range(1, 12))

@@ -7,10 +7,7 @@ import inspect
 import pytest
 import torch
 from contract_results import broken, seen
-from torch import nn
-
-from course_utils.contracts import CONTRACTS, DIMS, check_contracts
-from course_utils.contracts.gallery import (
+from gallery import (
     GALLERY,
     AverageFusion,
     CancelledFusion,
@@ -25,6 +22,9 @@ from course_utils.contracts.gallery import (
     SumOverAllFusion,
     TwoPathsFusion,
 )
+from torch import nn
+
+from course_utils.contracts import CONTRACTS, DIMS, check_contracts
 
 EACH = [(name, number) for name in GALLERY for number in range(1, 12)]
 EACH_ID = [f"{name}-{number}" for name, number in EACH]

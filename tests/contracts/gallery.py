@@ -3,8 +3,7 @@
 
 Each runs, has the right shapes and can be trained. `GALLERY` holds, by name, the faulty layer,
 its mended twin (the few lines that differ), and the contracts that the fault breaks: mostly one.
-`SumOverAllFusion` keeps all of them and is wrong all the same. Never import a layer from here to
-use it.
+`SumOverAllFusion` keeps all of them and is wrong all the same.
 """
 
 from dataclasses import dataclass
