@@ -373,11 +373,6 @@ def _verdict_cases(seed=3):
             yield accuracy, round(max(floor + offset, 0.01), 3), classes, 0.1
 
 
-def _other_floor(floor):
-    """The reference with another floor, a function of accuracy and classes."""
-    return lambda q, loss, classes, margin: _said(floor(q, classes), loss, margin)
-
-
 def _entropy(q, classes, log=math.log):
     return -(q * log(q) + (1 - q) * log((1 - q) / (classes - 1)))
 
@@ -413,37 +408,40 @@ VERDICT = Exercise(
         *ideas(
             "the wrong classes share 1 - q equally: each of the classes - 1 gets"
             " (1 - q) / (classes - 1). Here it is divided by all classes.",
-            _other_floor(lambda q, c: -(q * math.log(q) + (1 - q) * math.log((1 - q) / c))),
+            lambda q, loss, c, margin: _said(
+                -(q * math.log(q) + (1 - q) * math.log((1 - q) / c)), loss, margin
+            ),
         ),
         *ideas(
             "the wrong classes are taken for one: ln((1 - q) / (classes - 1)) stands in the second"
             " term, not ln(1 - q).",
-            _other_floor(lambda q, c: _entropy(q, 2)),
+            lambda q, loss, c, margin: _said(_entropy(q, 2), loss, margin),
         ),
         *ideas(
             "only the term of the right class is there. The labels that are wrong cost too: add"
             " the second term.",
-            _other_floor(lambda q, c: -q * math.log(q)),
-            _other_floor(lambda q, c: -math.log(q)),
+            lambda q, loss, c, margin: _said(-q * math.log(q), loss, margin),
+            lambda q, loss, c, margin: _said(-math.log(q), loss, margin),
         ),
         *ideas(
-            "the minus is missing: a floor is above 0.", _other_floor(lambda q, c: -_entropy(q, c))
+            "the minus is missing: a floor is above 0.",
+            lambda q, loss, c, margin: _said(-_entropy(q, c), loss, margin),
         ),
         *ideas(
             "this is the logarithm to base 2, bits. Cross-entropy is in nats: use math.log.",
-            _other_floor(lambda q, c: _entropy(q, c, math.log2)),
+            lambda q, loss, c, margin: _said(_entropy(q, c, math.log2), loss, margin),
         ),
         *ideas(
             "this is ln(classes), the loss of guessing. The floor depends on the accuracy.",
-            _other_floor(lambda q, c: math.log(c)),
+            lambda q, loss, c, margin: _said(math.log(c), loss, margin),
         ),
         *ideas(
             "accuracy and error are swapped: q is the share that is right.",
-            _other_floor(lambda q, c: _entropy(1 - q, c)),
+            lambda q, loss, c, margin: _said(_entropy(1 - q, c), loss, margin),
         ),
         *ideas(
             "ten classes are built in: use the argument `classes`.",
-            _other_floor(lambda q, c: _entropy(q, 10)),
+            lambda q, loss, c, margin: _said(_entropy(q, 10), loss, margin),
         ),
         *ideas(
             "the margin is not used. A little below the floor is still at the floor: compare with"

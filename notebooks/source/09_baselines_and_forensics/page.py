@@ -160,7 +160,7 @@ plots.points(list(MODELS), marks, label="test accuracy (%)",
 # %% [markdown]
 # ## What must fusion beat?
 #
-# Page 00 gained 17 points by fusing three modalities. Gained over what? Five runs of one model, and what they say of a sixth:
+# Page 00 gained 17 points by fusing three modalities. Over what? First, five runs of one model:
 
 # %%
 runs = [0.74, 0.78, 0.75, 0.77, 0.71]
@@ -265,7 +265,7 @@ shared = set(writer[testing].tolist()) & set(writer[training].tolist())
 print("nobody on both sides:", not shared)
 
 # %% [markdown]
-# What does the first split promise that new people do not deliver? One linear model, once with whole groups on one side, once with as many rows at random: clean pictures (seven pairs of writers test in turn), synthetic voices in noise (six times ten), recordings of six people (the 15 pairs of them).
+# What does the first split promise that new people do not deliver? One linear model, whole groups on one side or as many rows at random: clean pictures (seven pairs of writers test in turn), synthetic voices in noise (six times ten), recordings of six people (their 15 pairs).
 
 # %%
 def shown(row):
@@ -359,7 +359,7 @@ for name, groups in (("each row for itself", torch.arange(252)), ("by voice", te
     print(f"{name:25} from {low:.2f} to {high:.2f}")
 
 # %% [markdown]
-# By voice the interval is about twice as wide. With the voices' names shuffled it is as narrow as by rows: it is the voices that widen it. (To compare two models, let `values` be their differences, sample by sample.)
+# By voice the interval is about twice as wide. With the voices' names shuffled it is as narrow as by rows: it is the voices that widen it. (To compare two models, let `values` be their differences.)
 #
 # ### How few are too few?
 #
@@ -421,7 +421,7 @@ for name, others in (("as they are", 1.0), ("threes rare", 4.0)):
 #
 # ### Calibration
 #
-# A model says 0.9. Is it right nine times in ten? Then it is **calibrated** (校准). A network trained for twenty epochs with none of page 08's remedies, on pictures in strong noise:
+# A model says 0.9. Is it right nine times in ten? Then it is **calibrated** (校准). A network trained with none of page 08's remedies, on pictures in strong noise:
 
 # %%
 lab = five_sets(seed=0)
@@ -462,7 +462,7 @@ plots.show(figure, "A reliability diagram: test samples in six bins by their lar
            " Below the dashed line the model is over-confident.")
 
 # %% [markdown]
-# The **expected calibration error** (期望校准误差), ECE, is the mean distance from the dashed line, each bin by its share of samples. How much of it comes from the bins? For the third row new labels are *drawn from the model's own probabilities*: calibrated by construction.
+# The **expected calibration error** (期望校准误差), ECE, is the mean distance from the dashed line, each bin by its share of samples. In the third row labels are *drawn from the model's own probabilities*: calibrated by construction.
 
 # %%
 def ece(z, labels, bins):
@@ -475,7 +475,7 @@ for name, z, labels in (("as trained", looked, truth_of), ("divided by T", looke
     print(f"{name:16}" + "".join(f"  {n} bins: {ece(z, labels, n):.2f}" for n in (5, 15, 50)))
 
 # %% [markdown]
-# One number takes the error from 0.28 to about what a calibrated model shows too, and with more bins both grow. So an ECE means nothing without its bins and its number of samples. T mends confidence and leaves accuracy. Only a calibrated 0.8 makes sense as a threshold: "answer above it, else ask a person".
+# One number takes the error from 0.28 to about what a calibrated model shows too, and with more bins both grow. So an ECE means nothing without its bins and its number of samples. T mends confidence and leaves accuracy. A threshold ("answer above 0.8, else ask a person") needs calibrated probabilities.
 #
 # ## The lab
 #
@@ -538,7 +538,7 @@ def verdict(
 # </details>
 
 # %% [markdown]
-# Five data sets, each with an over-trained model as above and 252 test samples. To three something was done. First the cross-entropy as trained, with a margin of 0.1:
+# Five data sets, each with a model as above. To three something was done. First the cross-entropy as trained, with a margin of 0.1:
 
 # %%
 verdict = mine("09.3", verdict)
@@ -613,7 +613,7 @@ print("each clip at its label's place:", done == list(range(8)))
 # **AV-MNIST** pairs MNIST's pictures, made coarse, with spectrograms of spoken digits; many fusion papers use it:
 #
 # - The only public generator that we found, [avmnist_gen.py](https://github.com/slyviacassell/_MFAS/blob/master/datasets/avmnist_gen.py), is not the first paper's. Its 23 processes (`apply_async`) each append their spectrogram to one list when it is done; labels are not moved along.
-# - In [an issue](https://github.com/jperezrua/mfas/issues/17) a user has 43 % for the sound where 66 % were reported. An answer says that such data probably come from a third party; the author links another copy.
+# - In [an issue](https://github.com/jperezrua/mfas/issues/17) a user has 43 % for the sound where 66 % were reported. An answer says that such data are probably a third party's; the author links another copy.
 # - A published run of a course's homework has 41.14 % for the sound, with a cross-entropy of 1.9977.
 
 # %%
@@ -621,7 +621,7 @@ floor, words = verdict(0.4114, 1.9977, classes=10, margin=0.1)
 print(f"floor {floor:.3f}, cross-entropy 1.998: {words}")
 
 # %% [markdown]
-# It lies 0.03 above the floor. That fits a mixed-up order and proves none: without logits no temperature could be fitted, and the file itself was not looked into. Whoever has it can play ten clips and read their labels.
+# It lies 0.03 above the floor. That fits a mixed-up order and proves none: no temperature could be fitted without the logits, and the file itself was not looked into. Play ten clips, and read their labels.
 #
 # ## With the library
 #
