@@ -78,6 +78,14 @@ RIGHT = {
             means.sort()
             return means[int(0.025 * draws)], means[int(0.975 * draws)]
         """,
+        """
+        def f(values, groups, draws, seed):
+            rng = np.random.default_rng(seed)
+            names, member = np.unique(groups.numpy(), return_inverse=True)
+            times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+            sums, sizes = np.bincount(member, values.numpy()), np.bincount(member)
+            return np.percentile((times @ sums) / (times @ sizes), [2.5, 97.5])
+        """,
     ],
     "09.3": [
         VERDICT.format(FLOOR, "floor", NOT, BELOW, MAY),
@@ -245,7 +253,17 @@ WRONG = {
             VERDICT.format(
                 "-(q * math.log(q) + (1 - q) * math.log(1 - q))", "floor", NOT, BELOW, MAY
             ),
-            "the wrong classes are taken for one",
+            "the wrong classes are counted as one",
+        ),
+        (
+            VERDICT.format(
+                "-q * math.log(q) - (1 - q) / (k - 1) * math.log((1 - q) / (k - 1))",
+                "floor",
+                NOT,
+                BELOW,
+                MAY,
+            ),
+            "the wrong classes are counted as one",
         ),
         (
             VERDICT.format("-q * math.log(q)", "floor", NOT, BELOW, MAY),

@@ -153,6 +153,8 @@ def _percentiles(means, low=2.5, high=97.5):
 def _intervals(bootstrap, values, groups, draws, seed):
     """Low and high, and whether the seed does what a seed does, by a few draws of other rows."""
     low_high = bootstrap(values, groups, draws, seed)
+    if isinstance(low_high, torch.Tensor | np.ndarray):
+        low_high = low_high.tolist()
     if not isinstance(low_high, tuple | list) or len(low_high) != 2:
         return low_high
     low, high = map(float, low_high)
@@ -377,6 +379,11 @@ def _entropy(q, classes, log=math.log):
     return -(q * log(q) + (1 - q) * log((1 - q) / (classes - 1)))
 
 
+def _one_wrong_class(q, loss, classes, margin):
+    wrong = (1 - q) / (classes - 1)
+    return _said(-q * math.log(q) - wrong * math.log(wrong), loss, margin)
+
+
 def _no_margin(q, loss, classes, margin):
     return _said(_entropy(q, classes), loss, 0.0)
 
@@ -413,9 +420,10 @@ VERDICT = Exercise(
             ),
         ),
         *ideas(
-            "the wrong classes are taken for one: ln((1 - q) / (classes - 1)) stands in the second"
-            " term, not ln(1 - q).",
+            "the wrong classes are counted as one. There are classes - 1 of them, each with"
+            " (1 - q) / (classes - 1): ln of that, times 1 - q for all of them together.",
             lambda q, loss, c, margin: _said(_entropy(q, 2), loss, margin),
+            _one_wrong_class,
         ),
         *ideas(
             "only the term of the right class is there. The labels that are wrong cost too: add"
