@@ -326,3 +326,11 @@ def test_end_to_end_in_numbers(text):
     assert round(mean) == 3 and mean - half > 0 and "adds three points to the text" in text
     mean, half = gain(of("end_to_end", f"both: {three}"), said)
     assert 12 < mean < 13 and mean - half > 0 and "adds more than twelve" in text
+
+
+def test_the_text_alone_is_no_weaker_than_page_09s_tuned_one():
+    own = mean_interval(
+        stored("10", "imbalance")["text, as it comes, nothing, 10 epochs"]["accuracy"]
+    )
+    tuned = mean_interval(stored("09", "baselines")["text"]["accuracy"])
+    assert abs(own[0] - tuned[0]) < tuned[1]
