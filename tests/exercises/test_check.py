@@ -18,7 +18,7 @@ from course_utils.rooms import load, rooms
 from course_utils.runtime import ROOT
 
 seed_interval = load("09", "exercises").seed_interval
-honest_gain = load("09", "exercises").honest_gain
+bootstrap = load("09", "exercises").cluster_bootstrap
 
 # ---- verdicts ----
 
@@ -72,7 +72,7 @@ def test_an_unknown_key_is_an_error_that_lists_the_known_ones(key, words):
 
 
 def test_the_reference_is_there_for_what_follows_on_the_page():
-    assert exercises.reference("09.2") is honest_gain
+    assert exercises.reference("09.2") is bootstrap
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,15 @@ def test_default_gain_in_numbers(text):
     assert best == right["audio"]
 
 
+def test_the_gain_over_page_09s_tuned_text(text):
+    right = stored("00", "digits_dials")["default"]["accuracy"]["all three"][:5]
+    tuned = stored("09", "baselines")
+    assert max(("text", "image", "audio"), key=lambda one: sum(tuned[one]["accuracy"])) == "text"
+    pairs = zip(right, tuned["text"]["accuracy"], strict=True)
+    mean, half = mean_interval([100 * (a - b) for a, b in pairs])
+    assert f"by {mean:.0f} over page 09's" in text and mean - half > 10
+
+
 def test_the_product_beats_concatenation_in_each_setting():
     for setting in ("clean", "easy", "default", "hard", "one clear sense"):
         right = stored("00", "digits_dials")[setting]["accuracy"]

@@ -345,3 +345,11 @@ def test_what_page_10_says_of_pooling_is_what_page_03_has_stored(text):
     for one, other in ((norm, two), (wide, narrow)):
         mean, half = gain(one, other)
         assert abs(mean) < half, "batch norm or the wider view shows something"
+
+
+def test_the_text_alone_is_no_weaker_than_page_09s_tuned_one():
+    own = mean_interval(
+        stored("10", "imbalance")["text, as it comes, nothing, 10 epochs"]["accuracy"]
+    )
+    tuned = mean_interval(stored("09", "baselines")["text"]["accuracy"])
+    assert abs(own[0] - tuned[0]) < tuned[1]

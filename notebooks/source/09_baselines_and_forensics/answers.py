@@ -1,6 +1,36 @@
-"""Answers by hand to the exercises that wait for page 09: right ones, and wrong ones with the words
+"""Answers to the exercises of page 09, written by hand: right ones, and wrong ones with the words
 that their verdict has to have.
 """
+
+BOOTSTRAP = """
+def f(values, groups, draws, seed):
+    names = groups.unique()
+    parts = {{name: values[groups == name] for name in names.tolist()}}
+    g = torch.Generator().manual_seed(seed)
+    means = []
+    for _ in range(draws):
+        chosen = {}
+        rows = {}
+        means.append({})
+    means = torch.stack(means)
+    return {}
+"""
+CHOSEN, ROWS, MEAN = (
+    "names[torch.randint(len(names), (len(names),), generator=g)]",
+    "torch.cat([parts[name] for name in chosen.tolist()])",
+    "rows.mean()",
+)
+ENDS = "means.quantile(0.025).item(), means.quantile(0.975).item()"
+
+VERDICT = """
+def f(accuracy, cross_entropy, classes, margin):
+    q, k = accuracy, classes
+    floor = {}
+    return {}, "{}" if {} else "{}"
+"""
+FLOOR = "-(q * math.log(q) + (1 - q) * math.log((1 - q) / (k - 1)))"
+MAY, NOT = "may be shuffled", "not by shuffling alone"
+BELOW = "cross_entropy < floor - margin"
 
 RIGHT = {
     "09.1": [
@@ -23,24 +53,58 @@ RIGHT = {
         """,
     ],
     "09.2": [
+        BOOTSTRAP.format(CHOSEN, ROWS, MEAN, ENDS),
         """
-        def f(single, fused):
-            best = max(single, key=lambda m: sum(single[m]) / len(single[m]))
-            return [fused[i] - single[best][i] for i in range(len(fused))]
+        def f(values, groups, draws, seed):
+            rng = np.random.default_rng(seed)
+            names, member = np.unique(groups.numpy(), return_inverse=True)
+            sums, sizes = np.bincount(member, values.numpy()), np.bincount(member)
+            drawn = rng.integers(len(names), size=(draws, len(names)))
+            means = sums[drawn].sum(1) / sizes[drawn].sum(1)
+            return tuple(np.percentile(means, [2.5, 97.5]))
         """,
         """
-        def f(single, fused):
-            table = torch.tensor(list(single.values()))
-            return torch.tensor(fused) - table[table.mean(dim=1).argmax()]
+        def f(values, groups, draws, seed):
+            import random
+            random.seed(seed)
+            parts = {}
+            for value, name in zip(values.tolist(), groups.tolist()):
+                parts.setdefault(name, []).append(value)
+            means = []
+            for _ in range(draws):
+                drawn = random.choices(list(parts.values()), k=len(parts))
+                rows = sum(drawn, [])
+                means.append(sum(rows) / len(rows))
+            means.sort()
+            return means[int(0.025 * draws)], means[int(0.975 * draws)]
         """,
         """
-        def f(single, fused):
-            best, highest = None, -1.0
-            for accuracies in single.values():
-                mean = np.mean(accuracies)
-                if mean > highest:
-                    best, highest = accuracies, mean
-            return np.array(fused) - np.array(best)
+        def f(values, groups, draws, seed):
+            rng = np.random.default_rng(seed)
+            names, member = np.unique(groups.numpy(), return_inverse=True)
+            times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+            sums, sizes = np.bincount(member, values.numpy()), np.bincount(member)
+            return np.percentile((times @ sums) / (times @ sizes), [2.5, 97.5])
+        """,
+    ],
+    "09.3": [
+        VERDICT.format(FLOOR, "floor", NOT, BELOW, MAY),
+        """
+        def f(accuracy, cross_entropy, classes, margin):
+            wrong = (1 - accuracy) / (classes - 1)
+            p = np.array([accuracy] + [wrong] * (classes - 1))
+            floor = float(-(p * np.log(p)).sum())
+            if cross_entropy >= floor - margin:
+                return floor, "may be shuffled"
+            return floor, "not by shuffling alone"
+        """,
+        """
+        def f(accuracy, cross_entropy, classes, margin):
+            p = torch.full((classes,), (1 - accuracy) / (classes - 1), dtype=torch.float64)
+            p[0] = accuracy
+            floor = torch.distributions.Categorical(probs=p).entropy()
+            words = ["not by shuffling alone", "may be shuffled"]
+            return [floor, words[int(floor - cross_entropy < margin)]]
         """,
     ],
 }
@@ -116,85 +180,112 @@ WRONG = {
     ],
     "09.2": [
         (
-            "def f(single, fused): return [f - min(s) for f, *s in zip(fused, *single.values())]",
-            "compared with the worst modality",
-        ),
-        (
-            (
-                "def f(single, fused): b = max(sum(s) / len(s) for s in single.values()); return [f"
-                " - b for f in fused]"
+            BOOTSTRAP.format(
+                "torch.randint(len(values), (len(values),), generator=g)",
+                "values[chosen]",
+                MEAN,
+                ENDS,
             ),
-            "The pairing is lost",
+            "rows are drawn, one by one",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, single[max(single)])]",
-            "chosen by its name",
+            BOOTSTRAP.format("names[torch.randperm(len(names), generator=g)]", ROWS, MEAN, ENDS),
+            "every draw gives the same mean",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, max(single.values()))]",
-            "chosen by its first seed alone",
+            BOOTSTRAP.format("0; g.manual_seed(seed); chosen = " + CHOSEN, ROWS, MEAN, ENDS),
+            "is made anew for every draw",
         ),
         (
-            (
-                "def f(single, fused):\n b = single[max(single, key=lambda n: single[n])]\n return"
-                " [f - s for f, s in zip(fused, b)]"
+            BOOTSTRAP.format(
+                CHOSEN, "torch.stack([parts[name].mean() for name in chosen.tolist()])", MEAN, ENDS
             ),
-            "chosen by its first seed alone",
+            "this is the mean of the groups' means",
         ),
         (
-            (
-                "def f(single, fused):\n b = max(single.values(), key=sum)\n return [100 * (f - s)"
-                " for f, s in zip(fused, b)]"
+            BOOTSTRAP.format(CHOSEN, ROWS, MEAN, ENDS.replace("means.", "values.")),
+            "these are percentiles of single values",
+        ),
+        (
+            BOOTSTRAP.format(CHOSEN, ROWS, MEAN, ENDS).replace(
+                "torch.Generator().manual_seed(seed)", "None"
             ),
-            "the gains are in percent",
+            "the same seed gives two different intervals",
         ),
         (
-            (
-                "def f(single, fused):\n b = max(single.values(), key=sum)\n return [f / s - 1 for"
-                " f, s in zip(fused, b)]"
+            BOOTSTRAP.format(CHOSEN, ROWS, MEAN, ENDS).replace(
+                "manual_seed(seed)", "manual_seed(0)"
             ),
-            "divided by the accuracy of the single modality",
+            "use the argument `seed`",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, single['text'])]",
-            'the baseline is always "text"',
+            BOOTSTRAP.format(CHOSEN.replace("(len(names),)", "(len(groups),)"), ROWS, MEAN, ENDS),
+            "draw as many groups as there are groups",
         ),
         (
-            "def f(single, fused): return [f - s for f, s in zip(fused, single['audio'])]",
-            "raised KeyError: 'audio'",
-        ),
-        (
-            "def f(single, fused): return [f - max(s) for f, *s in zip(fused, *single.values())]",
-            "picked anew for each seed. No single model reaches that baseline",
-        ),
-        (
-            (
-                "def f(single, fused): return [f - sum(s) / len(s) for f, *s in zip(fused,"
-                " *single.values())]"
+            BOOTSTRAP.format(
+                CHOSEN,
+                ROWS,
+                MEAN,
+                "means.mean() - 1.96 * means.std(), means.mean() + 1.96 * means.std()",
             ),
-            "compared with the mean of the modalities",
+            "takes the draws for normal",
         ),
         (
-            (
-                "def f(single, fused):\n b = sorted(single.values(), key=sum)[0]\n return [f - s"
-                " for f, s in zip(fused, b)]"
+            BOOTSTRAP.format(CHOSEN, ROWS, MEAN, ENDS)
+            .replace("0.025", "0.05")
+            .replace("0.975", "0.95"),
+            "leave 90 between them",
+        ),
+        (BOOTSTRAP.format(CHOSEN, ROWS, MEAN, "means.mean(), 1.96 * means.std()"), "entry [0] is"),
+        (
+            BOOTSTRAP.format(CHOSEN, ROWS, MEAN, "means.mean().item()"),
+            "returned one number, expected a list of 4",
+        ),
+        (
+            BOOTSTRAP.format(CHOSEN, "values[torch.isin(groups, chosen)]", MEAN, ENDS),
+            "a group that is drawn twice counts once",
+        ),
+    ],
+    "09.3": [
+        (VERDICT.format(FLOOR.replace("(k - 1)", "k"), "floor", NOT, BELOW, MAY), "divided by all"),
+        (
+            VERDICT.format(
+                "-(q * math.log(q) + (1 - q) * math.log(1 - q))", "floor", NOT, BELOW, MAY
             ),
-            "compared with the worst modality",
+            "the wrong classes are counted as one",
         ),
         (
-            (
-                "def f(single, fused): return sum(fused) / len(fused) - max(sum(s) / len(s) for s"
-                " in single.values())"
+            VERDICT.format(
+                "-q * math.log(q) - (1 - q) / (k - 1) * math.log((1 - q) / (k - 1))",
+                "floor",
+                NOT,
+                BELOW,
+                MAY,
             ),
-            "returned one number, expected a list: one difference per seed",
+            "the wrong classes are counted as one",
         ),
         (
-            "def f(single, fused): return max(fused)",
-            "returned one number, expected a list of 1 number: one difference per seed.",
+            VERDICT.format("-q * math.log(q)", "floor", NOT, BELOW, MAY),
+            "only the term of the right",
+        ),
+        (VERDICT.format("-math.log(q)", "floor", NOT, BELOW, MAY), "only the term of the right"),
+        (VERDICT.format(FLOOR.replace("math.log", "math.log2"), "floor", NOT, BELOW, MAY), "bits"),
+        (VERDICT.format("math.log(k)", "floor", NOT, BELOW, MAY), "the loss of guessing"),
+        (
+            VERDICT.format(FLOOR, "floor", NOT, "cross_entropy < floor", MAY),
+            "the margin is not used",
         ),
         (
-            "def f(single, fused): return single",
-            "returned a dict with the key text, expected a list of 1 number",
+            VERDICT.format(FLOOR, "floor", MAY, "abs(cross_entropy - floor) < margin", NOT),
+            "a loss far above the floor is acquitted",
         ),
+        (
+            VERDICT.format(FLOOR, "floor", NOT, "cross_entropy < floor + margin", MAY),
+            "the margin lies on the wrong side",
+        ),
+        (VERDICT.format(FLOOR, "floor", MAY, BELOW, NOT), "the two verdicts are swapped"),
+        (VERDICT.format(FLOOR, "floor - margin", NOT, BELOW, MAY), "return the floor itself"),
+        (VERDICT.format(FLOOR[1:], "floor", NOT, BELOW, MAY), "the minus is missing"),
     ],
 }
