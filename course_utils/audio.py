@@ -37,7 +37,7 @@ def band_features(sound: Tensor, mask: Tensor) -> Tensor:
     Raises ValueError for a sound that is shorter than one window or holds NaN and for another
     shape, TypeError for another dtype and a mask that does not fit.
     """
-    _check_sound(sound, mask)
+    check_sound(sound, mask)
     window = torch.hann_window(WINDOW, dtype=sound.dtype, device=sound.device)
     rows = []
     for i, (samples, length) in enumerate(zip(sound, mask.sum(dim=1).tolist())):
@@ -239,21 +239,21 @@ def _hertz(mel: np.ndarray, mel_scale: str) -> np.ndarray:
 
 def _pieces(sound: Tensor, mask: Tensor, n_fft: int, hop_length: int) -> tuple[Tensor, Tensor]:
     """`frames` before those that are none are set to zero, as a view; finite everywhere."""
-    _check_sound(sound, mask)
+    check_sound(sound, mask)
     for name, value, least in (("n_fft", n_fft, 2), ("hop_length", hop_length, 1)):
         if type(value) is not int or value < least:
             raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    sound, lengths = _cleaned(sound, mask, n_fft)  # (B, S), (B, 1)
+    sound, count = _cleaned(sound, mask, n_fft)  # (B, S), (B, 1)
     half = n_fft // 2
     step = torch.arange(n_fft - half, device=sound.device)
     before = sound[:, (half - step[:half]).clamp(max=sound.shape[1] - 1)]  # (B, half)
-    after = sound.gather(1, (lengths - 2 - step).clamp(min=0))  # (B, n_fft - half)
+    after = sound.gather(1, (count - 2 - step).clamp(min=0))  # (B, n_fft - half)
     room = sound.new_zeros(len(sound), n_fft - half)
     # the mirror image before the first sample and after each sound's own last: (B, S + n_fft)
-    longer = torch.cat([before, sound, room], 1).scatter_(1, half + lengths + step, after)
+    longer = torch.cat([before, sound, room], 1).scatter_(1, half + count + step, after)
     pieces = longer.unfold(1, n_fft, hop_length)  # (B, T, n_fft)
     time = torch.arange(pieces.shape[1], device=sound.device)
-    return pieces, (time <= lengths // hop_length) & (lengths > 0)
+    return pieces, (time <= count // hop_length) & (count > 0)
 
 
 def _power(sound: Tensor, mask: Tensor, n_fft: int, hop_length: int) -> tuple[Tensor, Tensor]:
@@ -267,10 +267,8 @@ def _cleaned(sound: Tensor, mask: Tensor, least: int) -> tuple[Tensor, Tensor]:
     """The sound with zeros for padding, and how many samples each has, (B, 1) int64, once all of
     them can be used.
     """
-    if (mask[:, 1:] > mask[:, :-1]).any():  # True after False
-        raise ValueError("mask: expected the samples first and padding after them in each row")
-    lengths = mask.sum(1, keepdim=True)
-    for i, length in enumerate(lengths.flatten().tolist()):
+    counts = lengths(mask)
+    for i, length in enumerate(counts.tolist()):
         if 0 < length < least:
             raise ValueError(
                 f"sound {i} has {length} samples, expected at least one window of {least}"
@@ -280,10 +278,26 @@ def _cleaned(sound: Tensor, mask: Tensor, least: int) -> tuple[Tensor, Tensor]:
     broken = ~(low.isfinite() & high.isfinite())
     if broken.any():
         raise ValueError(f"sound {int(broken.int().argmax())} holds NaN or infinity under its mask")
-    return sound, lengths
+    return sound, counts[:, None]
 
 
-def _check_sound(sound: Tensor, mask: Tensor) -> None:
+def lengths(mask: Tensor) -> Tensor:
+    """How many entries of each row of a mask (B, T) bool are True, (B,) int64.
+
+    Raises ValueError where True follows False, TypeError for what is no bool mask.
+    """
+    check_tensor(mask, "mask", "a bool tensor")
+    if mask.dtype != torch.bool or mask.dim() != 2:
+        raise TypeError(
+            f"mask: expected bool of shape (B, T), got {mask.dtype} {tuple(mask.shape)}"
+        )
+    if (mask[:, 1:] > mask[:, :-1]).any():
+        raise ValueError("mask: expected what is there first and padding after it in each row")
+    return mask.sum(1)
+
+
+def check_sound(sound: Tensor, mask: Tensor) -> None:
+    """Raises ValueError or TypeError for what is no float batch (B, S) with a bool mask (B, S)."""
     check_tensor(sound, "sound")
     if sound.dim() != 2 or not sound.numel():
         raise ValueError(

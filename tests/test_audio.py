@@ -363,7 +363,7 @@ def test_the_sound_that_is_broken_is_named(spoil):
 
 def test_padding_before_the_sound_is_refused():
     sound, mask = noise()
-    with pytest.raises(ValueError, match="samples first and padding after them in each row"):
+    with pytest.raises(ValueError, match="what is there first and padding after it in each row"):
         log_mel(sound.flip(1), mask.flip(1))
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import course_utils
-from course_utils import audio, gradients, masks
+from course_utils import audio, audio_augment, gradients, masks
 from course_utils.datasets import collate
 from course_utils.image import SmallCNN, check_images, pixel_features, places
 from course_utils.metrics import accuracy
@@ -62,12 +62,29 @@ def run(network):
 # {function: (a call of it, its inputs, why meta cannot stand in for them)}
 CASES = {
     "audio.band_features": (audio.band_features, (SOUND, HEARD), VALUES),
+    "audio.check_sound": (audio.check_sound, (SOUND, HEARD), None),
     "audio.dct": (lambda x: audio.dct(x, 3), (X,), None),
     "audio.frames": (audio.frames, (HISS, HEARD), VALUES),
+    "audio.lengths": (audio.lengths, (HEARD,), VALUES),
     "audio.log_mel": (audio.log_mel, (HISS, HEARD), VALUES),
     "audio.mfcc": (audio.mfcc, (HISS, HEARD), VALUES),
     "audio.mfcc_features": (audio.mfcc_features, (HISS, HEARD), VALUES),
     "audio.power_spectrogram": (audio.power_spectrogram, (HISS, HEARD), VALUES),
+    "audio_augment.mix_at_snr": (
+        lambda x, kept, noise: audio_augment.mix_at_snr(x, kept, noise, 3.0),
+        (SOUND, HEARD, SOUND.flip(1).contiguous()),
+        VALUES,
+    ),
+    "audio_augment.spec_augment": (
+        lambda x, kept: audio_augment.spec_augment(x, kept, torch.Generator("cpu").manual_seed(0)),
+        (X, ROWS),
+        VALUES,
+    ),
+    "audio_augment.time_shift": (
+        lambda x, kept: audio_augment.time_shift(x, kept, 9, torch.Generator("cpu").manual_seed(0)),
+        (SOUND, HEARD),
+        VALUES,
+    ),
     "datasets.collation.collate": (
         lambda x: collate([{"s": x[0], "p": None, "y": 1}, {"s": None, "p": x, "y": 0}]),
         (PICTURES[0],),

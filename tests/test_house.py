@@ -17,8 +17,8 @@ FLOORS = (
     ("data", ("datasets",)),
     (
         "extract",
-        ("text", "image", "audio", "video", "sensors")
-        + ("features", "text_encoder", "image_encoder"),
+        ("text", "image", "audio", "video", "sensors", "audio_augment")
+        + ("features", "text_encoder", "image_encoder", "audio_encoder"),
     ),
     ("fuse", ("fusion",)),
     ("learn", ("training", "metrics", "losses", "decoding")),

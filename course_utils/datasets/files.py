@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 MOST_PIXELS = 50_000_000  # a picture of 50 megapixels takes 600 MB as float32
+# outside these a sampling rate is a damaged header, and resampling would fill the memory
+LEAST_RATE, MOST_RATE = 1_000, 768_000
+MOST_PEAK = 10  # a float file may pass 1 a little; whole numbers as floats pass it a thousandfold
 
 
 def open_image(file: str | Path | bytes) -> Tensor:
@@ -82,10 +85,13 @@ def on_white(picture):
 def open_sound(file: str | Path, rate: int) -> Tensor:
     """A sound file as one channel at `rate` Hz: (S,) float32, from -1 to 1.
 
-    Several channels become their mean; another rate is resampled by scipy's `resample_poly`.
+    Whole numbers of any width are scaled by their range, floats stay as they are: loud ones, and
+    what MP3 or resampling adds at an edge, may pass 1 a little. Several channels become their mean;
+    another rate is resampled by scipy's `resample_poly`.
 
     Raises FileNotFoundError when there is no such file, and ValueError, which names it, when it
-    is no sound, is broken, or holds no sample, or one that is NaN or infinite.
+    is no sound, is broken or a WAV that is cut off, has a sampling rate outside 1,000 to 768,000
+    Hz, holds no sample, or one that is NaN, infinite or above 10.
     """
     import soundfile
     from scipy.signal import resample_poly
@@ -100,13 +106,36 @@ def open_sound(file: str | Path, rate: int) -> Tensor:
         sound, own_rate = soundfile.read(file, dtype="float32", always_2d=True)  # (S, channels)
     except (OSError, RuntimeError, TypeError) as error:  # soundfile's own is a RuntimeError
         raise ValueError(f"{file}: a broken sound, or none that soundfile knows") from error
+    if _cut_off(Path(file)):
+        raise ValueError(f"{file}: a sound that is cut off: its header promises more than is there")
+    if not LEAST_RATE <= own_rate <= MOST_RATE:
+        raise ValueError(
+            f"{file}: a sampling rate of {own_rate:,} Hz, expected {LEAST_RATE:,} to {MOST_RATE:,}"
+        )
     if not len(sound):
         raise ValueError(f"{file}: a sound without a single sample")
     mono = torch.from_numpy(sound).mean(1)  # (S, channels) -> (S,)
     if not torch.isfinite(mono).all():
         raise ValueError(f"{file}: a sound that holds NaN or infinity")
+    if (peak := float(mono.abs().max())) > MOST_PEAK:
+        raise ValueError(
+            f"{file}: a sound of floats up to {peak:,.0f}, expected -1 to 1; divide numbers of"
+            " 16 bits by 32768"
+        )
     if own_rate == rate:
         return mono
     shared = math.gcd(own_rate, rate)
     resampled = resample_poly(mono.numpy(), rate // shared, own_rate // shared)
     return torch.from_numpy(resampled).float()
+
+
+def _cut_off(file: Path) -> bool:
+    """Whether a WAV file is shorter than its header says; libsndfile reads on as if nothing were.
+    A pipe writes 0 or the largest number, because it does not know, and a last odd byte may be
+    missing.
+    """
+    with open(file, "rb") as opened:
+        head = opened.read(8)
+    promised = int.from_bytes(head[4:], "little")
+    known = head[:4] == b"RIFF" and 0 < promised < 2**32 - 1
+    return known and promised + 8 > file.stat().st_size + 1
