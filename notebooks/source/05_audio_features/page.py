@@ -114,7 +114,7 @@ print("the tone is at 440 Hz:", round(loudest(samples, SAMPLE_RATE)) == 440)
 #
 # ## Frames and their frequencies
 #
-# A word changes from moment to moment. So one cuts it into short overlapping **frames** (帧), here of four samples, every two (the **hop**, 帧移), and fades each in and out by a **window** (窗). The Fourier transform then says how much of each frequency a frame has; the squares are its **power** (功率).
+# A word changes from moment to moment. So one cuts it into short overlapping **frames** (帧), here of four samples, every two, the **hop** (帧移), and fades each in and out by a **window** (窗). The Fourier transform then says how much of each frequency a frame has; the squares are its **power** (功率).
 
 # %%
 small = torch.tensor([0.0, 1, 0, -1, 0, 2, 0, -2])             # twice as loud in its second half
@@ -133,7 +133,7 @@ print("sound", tuple(sound.shape), "-> power (B, T, frequencies)", tuple(power.s
 # %% [markdown]
 # ## The mel scale
 #
-# To an ear, 100 and 200 Hz are far apart, and 3,000 and 3,100 hardly. The **mel** (梅尔) scale counts such steps; a common formula for $f$ in Hz is
+# To an ear, 100 and 200 Hz are far apart, and 3,000 and 3,100 hardly (Stevens and others, 1937). The **mel** (梅尔) scale counts such steps; a common formula for $f$ in Hz is
 #
 # $$ m(f) = 2595 \, \log_{10}\!\left(1 + \frac{f}{700}\right) \tag{05.1} $$
 #
@@ -305,11 +305,12 @@ smooth = cepstrum[0, :, :13] @ dct(torch.eye(40), 13).T        # (T, 13) -> (T, 
 kept = {"the voice": seven, "power": remade(power[0], len(seven)),
         "40 mel bands": remade(from_bands(tokens[0]), len(seven)),
         "13 MFCC": remade(from_bands(smooth), len(seven))}
-for name, heard_again in kept.items():
-    print(f"{name:14} regular: {regular(heard_again):.2f}")
+hiss = torch.randn(len(seven), generator=torch.Generator().manual_seed(0))
+for name, one in {**kept, "white noise": hiss}.items():
+    print(f"{name:14} regular: {regular(one):.2f}")
 
 # %% [markdown]
-# A sung tone repeats itself, a whisper does not: 1 is a wave that returns exactly. The spectrogram has lost little of it. The 13 MFCC say how the mouth stands and no longer at which pitch: a whisper is left, and still a seven.
+# The number says how well a piece of the sound repeats itself, as a voiced sound does at its pitch: 1 is a wave that returns exactly. The power has lost little of it. The 13 MFCC are near white noise: the pitch is gone, as in a whisper. Is it still a seven? The players stand below.
 #
 # ### Try it: the window and the bands
 #
@@ -322,7 +323,7 @@ from ipywidgets import Audio, SelectionSlider
 
 from course_utils.widgets import Explorer
 
-SETTINGS = [(64, 40), (256, 40), (1024, 40)]                   # samples in a window, bands
+SETTINGS = [(128, 40), (256, 40), (1024, 40)]                  # samples in a window, bands
 
 def bands_of(window, bands):
     """The seven as log-mels (T, bands), and how many bands hold no frequency."""
@@ -339,14 +340,14 @@ def drawn(settings):
         ax.set(xlabel="time (s)", ylabel="band", title=f"{window} samples, {bands} bands")
     return figure
 
-plots.show(drawn(SETTINGS), "Windows of 8, 32 and 128 ms: the short one"
+plots.show(drawn(SETTINGS), "Windows of 16, 32 and 128 ms: the short one"
            " leaves bands without a frequency (white) below; the long one blurs the moments.")
 
 # %% tags=["figure", "nbval-ignore-output"]
 # The widget; the four sounds; that of its setting. Not compared: last bits may differ.
 explorer = Explorer(
     lambda window, bands: drawn([(window, bands)]),
-    {"window": SelectionSlider(options=[64, 128, 256, 512, 1024], value=256),
+    {"window": SelectionSlider(options=[128, 256, 512, 1024], value=256),
      "bands": SelectionSlider(options=[10, 20, 40, 80], value=40)},
     lambda window, bands: f"Windows of {1000 * window // SAMPLE_RATE} ms, {bands} bands, of which"
     f" {bands_of(window, bands)[1]} hold no frequency.",
@@ -433,7 +434,7 @@ for name, row in steps.items():
           f" {percent(by_person(row)):>13}  {lost:>14}")
 
 # %% [markdown]
-# (Intervals: five random thirds; six people, each the mean of the five pairs that leave him out.) The logarithm is worth 19 points on new people. The mel scale, 40 bands at even steps in its place, nothing that these six can show, and one point on new clips. Nor can they tell 13 coefficients from the bands themselves. But keep *all 40* coefficients: new clips are read better, new people ten points worse. So what MFCC throw away helps to know clips of known people and harms on others, perhaps the pitch that you heard vanish.
+# (Intervals: five random thirds; six people, each the mean of the five pairs that leave him out.) The logarithm is worth 19 points on new people. The mel scale, 40 bands at even steps in its place, nothing that these six can show, and one point on new clips. Nor can they tell 13 coefficients from the bands themselves. But keep *all 40* coefficients: new clips are read better, new people ten points worse. So what MFCC throw away helps with people who were in training and harms with others: perhaps the pitch.
 
 # %% [markdown]
 # ## From frames to a vector
@@ -548,7 +549,7 @@ def parted(data, test, seed):
 # %% [markdown]
 # ## On real data: six people
 #
-# FSDD has 3,000 recordings: six people, ten digits, fifty takes of each. All models see the first 0.63 s, six epochs of 28 steps. Two people are left out in all fifteen ways, one training each (the pairs are the repetitions). In the control the training labels are shuffled.
+# FSDD has 3,000 recordings: six people, ten digits, fifty takes of each. All models see the first 0.63 s, six epochs of 28 steps. Two people are left out in all fifteen ways, one training each (the pairs are the repetitions). In the control the training labels are shuffled. ("MFCC" is now `mfcc_features`, with a hop of 10 ms and a lower floor.)
 
 # %%
 heard_so = stored("05", "heads") | stored("05", "lstm")        # python tools/sweep.py 05 heads
@@ -565,7 +566,7 @@ for other in [name for name in heard_so if name not in ("SoundNet", "MFCC, label
 outcome("04.b", "Ben")
 
 # %% tags=["real-data", "nbval-ignore-output"]
-# Not compared: the last line needs the data (15 MB, fetched once) and else says how to get them.
+# Not compared: the last line needs the data (fetched once) and else says how to get them.
 if store.have("fsdd"):
     *clips_now, speaker = recordings()
     test = (speaker == 0) | (speaker == 1)
@@ -842,6 +843,7 @@ plots.show(figure, "Five seeds as dots, means as lines; dotted: chance. Trained 
 #
 # ## Read more
 #
+# - S. S. Stevens, J. Volkmann, E. B. Newman, *A Scale for the Measurement of the Psychological Magnitude Pitch*, Journal of the Acoustical Society of America 8(3), 1937. The mel, by listening.
 # - S. B. Davis, P. Mermelstein, *Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously Spoken Sentences*, IEEE Transactions on Acoustics, Speech, and Signal Processing 28(4), 1980. MFCC.
 # - D. W. Griffin, J. S. Lim, *Signal Estimation from Modified Short-Time Fourier Transform*, IEEE Transactions on Acoustics, Speech, and Signal Processing 32(2), 1984. From a spectrogram back to a sound.
 # - D. S. Park and others, *SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition*, Interspeech 2019. Frames and bands erased, and a warp of time that we left out.
