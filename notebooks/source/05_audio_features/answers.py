@@ -133,6 +133,10 @@ WRONG = {
             ),
             "returned shape",
         ),
+        (
+            ROWS.replace(", dtype=torch.float64", "").replace(".double()", ""),
+            "rounding of float32",
+        ),
         (ROWS.replace("corners[:-2, None]", "corners[:-2]"), "raised RuntimeError"),
         (ROWS.replace(".clamp(min=0)", ".clamp(min=0).T"), "returned shape"),
     ],
@@ -170,6 +174,11 @@ WRONG = {
             "silence divides by 0",
         ),
         (BATCH.replace("a[:, None] * noise", "a * noise"), "lined up with the samples"),
+        (
+            BATCH.replace("sum(dim=1) / count", "sum(dim=1, keepdim=True)")
+            .replace("a[:, None] * noise", "a * noise"),
+            "lined up with the samples",
+        ),
         (BATCH.replace("sum(dim=1)", "sum()"), "share one power"),
         (
             BATCH.replace("    count =", "    noise *= 2\n    count ="),

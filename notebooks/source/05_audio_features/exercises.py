@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from course_utils.exercises import Exercise, ideas
+from course_utils.exercises import Exercise, difference, ideas
 from course_utils.exercises.draws import draws, float64
 
 # 05.1 -----------------------------------------------------------------------------------------
@@ -142,10 +142,23 @@ def _stay_in_mel(n_mels, n_fft, rate):
     return triangles(np.linspace(0, mel(rate / 2), n_mels + 2), bins_of(n_fft, rate))
 
 
+def _differ(got, expected):
+    """What differs in words; the rounding of float32, which slopes make larger, by its name."""
+    words = difference(got, expected)
+    rough = words and getattr(got, "dtype", "") == "float32" and got.shape == expected.shape
+    if rough and max(abs(a - b) for a, b in zip(got.flat, expected.flat)) < 1e-3:
+        return (
+            "the numbers are right but for the rounding of float32. Make corners and frequencies"
+            " with dtype=torch.float64"
+        )
+    return words
+
+
 MEL_FILTERS = Exercise(
     key="05.1",
     reference=mel_filters,
     cases=_filter_cases,
+    compare=_differ,
     returns="a row for each triangle, a column for each frequency of the spectrum",
     misconceptions=(
         *ideas(
@@ -271,6 +284,13 @@ def _along_samples(sound, noise, snr_db, mask):
     return (sound + torch.where(weak > 0, scale, 0) * noise) * mask
 
 
+def _ratio_along_samples(sound, noise, snr_db, mask):
+    """The powers have a second axis, the ratio has none."""
+    strong, weak = (_mean(x**2, mask)[:, None] for x in (sound, noise))
+    scale = (strong / (weak * 10 ** (snr_db / 10)).clamp(min=1e-30)).sqrt()
+    return (sound + torch.where(weak > 0, scale, 0) * noise) * mask
+
+
 def _unit_noise(sound, noise, snr_db, mask):
     strong = (sound**2 * mask).sum(1) / mask.sum(1).clamp(min=1)
     scale = (strong / 10 ** (snr_db / 10)).sqrt()
@@ -388,6 +408,7 @@ MIX_AT_SNR = Exercise(
             "the factors are lined up with the samples. There is one for each row: give them a"
             " second axis, [:, None].",
             _along_samples,
+            _ratio_along_samples,
         ),
         *ideas("the sound is scaled. It stays as it is, and the noise is scaled.", _sound_scaled),
         *ideas(
