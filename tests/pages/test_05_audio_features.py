@@ -122,7 +122,7 @@ def test_each_step_can_be_left_out_alone(page):
     assert torch.allclose(energies.clamp(min=1e-3).log(), logs)
 
 
-@pytest.mark.parametrize("name", ["SoundNet", "FrameLSTM", "WaveNet", "Pictured"])
+@pytest.mark.parametrize("name", ["SoundNet", "FrameLSTM", "WaveformNet", "Pictured"])
 def test_each_reader_gives_a_vector_and_learns_in_every_part(page, name):
     sound, mask = clips([5040, 2500, 4000, 1200], 5040)
     batch = page["prepared"](sound, mask, torch.arange(4))
@@ -213,8 +213,13 @@ def test_steps_in_numbers(text):
         assert abs(difference) < half  # "Nor can they tell"
     cut, half = gain(whole, people("steps", "DCT, all 40 kept"), 6)
     assert cut > half and 9 < cut < 10.5 and "new people ten points worse" in text
-    better, half = gain(clips[-1], clips[0])
+    better, half = gain(clips[list(stored("05", "steps")).index("DCT, all 40 kept")], clips[0])
     assert better > half and "new clips are read better" in text
+    wide, few = (people("steps", f"{kept} kept, one scale for all") for kept in (40, 13))
+    better, half = gain(wide, people("steps", "DCT, all 40 kept"), 6)
+    assert better > half and 9.5 < better < 10.5 and "the 40 gain ten points" in text
+    below, half = gain(few, wide, 6)
+    assert below < half and "no longer shown to be below 13" in text
 
 
 def test_people_in_numbers(text):
@@ -237,7 +242,7 @@ def test_people_in_numbers(text):
     ours = people("heads", "SoundNet")
     below = (
         ("lstm", "FrameLSTM"),
-        ("waveform", "WaveNet"),
+        ("waveform", "WaveformNet"),
         ("picture", "Pictured"),
         ("heads", "SoundNet, floor 1e-10"),
     )
