@@ -49,10 +49,10 @@ from course_utils.audio import log_mel
 seven = Digits("train", image_noise=0, speech_snr=math.inf)[27]["audio"]  # (S,)
 whole, n_seven = torch.ones(1, len(seven), dtype=torch.bool), torch.arange(len(seven))
 loud = power_spectrogram(seven[None], whole)[0][0].T.clamp(min=1e-4).log()     # (129, T)
-bands_40 = log_mel(seven[None], whole, floor=1e-3, norm=None, mel_scale="htk")[0][0]
+bands_now = log_mel(seven[None], whole, floor=1e-3, norm=None, mel_scale="htk")[0][0]  # (T, 40)
 PANELS = {"waveform": None, "power of 129 frequencies": loud,
-          "40 mel bands": bands_40.T,
-          "13 MFCC": dct(bands_40, 13).T}
+          "40 mel bands": bands_now.T,
+          "13 MFCC": dct(bands_now, 13).T}
 figure, grid = plots.axes(width=8.2, height=2.3, columns=4)
 for ax, (words, values) in zip(grid, PANELS.items()):
     ax.set_title(words, fontsize=10, color=plots.INK)
@@ -315,7 +315,7 @@ for name, one in {**kept, "white noise": hiss}.items():
 #
 # ### Try it: the window and the bands
 #
-# A long window tells frequencies well and moments badly, a short one the other way round. Move both; below it the players of the four sounds, and one of what the widget's setting keeps.
+# A long window tells frequencies well and moments badly, a short one the other way round. Move both (80 bands in windows of 128 samples: eight hold no frequency); below it the players of the four sounds, and one of what the widget's setting keeps.
 
 # %% tags=["figure"]
 # Three settings, fixed.
@@ -342,7 +342,7 @@ def drawn(settings):
     return figure
 
 plots.show(drawn(SETTINGS), "Windows of 16, 32 and 128 ms: the short one"
-           " leaves bands without a frequency (white) below; the long one blurs the moments.")
+           " shows moments sharply, the long one frequencies (lines below); each blurs the other.")
 
 # %% tags=["figure", "nbval-ignore-output"]
 # The widget; the four sounds; that of its setting. Not compared: last bits may differ.
@@ -796,7 +796,7 @@ plots.show(figure, "Five seeds as dots, means as lines; dotted: chance. Trained 
            " this network is lost in a little noise; trained in noise it is not.")
 
 # %% [markdown]
-# Trained on clean sounds, a network with 96 % has 25 at 10 dB, and at 20 dB, where the noise is soft, it has lost 19 points already. Trained in noise it has 92 at 10 dB, and pays with ten points on clean sounds, of which it was given none. Only the noise in training differs. SpecAugment shows no gain here, clean or noisy: erased stripes are another disturbance. Here a network bore the noise that was in its training, and no other remedy was shown; a score without its level of noise says little.
+# Trained on clean sounds, a network with 96 % has 25 at 10 dB, and at 20 dB, where the noise has a hundredth of the sound's power, it has lost 19 points already. Trained in noise it has 92 at 10 dB, and pays with ten points on clean sounds, of which it was given none. Only the noise in training differs. SpecAugment shows no gain here, clean or noisy: erased stripes are another disturbance. Here, what a network had to bear had to be in its training; and a score without its level of noise says little.
 #
 # ## Recap
 #
@@ -821,7 +821,7 @@ plots.show(figure, "Five seeds as dots, means as lines; dotted: chance. Trained 
 # A factor for each band is a summand after the logarithm, the same in all frames (above the floor). Batch norm takes it off again.
 #
 # </details>
-# <details><summary>3. Eighty mel filters on windows of 128 samples, at 8,000 Hz: the first rows are nearly all zeros. Why?</summary>
+# <details><summary>3. Eighty mel filters on windows of 128 samples, at 8,000 Hz: eight of the rows are zeros throughout. Why?</summary>
 #
 # Frequencies are 62.5 Hz apart, and the lowest triangles are narrower than that: some lie between two bins. Take longer windows or fewer filters.
 #
