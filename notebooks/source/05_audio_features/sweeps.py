@@ -64,8 +64,8 @@ def heard_by(page: dict, make, data: dict, speaker, shuffled: bool = False) -> d
 
 
 def steps(page: dict) -> dict:
-    """A linear head on the means of eight parts of a sound, each step of the MFCC left out. Its batch
-    norm gives all numbers the same spread; in the last two rows coefficients keep their own.
+    """A linear head on the means of eight parts of a sound, each step of the MFCC left out. Its
+    batch norm gives all numbers the same spread; in the last two rows coefficients keep their own.
 
     About three minutes on one core, with FSDD.
     """
@@ -78,13 +78,14 @@ def steps(page: dict) -> dict:
         width = vectors.shape[1]
         make = partial(linear, page, "vectors", width)
         rows[name] = {"numbers": width, **heard_by(page, make, data, speaker)}
-    for name, kept in {"13 kept, one scale for all": 13, "40 kept, one scale for all": 40}.items():
+    for kept in (13, 40):
         vectors = page["eighths"](page["cepstra"](power, kept=kept), heard)
         vectors = vectors - vectors.mean(dim=0)
         data = {"vectors": vectors / vectors.std(), "label": label}
         width = vectors.shape[1]
         make = partial(unscaled, page, "vectors", width)
-        rows[name] = {"numbers": width, **heard_by(page, make, data, speaker)}
+        row = heard_by(page, make, data, speaker)
+        rows[f"{kept} kept, one scale for all"] = {"numbers": width, **row}
     return rows
 
 
