@@ -138,6 +138,8 @@ def test_what_random_splits_promise(text):
     lost = [100 * (b - a) for a, b in zip(rows["audio, one side"], rows["audio, at random"])]
     middle, half = mean_interval(lost)
     assert middle - half < 0 < middle + half
+    assert f"it is {middle:.1f} points" in text
+    assert f"single turns lose {max(lost):.0f} or win {-min(lost):.0f}:" in text
     people = stored("09", "fsdd_speakers")["same peak"]["accuracy"]
     strangers = stored("09", "fsdd_random")
     at_random = strangers["at random"]["accuracy"]
@@ -160,6 +162,19 @@ def test_coverage_is_the_packages():
         assert all(share < 0.5 for share in rows[way]["accuracy"])
 
 
+def test_t_of_the_groups_means_covers_with_three_groups_and_nearly_normal_effects(text):
+    """What the bootstrap lacks with few groups: "with t = 4.303, it holds 95 %"."""
+    assert "with t = 4.303, it holds 95 %" in text
+    rng, held = np.random.default_rng(1), {"t": 0, "1.96": 0}
+    for _ in range(2000):
+        means = (rng.normal(size=(3, 1)) + rng.normal(size=(3, 20))).mean(axis=1)
+        for name, t in (("t", 4.303), ("1.96", 1.96)):
+            middle, half = reference("09.1")(means.tolist(), t)
+            held[name] += abs(middle) <= half
+    assert held["t"] / 2000 == pytest.approx(0.95, abs=0.02)
+    assert held["1.96"] / 2000 < 0.85
+
+
 def test_the_lab_in_five_seeds():
     rows = stored("09", "lab")
     typed, pictures, sounds, labels, escapes = rows
@@ -174,7 +189,8 @@ def test_the_lab_in_five_seeds():
     assert [suspects(name, "left") for name in (typed, pictures)] == [0, 0]
     assert [suspects(name, "left") for name in (sounds, labels)] == [5, 5]
     assert suspects(pictures, "trained") == 5
-    assert suspects(escapes, "left") <= 1 and suspects(escapes, "trained") == 5
+    assert suspects(escapes, "left") == 1 and "escapes**, in four of the five" in said("09")
+    assert suspects(escapes, "trained") == 5
 
 
 def test_the_published_numbers_lie_at_the_floor(text):
