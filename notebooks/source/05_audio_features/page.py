@@ -768,7 +768,7 @@ in_noises = stored("05", "noise")                              # python tools/sw
 print("right in %, five seeds        clean        20 dB        10 dB         0 dB")
 for kind in CHANGES:
     scores = [percent(in_noises[f"{kind}, {level}"]["accuracy"]) for level in ("clean", 20, 10, 0)]
-    print(f"{kind:18}", *(f"{score:>12}" for score in scores))
+    print(f"{kind:22}", *(f"{score:>12}" for score in scores))
 mean_at_10 = sum(in_noises["trained clean, 10"]["accuracy"]) / 5
 outcome("05.b", 100 * mean_at_10, within=10)
 
