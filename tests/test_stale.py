@@ -63,7 +63,7 @@ def executed(monkeypatch):
     """The pages that were executed, in order."""
     found = []
 
-    def stand_in(root, name, nb, again):
+    def stand_in(root, name, nb):
         found.append(name[:2])
         return READS[name]
 

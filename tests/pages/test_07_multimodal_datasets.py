@@ -256,9 +256,7 @@ def test_torch_and_numpy_themselves_draw_anew_in_each_worker():
 def test_a_process_that_starts_anew_knows_no_class_of_a_notebook(tmp_path):
     """The page's own lines, run as a script: there too a class stands in `__main__`."""
     script = tmp_path / "notebook.py"
-    lines = "import pickle\n" + cell("def new_process").replace(
-        "new_process(Digits)", "new_process(Fraction)"
-    )
+    lines = cell("def new_process").replace("new_process(Digits)", "new_process(Fraction)")
     script.write_text(
         "from fractions import Fraction\nclass Folder:\n    pass\n" + lines, encoding="utf-8"
     )

@@ -269,10 +269,10 @@ print("pictures:", batch["mask"]["image"].tolist())
 # With `num_workers=2` two processes open the files, each with *its own copy* of the Dataset. If that holds a random generator, for noise or for augmentation, both get the same one:
 
 # %% tags=["fault"]
-import pickle
+import copy
 
 kept = np.random.default_rng(0)                        # the Dataset keeps it as self.generator
-workers = [pickle.loads(pickle.dumps(kept)) for _ in range(2)]    # what two workers get
+workers = [copy.deepcopy(kept) for _ in range(2)]      # what two workers get
 noise = [worker.random(2).round(3).tolist() for worker in workers]
 print("two workers draw different noise:", noise[0] != noise[1])
 
@@ -306,12 +306,13 @@ print("the same noise:", all(torch.equal(a["image"], b["image"]) for a, b in zip
 # What a new Python says that is handed either class.
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 
 def new_process(wanted):
     """What a new Python says that is handed a pickled class, as a spawned worker is."""
     code = f"import pickle, sys; sys.path = {sys.path!r}; pickle.load(sys.stdin.buffer)"
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(wanted),
+    done = subprocess.run([sys.executable, "-c", code], input=ForkingPickler.dumps(wanted),
                           capture_output=True)
     said = done.stderr.decode().strip().splitlines()
     return "found" if done.returncode == 0 else said[-1].partition(":")[0]
