@@ -278,7 +278,11 @@ def test_rows_that_read_table_leaves_out(page, capsys):
     assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("datasets"), reason="needs `pip install datasets`")
+# a package, and not the folder of tests of the same name
+DATASETS = getattr(importlib.util.find_spec("datasets"), "origin", None)
+
+
+@pytest.mark.skipif(not DATASETS, reason="needs `pip install datasets`")
 def test_datasets_reads_the_folder(page, capsys):
     for _ in range(2):  # and once more: no cache may lie in the folder that it reads
         exec(cell('load_dataset("imagefolder"'), dict(page))
