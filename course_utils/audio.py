@@ -19,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool1d
 
 # where it stands, because tables of sounds, a floor below, read them too
 from course_utils.datasets.files import open_sound as open_sound
-from course_utils.masks import check_tensor
+from course_utils.masks import check_tensor, check_whole
 
 # at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
 BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
@@ -139,9 +139,8 @@ def mel_filters(
     options.
     """
     top = sample_rate / 2 if f_max is None else f_max
-    for name, value, least in (("n_mels", n_mels, 1), ("n_fft", n_fft, 2)):
-        if type(value) is not int or value < least:
-            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    check_whole(1, n_mels=n_mels)
+    check_whole(2, n_fft=n_fft)
     if not 0 <= f_min < top <= sample_rate / 2:
         raise ValueError(
             f"f_min, f_max: expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, half of the"
@@ -243,9 +242,8 @@ def _hertz(mel: np.ndarray, mel_scale: str) -> np.ndarray:
 def _pieces(sound: Tensor, mask: Tensor, n_fft: int, hop_length: int) -> tuple[Tensor, Tensor]:
     """`frames` before those that are none are set to zero, as a view; finite everywhere."""
     check_sound(sound, mask)
-    for name, value, least in (("n_fft", n_fft, 2), ("hop_length", hop_length, 1)):
-        if type(value) is not int or value < least:
-            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    check_whole(2, n_fft=n_fft)
+    check_whole(1, hop_length=hop_length)
     sound, count = _cleaned(sound, mask, n_fft)  # (B, S), (B, 1)
     half = n_fft // 2
     step = torch.arange(n_fft - half, device=sound.device)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.audio import check_sound, lengths
-from course_utils.masks import check_tensor
+from course_utils.masks import check_tensor, check_whole
 
 
 def mix_at_snr(sound: Tensor, mask: Tensor, noise: Tensor, snr: float | Tensor) -> Tensor:
@@ -70,8 +70,7 @@ def time_shift(
     after padding and another shape, TypeError for another dtype and a mask that does not fit.
     """
     check_sound(sound, mask)
-    if type(max_shift) is not int or max_shift < 0:
-        raise ValueError(f"max_shift: expected a whole number of at least 0, got {max_shift!r}")
+    check_whole(0, max_shift=max_shift)
     limit = torch.full((len(sound), 1), 2 * max_shift, device=sound.device)
     shift = _whole(_uniform((len(sound), 1), generator, sound.device), limit) - max_shift
     source = torch.arange(sound.shape[1], device=sound.device) - shift  # (B, S)
@@ -99,11 +98,8 @@ def spec_augment(
     TypeError for another dtype and a mask that does not fit.
     Source: Park et al. 2019, SpecAugment, whose features have mean 0 and whose stripes are 0.
     """
-    counts = {"n_time_masks": n_time_masks, "time_mask_param": time_mask_param}
-    counts |= {"n_freq_masks": n_freq_masks, "freq_mask_param": freq_mask_param}
-    for name, value in counts.items():
-        if type(value) is not int or value < 0:
-            raise ValueError(f"{name}: expected a whole number of at least 0, got {value!r}")
+    check_whole(0, n_time_masks=n_time_masks, time_mask_param=time_mask_param)
+    check_whole(0, n_freq_masks=n_freq_masks, freq_mask_param=freq_mask_param)
     if not 0 <= p <= 1:
         raise ValueError(f"p: expected a share from 0 to 1, got {p!r}")
     _check_features(features, mask)

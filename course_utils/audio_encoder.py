@@ -17,7 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.audio import check_sound, lengths, log_mel
-from course_utils.features import cache_folder, cached_vectors, model_fingerprint
+from course_utils.features import (
+    asked_for_gradient,
+    cache_folder,
+    cached_vectors,
+    model_fingerprint,
+)
 from course_utils.masks import masked_mean
 from course_utils.runtime import DATA, reads
 from course_utils.weights import DIGITS_CNN_SHA256, WAV2VEC2, WAV2VEC2_SHA256, verified
@@ -75,15 +80,11 @@ class AudioEncoder(nn.Module):
             raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
         check_sound(sound, mask)
         sound, there = sound.float(), mask.any(1)
-        if pooling == "mean" and not self._asked_for_gradient(sound):
+        if pooling == "mean" and not asked_for_gradient(self.body, sound):
             return self._means(sound, mask).to(sound.device), there
         parts = zip(sound.split(self.batch_size), mask.split(self.batch_size))
         features, heard = (torch.cat(each) for each in zip(*(self.body(*part) for part in parts)))
         return (features, heard) if pooling == "tokens" else (masked_mean(features, heard), there)
-
-    def _asked_for_gradient(self, sound: Tensor) -> bool:
-        wanted = sound.requires_grad or any(one.requires_grad for one in self.body.parameters())
-        return torch.is_grad_enabled() and wanted
 
     @torch.no_grad()
     def _means(self, sound: Tensor, mask: Tensor) -> Tensor:

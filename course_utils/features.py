@@ -34,6 +34,12 @@ def cache_folder() -> Path | None:
         return None
 
 
+def asked_for_gradient(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether a gradient is to reach the inputs, or weights of a network that somebody set free."""
+    wanted = inputs.requires_grad or any(one.requires_grad for one in network.parameters())
+    return torch.is_grad_enabled() and wanted
+
+
 def model_fingerprint(model: nn.Module, settings: object) -> str:
     """A model as it is now: layers, `settings` that its layers do not show, libraries, a checksum
     of each tensor.

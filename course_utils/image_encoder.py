@@ -17,7 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from course_utils.features import cache_folder, cached_vectors, model_fingerprint
+from course_utils.features import (
+    asked_for_gradient,
+    cache_folder,
+    cached_vectors,
+    model_fingerprint,
+)
 from course_utils.image import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -95,16 +100,12 @@ class ImageEncoder(nn.Module):
         if pooling not in POOLINGS:
             raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
         check_images(images, 3, least=32)
-        if pooling == "mean" and not self._asked_for_gradient(images):
+        if pooling == "mean" and not asked_for_gradient(self.body, images):
             mask = torch.ones(len(images), dtype=torch.bool, device=images.device)
             return self._means(images).to(images.device), mask
         maps = torch.cat([self.body(part) for part in images.split(self.batch_size)])
         features, mask = places(maps)
         return (features, mask) if pooling == "places" else (features.mean(1), mask[:, 0])
-
-    def _asked_for_gradient(self, images: Tensor) -> bool:
-        wanted = images.requires_grad or any(one.requires_grad for one in self.body.parameters())
-        return torch.is_grad_enabled() and wanted
 
     @torch.no_grad()
     def _means(self, images: Tensor) -> Tensor:

@@ -114,6 +114,13 @@ def check_tensor(value, name: str, what: str = "a tensor") -> None:
         raise TypeError(f"{name}: expected {what}, got {type(value).__name__}")
 
 
+def check_whole(least: int, **values) -> None:
+    """Raises ValueError for an argument that is no int of at least `least`, with its name."""
+    for name, value in values.items():
+        if type(value) is not int or value < least:
+            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+
+
 def _check_bool(mask: Tensor) -> None:
     check_tensor(mask, "mask", "a bool tensor")
     if mask.dtype != torch.bool:

@@ -158,6 +158,7 @@ NO_CASE = {
     "audio_encoder.AudioEncoder.forward": "runs a network that is moved as a whole",
     "audio_encoder.DigitsCNN.forward": "is run by AudioEncoder",
     "audio_encoder.Wav2Vec2.forward": "is run by AudioEncoder",
+    "features.asked_for_gradient": "asks, and computes nothing",
     "features.cached_vectors": "gives what is on disk, on the CPU",
     "features.write_vectors": "writes to the disk",
     "gradients.compare": "compares values and gives numbers",

@@ -26,6 +26,7 @@ from course_utils.audio_augment import mix_at_snr, time_shift  # noqa: E402  (af
 from course_utils.audio_encoder import DIGITS_CNN, DigitsCNN  # noqa: E402
 from course_utils.datasets.digits import _bundled  # noqa: E402
 from course_utils.masks import masked_mean, pad  # noqa: E402
+from course_utils.metrics import accuracy  # noqa: E402
 from course_utils.runtime import seed_everything  # noqa: E402
 
 EPOCHS, ROWS = 60, 50
@@ -63,11 +64,11 @@ def train(generator: torch.Generator) -> tuple[DigitsCNN, nn.Linear]:
 
 
 @torch.no_grad()
-def accuracy(body: DigitsCNN, head: nn.Linear, split: str, snr: float) -> float:
+def heard_right(body: DigitsCNN, head: nn.Linear, split: str, snr: float) -> float:
     sound, mask, digit = clips(split)
     noise = torch.randn(sound.shape, generator=torch.Generator().manual_seed(1))
     noisy = mix_at_snr(sound, mask, noise, snr)
-    return float((head(masked_mean(*body(noisy, mask))).argmax(1) == digit).float().mean())
+    return accuracy(head(masked_mean(*body(noisy, mask))), digit)
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ def main() -> None:
     print(f"trained in {time.process_time() - start:.0f} s of processor time")
     for snr in (torch.inf, 0.0, -10.0):
         right = ", ".join(
-            f"{split} {accuracy(body, head, split, snr):.3f}"
+            f"{split} {heard_right(body, head, split, snr):.3f}"
             for split in ("train", "validation", "test")
         )
         print(f"accuracy with its own last layer at {snr:g} dB: {right}")

@@ -283,12 +283,3 @@ def test_plug_in_numbers(text):
     assert round(mean) == 4 and mean - half > 0 and "about four points" in text
     noisy = percent(of("digits", "noisy: PictureNet"))
     assert f"({percent(net['image']):.0f} and not {noisy:.0f}" in text
-
-
-def test_page_10_says_the_same_of_one_mean():
-    """Its network has two convolutions; what a third one gives is this page's number."""
-    joined = said("10")
-    two, norm, third, whole = (of("pooling", f"{name}, 1 x 1") for name in NETWORKS)
-    shown = f"gives one mean {gain(third, norm)[0]:.0f} points more"
-    assert shown in joined and "batch norm and a wider view give nothing" in joined
-    assert "forgets where" not in joined

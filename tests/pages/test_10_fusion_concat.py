@@ -342,6 +342,7 @@ def test_what_page_10_says_of_pooling_is_what_page_03_has_stored(text):
     assert f"linear head of its own ({percent(two):.0f} and {percent(wide):.0f} %)" in text
     mean, half = gain(narrow, norm)
     assert mean - half > 0 and f"gives one mean {mean:.0f} points more" in text
+    assert "batch norm and a wider view give nothing" in text and "forgets where" not in text
     for one, other in ((norm, two), (wide, narrow)):
         mean, half = gain(one, other)
         assert abs(mean) < half, "batch norm or the wider view shows something"
