@@ -282,7 +282,7 @@ def test_rows_that_read_table_leaves_out(page, capsys):
 DATASETS = getattr(importlib.util.find_spec("datasets"), "origin", None)
 
 
-@pytest.mark.skipif(not DATASETS, reason="needs `pip install datasets`")
+@pytest.mark.skipif(not DATASETS, reason="needs the extra `hub` (datasets)")
 def test_datasets_reads_the_folder(page, capsys):
     for _ in range(2):  # and once more: no cache may lie in the folder that it reads
         exec(cell('load_dataset("imagefolder"'), dict(page))

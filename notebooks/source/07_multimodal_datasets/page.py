@@ -680,7 +680,7 @@ if importlib.util.find_spec("datasets"):
                        cache_dir=holder.name + "/cache").cast_column("audio", Audio(decode=False))
     print(len(hub), {name: type(value).__name__ for name, value in hub[7].items()})
 else:
-    print("The package `datasets` is not installed; pip install datasets brings it.")
+    print("The package `datasets` is not installed; the course's extra `hub` brings it.")
 
 # %% [markdown]
 # ## On real data
