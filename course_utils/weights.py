@@ -1,4 +1,4 @@
-"""The pretrained weights: the files that they are made of, what each must be, and the check.
+"""The pretrained weights, and a public set in a package: their files, what each must be, the check.
 
 Light, because the doctor asks for them where torch may be what is missing. No file is used before
 its SHA-256 is right, and what was checked is what is used: content goes on as bytes, not as a path.
@@ -30,6 +30,10 @@ EFFICIENTNET_FILES = {
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
     )
 }
+# the public set that is a package, of the extra "offline" too; `datasets/easy_vqa.py` checks all of
+# it, here stands the file by which it is found
+EASY_VQA = "easy-vqa"
+EASY_VQA_FILES = {"answers.txt": "f004fd115e14db5f70a3a4e1b06d89fd76d45d7446a62d12b50ed1ac2a1a824c"}
 # torchvision's IMAGENET1K_V1; the first eight digits stand in the published files' names
 RESNET_SHA256 = {
     "resnet18": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",

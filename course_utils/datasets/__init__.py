@@ -10,6 +10,7 @@ from course_utils.lazy import by_name
 HOMES = {
     "Cues": "gates",
     "Digits": "digits",
+    "EasyVQA": "easy_vqa",
     "Emoji": "emoji",
     "Gates": "gates",
     "LARGE": "gates",

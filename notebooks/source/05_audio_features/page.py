@@ -741,6 +741,7 @@ def noisy(batch):
 # SpecAugment; and the network along time, trained with a change of its batches.
 from course_utils.audio_augment import spec_augment
 
+
 def erased(batch):
     """In each sound up to 8 neighbouring frames and up to 8 bands become the mean of all."""
     frames, heard = batch["frames"], batch["heard"]            # (B, T, 40), (B, T)
