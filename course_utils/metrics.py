@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.masks import check_tensor
+from course_utils.masks import check_tensor, check_whole
 
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
@@ -41,6 +41,55 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     if logits.isnan().any():
         raise ValueError("logits: expected numbers, got NaN, which has no largest entry")
     return (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def retrieval_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
+    """At which place of each query's list its best relevant item stands, 1 for the first: (Q,)
+    float64, from `scores` (Q, N), the higher the nearer, and `relevant` (Q, N) bool, which counts
+    equals as right.
+
+    An item that is not relevant and ties with it takes half a place, the middle of the best and the
+    worst order: where all scores are alike, the rank is that of chance. The median rank is
+    `ranks.quantile(0.5)`.
+
+    Raises TypeError for what is no tensor and for another dtype, ValueError for other shapes, NaN,
+    and a query without a relevant item.
+    Source of the middle rank: Berrendorf et al. 2020, On the ambiguity of rank-based evaluation.
+    """
+    for argument, value in {"scores": scores, "relevant": relevant}.items():
+        check_tensor(value, argument)
+    if not scores.is_floating_point() or relevant.dtype != torch.bool:
+        raise TypeError(
+            f"expected scores of floats and relevant of bool, got {scores.dtype} and"
+            f" {relevant.dtype}"
+        )
+    if scores.dim() != 2 or not scores.numel() or relevant.shape != scores.shape:
+        raise ValueError(
+            f"expected scores and relevant (Q, N), got {tuple(scores.shape)} and"
+            f" {tuple(relevant.shape)}"
+        )
+    if scores.isnan().any():
+        raise ValueError("scores: expected numbers, got NaN, which has no place in an order")
+    if not relevant.any(1).all():
+        row = int((~relevant.any(1)).int().argmax())
+        raise ValueError(f"relevant: query {row} has no relevant item")
+    best = scores.masked_fill(~relevant, -torch.inf).amax(1, keepdim=True)  # (Q, 1)
+    before = (scores > best).sum(1)
+    tied = ((scores == best) & ~relevant).sum(1)
+    return 1 + before + tied.double() / 2
+
+
+def recall_at(ranks: Tensor, k: int) -> float:
+    """The share of queries whose best relevant item is among the first `k`: recall@k, from the
+    `ranks` (Q,) of `retrieval_ranks`.
+    """
+    check_tensor(ranks, "ranks")
+    check_whole(1, k=k)
+    if ranks.dim() != 1 or not len(ranks) or not (ranks >= 1).all():
+        raise ValueError(
+            f"ranks: expected numbers (Q,) from 1, got shape {tuple(ranks.shape)}: counted from 0?"
+        )
+    return (ranks <= k).double().mean().item()
 
 
 def mean_interval(values) -> tuple[float, float]:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 import course_utils
-from course_utils import audio, audio_augment, gradients, masks
+from course_utils import audio, audio_augment, gradients, losses, masks
 from course_utils.datasets import collate
 from course_utils.image import SmallCNN, check_images, pixel_features, places
-from course_utils.metrics import accuracy
+from course_utils.metrics import accuracy, recall_at, retrieval_ranks
 from course_utils.text import (
     Vocabulary,
     letter_features,
@@ -35,6 +35,7 @@ VALUES = "must read values, which meta does not have"
 ROWS = torch.tensor([[True, True, True], [True, False, False]])
 X = torch.linspace(0.1, 0.9, 24, dtype=torch.float64).reshape(2, 3, 4)
 FLAT = X[:, 0]  # (2, 4)
+WIDE = FLAT.float()
 IDS = torch.tensor([[1, 2, 3], [4, 0, 0]])
 SOUND = torch.linspace(-1, 1, 1200).sin().reshape(2, 600)
 HEARD = torch.ones(2, 600, dtype=torch.bool)
@@ -129,11 +130,24 @@ CASES = {
     "image.check_images": (lambda x: check_images(x, 3, 8), (PICTURES,), None),
     "image.pixel_features": (pixel_features, (PICTURES,), None),
     "image.places": (places, (PICTURES,), None),
+    "losses.InfoNCE.forward": (run(losses.InfoNCE()), (WIDE, WIDE.flip(0)), VALUES),
+    "losses.SigmoidLoss.forward": (run(losses.SigmoidLoss()), (WIDE, WIDE.flip(0)), VALUES),
+    "losses.cosines": (losses.cosines, (FLAT, FLAT.flip(0)), None),
+    "losses.info_nce": (lambda a, b: losses.info_nce(a, b, 5.0), (FLAT, FLAT.flip(0)), VALUES),
+    "losses.triplet_loss": (
+        lambda a, b: losses.triplet_loss(
+            a, b, miner="random", generator=torch.Generator("cpu").manual_seed(0)
+        ),
+        (FLAT, FLAT.flip(0)),
+        VALUES,
+    ),
     "masks.last_state": (masks.last_state, (X, ROWS), None),
     "masks.masked_mean": (masks.masked_mean, (X, ROWS), None),
     "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
     "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
     "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
+    "metrics.recall_at": (lambda ranks: recall_at(ranks, 1), (IDS[0],), VALUES),
+    "metrics.retrieval_ranks": (retrieval_ranks, (FLAT, FLAT > FLAT[:, 1:2]), VALUES),
     "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
     "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
     "text.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
@@ -160,6 +174,7 @@ NO_CASE = {
     "audio_encoder.Wav2Vec2.forward": "is run by AudioEncoder",
     "features.asked_for_gradient": "asks, and computes nothing",
     "features.cached_vectors": "gives what is on disk, on the CPU",
+    "features.class_vectors": "gives what the encoder that it is handed gives",
     "features.write_vectors": "writes to the disk",
     "gradients.compare": "compares values and gives numbers",
     "gradients.verify_gradient": "makes its inputs itself",

@@ -11,7 +11,13 @@ import torch
 from scipy import stats
 
 from course_utils import metrics
-from course_utils.metrics import accuracy, cluster_bootstrap, mean_interval
+from course_utils.metrics import (
+    accuracy,
+    cluster_bootstrap,
+    mean_interval,
+    recall_at,
+    retrieval_ranks,
+)
 
 
 def test_accuracy_and_its_bad_inputs():
@@ -143,3 +149,82 @@ def test_few_groups_are_said():
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 cluster_bootstrap(values, groups)
+
+
+# ---- retrieval ----
+
+
+def slow_rank(scores, relevant):
+    """By sorting: the middle of the best and the worst place of the first relevant item."""
+    places = []
+    for ties in (1, -1):  # relevant ones first among equal scores, or last
+        order = sorted(range(len(scores)), key=lambda j: (-scores[j], -ties * relevant[j]))
+        places.append(1 + [relevant[j] for j in order].index(True))
+    return sum(places) / 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ranks_by_sorting(seed):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 4, (6, 7), generator=generator).double() / 3  # with many ties
+    relevant = torch.rand(6, 7, generator=generator) < 0.3
+    relevant[torch.arange(6), torch.arange(6)] = True
+    expected = [slow_rank(s, r) for s, r in zip(scores.tolist(), relevant.tolist())]
+    assert retrieval_ranks(scores, relevant).tolist() == expected
+
+
+def test_ranks_of_one_query_by_hand():
+    own = torch.tensor([[True, False, False, False]])
+    for scores, rank in (
+        ([4.0, 1, 2, 3], 1),
+        ([2.0, 1, 4, 3], 3),
+        ([3.0, 3, 1, 1], 1.5),
+        ([0.0, 0, 0, 0], 2.5),  # all alike: the middle
+        ([-math.inf, 1, 2, 3], 4),
+        ([-math.inf, -math.inf, 2, 3], 3.5),
+    ):
+        assert retrieval_ranks(torch.tensor([scores]), own).tolist() == [rank]
+    # an equal counts as right, wherever it stands
+    equals = torch.tensor([[True, False, True, False]])
+    assert retrieval_ranks(torch.tensor([[1.0, 2, 4, 3]]), equals).tolist() == [1]
+
+
+def test_recall_and_chance_of_a_space_without_differences():
+    ranks = torch.tensor([1.0, 1.5, 2, 11])
+    assert [recall_at(ranks, k) for k in (1, 2, 10, 11)] == [0.25, 0.75, 0.75, 1.0]
+    flat = retrieval_ranks(torch.zeros(300, 300), torch.eye(300, dtype=torch.bool))
+    assert flat.quantile(0.5) == 150.5 and recall_at(flat, 10) == 0
+
+
+@pytest.mark.parametrize(
+    "scores, relevant, error, words",
+    [
+        ([[1.0]], torch.ones(1, 1, dtype=torch.bool), TypeError, "scores: expected a tensor"),
+        (torch.ones(2, 2), torch.ones(2, 2), TypeError, "relevant of bool"),
+        (torch.ones(2, 2).long(), torch.ones(2, 2) > 0, TypeError, "scores of floats"),
+        (torch.ones(2), torch.ones(2) > 0, ValueError, r"\(Q, N\), got \(2,\)"),
+        (torch.ones(2, 3), torch.ones(3, 2) > 0, ValueError, r"\(Q, N\), got \(2, 3\) and \(3, 2"),
+        (torch.ones(0, 3), torch.ones(0, 3) > 0, ValueError, r"\(Q, N\), got \(0, 3\)"),
+        (torch.tensor([[1.0, math.nan]]), torch.ones(1, 2) > 0, ValueError, "got NaN"),
+        (torch.ones(2, 2), torch.tensor([[True, True], [False, False]]), ValueError, "query 1 has"),
+    ],
+)
+def test_bad_scores_are_named(scores, relevant, error, words):
+    with pytest.raises(error, match=words):
+        retrieval_ranks(scores, relevant)
+
+
+@pytest.mark.parametrize(
+    "ranks, k, words",
+    [
+        (torch.tensor([0.0, 1.0]), 1, "counted from 0"),
+        (torch.ones(2, 2), 1, r"ranks: expected numbers \(Q,\) from 1, got shape \(2, 2\)"),
+        (torch.ones(0), 1, "ranks: expected numbers"),
+        (torch.tensor([math.nan]), 1, "ranks: expected numbers"),
+        (torch.ones(2), 0, "k: expected a whole number of at least 1, got 0"),
+        (torch.ones(2), 1.0, "k: expected a whole number of at least 1, got 1.0"),
+    ],
+)
+def test_bad_ranks_are_named(ranks, k, words):
+    with pytest.raises(ValueError, match=words):
+        recall_at(ranks, k)

@@ -1,0 +1,195 @@
+"""Losses that bring two modalities into one space: pairs near, all others far.
+
+    loss = InfoNCE()                                  # its temperature is learned
+    value = loss(image, text)                         # (B, D), (B, D) -> one number
+    value.backward()
+    optimizer.step()                                  # over the parameters of networks and loss
+    loss.clamp_()
+
+Row i of one side belongs to row i of the other. Vectors are compared by the cosine, so their
+lengths do not matter. Where a batch holds the same thing twice, `positives` (B, B) bool says which
+pairs belong together, rows for the first side; without it these count as false negatives.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_utils.masks import check_tensor
+
+MINERS = ("all", "random", "semi-hard", "hard")
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of each row of `a` (N, D) with each row of `b` (M, D), (N, M); half precision is
+    computed in float32. A row of zeros has no direction: its cosines are 0.
+
+    Raises ValueError or TypeError for other shapes and for what is no float.
+    """
+    for name, value in (("a", a), ("b", b)):
+        check_tensor(value, name)
+        if not value.is_floating_point():
+            raise TypeError(f"{name}: expected floats, got {value.dtype}")
+        if value.dim() != 2 or not value.numel():
+            raise ValueError(f"{name}: expected vectors (N, D), got shape {tuple(value.shape)}")
+    if a.shape[1] != b.shape[1] or a.dtype != b.dtype:
+        raise ValueError(
+            f"b: expected {a.dtype} of width {a.shape[1]} as a, got {b.dtype} of width {b.shape[1]}"
+        )
+    if a.dtype in (torch.float16, torch.bfloat16):
+        a, b = a.float(), b.float()
+    return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T  # (N, D), (M, D) -> (N, M)
+
+
+def info_nce(a: Tensor, b: Tensor, scale: float | Tensor, positives: Tensor | None = None):
+    """Symmetric InfoNCE: how surely each row of `a` (B, D) finds its own among the rows of `b`
+    (B, D), and the reverse.
+
+    The cross-entropy of the softmax over `scale` (1 / temperature) times the cosines, the mean over
+    rows and columns. A row with several `positives` takes the mean of their log-probabilities. A
+    batch of one has nothing to tell apart: its loss is 0.
+    Raises ValueError or TypeError for other shapes or dtypes, and positives without the diagonal.
+    Source: van den Oord et al. 2018, Representation learning with contrastive predictive coding;
+    both directions with a learned temperature: Radford et al. 2021 (CLIP). Several positives:
+    Khosla et al. 2020, Supervised contrastive learning, the mean outside the logarithm.
+    """
+    logits = scale * _pairs(a, b)  # (B, B)
+    own = _positives(positives, logits)
+    losses = []
+    for scores, right in ((logits, own), (logits.T, own.T)):
+        logs = torch.where(right, scores.log_softmax(1), 0)
+        losses.append(-(logs.sum(1) / right.sum(1)).mean())
+    return (losses[0] + losses[1]) / 2
+
+
+class InfoNCE(nn.Module):
+    """`info_nce` with a temperature that is learned, as the logarithm of its inverse.
+
+    `temperature` is where it starts, `lowest` how small it may become. Call `clamp_()` after each
+    step of the optimiser. (A clamp in the forward pass would do harm: once the parameter is past
+    the limit its gradient is 0, and it never comes back.)
+    Raises ValueError for temperatures that are not positive, or below `lowest`.
+    """
+
+    def __init__(self, temperature: float = 0.07, *, lowest: float = 0.01):
+        super().__init__()
+        if not 0 < lowest <= temperature < math.inf:
+            raise ValueError(
+                "temperature: expected a number from lowest on, which is above 0, got"
+                f" temperature {temperature!r} and lowest {lowest!r}"
+            )
+        self.lowest = lowest
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    @property
+    def temperature(self) -> float:
+        return math.exp(-self.log_scale.item())
+
+    def forward(self, a: Tensor, b: Tensor, positives: Tensor | None = None) -> Tensor:
+        return info_nce(a, b, self.log_scale.exp(), positives)
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Bring the parameter back to where the temperature is `lowest`, if it is past that."""
+        self.log_scale.clamp_(max=-math.log(self.lowest))
+
+
+class SigmoidLoss(nn.Module):
+    """Each pair of a batch asked alone: do these two belong together? The mean over the B rows of
+    the sum over the columns of log(1 + exp(-y (scale * cosine + bias))), y = 1 for a positive and
+    -1 for every other.
+
+    Scale, as its logarithm, and bias are learned; the bias starts low, because most pairs are
+    negative. Several `positives` in a row are each one yes. A batch of one is a single yes.
+    Source: Zhai et al. 2023, Sigmoid loss for language image pre-training (SigLIP).
+    """
+
+    def __init__(self, scale: float = 10.0, bias: float = -10.0):
+        super().__init__()
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale: expected a positive number, got {scale!r}")
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    def forward(self, a: Tensor, b: Tensor, positives: Tensor | None = None) -> Tensor:
+        logits = self.log_scale.exp() * _pairs(a, b) + self.bias  # (B, B)
+        right = _positives(positives, logits)
+        return F.softplus(torch.where(right, -logits, logits)).sum(1).mean()
+
+
+def triplet_loss(
+    a: Tensor,
+    b: Tensor,
+    margin: float = 0.2,
+    *,
+    miner: str = "semi-hard",
+    positives: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Each row's own partner nearer, by `margin` in cosine, than a negative: max(0, margin + s_neg
+    - s_pos), the mean over the rows of `a` and of `b` (B, D) as anchors.
+
+    The partner is the row of the same number. Which negative, `miner` says: "hard", the nearest of
+    the batch; "semi-hard", the nearest of those farther away than the partner, or the farthest of
+    all if none is; "random", drawn by `generator`; "all", the mean over all. A row without a
+    negative, as in a batch of one, adds 0.
+    Raises ValueError for another miner or a margin below 0, and as `info_nce` does.
+    Source: Schroff, Kalenichenko and Philbin 2015, FaceNet; both directions: Kiros, Salakhutdinov
+    and Zemel 2014, Unifying visual-semantic embeddings.
+    """
+    if miner not in MINERS:
+        raise ValueError(f"miner: expected one of {list(MINERS)}, got {miner!r}")
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin: expected a number of at least 0, got {margin!r}")
+    scores = _pairs(a, b)  # (B, B)
+    own = _positives(positives, scores)
+    losses = []
+    for sims, right in ((scores, own), (scores.T, own.T)):
+        partner = sims.diagonal()[:, None]  # (B, 1)
+        chosen = _mined(sims.detach(), ~right, miner, generator)  # (B, B) bool
+        costs = torch.where(chosen, (margin + sims - partner).clamp(min=0), 0)
+        losses.append((costs.sum(1) / chosen.sum(1).clamp(min=1)).mean())
+    return (losses[0] + losses[1]) / 2
+
+
+def _mined(sims: Tensor, negative: Tensor, miner: str, generator) -> Tensor:
+    """Which negatives count, (B, B) bool: one a row where there is one, or with "all" each."""
+    if miner == "all":
+        return negative
+    if miner == "random":
+        place = generator.device if generator else "cpu"
+        rank = torch.rand(sims.shape, generator=generator, device=place).to(sims)
+    elif miner == "hard":
+        rank = sims
+    else:
+        farther = sims < sims.diagonal()[:, None]
+        # cosines lie within -1 and 1: the farther ones come first, nearest in front, then the rest
+        rank = torch.where(farther, sims, -sims - 4)
+    best = rank.masked_fill(~negative, -torch.inf).argmax(1, keepdim=True)  # (B, 1)
+    return torch.zeros_like(negative).scatter(1, best, True) & negative
+
+
+def _pairs(a: Tensor, b: Tensor) -> Tensor:
+    """Cosines (B, B) of two sides with as many rows."""
+    scores = cosines(a, b)
+    if scores.shape[0] != scores.shape[1]:
+        raise ValueError(f"b: expected {len(a)} rows as a, got {len(b)}: row i belongs to row i")
+    return scores
+
+
+def _positives(positives: Tensor | None, scores: Tensor) -> Tensor:
+    """Which pairs belong together, (B, B) bool: the diagonal at least."""
+    if positives is None:
+        return torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    check_tensor(positives, "positives", "a bool tensor")
+    if positives.dtype != torch.bool or positives.shape != scores.shape:
+        raise TypeError(
+            f"positives: expected bool of shape {tuple(scores.shape)}, got {positives.dtype} of"
+            f" shape {tuple(positives.shape)}"
+        )
+    if not positives.diagonal().all():
+        row = int((~positives.diagonal()).int().argmax())
+        raise ValueError(f"positives: expected True on the diagonal, got False for row {row}")
+    return positives
