@@ -18,6 +18,7 @@ from torch import Tensor
 import course_utils
 from course_utils import audio, audio_augment, gradients, losses, masks
 from course_utils.datasets import collate
+from course_utils.gradients.attention import PROJECTIONS
 from course_utils.image import SmallCNN, check_images, pixel_features, places
 from course_utils.metrics import accuracy, recall_at, retrieval_ranks
 from course_utils.text import (
@@ -35,6 +36,9 @@ VALUES = "must read values, which meta does not have"
 ROWS = torch.tensor([[True, True, True], [True, False, False]])
 X = torch.linspace(0.1, 0.9, 24, dtype=torch.float64).reshape(2, 3, 4)
 FLAT = X[:, 0]  # (2, 4)
+EIGHT = torch.linspace(-1, 1, 64, dtype=torch.float64).reshape(8, 8)
+ONE = ROWS[:, 1]
+SQUARE = torch.linspace(-1, 1, 16, dtype=torch.float64).reshape(4, 4)
 WIDE = FLAT.float()
 IDS = torch.tensor([[1, 2, 3], [4, 0, 0]])
 SOUND = torch.linspace(-1, 1, 1200).sin().reshape(2, 600)
@@ -58,6 +62,32 @@ def run(network):
         return copy.deepcopy(network).to(places[0] if places else "cpu")(*inputs)
 
     return call
+
+
+def pair(x):
+    return {"text": x, "image": x}
+
+
+def same(x):
+    return x
+
+
+def fused(name, *kinds):
+    """A call of a gradient of fusion, of two modalities of which one misses a row: d_out, its
+    arguments of these kinds, the mask.
+    """
+
+    def call(d_out, *given):
+        arguments = [kind(x) for kind, x in zip(kinds, given)]
+        backward = getattr(gradients, f"{name}_backward")
+        return backward(d_out, *arguments, {"image": given[-1]})
+
+    return call
+
+
+def projections(weight, bias):
+    names = [*PROJECTIONS, "null"]
+    return {name: weight if name.endswith("weight") else bias for name in names}
 
 
 # {function: (a call of it, its inputs, why meta cannot stand in for them)}
@@ -91,41 +121,129 @@ CASES = {
         (PICTURES[0],),
         VALUES,
     ),
-    "gradients.activation_backward": (gradients.activation_backward, (X, X - 0.5), None),
-    "gradients.binary_cross_entropy_backward": (
+    "gradients.alignment.cosine_backward": (
+        gradients.cosine_backward,
+        (FLAT[:, :2], FLAT, FLAT.flip(0)),
+        None,
+    ),
+    "gradients.alignment.info_nce_backward": (
+        gradients.info_nce_backward,
+        (FLAT, FLAT.flip(0), FLAT[0, 0]),
+        None,
+    ),
+    "gradients.alignment.sigmoid_loss_backward": (
+        gradients.sigmoid_loss_backward,
+        (FLAT, FLAT.flip(0), FLAT[0, 0], FLAT[0, 1]),
+        None,
+    ),
+    "gradients.alignment.triplet_backward": (
+        gradients.triplet_backward,
+        (FLAT, FLAT.flip(0), ~torch.eye(2).bool(), ~torch.eye(2).bool()),
+        None,
+    ),
+    "gradients.alignment.unit_length_backward": (
+        gradients.unit_length_backward,
+        (X, X - 0.5),
+        None,
+    ),
+    "gradients.attention.attention_backward": (
+        gradients.attention_backward,
+        (X[:, :2], X[:, :2], X, X + 1, ROWS),
+        None,
+    ),
+    "gradients.attention.cross_attention_backward": (
+        lambda d, x, W, b, kept: gradients.cross_attention_backward(
+            d, x, x, projections(W, b), 2, kept, kept
+        ),
+        (X, X - 0.5, SQUARE, FLAT[0], ROWS),
+        None,
+    ),
+    "gradients.fusion.attention_pool_backward": (
+        fused("attention_pool", pair, same, same, same),
+        (FLAT, FLAT, SQUARE, FLAT[0], FLAT[1], ONE),
+        None,
+    ),
+    "gradients.fusion.film_backward": (
+        fused("film", pair, same, lambda x: "text"),
+        (FLAT, FLAT, EIGHT[:, :4], FLAT, ONE),
+        None,
+    ),
+    "gradients.fusion.gated_backward": (
+        fused("gated", pair, pair, same, same),
+        (FLAT, FLAT, FLAT, EIGHT, EIGHT[0], ONE),
+        None,
+    ),
+    "gradients.fusion.late_backward": (fused("late", pair, pair), (FLAT, FLAT, SQUARE, ONE), None),
+    "gradients.fusion.linear_fusion_backward": (
+        fused("linear_fusion", pair, pair),
+        (FLAT, FLAT, SQUARE, ONE),
+        None,
+    ),
+    "gradients.fusion.low_rank_backward": (
+        fused("low_rank", pair, pair),
+        (FLAT, FLAT[:, :2], X.mT, ONE),
+        None,
+    ),
+    "gradients.fusion.max_backward": (fused("max", pair), (FLAT, FLAT, ONE), None),
+    "gradients.fusion.mean_backward": (fused("mean", pair), (FLAT, FLAT, ONE), None),
+    "gradients.fusion.mixture_backward": (fused("mixture", pair), (FLAT, FLAT, ONE), None),
+    "gradients.fusion.outer_backward": (
+        fused("outer", pair),
+        (EIGHT[:2].repeat(1, 2)[:, :9], FLAT[:, :2], ONE),
+        None,
+    ),
+    "gradients.fusion.product_backward": (fused("product", pair), (FLAT, FLAT, ONE), None),
+    "gradients.fusion.product_of_experts_backward": (
+        fused("product_of_experts", pair),
+        (FLAT, FLAT, ONE),
+        None,
+    ),
+    "gradients.fusion.sum_backward": (fused("sum", pair), (FLAT, FLAT, ONE), None),
+    "gradients.fusion.weighted_concat_backward": (
+        fused("weighted_concat", pair, same),
+        (EIGHT[:2], FLAT, FLAT[:, 0], ONE),
+        None,
+    ),
+    "gradients.fusion.weighted_sum_backward": (
+        fused("weighted_sum", pair, same),
+        (FLAT, FLAT, FLAT[:, 0], ONE),
+        None,
+    ),
+    "gradients.layers.activation_backward": (gradients.activation_backward, (X, X - 0.5), None),
+    "gradients.outputs.binary_cross_entropy_backward": (
         gradients.binary_cross_entropy_backward,
         (FLAT, (FLAT > 0.3).double()),
         VALUES,
     ),
-    "gradients.central_differences": (
+    "gradients.verify.central_differences": (
         lambda x: gradients.central_differences(lambda x: (x**2).sum(), x),
         (FLAT,),
         VALUES,
     ),
-    "gradients.concat_backward": (
+    "gradients.fusion.concat_backward": (
         lambda d: gradients.concat_backward(d, {"text": 1, "image": 3}),
         (FLAT,),
         None,
     ),
-    "gradients.cross_entropy_backward": (
+    "gradients.outputs.cross_entropy_backward": (
         lambda x, y: gradients.cross_entropy_backward(x, y, smoothing=0.1),
         (FLAT, torch.tensor([3, 0])),
         VALUES,
     ),
-    "gradients.embedding_backward": (
+    "gradients.layers.embedding_backward": (
         lambda d, ids: gradients.embedding_backward(d, ids, 5, padding_idx=0),
         (X, IDS),
         VALUES,
     ),
-    "gradients.global_average_pool_backward": (
+    "gradients.layers.global_average_pool_backward": (
         lambda d: gradients.global_average_pool_backward(d, (2, 2)),
         (FLAT,),
         None,
     ),
-    "gradients.linear_backward": (gradients.linear_backward, (X[..., 0], FLAT, X[0]), None),
-    "gradients.masked_mean_backward": (gradients.masked_mean_backward, (FLAT, ROWS), None),
-    "gradients.softmax_backward": (gradients.softmax_backward, (X, X), None),
-    "gradients.softmax_jacobian": (gradients.softmax_jacobian, (FLAT[0],), None),
+    "gradients.layers.linear_backward": (gradients.linear_backward, (X[..., 0], FLAT, X[0]), None),
+    "gradients.layers.masked_mean_backward": (gradients.masked_mean_backward, (FLAT, ROWS), None),
+    "gradients.outputs.softmax_backward": (gradients.softmax_backward, (X, X), None),
+    "gradients.outputs.softmax_jacobian": (gradients.softmax_jacobian, (FLAT[0],), None),
     "image.SmallCNN.forward": (run(SmallCNN(3, 8).eval()), (PICTURES,), None),
     "image.check_images": (lambda x: check_images(x, 3, 8), (PICTURES,), None),
     "image.pixel_features": (pixel_features, (PICTURES,), None),
@@ -176,8 +294,8 @@ NO_CASE = {
     "features.cached_vectors": "gives what is on disk, on the CPU",
     "features.class_vectors": "gives what the encoder that it is handed gives",
     "features.write_vectors": "writes to the disk",
-    "gradients.compare": "compares values and gives numbers",
-    "gradients.verify_gradient": "makes its inputs itself",
+    "gradients.verify.compare": "compares values and gives numbers",
+    "gradients.verify.verify_gradient": "makes its inputs itself",
     "image_encoder.ImageEncoder.classes": "runs a network that is moved as a whole",
     "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
     "training.Evaluation.__init__": "holds results of evaluate, on the CPU",
