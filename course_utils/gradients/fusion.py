@@ -257,7 +257,7 @@ def attention_pool_backward(
     (A,). Why two paths: h_m is what is summed, and it also asks for its own weight.
     """
     inputs, present = _complete(inputs, mask, d_out)
-    A, D = sizes(weight, "weight", "AD", d_out.dtype)
+    A, _ = sizes(weight, "weight", "AD", d_out.dtype)
     check(weight, "weight", (A, d_out.shape[1]), d_out.dtype)
     check(bias, "bias", (A,), d_out.dtype)
     check(context, "context", (A,), d_out.dtype)
