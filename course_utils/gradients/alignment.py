@@ -34,7 +34,7 @@ def cosine_backward(d_out: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor
     Shapes: d_out (N, M), a (N, D), b (M, D) -> (N, D), (M, D). Why: a turns towards b, and only
     turns; the longer it is, the less. As `cosines`, half precision is computed in float32.
     """
-    (N, D), (M, _) = sizes(a, "a", "ND"), sizes(b, "b", "MD")
+    (N, D), (M, _) = sizes(a, "a", ("N", "D")), sizes(b, "b", "MD")
     check(b, "b", (M, D), a.dtype)
     check_floats(d_out, "d_out")
     check(d_out, "d_out", (N, M), d_out.dtype)
@@ -121,7 +121,7 @@ def _hinges(scores: Tensor, chosen: Tensor, margin: float) -> Tensor:
 
 def _pairs(a: Tensor, b: Tensor, positives: Tensor | None) -> tuple[Tensor, Tensor]:
     """The cosines (N, N), and which pairs belong together, (N, N) bool."""
-    N, D = sizes(a, "a", "ND")
+    N, D = sizes(a, "a", ("N", "D"))
     check(b, "b", (N, D), a.dtype)
     scores = cosines(a, b)
     if positives is None:

@@ -20,7 +20,7 @@ def check_floats(value, name: str) -> None:
         raise TypeError(f"{name}: expected floats, got {value.dtype}")
 
 
-def sizes(value, name: str, axes: str, dtype: torch.dtype | None = None) -> torch.Size:
+def sizes(value, name: str, axes: str | tuple, dtype: torch.dtype | None = None) -> torch.Size:
     """The shape of a tensor that has these axes, one letter each; without a dtype, any floats."""
     if dtype is None:
         check_floats(value, name)
