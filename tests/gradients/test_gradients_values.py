@@ -210,7 +210,7 @@ def test_nothing_to_look_at_but_null():
     draw = Draw(8)
     parameters = {f"{name}.weight": draw(2, 2) for name in ("q", "k", "v", "out")}
     parameters |= {name: draw(2) for name in ("q.bias", "v.bias", "out.bias", "null")}
-    x, y, d = draw(1, 3, 2), torch.full((1, 2, 2), torch.nan).double(), draw(1, 3, 2)
+    x, y, d = draw(1, 3, 2), torch.full((1, 2, 2), torch.nan, dtype=torch.float64), draw(1, 3, 2)
     nothing = torch.zeros(1, 2, dtype=torch.bool)
     d_x, d_y, d_p = gradients.cross_attention_backward(d, x, y, parameters, 1, nothing)
     assert not d_x.any() and not d_y.any()
