@@ -1,0 +1,217 @@
+"""What page 12 goes on with of the reader's own code, what its fault is, and what it says of exact
+numbers and of its stored runs.
+"""
+
+import math
+import sys
+
+import pytest
+import torch
+from reading import gain, said
+from torch import nn
+
+from course_utils.contracts import check_contracts
+from course_utils.datasets import Cues
+from course_utils.exercises import reference
+from course_utils.metrics import mean_interval
+from course_utils.rooms import room, stored
+from course_utils.runtime import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+from sweep import measured_cells  # noqa: E402  (after the path)
+
+# ---- the reader's own code ----
+
+
+def shares(variances, there):
+    precision = torch.where(there, 1 / variances, 0.0)
+    return (precision / precision.sum(1, keepdim=True)).nan_to_num()
+
+
+def added(log_probs, log_prior, there):
+    total = log_probs.masked_fill(~there[..., None], 0).sum(1)
+    total = total - (there.sum(1, keepdim=True) - 1) * log_prior
+    return total - total.logsumexp(1, keepdim=True)
+
+
+def one_by_one(log_probs, log_prior, there):
+    """Right, and slow: number by number, and that over and over."""
+    result = []
+    for one, kept in [*zip(log_probs, there)] * 3:
+        row = []
+        for c in range(len(log_prior)):
+            row.append(sum((one[m, c] - log_prior[c] for m in range(len(kept)) if kept[m]), 0.0))
+        row = [value + prior for value, prior in zip(row, log_prior)]
+        result.append(torch.stack(row).log_softmax(0))
+    return torch.stack(result[: len(there)])
+
+
+@pytest.mark.parametrize("key, answer", [("12.1", shares), ("12.2", added)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def test_what_lets_no_gradient_through_or_is_slow_is_not_taken(accepted):
+    taken, line = accepted("12.2", lambda *args: added(*[x.detach() for x in args]))
+    assert taken is reference("12.2") and "no gradient comes through yours" in line
+    taken, line = accepted("12.2", one_by_one)
+    assert taken is reference("12.2") and "though right, takes" in line
+
+
+def cell(*words):
+    """The one cell of the page's source in which all these words stand."""
+    cells = room("12", "page.py").read_text(encoding="utf-8").split("# %%")
+    found = [one for one in cells if all(word in one for word in words)]
+    assert len(found) == 1
+    return found[0].partition("\n")[2]
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The page's own layers, data and training."""
+    return measured_cells("12") | {"check_contracts": check_contracts, "mine": reference_of}
+
+
+def reference_of(key, answer):
+    return answer
+
+
+def broken(layer):
+    return [one.number for one in check_contracts(layer) if one.kept is False]
+
+
+@pytest.mark.parametrize("weigh", [shares, reference("12.1")])
+def test_a_layer_with_any_right_weights_keeps_the_contracts(page, capsys, weigh):
+    shown = cell("class ByVariance")
+    names = page | {"inverse_variance": weigh}
+    exec(shown, names)
+    assert broken(names["ByVariance"]) == [] and broken(page["WeightedAverage"]) == []
+
+
+@pytest.mark.parametrize("multiply", [added, reference("12.2")])
+def test_experts_with_any_right_product_keep_the_contracts(page, capsys, multiply):
+    names = page | {"product_of_experts": multiply, "show_contracts": lambda layer: None}
+    exec(cell("class Experts"), names)
+    assert broken(names["Experts"]) == []
+    names["product_of_experts"] = lambda p, prior, there: multiply(p, prior, there).squeeze()
+    assert 2 in broken(names["Experts"])
+
+
+def test_who_is_missing_and_votes_keeps_the_contracts_and_is_refused(page, text):
+    from course_utils.exercises import _find, verdict
+
+    def votes(log_probs, log_prior, there):
+        return ((log_probs - log_prior).sum(1) + log_prior).log_softmax(1)
+
+    names = page | {"product_of_experts": votes, "show_contracts": lambda layer: None}
+    exec(cell("class Experts"), names)
+    assert broken(names["Experts"]) == [] and "vote all the same" in text
+    right, why = verdict(_find("12.2"), votes)
+    assert not right and "who is not there has a vote" in why
+
+
+# ---- what stands in its cells ----
+
+
+def test_broadcasting_is_the_fault(capsys):
+    names = {"torch": torch, "seed_everything": torch.manual_seed}
+    shown = cell("(text + image).mean(dim=1)")
+    exec(shown, names)
+    assert capsys.readouterr().out.endswith(": False\n")
+    # what the page says it is: the text with the mean of all pictures
+    text, image = names["text"], names["image"]
+    assert torch.allclose(names["fused"], text[:, 0] + image.mean(0), atol=1e-6)
+    exec(shown.replace("text + image", "text + image[:, None]"), names)
+    assert capsys.readouterr().out.endswith(": True\n")
+    exec(cell("fused = text.mean(dim=1) + image"), names)
+    assert capsys.readouterr().out.endswith(": True\n")
+    assert (torch.ones(4, 1) + torch.ones(4, 768)).shape == (4, 768)
+
+
+def test_contract_4_finds_the_fault():
+    class Mixes(nn.Module):
+        def __init__(self, dims, classes):
+            super().__init__()
+            self.maps = nn.ModuleDict({name: nn.Linear(dims[name], classes) for name in dims})
+
+        def forward(self, features, *, mask=None):
+            first, *rest = (self.maps[name](features[name]) for name in self.maps)
+            return (first[:, None] + sum(rest)).mean(1)
+
+    assert 4 in broken(Mixes)
+
+
+# ---- exact numbers ----
+
+
+def phi(x):
+    return 50 * math.erfc(-x / math.sqrt(2))
+
+
+def test_the_ladder(text):
+    assert [round(phi(x), 1) for x in (0.5, 1.0, math.sqrt(1.25))] == [69.1, 84.1, 86.8]
+    assert "69.1, 84.1 and 86.8 %" in text and "69.1 and 84.1 % become 86.8" in text
+    plain = phi(1 / math.sqrt(0.25 * 4 + 0.25))
+    assert round(plain, 1) == 81.4 and "a plain mean of the readings 81.4" in text
+    for weight, word in ((0.39, 1), (0.41, -1)):  # "from 0.4 on"
+        spread = math.sqrt(4 * weight**2 + (1 - weight) ** 2)
+        assert (phi(1 / spread) - phi(1)) * word > 0
+    assert "from 0.4 on the mean is worse than" in text
+
+
+def test_a_prior_counted_never_once_or_twice(text):
+    def exact(bias):
+        a, s = 1.25, math.sqrt(1.25)
+        return (phi((a * 2 + bias) / (2 * s)) + 9 * phi((a * 2 - bias) / (2 * s))) / 10
+
+    once = math.log(1 / 9)
+    never, one, two = (exact(times * once) for times in (0, 1, 2))
+    assert never < 90 < two < one
+    world = Cues((0.5, 1.0), prior=0.1)
+    assert 100 * world.rule_accuracy(world.product_weights()) == pytest.approx(one)
+    assert round(0.2**2 / (0.2**2 + 0.8**2), 2) == 0.06 and "that is 0.06" in text
+
+
+def test_the_weight_that_turns_negative(text):
+    world = Cues((0.5, 1.0), rho=0.9)
+    assert round(world.bayes_weights()[0], 1) == -4.2 and "**negative**, -4.2" in text
+    assert world.ceiling() > 0.868 > world.ceiling(["image"]) > 0.803
+    assert Cues((0.5, 1.0), rho=0.5).bayes_weights()[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_noise_of_each_sample(text):
+    own = (phi(math.sqrt(4 + 1)) + phi(math.sqrt(1 / 16 + 1))) / 2
+    fixed = max(
+        sum(phi(1 / math.sqrt((a * s) ** 2 + (1 - a) ** 2)) for s in (0.5, 4)) / 2
+        for a in torch.linspace(0, 1, 101).tolist()
+    )
+    assert own - fixed > 6
+
+
+# ---- what the page says of its stored runs ----
+
+
+@pytest.fixture(scope="module")
+def text():
+    return said("12")
+
+
+def of(sweep, row, what="accuracy"):
+    return stored("12", sweep)[row][what]
+
+
+def percent(runs):
+    return 100 * sum(runs) / len(runs)
+
+
+def test_the_bet_in_numbers(text):
+    means = {name: mean_interval(row["weight"]) for name, row in stored("12", "weights").items()}
+    assert f"Ben wins: {means['trained'][0]:.2f}" in text
+    assert f"with fast scores {means['trained, scores ten times as fast'][0]:.2f}" in text
+    assert f"the text gets {means['frozen'][0]:.2f}, with fast scores all" in text
+    assert means["frozen, scores ten times as fast"][0] > 0.99
+    assert means["frozen"][0] - means["frozen"][1] > sum(means["trained"])
+    mean, half = gain(of("weights", "trained"), of("weights", "trained, weights of a half"))
+    assert f"{mean:.1f} ± {half:.1f} points ahead of halves" in text and mean > half
+    assert "(77 % against 65)" in text
+    assert round(percent(of("rules", "text"))) == 77 and round(percent(of("rules", "image"))) == 65
