@@ -14,7 +14,7 @@ from course_utils.contracts import check_contracts
 from course_utils.datasets import Cues
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import load, room, stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -215,3 +215,69 @@ def test_the_bet_in_numbers(text):
     assert f"{mean:.1f} ± {half:.1f} points ahead of halves" in text and mean > half
     assert "(77 % against 65)" in text
     assert round(percent(of("rules", "text"))) == 77 and round(percent(of("rules", "image"))) == 65
+
+
+def test_digits_in_numbers(text):
+    product = of("rules", "product of experts")
+    mean, half = gain(product, of("rules", "linear fusion"))
+    assert f"and {mean:.1f} ± {half:.1f} points between the trainings" in text and mean > half
+    others = [name for name in stored("12", "rules") if name in load("12", "sweeps").RULES]
+    best = max(others, key=lambda name: sum(of("rules", name)))
+    mean, half = gain(product, of("rules", best))
+    assert best == "weighted average" and mean < half
+    assert f"comes nearest: {mean:.1f} ± {half:.1f} points behind, which five seeds do not" in text
+    losses = of("rules", best, "loss"), of("rules", "product of experts", "loss")
+    mean, half = mean_interval([a - b for a, b in zip(*losses)])
+    assert mean > half
+    assert f"{sum(losses[0]) / 5:.3f} against {sum(losses[1]) / 5:.3f}" in text
+    mean, half = gain(product, of("rules", "mean of probabilities"))
+    assert f"of probabilities is {mean:.1f} ± {half:.1f} points behind" in text and mean > half
+    for name in ("product of experts", "linear fusion"):
+        mean, half = gain(of("rules", name), of("rules", f"{name}, audio shuffled"))
+        assert mean > half and "with the sound shuffled both ways lose" in text
+    tuned = percent(stored("09", "baselines")["all three"]["accuracy"])
+    assert f"with a hidden layer, has {tuned:.1f}." in text
+
+
+def test_fewer_samples_and_shared_noise_in_numbers(text):
+    def lead(case):
+        names = [f"{way}, {case}" for way in ("product of experts", "linear fusion")]
+        return gain(*(of("data_and_noise", name) for name in names))
+
+    means = [lead(f"{count} samples")[0] for count in (160, 320, 640)]
+    means.append(gain(of("rules", "product of experts"), of("rules", "linear fusion"))[0])
+    assert means == sorted(means, reverse=True)
+    assert f"the lead grows, to {means[0]:.1f} points at 160" in text
+    (half, small), (one, more) = lead("shared noise 0.5"), lead("shared noise 1")
+    assert f"{half:.1f} ± {small:.1f} points at 0.5 and {one:.1f} ± {more:.1f} at 1" in text
+    assert half > small and one > more
+    sure = []
+    for way in ("product of experts", "linear fusion"):
+        row = stored("12", "data_and_noise")[f"{way}, shared noise 1"]
+        mean, half = mean_interval([100 * (a - b) for a, b in zip(row["sure"], row["accuracy"])])
+        assert mean > half
+        sure.append(round(mean))
+    assert f"is {sure[0]} points above its accuracy, linear fusion's {sure[1]}" in text
+
+
+def test_digits_has_as_many_samples_and_columns_as_said(page, text):
+    data = page["load"](0)
+    assert len(data["train"]["label"]) == 1287 and "1,287 samples" in text
+    assert sum(page["dims_of"](data).values()) == 590 and "590 weights a class" in text
+
+
+def test_max_alone_solves_the_xor_of_page_10(text):
+    rows = stored("19", "fusion_gates")
+    scores = {
+        name: percent(rows[f"xor: {name}"]["accuracy"])
+        for name in ("max", "sum", "mean", "weighted_sum", "weighted_concat", "concat")
+    }
+    assert round(scores.pop("max")) == 89 and "max gets 89 % and the other five 50" in text
+    assert all(abs(score - 50) < 2 for score in scores.values())
+
+
+def test_linear_fusion_as_the_fold_has_it(text):
+    W, x = torch.randn(5, 3).double(), torch.randn(3).double()
+    column = W.T.reshape(-1)  # one column after the other
+    assert torch.allclose(torch.kron(x[None], torch.eye(5).double()) @ column, W @ x)
+    assert "(F^\\top \\otimes I)" in text and torch.kron(x[:, None], torch.eye(5)).shape[0] > 3

@@ -74,8 +74,8 @@ INVERSE_VARIANCE = Exercise(
             lambda variances, there: _shares(_precisions(variances, there, -1.0)),
         ),
         *ideas(
-            "one minus the share of the variances. With two modalities that is the same number; with"
-            " one or three the weights do not sum to 1.",
+            "one minus the share of the variances. With two modalities that is the same number;"
+            " with one or three the weights do not sum to 1.",
             lambda variances, there: torch.where(
                 there, 1 - _shares(_precisions(variances, there, -1.0)), 0.0
             ),
@@ -108,8 +108,8 @@ INVERSE_VARIANCE = Exercise(
             lambda variances, there: (1 / variances) / (1 / variances).sum(1, keepdim=True) * there,
         ),
         *ideas(
-            "what is missing is multiplied by the mask, and 0 times NaN (or infinity, one over 0) is"
-            " NaN: choose with torch.where.",
+            "what is missing is multiplied by the mask, and 0 times NaN (or infinity, one over 0)"
+            " is NaN: choose with torch.where.",
             lambda variances, there: _shares(there / variances),
         ),
         *ideas(
@@ -220,8 +220,8 @@ PRODUCT = Exercise(
             ).log_softmax(-1),
         ),
         *ideas(
-            "the prior comes on top of experts that have it already: once for each of them, and once"
-            " more. Take it out of each first.",
+            "the prior comes on top of experts that have it already: once for each of them, and"
+            " once more. Take it out of each first.",
             lambda log_probs, log_prior, there: (_sum(log_probs, there) + log_prior).log_softmax(
                 -1
             ),
@@ -238,8 +238,8 @@ PRODUCT = Exercise(
             ).log_softmax(-1),
         ),
         *ideas(
-            "these are right up to a number for each row, which is missing: the probabilities do not"
-            " sum to 1. log_softmax makes them.",
+            "these are right up to a number for each row, which is missing: the probabilities do"
+            " not sum to 1. log_softmax makes them.",
             lambda log_probs, log_prior, there: _sum(log_probs - log_prior, there) + log_prior,
         ),
         *ideas(
@@ -247,14 +247,15 @@ PRODUCT = Exercise(
             lambda log_probs, log_prior, there: _right(log_probs, log_prior, there).exp(),
         ),
         *ideas(
-            "a mean of the experts' probabilities, a sum of votes. A product is a sum of logarithms.",
+            "a mean of the experts' probabilities, a sum of votes. A product is a sum of"
+            " logarithms.",
             lambda log_probs, log_prior, there: (
-                (_sum(log_probs.exp(), there) / _count(there)).log()
-            ),
+                _sum(log_probs.exp(), there) / _count(there)
+            ).log(),
         ),
         *ideas(
-            "a mean of the log-probabilities, not their sum: two experts who agree are then no surer"
-            " than one.",
+            "a mean of the log-probabilities, not their sum: two experts who agree are then no"
+            " surer than one.",
             lambda log_probs, log_prior, there: (
                 _sum(log_probs, there) / _count(there).clamp(min=1)
             ).log_softmax(-1),
