@@ -281,3 +281,11 @@ def test_linear_fusion_as_the_fold_has_it(text):
     column = W.T.reshape(-1)  # one column after the other
     assert torch.allclose(torch.kron(x[None], torch.eye(5).double()) @ column, W @ x)
     assert "(F^\\top \\otimes I)" in text and torch.kron(x[:, None], torch.eye(5)).shape[0] > 3
+
+
+def test_what_validation_picks_from_20_samples(text):
+    names = {"torch": torch, "nn": nn, "cues": Cues((0.5, 1.0))}
+    exec(cell("def by_validation"), names)
+    picked = names["by_validation"](*names["readings"](20))
+    low, high = picked.min().item(), picked.max().item()
+    assert f"picks anything from {low:.2f} to {high:.2f}" in text

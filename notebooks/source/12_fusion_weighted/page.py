@@ -38,6 +38,13 @@ from course_utils.text import letter_features
 from course_utils.training import Batches, evaluate, fit
 
 
+# %% [markdown]
+# ## The bet of page 11
+#
+# A layer averages text and picture of `digits` with two learned weights that sum to 1; in front, a projection for each is trained along. The text alone is right more often (77 % against 65). Ada: the text gets clearly the larger weight. Ben: the weights stay near a half.
+#
+# The layer that is asked, whole. Its `scores` are the learned numbers; a softmax over the modalities that are there makes weights of them. Folded: what is there, the data, the training.
+
 # %% tags=["measured"]
 class WeightedAverage(nn.Module):
     """Project each modality to one width, average with learned weights, map to the classes."""
@@ -128,11 +135,7 @@ def judge(model, part):
     return evaluate(model, Batches(part, 4096))
 
 # %% [markdown]
-# ## The bet of page 11
-#
-# A layer averages text and picture of `digits` with two learned weights that sum to 1; in front, a projection for each is trained along. The text alone is right more often (77 % against 65). Ada: the text gets clearly the larger weight. Ben: the weights stay near a half.
-#
-# The layer is the class above. It was trained with five seeds in four ways: projections trained along or **frozen** as they were drawn, and the scores behind the weights as they are, or made to move ten times as fast (`speed`). Two more rows hold the weights at a half.
+# It was trained with five seeds in four ways: projections trained along or **frozen** as they were drawn, and the scores as they are, or made to move ten times as fast (`speed`). Two more rows hold the weights at a half.
 
 # %%
 learned = stored("12", "weights")                            # python tools/sweep.py 12 weights
@@ -351,7 +354,7 @@ plots.show(figure, "Above: the best weight is 0.2 (star), and from 0.4 on the me
            " the image alone. Below: what each way picked in 20 draws.")
 
 # %% [markdown]
-# With 2,000 samples all ways find 0.2. With 20, validation picks anything between 0 and 0.7: whether an answer was right is one bit a sample, how far a reading was off is a whole number. That may be why squared errors and variances do better; the table shows only *that* they do.
+# With 2,000 samples all ways find 0.2. With 20, validation picks anything from 0.05 to 0.63: whether an answer was right is one bit a sample, how far a reading was off is a whole number. That may be why squared errors and variances do better; the table shows only *that* they do.
 #
 # So **learning finds the best weights** if the modalities come on one scale, nothing in front of the weights can be trained, and there are enough samples. We have seen two cases where it does not: trained projections, and few samples. A third: noise that changes from sample to sample. Let the text's deviation be 0.5 in one half of the samples and 4 in the other, the image's always 1:
 
@@ -608,7 +611,7 @@ verify("12.6", product_of_experts(alone, prior.log(), x == x), bayes)
 # With linear experts that is linear fusion (12.5), no more and no less. Trained as a whole they are one model. Here they differ in the training alone: each expert **by itself**, then multiplied; or all **together**. All on text, picture and sound of `digits`; learning rate and decay of each row by the loss on the validation set, the best of 40 epochs, five seeds.
 
 # %% tags=["figure"]
-# Every rule on `digits`; the first seed's experts again, multiplied by the reader's function.
+# Every rule on `digits`; the first seed's experts again, multiplied by your function.
 on_digits = stored("12", "rules")                             # python tools/sweep.py 12 rules
 ORDER = ["text", "image", "audio", "max", "linear fusion", "weighted average",
          "mean of probabilities", "product of experts", "linear fusion, audio shuffled",
