@@ -289,3 +289,32 @@ def test_what_validation_picks_from_20_samples(text):
     picked = names["by_validation"](*names["readings"](20))
     low, high = picked.min().item(), picked.max().item()
     assert f"picks anything from {low:.2f} to {high:.2f}" in text
+
+
+def test_real_data_in_numbers(text):
+    def row(sweep, name):
+        return of(sweep, name)
+
+    image, linear, product = (
+        row("real", name) for name in ("image", "linear fusion", "product of experts")
+    )
+    mean, half = gain(product, linear)
+    said_so = f"alone has {percent(image):.1f} %, linear fusion {percent(linear):.1f}, the product"
+    assert f"{said_so} {percent(product):.1f}: {mean:.1f} ± {half:.1f} points more" in text
+    assert mean > half
+    mean, half = gain(product, row("real", "weighted average"))
+    assert f"Against the weighted average it is {mean:.1f} ± {half:.1f}" in text
+    mean, half = gain(row("real_mfcc", "product of experts"), row("real_mfcc", "linear fusion"))
+    assert f"the lead is gone, {mean:.1f} ± {half:.1f}" in text and abs(mean) < half
+    shuffled = [
+        percent(row("real", f"{name}, audio shuffled"))
+        for name in ("product of experts", "linear fusion")
+    ]
+    assert f"the product has {shuffled[0]:.1f} and linear fusion {shuffled[1]:.1f}" in text
+    mean, half = gain(row("real", "audio"), row("real_scaled", "audio"))
+    assert mean > half
+    alone = percent(row("real_scaled", "audio")), percent(row("real", "audio"))
+    assert f"alone {alone[0]:.1f} % instead of {alone[1]:.1f}" in text
+    assert f"and linear fusion {percent(row('real_scaled', 'linear fusion')):.1f}." in text
+    losses = [of(sweep, "audio", "validation_loss") for sweep in ("real_scaled", "real")]
+    assert f"a loss of {losses[0]:.1f} against {losses[1]:.1f}" in text
