@@ -264,11 +264,17 @@ PRODUCT = Exercise(
             ).log_softmax(-1),
         ),
         *ideas(
-            "the product is taken of probabilities, and exp(-900) is 0: stay with logarithms.",
+            "probabilities stand in between, and exp(-900) is 0: stay with logarithms, and end with"
+            " log_softmax.",
             _by_probabilities,
+            lambda log_probs, log_prior, there: _right(log_probs, log_prior, there).exp().log(),
         ),
         *ideas(
-            "the mask is multiplied, and 0 times NaN or infinity is NaN: choose with torch.where.",
+            "who is missing has to add 0. A mask that is multiplied does not do it, since 0 times"
+            " NaN is NaN; and minus infinity forbids every class. Choose 0 with torch.where.",
+            lambda log_probs, log_prior, there: (
+                (log_probs.masked_fill(~there[..., None], -math.inf) - log_prior).sum(1) + log_prior
+            ).log_softmax(-1),
             lambda log_probs, log_prior, there: (
                 ((log_probs - log_prior) * there[..., None]).sum(1) + log_prior
             ).log_softmax(-1),
