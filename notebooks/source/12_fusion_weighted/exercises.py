@@ -113,7 +113,9 @@ INVERSE_VARIANCE = Exercise(
             lambda variances, there: _shares(there / variances),
         ),
         *ideas(
-            "a row with nothing is NaN, 0 / 0. Its weights are 0.",
+            "a row with nothing has weights: NaN, 0 / 0, or the equal ones of equal scores."
+            " They are 0.",
+            lambda variances, there: torch.where(there, -variances.log(), -1e9).softmax(1),
             lambda variances, there: (
                 _precisions(variances, there) / _precisions(variances, there).sum(1, keepdim=True)
             ),
@@ -131,6 +133,9 @@ INVERSE_VARIANCE = Exercise(
             " 1; its sum keeps that axis (keepdim=True); and squeeze() without an axis also takes"
             " away a batch of one.",
             lambda variances, there: _shares(_precisions(variances, there), dim=0),
+            lambda variances, there: (
+                _precisions(variances, there) / _precisions(variances, there).sum()
+            ),
             lambda variances, there: (
                 _precisions(variances, there) / _precisions(variances, there).sum(1)
             ),
@@ -261,6 +266,9 @@ PRODUCT = Exercise(
             ).log_softmax(-1),
             lambda log_probs, log_prior, there: (
                 log_prior + _sum(log_probs - log_prior, there) / _count(there).clamp(min=1)
+            ).log_softmax(-1),
+            lambda log_probs, log_prior, there: (
+                log_prior + _sum(log_probs - log_prior, there) / there.shape[1]
             ).log_softmax(-1),
         ),
         *ideas(
