@@ -177,6 +177,10 @@ def test_the_weight_that_turns_negative(text):
     assert round(world.bayes_weights()[0], 1) == -4.2 and "**negative**, -4.2" in text
     assert world.ceiling() > 0.868 > world.ceiling(["image"]) > 0.803
     assert Cues((0.5, 1.0), rho=0.5).bayes_weights()[0] == pytest.approx(0, abs=1e-9)
+    for rho, sign in ((0.31, 1), (0.315, -1)):  # as if independent, against the image alone
+        one = Cues((0.5, 1.0), rho=rho)
+        assert (one.rule_accuracy(one.product_weights()) - one.ceiling(["image"])) * sign > 0
+    assert "beyond 0.31 both are worse than the image alone" in room("12", "page.py").read_text()
 
 
 def test_noise_of_each_sample(text):
@@ -208,6 +212,14 @@ def test_the_bet_in_numbers(text):
     means = {name: mean_interval(row["weight"]) for name, row in stored("12", "weights").items()}
     assert f"Ben wins: {means['trained'][0]:.2f}" in text
     assert f"with fast scores {means['trained, scores ten times as fast'][0]:.2f}" in text
+    high, low = (means[f"trained, text begins at {start}"] for start in (0.8, 0.2))
+    assert f"from 0.8 it comes to {high[0]:.2f}, from 0.2 to {low[0]:.2f}" in text
+    middle = means["trained"][0]
+    assert f"the same text ends at {low[0]:.2f}, {middle:.2f} or {high[0]:.2f}" in text
+    assert f"({middle:.2f} from a half, {high[0]:.2f} from 0.8)" in text
+    mixed = [means[f"trained, text shuffled{fast}"] for fast in ("", ", ten times as fast")]
+    assert f"text ends at {mixed[0][0]:.2f}, with fast scores at {mixed[1][0]:.2f}" in text
+    assert mixed[0][0] + mixed[0][1] < 0.5
     assert f"the text gets {means['frozen'][0]:.2f}, with fast scores all" in text
     assert means["frozen, scores ten times as fast"][0] > 0.99
     assert means["frozen"][0] - means["frozen"][1] > sum(means["trained"])
@@ -249,8 +261,8 @@ def test_fewer_samples_and_shared_noise_in_numbers(text):
     assert means == sorted(means, reverse=True)
     assert f"the lead grows, to {means[0]:.1f} points at 160" in text
     (half, small), (one, more) = lead("shared noise 0.5"), lead("shared noise 1")
-    assert f"{half:.1f} ± {small:.1f} points at 0.5 and {one:.1f} ± {more:.1f} at 1" in text
     assert half > small and one > more
+    assert f"{one:.1f} ± {more:.1f} points at degree 1" in text
     sure = []
     for way in ("product of experts", "linear fusion"):
         row = stored("12", "data_and_noise")[f"{way}, shared noise 1"]
@@ -258,6 +270,25 @@ def test_fewer_samples_and_shared_noise_in_numbers(text):
         assert mean > half
         sure.append(round(mean))
     assert f"is {sure[0]} points above its accuracy, linear fusion's {sure[1]}" in text
+
+
+def test_trained_to_the_end_in_numbers(text):
+    def lead(case, what="accuracy"):
+        names = [f"{way}, {case}" for way in ("product of experts", "linear fusion")]
+        return gain(*(of("to_the_end", name, what) for name in names))
+
+    (few, small), (full, wide) = lead("160 samples"), lead("1,287 samples")
+    assert f"{few:.1f} ± {small:.1f} points at 160, {full:.1f} ± {wide:.1f} with all" in text
+    assert few > small and full < wide
+    noisy, half = lead("shared noise 1")
+    assert f"to the end it is {noisy:.1f} ± {half:.1f}" in text and noisy < half
+    losses = [
+        sum(of("to_the_end", f"{way}, 1,287 samples", "loss")) / 5
+        for way in ("product of experts", "linear fusion")
+    ]
+    assert f"in cross-entropy they do, {losses[0]:.3f} against {losses[1]:.3f}" in text
+    mean, half = lead("1,287 samples", "loss")
+    assert mean < -half
 
 
 def test_digits_has_as_many_samples_and_columns_as_said(page, text):
@@ -306,6 +337,10 @@ def test_real_data_in_numbers(text):
     assert f"Against the weighted average it is {mean:.1f} ± {half:.1f}" in text
     mean, half = gain(row("real_mfcc", "product of experts"), row("real_mfcc", "linear fusion"))
     assert f"the lead is gone, {mean:.1f} ± {half:.1f}" in text and abs(mean) < half
+    mean, half = gain(
+        row("real_mfcc_scaled", "product of experts"), row("real_mfcc_scaled", "linear fusion")
+    )
+    assert f"and scaled it is back, {mean:.1f} ± {half:.1f}" in text and mean > half
     shuffled = [
         percent(row("real", f"{name}, audio shuffled"))
         for name in ("product of experts", "linear fusion")
