@@ -308,7 +308,8 @@ def test_max_alone_solves_the_xor_of_page_10(text):
 
 
 def test_linear_fusion_as_the_fold_has_it(text):
-    W, x = torch.randn(5, 3).double(), torch.randn(3).double()
+    W = torch.randn(5, 3, dtype=torch.float64)
+    x = torch.randn(3, dtype=torch.float64)
     column = W.T.reshape(-1)  # one column after the other
     assert torch.allclose(torch.kron(x[None], torch.eye(5).double()) @ column, W @ x)
     assert "(F^\\top \\otimes I)" in text and torch.kron(x[:, None], torch.eye(5)).shape[0] > 3
