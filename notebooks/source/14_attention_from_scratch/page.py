@@ -41,13 +41,12 @@ from course_utils.widgets import Explorer
 
 # %% tags=["figure"]
 # Attention in one picture: the words, what "drinks" takes of each, and what comes out.
-figure, ax = plots.axes(width=6.6, height=2.5)
-ax.axis((-0.9, 6.6, -0.5, 3.1))
+figure, ax = plots.axes(width=6.6, height=2.3)
+ax.axis((-0.9, 6.6, 0.1, 3.3))
 ax.set_axis_off()
 for place, (word, share) in enumerate(zip(["the", "small", "cat", "drinks"], [8, 22, 61, 8])):
-    ax.text(1.5 * place, 2.7, word, ha="center", color=plots.INK, fontsize=12)
-    ax.plot([1.5 * place, 4.5], [2.5, 0.9], color=plots.COLORS["text"], linewidth=share / 6)
-    ax.text(1.5 * place - 0.12, 2.05, f"{share} %", ha="right", color=plots.INK)
+    ax.text(1.5 * place, 2.4, f"{word}\n{share} %", ha="center", color=plots.INK, fontsize=11)
+    ax.plot([1.5 * place, 4.5], [2.25, 0.9], color=plots.COLORS["text"], linewidth=share / 6)
 ax.text(4.5, 0.35, "the result at drinks: mostly the value of cat", ha="center", color=plots.INK)
 plots.show(figure, "What \"drinks\" takes of each word. The shares come from its query and the"
            " words' keys; the result is the sum of the values with these shares.")
@@ -344,7 +343,7 @@ def patches(images, side=16):
 # %% [markdown]
 # What is not in them is *where* each comes from. You saw it: permute the words, and each result goes along with its word, unchanged. Of course, since (14.1) is a sum over words, and a sum has no order; and the hidden layer takes each word by itself. So without positions any number of blocks, and a mean behind them, is blind to order. The remedy: to each word's vector add one for its place, a **position embedding** (位置嵌入), a learned table.
 #
-# Pictures of one object, one block, a mean, a head; five seeds, folded. Its *colour*, of six, is found without positions (100 %). Whether it is in the *left or right half* is not: 56 ± 2 %, hardly more than a rule's 58 that knows only where in its patch an object begins. With positions, which alone are added, it is 95 ± 4. With pictures shuffled among the labels it is 49.
+# Pictures of one object, one block, a mean, a head; five seeds, folded. Its *colour*, of six, is found without positions (100 %). Whether it is in the *left or right half* is not: 56 ± 2 %, hardly more than a rule's 58 that knows only where in its patch an object begins. With positions, which alone are added, it is 94 ± 4. With pictures shuffled among the labels it is 49.
 
 # %% tags=["measured", "proof"]
 # Patches -> linear -> block -> mean -> classes; `place` says where each patch was. Training.
@@ -605,7 +604,7 @@ for layers in (1, 2):
         print(f"{layers} layers, {'causal' if causal else 'sees all':8} same logits: {same}")
 
 # %% [markdown]
-# With one layer the last word attends to a bag of words, and a bag has no order. With two, and the causal mask, the order is there, although no number says so: in layer 1 "chases" has seen one animal and not the other, so *its* vector tells which came first, and in layer 2 the last word reads that. Without the causal mask both have been seen by all.
+# With one layer the last word attends to a bag of words, and a bag has no order. With two, and the causal mask, the order is there, although no number says so: in layer 1 the words between the two animals have seen one of them and not the other, so *their* vectors tell which came first, and in layer 2 the last word can read that. Without the causal mask every word has seen both.
 #
 # So much for what is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases, as often as not of both. Asked on 1,000 others: which of four animals comes last?
 
@@ -648,7 +647,7 @@ plots.show(figure, "Five seeds, a line each; dotted: knowing the two animals, 50
 #
 # ## Try it
 #
-# The attention of a trained one, seed 0: sentence, head, mask. The mask was causal in training; what does the model say if you take it away?
+# The attention of a trained one, seed 0: sentence, head, mask. In its layer 2 head 1 lets the last word look at the second "the", which stands between the animals. Find the other heads; and what does the model say if you take its mask away?
 
 # %% tags=["figure"]
 # The widget: weights by `attend` with the identity as values, each query a row of the batch.
@@ -701,7 +700,7 @@ Explorer(
 # %% [markdown]
 # ## A small GPT
 #
-# The same class, with positions, on 2,000 captions of `scenes`, each between two full stops: ". a red circle is left of a blue square ." It writes by a loop: ask for the next word, draw one by its probability, append it, ask again.
+# The same class, on 2,000 captions of `scenes`, each between two full stops: ". a red circle is left of a blue square ." It writes by a loop: ask for the next word, draw one by its probability, append it, ask again.
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: a draw may fall otherwise where the last bits differ.
@@ -720,9 +719,9 @@ for name, row in talk.items():
     print(f"{name:24}{mean:.3f} ± {half:.3f} {shares[0]:>17} {shares[1]:>19}")
 
 # %% [markdown]
-# Beside it: counting words, counting pairs of words, no positions, and a control whose captions have their words shuffled, in training and test. *Form right*: of 200 texts that it writes, how many have a form that the captions' grammar has. *Holds together*: of those like "a red circle and a blue square; the red circle is above the blue square", how many relate two different things that they have listed. Real captions have 100 % in both.
+# Beside it: counted words, counted pairs of words, no positions, and a control whose captions have their words shuffled, in training and test. *Form right*: of 200 texts that it writes, how many have a form that the captions' grammar has. *Holds together*: of those like "a red circle and a blue square; the red circle is above the blue square", how many relate two different things that they have listed. Real captions have 100 % in both.
 #
-# The order of words is worth more than a nat, the words beyond the last one half a nat. The GPT's form is right in more than nine of ten texts, and the content holds together in one of twenty or so: at this size and budget it is fluent and does not look back at what it said. A low loss did not tell. (That it needs no positions for the form you have seen coming: it is causal and has two layers.)
+# Without the order of the words the loss is 1.6 nats higher; more than one word back is worth half a nat. The form is right in more than nine of ten texts, and the content holds together in about one of thirty: at this size and budget the GPT is fluent, and does not keep to what it said. The loss did not tell. Without positions it is no worse, as far as five seeds show.
 #
 # ### The last word's state as a feature
 #
@@ -737,7 +736,7 @@ for name in KINDS:
     print(f"{name:26}" + "".join(f"{row:>15}" for row in rows))
 
 # %% [markdown]
-# The endings differ in one word, and it decides about the last state: 100 % in each seed where the next word is the one that chases, and from 67 to 84 where it may be any animal. The mean over all words has nearly everything in both. So a GPT's last state is made for the next word; what nobody asked of it may stand elsewhere. The first word, which has read only itself, is at chance.
+# The endings differ in one word, and the last state follows: 100 % in each seed where the next word is the one that chases, from 67 to 84 where it may be any animal. The mean over all words has nearly everything in both. So the place to read is the last word for what the next word needs; what it does not need may stand elsewhere. The first word, which has read only itself, is at chance.
 #
 # ## With the library
 #
@@ -808,7 +807,6 @@ print("another last word changes the states before it:",
 #
 # ## Read more
 #
-# - D. Bahdanau, K. Cho, Y. Bengio, *Neural Machine Translation by Jointly Learning to Align and Translate*, ICLR 2015. Attention before it had this name for queries and keys.
 # - A. Vaswani and others, *Attention Is All You Need*, NeurIPS 2017. Section 3: the scaled dot product, heads, blocks; its norm comes after the addition, ours before.
 # - A. Dosovitskiy and others, *An Image is Worth 16x16 Words*, ICLR 2021. Patches, at full size.
 # - A. Haviv and others, *Transformer Language Models without Positional Encodings Still Learn Positional Information*, Findings of EMNLP 2022. The bet, in models of real size.
