@@ -455,6 +455,12 @@ def chases(size, seed, useful=True):
     endings = labels if useful else torch.randint(4, (size,), generator=draw)
     return sentences, labels, endings
 
+def unseen(size, seed, known):
+    """Sentences of `chases` that are not among the known, and who chases in them."""
+    known, (sentences, labels, _) = set(known), chases(5 * size, seed)
+    rows = [n for n, sentence in enumerate(sentences) if sentence not in known][:size]
+    return [sentences[n] for n in rows], labels[rows]
+
 # %% tags=["measured", "proof"]
 # A network trained on them: its words, and after each epoch accuracy and loss.
 def train_chases(seed, epochs=20, useful=True, every_word=True, **network):
@@ -466,7 +472,7 @@ def train_chases(seed, epochs=20, useful=True, every_word=True, **network):
     last = mask.sum(dim=1, keepdim=True) - 1                              # (N, 1)
     asked = mask if every_word else torch.arange(ids.shape[1]) == last    # (N, T)
     given = ids if every_word else ids.masked_fill(asked, 0)              # the ending is not seen
-    tests, labels, _ = chases(1000, 10 * seed + 2)
+    tests, labels = unseen(1000, 10 * seed + 2, sentences)
     test_ids, test_mask = words.batch(tests)
     draw, model, rows = seed_everything(seed), Transformer(len(words), **network), []
     def loss(some):
@@ -513,15 +519,14 @@ def write(model, words, start, draw):
 def read_off(model, words, seed):
     """Accuracy of "who chases" by place: the first word's state, the mean, the last word's."""
     known, labels, _ = chases(100, 10 * seed + 5)
-    others = [pair for pair in zip(*chases(1000, 10 * seed + 6)[:2]) if pair[0] not in known][:500]
+    others, fresh = unseen(500, 10 * seed + 6, chases(1000, 10 * seed)[0] + known)
     vectors = []
-    for texts in (known, [text for text, _ in others]):
+    for texts in (known, others):
         ids, mask = words.batch(texts)
         with torch.no_grad():
             states = model.states(ids)                                    # (N, T, D)
         vectors.append({"first word": states[:, 0], "mean": masked_mean(states, mask),
                         "last word": last_state(states, mask)})
-    fresh = torch.stack([label for _, label in others])
     heads = {place: LogisticRegression(C=10, max_iter=3000).fit(x, labels)
              for place, x in vectors[0].items()}
     return {place: head.score(vectors[1][place], fresh) for place, head in heads.items()}
