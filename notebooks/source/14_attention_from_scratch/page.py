@@ -606,7 +606,7 @@ for layers in (1, 2):
 # %% [markdown]
 # With one layer the last word attends to a bag of words, and a bag has no order. With two, and the causal mask, the order is there, although no number says so: in layer 1 the words between the two animals have seen one of them and not the other, so *their* vectors tell which came first, and in layer 2 the last word can read that. Without the causal mask every word has seen both.
 #
-# So much for what is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases. Then 1,000 newly drawn ones, of which a third are not among the first: which of four animals comes last?
+# So much for what is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases. Then 1,000 newly drawn ones, of which 37 % are not among the first: which of four animals comes last?
 
 # %%
 order = stored("14", "order")                                # python tools/sweep.py 14 order
