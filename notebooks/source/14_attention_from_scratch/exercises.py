@@ -382,7 +382,7 @@ MULTI_HEAD = Exercise(
             _one_head,
         ),
         *ideas(
-            "a head gets every h-th column. Head 0 has the first D/h columns, head 1 the next:"
+            "a head gets every h-th column. Head 1 has the first D/h columns, head 2 the next:"
             " the axes are (h, D/h), in this order.",
             _columns_in_turn,
             _columns_in_turn_and_back,

@@ -41,7 +41,7 @@ from course_utils.widgets import Explorer
 
 # %% tags=["figure"]
 # Attention in one picture: the words, what "drinks" takes of each, and what comes out.
-figure, ax = plots.axes(width=6.6, height=2.3)
+figure, ax = plots.axes(width=6.4, height=2.2)
 ax.axis((-0.9, 6.6, 0.1, 3.3))
 ax.set_axis_off()
 for place, (word, share) in enumerate(zip(["the", "small", "cat", "drinks"], [8, 22, 61, 8])):
@@ -155,9 +155,9 @@ print("as without padding:", torch.allclose(shares @ v[1], alone))
 # %% [markdown]
 # ## Several heads
 #
-# One softmax gives one pattern: whoever looks for the noun has little weight left for the rest. **Multi-head attention** (多头注意力) makes h patterns. Four matrices, all learned, `(D, D)` each: three make queries, keys and values of the words, as linear layers do. Head 0 takes the first D/h columns of each, head 1 the next. The results stand side by side, and the fourth matrix mixes them:
+# One softmax gives one pattern: whoever looks for the noun has little weight left for the rest. **Multi-head attention** (多头注意力) makes h patterns. Four matrices, all learned, `(D, D)` each: three make queries, keys and values of the words, as linear layers do. Head 1 takes the first D/h columns of each, head 2 the next. The results stand side by side, and the fourth matrix mixes them:
 #
-# $$ \operatorname{head}_i = \operatorname{attend}(x W_q^{i\top},\, x W_k^{i\top},\, x W_v^{i\top}), \qquad h = [\operatorname{head}_1 \dots \operatorname{head}_h]\, W_o^\top \tag{14.2} $$
+# $$ \operatorname{head}_i = \operatorname{attend}(x W_q^{i\top},\, x W_k^{i\top},\, x W_v^{i\top}), \qquad y = [\operatorname{head}_1 \dots \operatorname{head}_h]\, W_o^\top \tag{14.2} $$
 #
 # where $W^i$ are the rows of $W$ that make the columns of head i. One text, two heads, by loop:
 
@@ -301,7 +301,7 @@ assert torch.allclose(own8[real8], theirs8[real8], atol=1e-12)
 #
 # $$ 12\,T D^2 + 2\,T^2 D \tag{14.3} $$
 #
-# The second part overtakes the first at T = 6D. PyTorch counts along, two operations for each multiplication with its addition:
+# The second part overtakes the first at T = 6D. PyTorch counts what matrix products do, two operations for each multiplication with its addition:
 
 # %%
 block, counts = Block(64, 4), []
@@ -606,12 +606,12 @@ for layers in (1, 2):
         network = Transformer(9, layers=layers, causal=causal, positions=False)
         one, other = network(ids)[:, -1]                                  # (V,) each
         same = torch.allclose(one, other, atol=1e-5)
-        print(f"{layers} layers, {'causal' if causal else 'sees all':8} same logits: {same}")
+        print(f"layers: {layers}, {'causal' if causal else 'sees all':8}  same logits: {same}")
 
 # %% [markdown]
 # With one layer the last word attends to a bag of words, and a bag has no order. With two, and the causal mask, the order is there, although no number says so: in layer 1 the words between the two animals have seen one of them and not the other, so *their* vectors tell which came first, and in layer 2 the last word can read that. Without the causal mask every word has seen both.
 #
-# So much for what is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases, as often as not of both. Asked on 1,000 others: which of four animals comes last?
+# So much for what is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases. Then 1,000 newly drawn ones, of which 37 % are not among the first: which of four animals comes last?
 
 # %%
 order = stored("14", "order")                                # python tools/sweep.py 14 order
@@ -645,10 +645,10 @@ for ax, curves, label in ((grid[0], leaps["by_epoch"], "who chases (%)"),
     ax.set(xlabel="epoch (16 steps)", ylabel=label)
 grid[0].axhline(50, color=plots.INK, linestyle=":", linewidth=1)
 plots.show(figure, "Five seeds, a line each; dotted: knowing the two animals, 50 %. Who chases is"
-           " found in a leap, at another epoch in each; the loss of all words hardly shows it.")
+           " found in a leap, sooner or later by seed; the loss of all words hardly shows it.")
 
 # %% [markdown]
-# For some epochs little happens, then the accuracy leaps, in each seed at another epoch. [Olsson and others](https://transformer-circuits.pub/2022/in-context-learning-and-induction-heads/index.html) saw such a **phase change** (相变) in language models, when heads of two layers begin to work together. Ours come with positions, too (stored). The loss of all words hardly shows it. So do not stop at the first plateau, and watch the number that you care about.
+# For some epochs little happens, then the accuracy leaps: it is above 90 % for good from epoch 6, 7, 9, 9 or 10 on, by seed. [Olsson and others](https://transformer-circuits.pub/2022/in-context-learning-and-induction-heads/index.html) saw such a **phase change** (相变) in language models, when heads of two layers begin to work together. Ours come with positions, too (stored). The loss of all words hardly shows it. So do not stop at the first plateau, and watch the number that you care about.
 #
 # ## Try it
 #
@@ -715,8 +715,7 @@ for text in write(gpt, gpt_words, ["."] * 5, torch.Generator().manual_seed(0)):
 
 # %%
 talk = stored("14", "captions")                              # python tools/sweep.py 14 captions
-near = talk["GPT"]["loss"][0]
-report("GPT, seed 0, loss on other captions", gpt_loss, near=near, within=0.03)
+report("GPT, seed 0, loss on other captions", gpt_loss, near=0.98, within=0.03)
 print("five seeds             loss (nats a word)   form right (%)   holds together (%)")
 for name, row in talk.items():
     mean, half = mean_interval(row["loss"])
@@ -730,13 +729,12 @@ for name, row in talk.items():
 #
 # ### The last word's state as a feature
 #
-# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? Three GPTs read the sentences about animals: not trained; trained on texts that end in *any* animal; trained on texts that end in *the one that chases*. Frozen, and a linear head, trained on 100 sentences, says who chases.
+# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? Three GPTs read the sentences about animals: not trained; trained on texts that end in *any* animal; trained on texts that end in *the one that chases*. Frozen, and a linear head, trained on 100 sentences, says who chases in 500 others. (The two GPTs have read most of these; the head has not.)
 
 # %%
 kept_in = stored("14", "feature")                            # python tools/sweep.py 14 feature
-KINDS = ["not trained", "any animal", "the one that chases"]
 print("who chases, in %, five seeds   first word           mean      last word")
-for name in KINDS:
+for name in ("not trained", "any animal", "the one that chases"):
     rows = [percent(kept_in[f"{name}: {at}"]) for at in ("first word", "mean", "last word")]
     print(f"{name:26}" + "".join(f"{row:>15}" for row in rows))
 
@@ -806,7 +804,7 @@ print("another last word changes the states before it:",
 # </details>
 # <details><summary>7. With the whole page: someone trains for six epochs, sees a loss that hardly falls and an answer at chance, and reports that attention cannot do the task. What do you ask?</summary>
 #
-# For more epochs and other seeds: here the answer leapt at another epoch in each. And whether it can be done at all: positions, layers and mask decide what is possible, as for the one-layer network that stays at 50.
+# For more epochs and other seeds: here the answer leapt between epochs 6 and 10. And whether it can be done at all: positions, layers and mask decide what is possible, as for the one-layer network that stays at 50.
 #
 # </details>
 #
