@@ -176,6 +176,10 @@ WRONG = {
             changed(ATTEND, ('float("-inf")', "-100"), (".nan_to_num()", " * mask[:, None]")),
             "a masked score is replaced by a number such as -100",
         ),
+        (
+            changed(ATTEND, ('float("-inf")', "-1e4"), (".nan_to_num()", " * mask[:, None]")),
+            "a masked score is replaced by a number such as -100",
+        ),
         (changed(ATTEND, (".nan_to_num()", "")), "a row whose keys are all masked is NaN"),
         (changed(ATTEND, ('float("-inf")', "-1e9")), "gets the mean of what is masked"),
         (changed(ATTEND, (" ** 0.5", "")), "not divided by the root of D, or by D itself"),

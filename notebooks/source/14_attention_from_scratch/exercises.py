@@ -32,11 +32,13 @@ def _attend_cases(seed=1):
     draw, chance = draws(seed), torch.Generator().manual_seed(seed)
     # the first text has no word
     yield draw(2, 2, 3), draw(2, 3, 3), draw(2, 3, 2), torch.tensor([[False] * 3, [True] * 3])
-    # far below what may stand for a masked score, 0 or -100, beside a masked one
-    low = -300 * torch.ones(1, 1, 2, dtype=torch.float64)
+    # far below what may stand for a masked score, 0 or -100 or -10000, beside a masked one
     yield (
-        low,
-        *float64([[[1.1, 0.9], [0.0, 0.0], [1.2, 0.8]]], [[[1.3, 2.7], [5.1, 6.3], [3.9, 1.7]]]),
+        torch.full((1, 1, 4), -30000, dtype=torch.float64),
+        *float64(
+            [[[0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0], [0.25, 0.75, 0.5, 0.5]]],
+            [[[1.3, 2.7], [5.1, 6.3], [3.9, 1.7]]],
+        ),
         torch.tensor([[True, False, True]]),
     )
     high = 400 * torch.ones(1, 1, 2, dtype=torch.float64)
@@ -128,6 +130,11 @@ ATTEND = Exercise(
             ),
             lambda query, key, value, mask: (
                 _hidden(_scores(query, key), mask, -100).softmax(-1) @ value
+            ),
+            lambda query, key, value, mask: (
+                _hidden(_scores(query, key), mask, -1e4).softmax(-1)
+                @ value
+                * mask.any(1)[:, None, None]
             ),
         ),
         *ideas(
