@@ -202,6 +202,9 @@ def test_where_the_last_word_of_the_widget_looks(page, text):
 def test_runs_made_again_agree(page):
     _, _, rows = page["train_chases"](1, epochs=12, every_word=False, causal=True, positions=False)
     assert rows[-1][0] == pytest.approx(of("order", "causal, no positions, 2")[1], abs=0.03)
+    # were the ending seen in training, 92 %
+    _, _, rows = page["train_chases"](1, epochs=12, every_word=False, causal=False, layers=1)
+    assert rows[-1][0] == pytest.approx(of("order", "sees all, positions, 1")[1], abs=0.03)
     _, _, loss = page["train_gpt"](1)
     assert loss == pytest.approx(stored("14", "captions")["GPT"]["loss"][1], abs=0.03)
 
