@@ -149,6 +149,35 @@ def test_only_two_causal_layers_tell_the_swap_apart(page):
                 assert same == (not causal or layers == 1)
 
 
+def test_one_causal_layer_knows_the_order_elsewhere(page):
+    """Only the last word's state is a bag's; so Ada is right about that one."""
+    swapped = ["the cat chases the dog so the", "the dog chases the cat so the"]
+    ids, _ = Vocabulary(swapped).batch(swapped)
+    torch.manual_seed(0)
+    one, other = page["Transformer"](9, layers=1, positions=False).states(ids)
+    assert torch.allclose(one[-1], other[-1], atol=1e-5)
+    assert not torch.allclose(one[2], other[2], atol=1e-2)  # "chases"
+
+
+def test_an_attention_without_matrix_products_goes_through_the_cost_cell(page, capsys):
+    def by_sums(x, sees, W_q, W_k, W_v, W_o, heads):
+        q, k, v = ((x @ W.T).unflatten(-1, (heads, -1)).transpose(1, 2) for W in (W_q, W_k, W_v))
+        scores = (q[:, :, :, None] * k[:, :, None]).sum(-1) / q.shape[-1] ** 0.5
+        weights = scores.masked_fill(~sees[:, None], -torch.inf).softmax(-1).nan_to_num()
+        return (weights[..., None] * v[:, :, None]).sum(3).transpose(1, 2).flatten(2) @ W_o.T
+
+    names = dict(page)
+    names["Block"].forward.__globals__["multi_head"] = by_sums
+    try:
+        exec(cell("block = Block(64, 4)", "counted"), names)
+        exec(cell("sdpa_kernel(SDPBackend.MATH)", "lengths"), names)
+    finally:
+        names["Block"].forward.__globals__["multi_head"] = reference("14.2")
+    shown = capsys.readouterr().out
+    assert " 6.3 million counted,   8.4 by (14.3), words with words 25 %" in shown
+    assert "equation 14.3 holds" in shown
+
+
 def test_no_guess_sees_its_answer(page):
     """A later word changes no earlier logit of a causal network; without the mask it does."""
     ids = torch.tensor([[2, 3, 4, 5, 0], [2, 3, 4, 6, 0]])
@@ -165,11 +194,15 @@ def test_sentences_are_what_their_labels_say(page, text):
         before, after = one.split(" chases the ")
         assert before.endswith(page["ANIMALS"][label]) and page["ANIMALS"][label] not in after
         assert one.endswith("so the")
-    fresh = 0
     for seed in range(5):
-        seen = {*page["chases"](1000, 10 * seed)[0]}
-        fresh += sum(one not in seen for one in page["chases"](1000, 10 * seed + 2)[0])
-    assert f"of which {fresh / 50:.0f} % are not among the first" in text
+        known = page["chases"](1000, 10 * seed)[0]
+        fresh, labels = page["unseen"](1000, 10 * seed + 2, known)
+        assert len(fresh) == len(labels) == 1000
+        assert not {str(sorted(one.split())) for one in fresh} & {
+            str(sorted(one.split())) for one in known
+        }
+        assert all(f"{page['ANIMALS'][n]} chases" in one for one, n in zip(fresh, labels))
+    assert "1,000 others, none with the words of one of the first, in whatever order" in text
     _, labels, endings = page["chases"](2000, 1, useful=False)
     assert (labels == endings).double().mean().item() == pytest.approx(0.25, abs=0.04)
 
@@ -228,8 +261,8 @@ def percent(runs):
 def test_pictures_in_numbers(text):
     assert round(percent(of("pictures", "colour, no positions"))[0]) == 100
     mean, half = percent(of("pictures", "half, no positions"))
-    assert f"is not: {mean:.0f} ± {half:.0f} %, hardly more than a rule's 58" in text
-    assert abs(mean - 58) < 3
+    assert f"is not: {mean:.0f} ± {half:.0f} %, no more than the 57 of a rule" in text
+    assert abs(mean - 56.5) < half
     mean, half = percent(of("pictures", "half, positions"))
     assert f"it is {mean:.0f} ± {half:.0f}. With pictures" in text
     mean, half = percent(of("pictures", "half, positions, pictures shuffled"))
@@ -257,7 +290,7 @@ def test_the_bet_in_numbers(text):
     ):
         assert row(name, layers)[0] > 99.5
     assert 'outcome("13.c", "Ben")' in text
-    assert "with one Ada is right" in text and "that stays at 50" in text
+    assert "with one Ada is right about the last word" in text and "that stays at 50" in text
 
 
 def leap(curve):
@@ -274,10 +307,11 @@ def test_training_leaps_at_another_epoch_in_each_seed(text):
     for curve in without["by_epoch"]:
         steps = [after - before for before, after in zip(curve, curve[1:])]
         assert max(steps) > 0.25 and all(value < 0.45 for value in curve[:3])
-    assert "Ours come with positions, too (stored)" in text
-    for curve in stored("14", "order")["language model, positions, 2"]["by_epoch"]:
-        steps = [after - before for before, after in zip(curve, curve[1:])]
-        assert max(steps) > 0.2 and curve[-1] > 0.99
+    assert "Ours come with positions, too, and then in *one* layer as well (stored)" in text
+    for layers in (1, 2):
+        for curve in stored("14", "order")[f"language model, positions, {layers}"]["by_epoch"]:
+            rises = [later - before for before, later in zip(curve, curve[3:])]
+            assert max(rises) > 0.4 and curve[-1] > 0.99 and max(curve[:5]) < 0.5
     # "the loss of all words hardly shows it": what it falls by after the plateau
     for losses, curve in zip(without["loss"], without["by_epoch"]):
         assert losses[0] - losses[3] > 5 * (losses[leap(curve) - 1] - losses[leap(curve)])
