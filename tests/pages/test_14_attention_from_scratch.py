@@ -261,7 +261,7 @@ def percent(runs):
 def test_pictures_in_numbers(text):
     assert round(percent(of("pictures", "colour, no positions"))[0]) == 100
     mean, half = percent(of("pictures", "half, no positions"))
-    assert f"is not: {mean:.0f} ± {half:.0f} %, no more than the 57 of a rule" in text
+    assert f"is not: {mean:.0f} ± {half:.0f} %, no more than a rule's 56.5" in text
     assert abs(mean - 56.5) < half
     mean, half = percent(of("pictures", "half, positions"))
     assert f"it is {mean:.0f} ± {half:.0f}. With pictures" in text
