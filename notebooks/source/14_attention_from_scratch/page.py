@@ -305,30 +305,23 @@ assert torch.allclose(own8[real8], theirs8[real8], atol=1e-12)
 #
 # $$ 12\,T D^2 + 2\,T^2 D \tag{14.3} $$
 #
-# The second part overtakes the first at T = 6D. PyTorch counts what matrix products do, two operations for each multiplication with its addition:
+# The second part overtakes the first at T = 6D. PyTorch counts what the matrix products of its layer do, two operations for each multiplication with its addition (`MATH`: attention by matrix products):
 
 # %%
-block = Block(64, 4)
-for T in (16, 128, 384, 1024):
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        block(torch.zeros(1, T, 64), torch.ones(1, T, T, dtype=torch.bool))
-    counted, among = counter.get_total_flops() / 2, 2 * T * T * 64
-    formula = 12 * T * 64**2 + among
-    print(f"{T:>5} words: {counted / 1e6:5.1f} million counted, {formula / 1e6:5.1f} by (14.3),"
-          f" words with words {100 * among / formula:2.0f} %")
-
-# %% tags=["proof"]
-# (14.3) on PyTorch's layer, its attention by matrix products. (Sums without them go uncounted.)
-counts, lengths = [], (16, 128, 384, 1024)
 layer = nn.TransformerEncoderLayer(64, 4, 256, batch_first=True, norm_first=True, bias=False)
-for T in lengths:
+counts = []
+for T in (16, 128, 384, 1024):
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         layer(torch.zeros(1, T, 64))
     counts.append(counter.get_total_flops() / 2)
-verify("14.3", counts, [12 * T * 64**2 + 2 * T * T * 64 for T in lengths])
+    share = 2 * T * T * 64 / counts[-1]
+    print(f"{T:>5} words: {counts[-1] / 1e6:6.1f} million, words with words {100 * share:3.0f} %")
+verify("14.3", counts, [12 * T * 64**2 + 2 * T * T * 64 for T in (16, 128, 384, 1024)])
 
 # %% tags=["proof", "nbval-ignore-output"]
 # The time, in ms. Not compared: it differs from machine to machine.
+block = Block(64, 4)
+
 def milliseconds(T):
     inputs = torch.randn(1, T, 64), torch.ones(1, T, T, dtype=torch.bool)
     with torch.no_grad():
@@ -417,15 +410,11 @@ seen = stored("14", "pictures")                              # python tools/swee
 objects = {split: one_object(split, size) for split, size in (("train", 2000), ("test", 1000))}
 live = train_pictures(objects, "half", True, 0) - seen["half, positions"]["accuracy"][0]
 report("half, positions: live minus stored", live, near=0, within=0.06)
-
-def first_column(split):
-    """The column in which each picture's object begins: (N,)."""
-    return (objects[split]["image"].amax(dim=(1, 2)) > 0.2).int().argmax(dim=1)
-
-begins = first_column("train") % 16                                            # (2000,)
+begins = {split: (part["image"].amax(dim=(1, 2)) > 0.2).int().argmax(dim=1) % 16
+          for split, part in objects.items()}                                  # (N,) columns
 halves = objects["train"]["half"]
-mostly = torch.tensor([halves[begins == k].double().mean() > 0.5 for k in range(16)])
-right = (mostly[first_column("test") % 16] == objects["test"]["half"]).double().mean().item()
+mostly = torch.tensor([halves[begins["train"] == k].double().mean() > 0.5 for k in range(16)])
+right = (mostly[begins["test"]] == objects["test"]["half"]).double().mean().item()
 assert abs(right - 0.565) < 0.01
 picture = objects["test"]["image"][4]                                          # (3, 64, 64)
 figure, grid = plots.axes(width=7.0, height=2.0, columns=2)
