@@ -245,7 +245,7 @@ print("NaN in text 0, in text 1:", theirs.isnan().any(dim=2).any(dim=1).tolist()
 print("equal to yours:", torch.allclose(theirs, own))
 
 # %% [markdown]
-# `key_padding_mask` means the opposite of ours: True is *ignored*. Text 1 looks at its padding alone, and no error says so. Text 0 ignores all its words and is NaN, so this layer shows the fault only where a batch has a full text. With `need_weights=False`, as `nn.TransformerEncoderLayer` calls it, not even there: text 0 is zeros (folded below). In `scaled_dot_product_attention` True takes part, as in ours.
+# `key_padding_mask` means the opposite of ours: True is *ignored*. Text 1 looks at its padding alone, and no error says so. Text 0 ignores all its words and is NaN, so this layer shows the fault only where a batch has a full text. With `need_weights=False`, as `nn.TransformerEncoderLayer` calls it in training, not even there: text 0 is zeros (folded below). In `scaled_dot_product_attention` True takes part, as in ours.
 
 # %%
 theirs = library(texts, texts, texts, key_padding_mask=~real)[0]          # (2, T, D)
