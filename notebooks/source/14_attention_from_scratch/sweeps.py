@@ -1,156 +1,180 @@
-"""The stored comparison of page 14: what a small GPT keeps at its first and last token.
-
-A draft: its page is not written yet; draft.md holds its text.
+"""The stored comparisons of page 14: pictures with and without positions, who chases whom under
+each mask, a GPT on captions, and what the state of a last word keeps.
 """
 
+import re
+
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import GPT2Config, GPT2Model
 
-from course_utils.masks import last_state, masked_mean
-from course_utils.runtime import seed_everything
-from course_utils.text import Vocabulary
+from course_utils.exercises import reference
 
 SEEDS = range(5)
-ANIMALS = ["cat", "dog", "fox", "owl"]
+COLOURS = "red|yellow|green|blue|pink|white"
+THING = rf"(?:(?:small|large) )?(?:(?:{COLOURS}) )?(?:circle|square|triangle|cross|thing)(?:e?s)?"
+LISTED = rf"(?:a|two|three) {THING}(?:(?:, (?:a|two|three) {THING})* and (?:a|two|three) {THING})?"
+WHERE = "(?:left of|right of|above|below)"
+FORMS = re.compile(
+    rf"(?:a picture of |there (?:is|are) )?{LISTED}"
+    rf"|{LISTED}; the {THING} is {WHERE} the {THING}"
+    rf"|a {THING} is {WHERE} a {THING}"
+    rf"|{WHERE} a {THING} there is a {THING}"
+)
+TWO_NAMED = re.compile(rf"({LISTED}); the ({THING}) is {WHERE} the ({THING})")
 
 
-def chases(size, seed, ending=""):
-    """Sentences "the ... a chases the ... b", and the place of a; a "useful" ending names it, a
-    "useless" one any animal.
+def ready(page):
+    """The page's names, with the course's answers where the reader's stand."""
+    for key, name in (("14.1", "attend"), ("14.2", "multi_head"), ("14.3", "causal_mask")):
+        page[name] = reference(key)
+    return page
+
+
+def add(rows, name, **values):
+    row = rows.setdefault(name, {})
+    for key, value in values.items():
+        row.setdefault(key, []).append(value)
+
+
+def pictures(page: dict) -> dict:
+    """Colour and half of pictures with one object, by patches with and without positions.
+
+    About two minutes on one core.
     """
-    draws = torch.Generator().manual_seed(seed)
-
-    def pick(options):
-        return options[int(torch.randint(len(options), (), generator=draws))]
-
-    texts, labels = [], []
-    for _ in range(size):
-        a, b = torch.randperm(4, generator=draws)[:2].tolist()
-        parts = [
-            pick(["", "today", "now and then"]),
-            "the",
-            pick(["", "small", "very old"]),
-            ANIMALS[a],
-            "chases the",
-            pick(["", "big", "quick red"]),
-            ANIMALS[b],
-            pick(["", "away", "into the house"]),
-        ]
-        if ending:
-            parts.append(
-                "so the "
-                + ("" if ending == "cut" else ANIMALS[a] if ending == "useful" else pick(ANIMALS))
-            )
-        texts.append(
-            " ".join(filter(None, parts)).strip() + " is tired" * (ending in ("useful", "useless"))
-        )
-        labels.append(a)
-    return texts, torch.tensor(labels)
-
-
-def linear_head(x, y, test_x, test_y):
-    """The test accuracy of a linear head that learns from vectors x (N, D) and labels y (N,)."""
-    return LogisticRegression(C=10, max_iter=3000).fit(x, y).score(test_x, test_y)
-
-
-def word_pairs(texts, y, test_texts, test_y):
-    """The same on counted pairs of neighbours, of those that the labelled texts have."""
-    counter = CountVectorizer(ngram_range=(2, 2)).fit(texts)
-    return linear_head(counter.transform(texts), y, counter.transform(test_texts), test_y)
-
-
-def labelled_and_fresh(labelled, seed, ending=""):
-    """Texts and labels to learn from, then 500 others to be tested on, none of which is among
-    the first.
-    """
-    texts, labels = chases(labelled, 10 * seed + 1, ending)
-    fresh = [
-        (text, label)
-        for text, label in zip(*chases(1000, 10 * seed + 2, ending))
-        if text not in texts
-    ][:500]
-    return texts, labels, [text for text, _ in fresh], torch.tensor([label for _, label in fresh])
-
-
-def pretrain(ending, seed, epochs):
-    """A small GPT trained to predict the next word of 3,000 sentences; the network, its
-    vocabulary, the last loss.
-    """
-    texts, _ = chases(3000, 10 * seed, ending)
-    words = Vocabulary(texts)
-    generator = seed_everything(seed)
-    gpt = GPT2Model(
-        GPT2Config(
-            vocab_size=len(words),
-            n_embd=64,
-            n_layer=2,
-            n_head=4,
-            n_positions=32,
-            resid_pdrop=0,
-            embd_pdrop=0,
-            attn_pdrop=0,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-    )
-    optimizer, loss = torch.optim.AdamW(gpt.parameters(), lr=3e-3), torch.zeros(())
-    ids, mask = words.batch(texts)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(ids), generator=generator).split(64):
-            # (64, T, 64)
-            states = gpt(input_ids=ids[rows], attention_mask=mask[rows].long()).last_hidden_state
-            # the table of words is the head
-            logits, following = states[:, :-1] @ gpt.wte.weight.T, ids[rows, 1:]
-            loss = F.cross_entropy(logits[mask[rows, 1:]], following[mask[rows, 1:]])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return gpt.eval(), words, loss.item()
-
-
-def probe(gpt, words, seed):
-    """Who chases? The accuracy of linear heads at "... so the", learned from 100 sentences,
-    tested on 500 others.
-    """
-    texts, y, test_texts, test_y = labelled_and_fresh(100, seed, "cut")
-    vectors = []
-    for some in (texts, test_texts):
-        ids, mask = words.batch(some)
-        with torch.no_grad():
-            # (N, T, 64)
-            states = gpt(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        vectors.append(
-            {
-                "first": states[:, 0],
-                "mean": masked_mean(states, mask),
-                "last": last_state(states, mask),
-            }
-        )
-    scores = {
-        place: linear_head(vectors[0][place], y, vectors[1][place], test_y) for place in vectors[0]
-    }
-    return scores | {"word pairs": word_pairs(texts, y, test_texts, test_y)}
-
-
-def text_gpt(page: dict) -> dict:
-    """What a small GPT keeps at its first and last token and in the mean, by what its
-    texts' endings were.
-
-    About six minutes on one core.
-    """
-    rows = {}
-    for ending, epochs in (("useful", 20), ("useless", 20), ("useful", 0)):
-        for seed in tqdm(SEEDS, desc=ending):
-            gpt, words, loss = pretrain(ending, seed, epochs)
-            row = rows.setdefault(ending if epochs else "untrained", {"loss": [], "accuracy": {}})
-            row["loss"].append(round(loss, 4) if epochs else None)
-            for place, value in probe(gpt, words, seed).items():
-                row["accuracy"].setdefault(place, []).append(round(value, 4))
+    page, rows = ready(page), {}
+    data = {"train": page["one_object"]("train", 2000), "test": page["one_object"]("test", 1000)}
+    for seed in tqdm(SEEDS):
+        for asked in ("colour", "half"):
+            for name, positions, shuffled in (
+                ("no positions", False, False),
+                ("positions", True, False),
+                ("positions, pictures shuffled", True, True),
+            ):
+                score = page["train_pictures"](data, asked, positions, seed, shuffled=shuffled)
+                add(rows, f"{asked}, {name}", accuracy=round(score, 4))
     return rows
 
 
-SWEEPS = [text_gpt]
+def order(page: dict) -> dict:
+    """Who chases whom, by mask, positions and layers; and as a language model, epoch by epoch.
+
+    About four minutes on one core.
+    """
+    page, rows = ready(page), {}
+    for seed in tqdm(SEEDS):
+        for layers in (1, 2):
+            for positions in (False, True):
+                place = f"{'' if positions else 'no '}positions, {layers}"
+                how = {"layers": layers, "positions": positions}
+                for causal in (False, True):
+                    _, _, curve = page["train_chases"](
+                        seed, epochs=12, every_word=False, causal=causal, **how
+                    )
+                    name = f"{'causal' if causal else 'sees all'}, {place}"
+                    add(rows, name, accuracy=round(curve[-1][0], 4))
+                _, _, curve = page["train_chases"](seed, **how)
+                add(
+                    rows,
+                    f"language model, {place}",
+                    accuracy=round(curve[-1][0], 4),
+                    by_epoch=[round(right, 4) for right, _ in curve],
+                    loss=[round(loss, 4) for _, loss in curve],
+                )
+    return rows
+
+
+def holds(text):
+    """Whether the two things that a text relates are two of its list, each named as one there; None
+    where it relates none.
+    """
+    if not (found := TWO_NAMED.fullmatch(text)):
+        return None
+    listed, one, other = found.groups()
+    items = re.split(", | and ", listed)
+    return one != other and items.count(f"a {one}") == items.count(f"a {other}") == 1
+
+
+def written(texts):
+    """The shares of texts whose form is one of the grammar's, and that hold together."""
+    texts = [text.replace(" ,", ",").replace(" ;", ";") for text in texts]
+    bound = [holds(text) for text in texts if holds(text) is not None]
+    formed = sum(bool(FORMS.fullmatch(text)) for text in texts) / len(texts)
+    return {"form": round(formed, 4), "holds": round(sum(bound) / max(1, len(bound)), 4)}
+
+
+def add_captions(rows, name, loss, texts, **more):
+    add(rows, name, loss=round(loss, 4), **more)
+    shares = rows[name].setdefault("accuracy", {})
+    for kind, value in written(texts).items():
+        shares.setdefault(kind, []).append(value)
+
+
+def captions(page: dict) -> dict:
+    """A GPT on captions beside counted words and pairs of words, its words shuffled, no positions.
+
+    About two minutes on one core.
+    """
+    page, rows = ready(page), {}
+    for seed in tqdm(SEEDS):
+        texts = page["captions"]("train", 2000, seed)
+        words = page["Vocabulary"](texts)
+        ids, tests = (words.batch(t)[0] for t in (texts, page["captions"]("test", 500, seed)))
+        kept, V = tests[:, 1:] > 0, len(words)
+        pairs = torch.full((V, V), 0.1)
+        for text in ids.tolist():
+            for a, b in zip(text, text[1:]):
+                pairs[a, b] += b > 0
+        for name, counts in (
+            ("words counted", pairs.sum(0).expand(V, V)),
+            ("pairs counted", pairs),
+        ):
+            # (N, T - 1, V)
+            logs = (counts / counts.sum(1, keepdim=True)).log()[tests[:, :-1]]
+            loss = F.nll_loss(logs[kept], tests[:, 1:][kept]).item()
+            table = counts.log()
+            said = page["write"](lambda ids, t=table: t[ids], words, ["."] * 200, _draw(seed))
+            add_captions(rows, name, loss, said)
+        for name, how in (
+            ("GPT", {}),
+            ("GPT without positions", {"positions": False}),
+            ("GPT, words shuffled", {"shuffled": True}),
+        ):
+            model, words, loss = page["train_gpt"](seed, **how)
+            said, more = page["write"](model, words, ["."] * 200, _draw(seed)), {}
+            if not how:
+                asked = words.ids(". a red circle and a blue square ; the red circle is above the")
+                with torch.no_grad():
+                    probs = model(asked[None])[0, -1].softmax(0)
+                for colour in ("red", "blue"):
+                    more[colour] = round(probs[words.ids(colour)].item(), 4)
+            add_captions(rows, name, loss, said, **more)
+    return rows
+
+
+def _draw(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def feature(page: dict) -> dict:
+    """Who chases, read by a linear head off a frozen GPT's states, by what its texts' endings were.
+
+    About one minute on one core.
+    """
+    page, rows = ready(page), {}
+    for seed in tqdm(SEEDS):
+        for name, how in (
+            ("not trained", {"epochs": 0}),
+            ("any animal", {"useful": False}),
+            ("the one that chases", {}),
+        ):
+            model, words, _ = page["train_chases"](seed, **how)
+            for place, value in page["read_off"](model, words, seed).items():
+                add(rows, f"{name}: {place}", accuracy=round(value, 4))
+            if name == "any animal":
+                for place, value in page["read_off"](model, words, seed, size=1000).items():
+                    add(rows, f"{name}, 1,000 sentences: {place}", accuracy=round(value, 4))
+    return rows
+
+
+SWEEPS = [pictures, order, captions, feature]
