@@ -20,9 +20,9 @@ def tensor_fusion(parts):
 
 
 def _tensor_cases(seed=1):
+    yield (list(float64([[3.0]])),)
     yield (list(float64([[2.0, -1.0]], [[3.0]])),)
     draw = draws(seed)
-    yield ([draw(1, 2)],)
     yield ([draw(2, 2), draw(2, 2)],)
     yield ([draw(3, 2), draw(3, 3)],)
     yield ([draw(2, 1), torch.zeros(2, 2, dtype=torch.float64)],)
@@ -72,6 +72,7 @@ TENSOR = Exercise(
             "only some of the vectors get their 1. Each of them needs it: where the picture has no"
             " 1, no entry of the text stands alone.",
             lambda parts: reduce(_outer, [_with_one(parts[0]), *parts[1:]]),
+            lambda parts: reduce(_outer, [parts[0], *map(_with_one, parts[1:])]),
             lambda parts: reduce(_outer, [*parts[:-1], _with_one(parts[-1])]),
         ),
         *ideas(
@@ -108,8 +109,7 @@ TENSOR = Exercise(
                 [_with_one(x) for x in parts],
             ),
             lambda parts: reduce(
-                lambda a, b: torch.outer(a.flatten(), b.flatten()),
-                [_with_one(x) for x in parts],
+                lambda a, b: torch.outer(a.flatten(), b.flatten()), [_with_one(x) for x in parts]
             ),
             lambda parts: torch.outer(*[_with_one(x) for x in parts]),
         ),
@@ -120,8 +120,10 @@ TENSOR = Exercise(
             lambda parts: reduce(lambda a, b: a.T @ b, [_with_one(x) for x in parts]).flatten(),
         ),
         *ideas(
-            "the vectors are side by side, not multiplied.",
+            "the vectors are side by side, or multiplied place by place. It is each entry of one"
+            " with each entry of the other.",
             lambda parts: torch.cat([_with_one(x) for x in parts], 1),
+            lambda parts: reduce(torch.mul, [_with_one(x) for x in parts]),
         ),
         *ideas(
             "the products stand in another order: the last modality's entry changes first, as in"
@@ -157,6 +159,7 @@ def _low_rank_cases(seed=2):
         parts = [draw(rows, dim) for dim in dims]
         return parts, [draw(rank, dim + 1, classes) for dim in dims], draw(classes)
 
+    yield list(float64([[2.0]])), list(float64([[[1.0], [0.5]]])), float64([0.7])[0]
     yield (
         list(float64([[2.0]], [[3.0]])),
         list(float64([[[1.0], [0.5]]], [[[1.0], [0.2]]])),
