@@ -1,5 +1,5 @@
-"""What page 13 goes on with of the reader's own code, what its fault and its proofs are, and what it
-says of its stored runs.
+"""What page 13 goes on with of the reader's own code, what its fault and its proofs are, and what
+it says of its stored runs.
 """
 
 import re

@@ -136,7 +136,7 @@ STRATEGIES = {
 #
 # 150 samples of `gates`, two modalities that say the same bit, 16 noisy numbers each. One layer glues the 32 numbers. The other multiplies every number of one with every number of the other. A 1 is appended to each vector first, as in the picture above, so that the plain numbers stay: 17 x 17 = 289 columns, then one linear layer. Ada: this costs nothing, since the sums are still there. Ben: several points.
 #
-# Learning rate and weight decay are chosen for each layer on 500 validation samples, and so is the epoch. Five seeds:
+# Learning rate and weight decay are chosen for each layer on 500 validation samples (a luxury, for both alike), and so is the epoch. Five seeds:
 
 # %%
 small = stored("13", "small")                                  # python tools/sweep.py 13 small
@@ -319,7 +319,7 @@ verify("13.2", by_hand, layer(pair))
 #
 # Page 10's XOR, "do the two differ?", wants one product: of the two signs. Take three modalities with a sign each. The **parity** (奇偶性) asks whether an odd number of them says +1. Its label is the sign of the product of all three, a relation of third order.
 #
-# Give a layer all numbers of the three modalities, and all products of two. What has it on the parity of three, in percent, to within 3? The best rule has 89.
+# Give a layer all numbers of the three modalities, and all products of two. What accuracy has it on the parity of three, in percent, to within 3? The best rule has 89.
 
 # %%
 guess("13.a", None, sure=0.5)
@@ -358,7 +358,7 @@ for gate, kind, near in (("xor", TensorLayer, 89), ("parity", TensorLayer, 87),
 outcome("13.a", 50, within=3)
 
 # %% [markdown]
-# A coin. The proof is page 10's, with one sign more. Take all eight corners, and add up a function's values, each times the product of its three signs. A term that has only two of the modalities comes in pairs that differ in the third sign: once with a plus and once with a minus, so it is gone. A sum of such terms gives 0, whatever the weights. The parity gives 8. So it needs a term in all three, and among tensor fusion's 9 · 9 · 9 products these are there.
+# A coin. The proof is page 10's, with one sign more. Take all eight corners, and add up a function's values, each times the product of its three signs. A term that has only two of the modalities comes in pairs that differ in the third sign: once with a plus and once with a minus, so it is gone. A sum of such terms gives 0, whatever the weights; right answers at all eight corners give more. So no weights are right everywhere, and cross-entropy, as on page 10, then prefers to say nothing. It takes a term in all three, and among tensor fusion's 9 · 9 · 9 products these are there.
 #
 # What the two say at four of the corners, without noise:
 
@@ -391,7 +391,7 @@ plots.points(
 )
 
 # %% [markdown]
-# So must modalities multiply? For XOR they must *interact*. A product is the shortest way, but a hidden layer on the glued inputs or a gate gets there as well: a sigmoid or a ReLU of a sum is not a sum. What they have in common is that all modalities meet under one nonlinearity.
+# So must modalities multiply? For XOR they must *interact*. A product is the shortest way, but a hidden layer on the glued inputs or a gate gets there as well: a sigmoid or a ReLU of a sum is not a sum.
 #
 # ## What makes products expensive?
 #
@@ -460,7 +460,7 @@ best = [100 * small[f"{gate}: concat"]["ceiling"] for gate in ("redundant", "and
 print("best possible         {:<14.1f}{:<14.1f}{:.1f}".format(*best))
 
 # %% [markdown]
-# Behind a projection the price is gone: 79.9 with 8 numbers, 78.9 with 16, and 79.9 for the glue. With 16 there are as many products as before; so many are expensive only where nothing in front of them learns. The test: the same layer with its projections frozen as they were drawn loses 5.8 ± 0.8 points to the one that learns.
+# Behind a projection the price is gone: 79.9 with 8 numbers, 78.9 with 16, and 79.9 for the glue. With 16 there are as many products as before; so here so many are expensive only where nothing in front of them learns. The test: the same layer with its projections frozen as they were drawn loses 5.8 ± 0.8 points to the one that learns.
 #
 # On XOR this layer has 63.6 where 68.6 are possible: 3.4 ± 1.4 points above the raw products, and 10.9 ± 1.6 above the hidden layer, which in the figure above, with many and clean samples, was as good. Five times as many epochs and four times as many hidden units give it 54.5 ± 4.0. So here explicit products pay: the answer lies between the modalities, *and* samples are few.
 #
@@ -626,7 +626,7 @@ for rank in (1, 2, 3):
 #
 # ## On digits: does it buy anything?
 #
-# The word, the picture and the sound of `digits` say the same digit, each with noise of its own. Given the digit, these noises are independent, so in the best rule the evidence of the three *adds up*. All three with a linear layer (the glue), a gate, tensor fusion and low rank behind a projection to 8; settings by validation; page 09's tuned singles, and its hidden layer with dropout.
+# The word, the picture and the sound of `digits` say the same digit, each with noise of its own. They were made so that these noises are independent, given the digit, so in the best rule the evidence of the three *adds up*. All three with a linear layer (the glue), a gate, tensor fusion and low rank behind a projection to 8; settings by validation; page 09's tuned singles, and its hidden layer with dropout.
 
 # %% tags=["figure"]
 # The stored comparison on digits, with page 09's tuned baselines; (13.5) of the fold below.
