@@ -514,7 +514,7 @@ for ax, table, title in zip(panels, (terms.sum(dim=0), *terms), titles):
     for (i, j), value in zip(torch.cartesian_prod(torch.arange(4), torch.arange(5)).tolist(),
                              table.flatten().tolist()):
         color = "white" if abs(value) > 2 else plots.INK
-        ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8, color=color)
+        ax.text(j, i, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=8, color=color)
     ax.set_title(title, fontsize=10)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -622,7 +622,7 @@ for rank in (1, 2, 3):
 # Low rank saves only where R is small: R times the *sum* of the widths against their product. The published layer of [MultiBench](https://github.com/pliang279/MultiBench/blob/main/fusions/common_fusions.py), at widths 48 and 192, 120 outputs and rank 40, has 1,161,760 numbers; the whole table would have 1,134,960. It is the layer of page 11: its factors stand in a plain list, and 160 of the 1,161,760 are registered and trained, on a CPU.
 
 # %% [markdown]
-# Rank 4 has 274 parameters here, tensor fusion 580. Does that help with 150 samples? On XOR, yes: 64.4 %. On the redundant bit it has 71.7 ± 4.7, well below the glue's 79.9, and a projection in front lifts this to 75.9 and takes XOR down to 56.1. So low rank is a remedy for memory; few parameters alone are none for few samples.
+# Rank 4 has 274 parameters here, tensor fusion 580. Does that help with 150 samples? On XOR, yes: 64.4 %. On the redundant bit it has 71.7 ± 4.7, well below the glue's 79.9, and a projection in front lifts this to 75.9 and takes XOR down to 56.1. So low rank is a remedy for memory; few parameters alone are none for few samples, here at least.
 #
 # ## On digits: does it buy anything?
 #
