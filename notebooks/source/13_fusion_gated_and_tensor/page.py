@@ -514,7 +514,8 @@ for ax, table, title in zip(panels, (terms.sum(dim=0), *terms), titles):
     for (i, j), value in zip(torch.cartesian_prod(torch.arange(4), torch.arange(5)).tolist(),
                              table.flatten().tolist()):
         color = "white" if abs(value) > 2 else plots.INK
-        ax.text(j, i, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=8, color=color)
+        shown_as = f"{round(value, 1) + 0.0:.1f}"
+        ax.text(j, i, shown_as, ha="center", va="center", fontsize=8, color=color)
     ax.set_title(title, fontsize=10)
     ax.set_xticks([])
     ax.set_yticks([])
