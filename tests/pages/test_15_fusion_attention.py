@@ -7,14 +7,14 @@ import sys
 
 import pytest
 import torch
-from reading import said
+from reading import gain, said
 from torch import nn
 from torch.nn import functional as F
 
 from course_utils.datasets import Scenes
 from course_utils.exercises import reference, verdict
 from course_utils.fusion import STRATEGIES
-from course_utils.rooms import room
+from course_utils.rooms import room, stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -37,7 +37,6 @@ def detached(queries, *others):
 
 
 def query_by_query(queries, keys, values, mask, null_key, null_value):
-    found, weights = torch.zeros(*queries.shape[:2], values.shape[2]).to(values), []
     found, weights = [], []
     for b in range(len(queries)):
         k = torch.cat([keys[b], null_key[None]])
@@ -170,3 +169,118 @@ def test_most_looked_at_cells_go(page):
     left = page["without"](part, maps, 4)["mask"]
     assert left.sum(1).tolist() == [60] * 3 and part["mask"].all()
     assert maps[~left].min() > maps[left].view(3, 60).amax(1).min()
+
+
+# ---- what the page says of its stored runs ----
+
+
+@pytest.fixture(scope="module")
+def text():
+    return said("15")
+
+
+def of(name, what="accuracy", sweep="questions"):
+    return stored("15", sweep)[name][what]
+
+
+def percent(name, what="accuracy", sweep="questions"):
+    runs = of(name, what, sweep)
+    return 100 * sum(runs) / len(runs)
+
+
+def test_the_bet_in_numbers(text):
+    runs = stored("19", "fusion_gates")["xor: attention_pool"]["accuracy"]
+    assert round(percent_of(runs)) == 70 and 'outcome("14.d", "Ben")' in text
+    assert "That is .75 · .9 + .25 · .1 = .70" in text
+    assert 0.75 * 0.9 + 0.25 * 0.1 == pytest.approx(0.70)
+
+
+def percent_of(runs):
+    return 100 * sum(runs) / len(runs)
+
+
+def test_words_that_ask_in_numbers(text):
+    assert f"nearly everything: {percent('attention'):.0f} %" in text
+    glued, product = percent("concat"), percent("product")
+    assert f"give {glued:.0f} % glued and {product:.0f} multiplied" in text
+    question, picture = percent("question alone"), percent("picture alone")
+    shuffled = percent("attention, pictures shuffled")
+    assert f"question alone has {question:.0f} %, the picture alone {picture:.0f}" in text
+    assert f"shuffled among the samples {shuffled:.0f} are left" in text
+    mean, half = gain(of("attention"), of("attention, no context"))
+    assert round(mean) == 10 and mean - half > 0 and "ten points less" in text
+    mean, half = gain(of("attention"), of("product"))
+    assert round(mean) == 20 and mean - half > 0 and "worth twenty points over the product" in text
+
+
+def test_a_missing_picture_in_numbers(text):
+    with_null, without = (
+        percent(name, "picture missing")
+        for name in ("attention", "attention, picture always there")
+    )
+    assert f"as the question alone, {with_null:.0f} %." in text
+    assert f"all else alike, it has {without:.0f}:" in text
+    mean, half = gain(of("attention", "picture missing"), of("question alone"))
+    assert abs(mean) < 1 + half
+    assert min(of("attention", "picture missing")) > max(
+        of("attention, picture always there", "picture missing")
+    )
+
+
+def test_where_words_look_in_numbers(text):
+    strict, tolerant = (percent("attention", f"pointing, {way}") for way in ("strict", "tolerant"))
+    control = "control with something in them"
+    filled = [percent("attention", f"{control}, {way}") for way in ("strict", "tolerant")]
+    assert f"in {strict:.0f} % of the questions, with tolerance {tolerant:.0f};" in text
+    assert f"any filled cell in {filled[0]:.0f} and {filled[1]:.0f}." in text
+    assert f"same tolerance: {tolerant:.0f} % against {filled[1]:.0f}" in text
+    for way in ("strict", "tolerant"):
+        others = [of("attention", f"{role}, {way}") for role in ("what is the", "asked")]
+        for best, *rest in zip(of("attention", f"naming, {way}"), *others):
+            assert best > max(rest)
+    assert percent("attention", "what is the, tolerant") > 50
+    assert [round(x) for x in of("attention", "asked shape, at nothing")] == [1, 0, 1, 0, 1]
+    assert max(of("attention")) - min(of("attention")) <= 0.0101
+    start = [stored("15", "beginning")[f"seed {seed}"] for seed in range(5)]
+    first = percent_of([row["pointing"][0] for row in start])
+    assert f"begins at {first:.0f} %" in text
+    at = start[0]["step"].index(200)
+    assert all(row["accuracy"][at] > 0.9 and row["pointing"][at] > 0.9 for row in start)
+
+
+def test_deletion_in_numbers(text):
+    left = [
+        percent("attention", f"without 4 {way}")
+        for way in ("looked at", "with something in them", "any")
+    ]
+    numbers = [f"{share:.0f}" for share in left]
+    assert (
+        f"looked at most, {numbers[0]} % are left; without any four filled ones {numbers[1]},"
+        in text
+    )
+    assert f"without any four {numbers[2]}." in text
+    assert f"{numbers[0]} % of 96 are left, {numbers[1]} without as many other filled" in text
+    assert f'outcome("15.a", {numbers[0]}, within=6)' in text
+    mean, half = gain(
+        of("attention", "without 4 with something in them"), of("attention", "without 4 looked at")
+    )
+    assert mean - half > 10
+
+
+def test_easy_vqa_in_numbers(text):
+    product, glued = (percent(how, sweep="real") for how in ("product", "concat"))
+    assert f"concatenation have {product:.1f} and {glued:.1f} %" in text
+    runs = sorted(of("attention", sweep="real"))
+    assert round(100 * runs[0]) == 72 and 0.98 <= runs[1] <= runs[-1] <= 0.993
+    assert "Four runs of attention have 98 to 99, and one 72" in text
+    worst = of("attention", sweep="real").index(runs[0])
+    shapes = of("attention", "shape", "real")[worst]
+    assert f"of the shapes {100 * shapes:.0f} % only" in text
+    for name, words in (
+        ("question alone", "the question alone has {:.0f} %"),
+        ("picture alone", "the picture alone {:.0f}, shuffled"),
+        ("attention, pictures shuffled", "shuffled pictures leave {:.0f}."),
+    ):
+        assert words.format(percent(name, sweep="real")) in text
+    mean, half = gain(of("attention", sweep="real"), of("product", sweep="real"))
+    assert mean < 0 < mean + half

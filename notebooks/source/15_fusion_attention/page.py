@@ -247,12 +247,10 @@ print("one grey level darker is nearly the same:", alike > 0.9)
 
 # %%
 WAYS = {"mean, then concat": ("concat", {}), "one softmax over all": ("attention_pool", {}),
-        "text asks image": ("cross_attention", {}),
-        "co-attention": ("cross_attention", {"co": True}),
-        "4 bottlenecks": ("bottleneck", {"layers": 1}),
-        "joint": ("joint_transformer", {"layers": 1})}
+        "one way": ("cross_attention", {}), "co-attention": ("cross_attention", {"co": True}),
+        "bottlenecks": ("bottleneck", {"layers": 1}), "joint": ("joint_transformer", {"layers": 1})}
 LENGTHS = [(7, 64), (64, 64), (256, 256)]
-on_xor = stored("19", "fusion_gates")                          # python tools/sweep.py 19 fusion_gates
+on_xor = stored("19", "fusion_gates")                        # python tools/sweep.py 19 fusion_gates
 print("thousand multiply-adds" + "".join(f"{f'{t} + {i}':>11}" for t, i in LENGTHS) + "     XOR")
 for name, (strategy, options) in WAYS.items():
     layer = STRATEGIES[strategy]({"text": 32, "image": 32}, 2, width=None, **options)
@@ -440,9 +438,9 @@ for name, row in sweep.items():
         print(f"{name:33}{percent(name):>13}{missing:>17}")
 
 # %% [markdown]
-# The words find nearly everything: 96 %. Pooled to their mean before the question comes, the same cells give 71 % glued and 76 multiplied. (Each row has the best of four learning rates on the validation set.) The question alone has 32 %, the picture alone 28, and with pictures shuffled among the samples 32 are left. *No context* changes one thing, the words ask without the rest of the question: ten points less.
+# The words find nearly everything: 96 %. Pooled to their mean before the question comes, the same cells give 71 % glued and 76 multiplied. (Each row has the best of four learning rates on the validation set.) The question alone has 33 %, the picture alone 28, and with pictures shuffled among the samples 32 are left. *No context* changes one thing, the words ask without the rest of the question: ten points less.
 #
-# **A missing picture.** The model then answers as well as the question alone, 32 %. Trained with all pictures present, and all else alike, it has 25: its null value has not learned what to say.
+# **A missing picture.** The model then answers about as well as the question alone, 32 %. Trained with all pictures present, and all else alike, it has 25: its null value has not learned what to say.
 
 # %% [markdown]
 # ## Where does each word look?
@@ -562,7 +560,7 @@ headings = []
 for row, told in zip(SAMPLES, TOLD):
     true = ANSWERS[data["test"]["label"][row]]
     line = " ".join(questions["test"][row][3:]) + f"\n{questions['test'][row][1]}: {told}"
-    headings.append(line + f" (wrong: {true})" * (told != true))
+    headings.append(line + f", not {true}" * (told != true))
 plots.overlay(
     chosen["image"],
     titles=headings,
@@ -571,7 +569,7 @@ plots.overlay(
     columns=5,
     size=1.9,
     caption="Five questions, the mean of their words' maps, the true box, and what the model says,"
-    " as in all five stored runs. In the last it looks at the right thing and says another colour.",
+    " as all five seeds do. In the last it looks at the yellow cross and at a white thing near it.",
 )
 
 # %% [markdown]
@@ -579,7 +577,7 @@ plots.overlay(
 #
 # Word by word it is less tidy. The words that *name* the thing do best. "What", "is" and "the" say nothing of the thing, yet look there more often than not: each asks with the question's mean added. And below the mean of the word asked for lie two kinds of runs. "Shape" looks at an empty cell in all questions of three seeds, and in none of the other two. These five runs have the same accuracy to within a point. So where *one* word looks is a fact about one run, not about the question.
 #
-# The curves begin at 36 %: before any training the words point into the box, with tolerance, in a third of the questions. An untrained model is a control, too. Then both rise together.
+# The dashed curve begins at 36 %: before any training the words point into the box, with tolerance, in a third of the questions. An untrained model is a control, too. Then both rise together.
 #
 # **Try it.** Pick the word.
 
@@ -655,7 +653,7 @@ plots.show(figure, "easy-VQA, colour and shape, five runs each. Attention does n
            " concatenation, and one of its runs never learned the shapes.")
 
 # %% [markdown]
-# Product and concatenation have 98.9 and 99.2 %. Four runs of attention have 98 to 99, and one 73: it tells colours, and of the shapes 44 % only. With one thing in a picture there is nothing to choose, and a maximum over the cells finds it. The controls say that both halves count: the question alone has 23 %, the picture alone 50, shuffled pictures leave 23. On `scenes`, with up to four things, words that ask were worth twenty points over the product of means. First ask whether your question has to choose.
+# Product and concatenation have 98.9 and 99.2 %. Four runs of attention have 98 to 99, and one 72: it tells colours, and of the shapes 44 % only. With one thing in a picture there is nothing to choose, and a maximum over the cells finds it. The controls say that both halves count: the question alone has 23 %, the picture alone 50, shuffled pictures leave 23. On `scenes`, with up to four things, words that ask were worth twenty points over the product of means. First ask whether your question has to choose.
 #
 # ## With the library
 #
