@@ -28,7 +28,7 @@ from course_utils import plots
 from course_utils.datasets import Gates, Scenes
 from course_utils.datasets.scene_words import ATTRIBUTES, KINDS
 from course_utils.exercises import check, mine
-from course_utils.fusion import STRATEGIES, AttentionPoolFusion
+from course_utils.fusion import STRATEGIES
 from course_utils.masks import masked_mean
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
@@ -42,7 +42,7 @@ from course_utils.widgets import Explorer
 #
 # Attention weighs items by their content. Let the items be n parts $F_i$ of a picture and m parts $T_j$ of a text, all of one width, each with a score of its own. The result is $Z = \sum_i \alpha_i F_i + \sum_j \beta_j T_j$, and the weights are a softmax of the scores.
 #
-# One softmax over all n + m lets the two compete, as here; one for each modality would give both a weight of 1. With n = m = 1 it is **attention over modalities** (模态注意力), and a linear head reads Z. The bet: is XOR, page 10's question whether two bits differ, solved? A tenth of the labels is flipped, so 90 % is the ceiling.
+# One softmax over all n + m lets the two compete. (With one softmax for each modality, n = m = 1 would leave both weights at 1.) With n = m = 1 it is **attention over modalities** (模态注意力), and a linear head reads Z. Does this solve XOR, page 10's question whether two bits differ? Ada: yes, since the weights depend on the content. Ben: it stops at 70 %. A tenth of the labels is flipped, so 90 % is the ceiling.
 
 # %%
 class WeighFusion(nn.Module):
@@ -78,13 +78,13 @@ for (name, head), near in zip(HEADS.items(), (0.70, 0.89)):
 outcome("14.d", "Ben")
 
 # %% [markdown]
-# Ben wins: 70 %, in each of the five runs, and in the five of the package's layer that are stored. Why just there? Call the sum of the exponentials $S$. The weights sum to 1, so the head's bias may be taken along with each item:
+# Ben wins: 70 %, and so have the five stored runs of the package's `AttentionPoolFusion`. Why just there? Call the sum of the exponentials $S$. The weights sum to 1, so the head's bias may be taken along with each item:
 #
 # $$ W \sum_m \frac{e^{s_m}}{S} h_m + b = \frac{1}{S} \sum_m e^{s_m} (W h_m + b) \tag{15.1} $$
 #
 # The two classes share the same $S > 0$, and dividing by it changes no order: the *decision* is that of the sum on the right, in which each term knows one modality only. Page 10 showed that a sum is right at three of XOR's four corners at most. That is .75 · .9 + .25 · .1 = .70.
 #
-# Only the head must change: with a hidden layer in it, and all else alike, the same weights lead to 89 %. It is not the attention that multiplies here.
+# Only the head must change: with a hidden layer in it, and all else alike, the same way of weighing leads to 89 %.
 
 # %% tags=["proof"]
 # (15.1) on random numbers, the decisions of both sides, and the package's stored runs.
@@ -622,7 +622,7 @@ def without(part, maps, count):
 live = score(model, without(data["test"], mean_maps, 4))
 report("four cells masked: live minus stored",
        live - sweep["attention"]["without 4 looked at"][0], near=0, within=0.06)
-print("test accuracy in %, five seeds; masked:      1           2           4           8 cells")
+print(f"{'test accuracy in %; cells masked:':34}" + "".join(f"{n:>12}" for n in (1, 2, 4, 8)))
 for name, way in (("those looked at most", "looked at"), ("any", "any"),
                   ("any with something in them", "with something in them")):
     cells = [percent("attention", f"without {count} {way}") for count in (1, 2, 4, 8)]
@@ -634,7 +634,7 @@ outcome("15.a", 68, within=6)
 #
 # ## Where attention gains nothing
 #
-# easy-VQA, made by Victor Zhou, has 5,000 pictures of *one* shape each. Its questions "what color is the shape?" and "what is the blue shape?" have eleven answers; 500 of the training pictures validate. A small network of three convolutions is trained along and leaves 4 x 4 cells. Attention: the question, as one query, asks the cells with your function. Product and concatenation get the maximum over the cells.
+# [easy-VQA](https://github.com/vzhou842/easy-VQA), made by Victor Zhou, has 5,000 pictures of *one* shape each. Its questions "what color is the shape?" and "what is the blue shape?" have eleven answers; 500 of the training pictures validate. A small network of three convolutions is trained along and leaves 4 x 4 cells. Attention: the question, as one query, asks the cells. Product and concatenation get the maximum over the cells.
 
 # %% tags=["figure"]
 # The stored comparison on easy-VQA, every run a dot.
