@@ -74,7 +74,7 @@ def test_what_is_far_too_slow_is_not_taken(accepted):
 def test_references_agree_with_the_packages_layers():
     torch.manual_seed(0)
     dims = {"text": 3, "image": 2, "audio": 4}
-    features = {name: torch.randn(6, dim).double() for name, dim in dims.items()}
+    features = {name: torch.randn(6, dim, dtype=torch.float64) for name, dim in dims.items()}
     full = TensorFusion(dims, 5, width=None).double()
     row = reference("13.1")([*features.values()])
     torch.testing.assert_close(full.head(row), full(features))
@@ -145,7 +145,7 @@ def test_terms_of_two_modalities_have_no_third_order_part(names):
     """The alternating sum over the eight corners is 0 for pairs and not for all products."""
     torch.manual_seed(0)
     dims = {"text": 3, "image": 3, "audio": 3}
-    ways = torch.randn(3, 3).double()
+    ways = torch.randn(3, 3, dtype=torch.float64)
     sums = {}
     for kind in ("PairsOnly", "TensorLayer"):
         layer, total = names[kind](dims, 2).double(), 0.0
