@@ -279,6 +279,9 @@ def test_a_projection_that_learns_takes_the_price_away(text):
     pair = [small("redundant", name) for name in ("tensor of 16", "tensor of 16, frozen")]
     mean, half = gain(*pair)
     assert mean - half > 0 and f"loses {points((mean, half))} points to the one that learns" in text
+    frozen, raw = pair[1], small("redundant", "tensor")
+    assert gain(frozen, raw)[0] > gain(frozen, raw)[1]
+    assert f"still above the raw products, {percent(frozen):.1f};" in text
 
 
 def test_where_explicit_products_pay(text):
@@ -346,9 +349,21 @@ def test_multiplying_buys_nothing_on_digits(text, sweep):
     assert lost[0] > lost[1]
     if sweep == "digits":
         assert f"the tensor {points(lost)}." in text and f"glue's {percent(glue):.1f} %" in text
-    else:
-        runs = [100 * run for run in of(sweep, "low rank 4 of 8")]
-        assert f"Low rank has {points(mean_interval(runs))} %" in text
+
+
+def test_one_speaker_chooses_badly_for_low_rank(text):
+    """The stored choice again, and what the validation speaker says of it and of another."""
+    rows = stored("13", "low_rank_real")
+    assert rows["decay 10"]["accuracy"] == of("digits_real", "low rank 4 of 8")
+    shown = {}
+    for name, row in rows.items():
+        known = 100 * sum(row["validation accuracy"]) / 5
+        shown[name] = points(mean_interval([100 * run for run in row["accuracy"]])), known
+        shown[name] += (sum(row["validation loss"]),)
+    (chosen, less, low), (other, more, high) = shown["decay 10"], shown["decay 1"]
+    assert f"weight decay of 10, with {chosen} %" in text
+    assert f"with a decay of 1 it has {other}." in text
+    assert f"badly, {less:.0f} and {more:.0f} % right" in text and low < high
 
 
 def test_the_multibench_layer_has_a_link(text):
