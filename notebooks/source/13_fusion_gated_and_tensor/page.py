@@ -692,7 +692,8 @@ for name, row in real.items():
     print("{:28}{:.1f} ± {:.1f} %".format(name, *percent(row)))
 for name, row in stored("13", "low_rank_real").items():
     known = 100 * sum(row["validation accuracy"]) / 5
-    print("low rank, {:18}{:.1f} ± {:.1f} %, validation {:.0f} %".format(name, *percent(row), known))
+    shown = "low rank, {:18}{:.1f} ± {:.1f} %, validation {:.0f} %"
+    print(shown.format(name, *percent(row), known))
 
 # %% [markdown]
 # Again nothing: beside the glue the gate has 0.2 ± 0.8 points, tensor fusion -1.4 ± 1.4. Shuffled, the sound costs the glue 2.7 ± 0.4 points.
