@@ -623,7 +623,7 @@ for rank in (1, 2, 3):
 # Low rank saves only where R is small: R times the *sum* of the widths against their product. The published layer of [MultiBench](https://github.com/pliang279/MultiBench/blob/main/fusions/common_fusions.py), at widths 48 and 192, 120 outputs and rank 40, has 1,161,760 numbers; the whole table would have 1,134,960. It is the layer of page 11: its factors stand in a plain list, and 160 of the 1,161,760 are registered and trained, on a CPU.
 
 # %% [markdown]
-# Rank 4 has 274 parameters here, tensor fusion 580. Does that help with 150 samples? On XOR, yes: 64.4 %. On the redundant bit it has 71.7 ± 4.7, well below the glue's 79.9, and a projection in front lifts this to 75.9 and takes XOR down to 56.1. So low rank is a remedy for memory; few parameters alone are none for few samples, here at least.
+# Rank 4 has 274 parameters here, tensor fusion 580. Does that help with 150 samples? On XOR, yes: 64.4 %. On the redundant bit it has 71.7 ± 4.7, well below the glue's 79.9, and a projection in front lifts this to 75.9 and takes XOR down to 56.1. So low rank is a remedy for memory; on the redundant bit its few parameters are none for few samples.
 #
 # ## On digits: does it buy anything?
 #
@@ -648,11 +648,11 @@ plots.bars(
 )
 
 # %% [markdown]
-# It buys nothing. Paired with the glue's 91.4 %, the gate has -1.7 ± 2.9 points, tensor fusion -5.4 ± 3.0, low rank -4.4 ± 1.9. They do use the sound: shuffled it costs the glue 7.9 ± 1.9 points, the tensor 6.6 ± 5.1. If your question is "what is it?", asked of modalities that all show it, begin with the glue.
+# The gate buys nothing, and products cost. Paired with the glue's 91.4 %, the gate has -1.7 ± 2.9 points, tensor fusion -5.4 ± 3.0, low rank -4.4 ± 1.9. They do use the sound: shuffled it costs the glue 7.9 ± 1.9 points, the tensor 6.6 ± 5.1. If your question is "what is it?", asked of modalities that all show it, begin with the glue.
 #
 # <details><summary>The sign ⊗, and a formula that is often written wrongly</summary>
 #
-# The outer product as one row is the **Kronecker product** of two vectors, $\bar t \otimes \bar i$, and (13.2) is $W\,(\bar t \otimes \bar i) + b$. A common mistake puts the sign where nothing is multiplied: a sum of two linear maps, $W_f F + W_t T$, is rewritten as $W_f\,[F \otimes I] + W_t T$. The shapes do not fit ($F \otimes I$ has n columns, and n times as many rows as F), and only one modality stands in the bracket, so it cannot be the fusion. What is right, with vec for the columns of a matrix one below the other:
+# The outer product as one row is the **Kronecker product** of two vectors, $\bar t \otimes \bar i$, and (13.2) is $W\,(\bar t \otimes \bar i) + b$. A common mistake puts the sign where nothing is multiplied: a sum of two linear maps, $W_f F + W_t T$, is rewritten as $W_f\,[F \otimes I] + W_t T$. The shapes do not fit ($F \otimes I$ has n columns, and n times as many rows as F), and only one modality stands in the bracket, so it cannot be the fusion. What is right, for a vector F and with vec for the columns of a matrix one below the other:
 #
 # $$ W F = (F^\top \otimes I)\,\operatorname{vec}(W) \tag{13.5} $$
 #
@@ -737,7 +737,7 @@ if store.have("mnist", "fsdd"):
 # 2. **open** a gate by content: what one modality counts depends on the sample;
 # 3. **build** tensor fusion; its ones keep each modality and each smaller product;
 # 4. **tell** what a question needs: XOR a product of two, the parity of three one of three, and a layer with products of two stays a coin there;
-# 5. **pay less**: columns that say nothing are the price; a projection that learns takes it away, softer products and more samples lower it;
+# 5. **pay less**: columns that say nothing are the price; before tensor fusion, a projection that learns takes it away, softer products and more samples lower it;
 # 6. **write** tensor fusion as a few terms, equal where the rank suffices; it saves memory.
 #
 # ## Questions
@@ -749,7 +749,7 @@ if store.have("mnist", "fsdd"):
 # </details>
 # <details><summary>2. A colleague leaves the ones out, "they are only a bias". What is lost?</summary>
 #
-# Everything that one modality says alone, and with three modalities everything that two say. If one is missing, all are silent.
+# Everything that one modality says alone, and with three modalities everything that two say. (Unless a fixed sum of the other's numbers is always the same, as with a one-hot vector.) If one is missing, all are silent.
 #
 # </details>
 # <details><summary>3. Why do products of two tell nothing of a bit that both modalities share, but everything about XOR?</summary>

@@ -50,6 +50,12 @@ def _attention(
     return weights @ values, weights
 
 
+def _shared_again(weights, kept):
+    """Zeros after the softmax, and what is left divided by its sum."""
+    weights = weights * kept[:, None]
+    return weights / weights.sum(2, keepdim=True)
+
+
 def _no_null(queries, keys, values, mask, null_key, null_value, fill=-math.inf):
     scores = queries @ keys.mT / math.sqrt(keys.shape[2])
     weights = scores.masked_fill(~mask[:, None], fill).softmax(2)
@@ -118,18 +124,13 @@ def _attention_cases(seed=1):
     )
     values = values.masked_fill(~mask[..., None], math.nan)
     yield queries, keys, values, mask, null_key, null_value
-    # all present scores far below 0 and far below whatever may stand for a missing one
+    # all present scores far below 0, and below whatever may stand for a missing one; the missing
+    # key's own score is ordinary, so that whoever takes it out after the softmax has 0 / 0
     queries, keys, values, mask, null_key, null_value = case(
         1, 2, 3, 2, 2, torch.tensor([[True, False, True]])
     )
-    yield (
-        queries.abs() + 1,
-        -300 * (keys.abs() + 1),
-        values,
-        mask,
-        -300 * (null_key.abs() + 1),
-        null_value,
-    )
+    far = torch.where(mask[..., None], keys - 20_000, keys)
+    yield queries.abs() + 1, far, values, mask, null_key - 20_000, null_value
     yield case(3, 4, 5, 9, 4)
     yield case(4, 3, 2, 3, 5, size=3.0)
 
@@ -164,10 +165,14 @@ CROSS_ATTENTION = Exercise(
             lambda q, k, v, m, nk, nv: _attention(q, k, v, m, nk, nv, dim=0),
         ),
         *ideas(
-            "masked keys are set to zero after the softmax. What they took is lost, and the weights"
-            " sum to less than 1: their scores must be minus infinity before it.",
+            "masked keys are set to zero after the softmax. What they took is lost, or, if the rest"
+            " is brought to 1 again, it is 0 / 0 where they had nearly all. Their scores must be"
+            " minus infinity before it.",
             lambda q, k, v, m, nk, nv: _attention(
                 q, k, v, m, nk, nv, score=lambda s, k: s, weigh=lambda w, k: w * k[:, None]
+            ),
+            lambda q, k, v, m, nk, nv: _attention(
+                q, k, v, m, nk, nv, score=lambda s, k: s, weigh=_shared_again
             ),
         ),
         *ideas(
@@ -178,10 +183,10 @@ CROSS_ATTENTION = Exercise(
             ),
         ),
         *ideas(
-            "a masked score is replaced by a number such as -100. A present score may be lower, and"
-            " then what is masked takes the weight: use minus infinity.",
+            "a masked score is replaced by a number such as -100 or -10,000. A present score may be"
+            " lower, and then what is masked takes the weight: use minus infinity.",
             lambda q, k, v, m, nk, nv: _attention(
-                q, k, v, m, nk, nv, score=lambda s, k: s.masked_fill(~k[:, None], -100)
+                q, k, v, m, nk, nv, score=lambda s, k: s.masked_fill(~k[:, None], -1e4)
             ),
         ),
         *ideas(

@@ -129,7 +129,7 @@ print("weights     ", [round(w, 2) for w in small_weights], " found", round(foun
 # > - Masked keys get weight 0; each query's weights sum to 1.
 # > - Where all keys of a row are masked, its queries find `null_value`.
 # > - What stands in a masked *value* never matters, not even NaN.
-# > - Scores may be far below zero: -1000.
+# > - Scores may be far below zero: -20,000.
 
 # %% exercise="15.1"
 def cross_attention(
