@@ -313,6 +313,9 @@ def _pointing_cases(seed=2):
     yield single, torch.tensor([[20, 12, 30, 22]]), 0
     yield single, torch.tensor([[10, 2, 20, 12]]), 0
     yield single, torch.tensor([[14, 5, 19, 11]]), 0
+    # on the bottom edge alone, on the right edge alone: both are outside
+    yield single, torch.tensor([[14, 2, 24, 12]]), 0
+    yield single, torch.tensor([[10, 8, 20, 18]]), 0
     chance = torch.Generator().manual_seed(seed)
     for N, tolerance in ((6, 0), (24, 4), (40, 2)):
         maps = torch.rand(N, 8, 8, generator=chance)

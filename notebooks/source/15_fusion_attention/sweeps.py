@@ -42,7 +42,7 @@ def cells_right(page, network):
 
 
 def tuned(page, make, data, seed, rate=None):
-    """The model of the best of three learning rates by the validation loss of this seed."""
+    """The model of the best learning rate by the validation loss of this seed, or of `rate`."""
     runs = []
     for lr in RATES if rate is None else (rate,):
         model, history = page["train"](make, data, seed, lr=lr)
@@ -145,6 +145,83 @@ def questions(page: dict) -> dict:
     for way, tolerance in TOLERANCES.items():
         share = round(point(centre, test["box"], tolerance), 4)
         rows["attention"][f"control centre, {way}"] = [share] * len(SEEDS)
+    return rows
+
+
+def own_cells(boxes):
+    """Which of the 64 cells touch each box (N, 4) in pixels, (N, 64) bool."""
+    start = torch.arange(0, 64, 8)
+    across = (start + 8 > boxes[:, :1]) & (start < boxes[:, 2:3])  # (N, 8): x
+    down = (start + 8 > boxes[:, 1:2]) & (start < boxes[:, 3:4])  # (N, 8): y
+    return (down[:, :, None] & across[:, None]).flatten(1)
+
+
+def largest_things(page):
+    """For each test picture a map (N, 64) of one cell, in which the middle of its largest thing
+    lies.
+    """
+    asked = [page["KINDS"].index(name) for name in page["ATTRIBUTES"]]
+    scenes = page["Scenes"]("test", size=7 * SPLITS["test"])
+    maps = torch.zeros(SPLITS["test"], 64)
+    places = [i for i in range(7 * SPLITS["test"]) if i % 7 in asked][: SPLITS["test"]]
+    for row, i in enumerate(places):
+        boxes = [thing.box for thing in scenes[i]["objects"]]
+        left, top, right, bottom = max(boxes, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
+        maps[row, 8 * ((top + bottom) // 16) + (left + right) // 16] = 1
+    return maps
+
+
+def harder(page: dict) -> dict:
+    """Harder comparisons: the largest number over the cells in place of their mean; a null that
+    stays zeros; which four filled cells are masked, also for a model that looks nowhere; a control
+    that points at the largest thing.
+
+    About three minutes on one core.
+    """
+    rows, attend, point = {}, reference("15.1"), reference("15.2")
+    data, _ = scenes(page)
+    test, score = data["test"], page["score"]
+    gaps = data | {"train": page["some_missing"](data["train"], 0)}
+    filled = (test["in_cells"][:, 0] > 0).flatten(1)
+    own = own_cells(test["box"])
+
+    def note(name, key, value):
+        rows.setdefault(name, {}).setdefault(key, []).append(round(float(value), 4))
+
+    def frozen():
+        model = page["Asker"](attend)
+        model.null.requires_grad_(False)
+        return model
+
+    pooled = page["Pooled"]
+    for how in ("product", "concat"):
+        rate = None
+        for seed in tqdm(SEEDS, desc=f"{how}, largest"):
+            rate, model = tuned(page, lambda how=how: pooled(how, largest=True), gaps, seed, rate)
+            note(f"{how}, largest of the cells", "accuracy", score(model, test))
+    for seed in tqdm(SEEDS, desc="masked"):
+        model, _ = page["train"](lambda: page["Asker"](attend), gaps, seed)
+        other, _ = page["train"](lambda: pooled("product"), gaps, seed, lr=1e-2)
+        _, mean = page["maps_of"](model, test)
+        draw = torch.Generator().manual_seed(seed)
+        ways = {
+            "looked at": mean,
+            "filled": random_maps(draw, len(mean), filled),
+            "of other things": random_maps(draw, len(mean), filled & ~own),
+            "of the thing asked about": random_maps(draw, len(mean), filled & own),
+        }
+        for name, one in (("attention", model), ("product", other)):
+            note(name, "accuracy", score(one, test))
+            for way, maps in ways.items():
+                note(name, f"without 4 {way}", score(one, page["without"](test, maps, 4)))
+        still, _ = page["train"](frozen, gaps, seed)
+        missing = test | {"mask": torch.zeros_like(test["mask"])}
+        note("null stays zeros", "accuracy", score(still, test))
+        note("null stays zeros", "picture missing", score(still, missing))
+    largest = largest_things(page)
+    for way, tolerance in TOLERANCES.items():
+        share = point(largest.view(-1, 8, 8), test["box"], tolerance)
+        rows["attention"][f"control largest thing, {way}"] = [round(share, 4)] * len(SEEDS)
     return rows
 
 
@@ -300,4 +377,4 @@ def real(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [questions, beginning, real]
+SWEEPS = [questions, harder, beginning, real]
