@@ -630,10 +630,9 @@ live = score(model, without(data["test"], mean_maps, 4))
 report("four cells masked: live minus stored",
        live - sweep["attention"]["without 4 looked at"][0], near=0, within=0.06)
 print(f"{'test accuracy in %; cells masked:':34}" + "".join(f"{n:>12}" for n in (1, 2, 4, 8)))
-for name, way in (("those looked at most", "looked at"), ("any", "any"),
-                  ("any with something in them", "with something in them")):
+for way in ("looked at", "any", "with something in them"):
     cells = [percent("attention", f"without {count} {way}") for count in (1, 2, 4, 8)]
-    print(f"{name:34}" + "".join(f"{cell:>12}" for cell in cells))
+    print(f"{way:34}" + "".join(f"{cell:>12}" for cell in cells))
 print(f"{'four masked':34}   attention     product")
 for way in ("looked at", "of the thing asked about", "of other things"):
     cells = [percent(name, f"without 4 {way}", harder) for name in ("attention", "product")]
