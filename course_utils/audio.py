@@ -19,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool1d
 
 # where it stands, because tables of sounds, a floor below, read them too
 from course_utils.datasets.files import open_sound as open_sound
-from course_utils.masks import check_tensor, check_whole
+from course_utils.masks import check_floats, check_tensor, check_whole
 
 # at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
 BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
@@ -196,9 +196,7 @@ def dct(values: Tensor, count: int | None = None) -> Tensor:
     Type II, orthonormal, as `scipy.fft.dct(values, norm="ortho")`.
     Raises TypeError for what is no tensor of floats, ValueError for a `count` outside 1 to n.
     """
-    check_tensor(values, "values")
-    if not values.is_floating_point():
-        raise TypeError(f"values: expected floats, got {values.dtype}")
+    check_floats(values, "values")
     n = values.shape[-1] if values.dim() else 0
     count = n if count is None else count
     if type(count) is not int or not 1 <= count <= n:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.audio import check_sound, lengths
-from course_utils.masks import check_tensor, check_whole
+from course_utils.masks import check_floats, check_tensor, check_whole
 
 
 def mix_at_snr(sound: Tensor, mask: Tensor, noise: Tensor, snr: float | Tensor) -> Tensor:
@@ -140,8 +140,7 @@ def _check_features(features: Tensor, mask: Tensor) -> None:
     check_tensor(features, "features")
     if features.dim() != 3 or not features.numel():
         raise ValueError(f"features: expected shape (B, T, D), got {tuple(features.shape)}")
-    if not features.is_floating_point():
-        raise TypeError(f"features: expected floats, got {features.dtype}")
+    check_floats(features, "features")
     check_tensor(mask, "mask", "a bool tensor")
     if mask.dtype != torch.bool or mask.shape != features.shape[:2]:
         raise TypeError(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.masks import check_tensor
+from course_utils.masks import check_floats, check_tensor
 
 MINERS = ("all", "random", "semi-hard", "hard")
 
@@ -29,9 +29,7 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
     Raises ValueError or TypeError for other shapes and for what is no float.
     """
     for name, value in (("a", a), ("b", b)):
-        check_tensor(value, name)
-        if not value.is_floating_point():
-            raise TypeError(f"{name}: expected floats, got {value.dtype}")
+        check_floats(value, name)
         if value.dim() != 2 or not value.numel():
             raise ValueError(f"{name}: expected vectors (N, D), got shape {tuple(value.shape)}")
     if a.shape[1] != b.shape[1] or a.dtype != b.dtype:

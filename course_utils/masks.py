@@ -114,6 +114,13 @@ def check_tensor(value, name: str, what: str = "a tensor") -> None:
         raise TypeError(f"{name}: expected {what}, got {type(value).__name__}")
 
 
+def check_floats(value, name: str) -> None:
+    """Raises TypeError for what is no tensor of floats, with its name."""
+    check_tensor(value, name)
+    if not value.is_floating_point():
+        raise TypeError(f"{name}: expected floats, got {value.dtype}")
+
+
 def check_whole(least: int, **values) -> None:
     """Raises ValueError for an argument that is no int of at least `least`, with its name."""
     for name, value in values.items():

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_utils.masks import check_tensor
+from course_utils.masks import check_floats, check_tensor
 
 
 def check(value, name: str, shape: tuple | None, dtype: torch.dtype) -> None:
@@ -12,12 +12,6 @@ def check(value, name: str, shape: tuple | None, dtype: torch.dtype) -> None:
         raise TypeError(f"{name}: expected {dtype}, got {value.dtype}")
     if shape is not None and tuple(value.shape) != tuple(shape):
         raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(value.shape)}")
-
-
-def check_floats(value, name: str) -> None:
-    check_tensor(value, name)
-    if not value.is_floating_point():
-        raise TypeError(f"{name}: expected floats, got {value.dtype}")
 
 
 def sizes(value, name: str, axes: str | tuple, dtype: torch.dtype | None = None) -> torch.Size:

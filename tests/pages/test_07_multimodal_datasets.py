@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from reading import the_cell
 from torch.utils.data import DataLoader, Dataset
 
 from course_utils import exercises
@@ -102,12 +103,7 @@ def test_a_split_that_keeps_groups_by_luck_alone_is_refused():
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("07", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "07")
 
 
 @pytest.fixture(scope="module")

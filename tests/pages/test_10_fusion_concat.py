@@ -7,14 +7,14 @@ from functools import partial
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
 from course_utils import exercises
 from course_utils.exercises import reference, verdict
 from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -142,12 +142,7 @@ def test_lists_for_the_two_units_are_refused_before_the_page_computes_with_them(
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("10", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "10")
 
 
 @pytest.mark.parametrize("layer", ["reference", HeadByParts, ZerosFirstAndLast])

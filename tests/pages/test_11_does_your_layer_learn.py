@@ -3,9 +3,11 @@ says of its stored runs.
 """
 
 import sys
+from functools import partial
 
 import pytest
 import torch
+from reading import printed, the_cell
 from torch import nn
 
 from course_utils.contracts import check_contracts
@@ -128,18 +130,7 @@ def test_the_reference_of_exercise_3_travels():
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("11", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
-
-
-def run(capsys, shown, names):
-    """The True or False that a cell prints behind its colon."""
-    exec(shown, names)
-    return capsys.readouterr().out.partition(": ")[2].split()[0]
+cell = partial(the_cell, "11")
 
 
 @pytest.fixture(scope="module")
@@ -151,19 +142,19 @@ def page():
 def test_the_list_is_the_fault(capsys):
     names = {"nn": nn, "torch": torch}
     shown = cell("small = nn.Module()")
-    assert run(capsys, shown, names) == "False"
+    assert printed(capsys, shown, names) == "False"
     mended = shown.replace("= [nn.", "= nn.ParameterList([nn.").replace("(3))]", "(3))])")
-    assert run(capsys, mended, dict(names)) == "True"
-    assert run(capsys, cell("small.scales = nn.ParameterList"), names) == "True"
+    assert printed(capsys, mended, dict(names)) == "True"
+    assert printed(capsys, cell("small.scales = nn.ParameterList"), names) == "True"
 
 
 @pytest.mark.parametrize("layer", ["reference", Careful])
 def test_order_for_name_is_the_fault_on_any_right_layer(capsys, layer):
     layer = reference("11.3") if layer == "reference" else layer
     names = {"CarefulFusion": layer, "check_contracts": check_contracts}
-    assert run(capsys, cell("class Careless", "zip("), names) == "False"
+    assert printed(capsys, cell("class Careless", "zip("), names) == "False"
     assert names["broken"] == [10]
-    assert run(capsys, cell("class Careless", "by_name"), names) == "True"
+    assert printed(capsys, cell("class Careless", "by_name"), names) == "True"
 
 
 # (contract, faulty line, sound line) of each suspect

@@ -4,10 +4,11 @@ numbers and of its stored runs.
 
 import math
 import sys
+from functools import partial
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, said, the_cell
 from torch import nn
 
 from course_utils.contracts import check_contracts
@@ -58,12 +59,7 @@ def test_what_lets_no_gradient_through_or_is_slow_is_not_taken(accepted):
     assert taken is reference("12.2") and "though right, takes" in line
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("12", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "12")
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ it says of its stored runs.
 
 import re
 import sys
+from functools import partial
 from itertools import product
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, said, the_cell
 from torch import nn
 
 from course_utils.contracts import check_contracts
@@ -16,7 +17,7 @@ from course_utils.datasets import Gates
 from course_utils.exercises import _find, reference, verdict
 from course_utils.fusion import LowRankTensorFusion, TensorFusion
 from course_utils.metrics import mean_interval
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -90,12 +91,7 @@ def test_references_agree_with_the_packages_layers():
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("13", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "13")
 
 
 @pytest.fixture(scope="module", params=["reference", "another way"])

@@ -3,16 +3,17 @@ it says of its stored runs.
 """
 
 import sys
+from functools import partial
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, said, the_cell
 from torch.nn import functional as F
 
 from course_utils.datasets import Scenes
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
-from course_utils.rooms import load, room, stored
+from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
 from course_utils.text import Vocabulary
 
@@ -75,12 +76,7 @@ def test_what_is_far_too_slow_is_not_taken(accepted):
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("14", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "14")
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,18 @@ stored runs.
 
 import math
 import sys
+from functools import partial
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, printed, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
 from course_utils.datasets import Scenes
 from course_utils.exercises import reference, verdict
 from course_utils.fusion import STRATEGIES
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -81,39 +82,28 @@ def test_a_query_without_gradient_is_refused():
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("15", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
-
-
-def run(capsys, shown, names):
-    """The True or False that a cell prints behind its colon."""
-    exec(shown, names)
-    return capsys.readouterr().out.partition(": ")[2].split()[0]
+cell = partial(the_cell, "15")
 
 
 def test_one_key_is_the_fault(capsys):
     torch.manual_seed(3)
     names = {"F": F, "torch": torch, "asking": torch.randn(2, 3, 4)}
     names["regions"] = torch.randn(2, 5, 4)
-    assert run(capsys, cell("pooled = regions.mean"), dict(names)) == "False"
+    assert printed(capsys, cell("pooled = regions.mean"), dict(names)) == "False"
     two = cell("pooled = regions.mean").replace(
         "regions.mean(dim=1, keepdim=True)", "regions[:, :2]"
     )
-    assert run(capsys, two, dict(names)) == "True"
+    assert printed(capsys, two, dict(names)) == "True"
     mended = cell("one = F.scaled_dot_product_attention(asking, regions, regions)")
-    assert run(capsys, mended, dict(names)) == "True"
+    assert printed(capsys, mended, dict(names)) == "True"
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pixels_as_token_ids_are_the_fault(capsys, seed):
     torch.manual_seed(seed)
     names = {"nn": nn, "F": F, "torch": torch, "Scenes": Scenes}
-    assert run(capsys, cell("table = nn.Embedding(300, 16)"), names) == "False"
-    assert run(capsys, cell("patches = picture.unfold"), names) == "True"
+    assert printed(capsys, cell("table = nn.Embedding(300, 16)"), names) == "False"
+    assert printed(capsys, cell("patches = picture.unfold"), names) == "True"
     assert names["patches"].shape == (64, 192)
     assert "12,288 tokens" in said("15") and names["picture"].numel() == 12_288
 

@@ -5,10 +5,11 @@ are those of its cells and its stored runs.
 import math
 import re
 import sys
+from functools import partial
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, said, the_cell
 from torch.nn import functional as F
 
 from course_utils.exercises import reference
@@ -86,12 +87,7 @@ def test_plain_python_is_right(accepted):
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("21", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "21")
 
 
 @pytest.mark.parametrize("in_float32", [False, True])

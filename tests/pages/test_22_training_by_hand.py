@@ -3,16 +3,17 @@ stored runs.
 """
 
 import sys
+from functools import partial
 
 import pytest
 import torch
-from reading import gain, said
+from reading import gain, said, the_cell
 from torch.nn import functional as F
 
 from course_utils import exercises, gradients
 from course_utils.exercises import reference, verdict
 from course_utils.masks import masked_mean
-from course_utils.rooms import room, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -113,12 +114,7 @@ def test_autograd_is_refused_by_name():
 # ---- what stands in its cells ----
 
 
-def cell(*words):
-    """The one cell of the page's source in which all these words stand."""
-    cells = room("22", "page.py").read_text(encoding="utf-8").split("# %%")
-    found = [one for one in cells if all(word in one for word in words)]
-    assert len(found) == 1
-    return found[0].partition("\n")[2]
+cell = partial(the_cell, "22")
 
 
 def test_faults_are_in_the_lines_that_are_shown(capsys):
