@@ -154,7 +154,6 @@ ATTENTION = Exercise(
             lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("D", "D", "1")),
             lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("D", "1", "1")),
             lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("1", "1", "1")),
-            lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("E", "E", "E")),
         ),
         *ideas(
             "the mean that is subtracted is taken over the queries. Each query's weights share a"
@@ -219,7 +218,11 @@ ATTENTION = Exercise(
             lambda d, q, k, v, m: _attention(d, q, k, v, m, value_side=lambda weights: weights),
             lambda d, q, k, v, m: _attention(d, q, k, v, m, key_side=lambda d_scores: d_scores),
         ),
-        *ideas(MINUS, lambda d, q, k, v, m: _attention(d, q, k, v, m, signs=(-1, -1, -1))),
+        *ideas(
+            MINUS,
+            lambda d, q, k, v, m: _attention(d, q, k, v, m, signs=(-1, -1, -1)),
+            lambda d, q, k, v, m: _attention(d, q, k, v, m, signs=(-1, -1, 1)),
+        ),
     ),
 )
 
@@ -533,12 +536,7 @@ HADAMARD = Exercise(
             lambda d, x, p, w: _hadamard(
                 d, x, p, w, slope=lambda x, f, kept: torch.where(kept, 1.0, 0)
             ),
-            lambda d, x, p, w: _hadamard(
-                d, x, p, w, slope=lambda x, f, kept: torch.where(kept, 1 - f.tanh() ** 2, 0)
-            ),
-            lambda d, x, p, w: _hadamard(
-                d, x, p, w, slope=lambda x, f, kept: torch.where(kept, 1 - f, 0)
-            ),
+            lambda d, x, p, w: _hadamard(d, x, p, w, slope=lambda x, f, kept: torch.ones_like(f)),
         ),
         *ideas(
             "its own factor is still in the product. The product's slope along one factor is the"
@@ -556,13 +554,13 @@ HADAMARD = Exercise(
         *ideas(
             "a missing modality is a factor 0, and wipes out the others. It is a factor 1.",
             lambda d, x, p, w: _hadamard(d, x, p, w, missing=0.0),
+            lambda d, x, p, w: _hadamard(
+                d, x, p, w, missing=0.0, slope=lambda x, f, kept: 1 - f**2
+            ),
         ),
         *ideas(
             "a missing modality gets a gradient. It had no part in the result: exactly 0.",
             lambda d, x, p, w: _hadamard(d, x, p, w, slope=lambda x, f, kept: 1 - x.tanh() ** 2),
-            lambda d, x, p, w: _hadamard(
-                d, x, p, w, missing=1.0, slope=lambda x, f, kept: torch.where(kept, 1 - f**2, 1)
-            ),
             _no_mask,
         ),
         *ideas(
@@ -601,6 +599,7 @@ HADAMARD = Exercise(
             "a minus has come in, or the batch is divided by once more. d_logits holds the loss's"
             " sign and its 1/B already.",
             lambda d, x, p, w: _all_times(d, x, p, w, -1),
+            lambda d, x, p, w: _hadamard(d, x, p, w, sign=-1),
             lambda d, x, p, w: _all_times(d, x, p, w, 1 / len(d)),
         ),
     ),
