@@ -256,6 +256,7 @@ def _pairs_cases(seed=25):
         return size * draw(N, D), draw(N, D), torch.tensor(kappa, dtype=torch.float64), right
 
     nothing = torch.zeros(2, 2, dtype=torch.bool)
+    yield case(1, 3)
     # (3, 4) and (4, 3): cosines .96, 0.8; both of length 5
     a, b = float64([[3.0, 4.0], [1.0, 0.0]], [[4.0, 3.0], [0.0, 2.0]])
     yield a, b, torch.tensor(1.0, dtype=torch.float64), nothing | torch.eye(2, dtype=torch.bool)
@@ -263,7 +264,6 @@ def _pairs_cases(seed=25):
     yield case(3, 3, torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1]]) == 1)
     yield case(4, 2, torch.tensor([[0, 1, 0, 0]] * 4) == 1, kappa=1.5, size=3.0)
     yield case(5, 4, kappa=2.0)
-    yield case(1, 3)
 
 
 def _pairs_batch():

@@ -79,9 +79,9 @@ mean = sum(w * d for w, d in zip(weights, d_weights))
 d_scores = [w * (d - mean) for w, d in zip(weights, d_weights)]    # page 21: softmax, backwards
 d_query = sum(d * key for d, key in zip(d_scores, keys))           # the query met every key
 d_keys = [d * query for d in d_scores]
-print("weights  ", weights, " d_values", d_values)
-print("d_weights", d_weights, " mean", mean, " d_scores", d_scores)
-print("d_query  ", round(d_query, 2), " d_keys", [round(d, 2) for d in d_keys])
+for name, numbers in {"weights": weights, "d_values": d_values, "d_weights": d_weights,
+                      "d_scores": d_scores, "d_keys": d_keys, "d_query": [d_query]}.items():
+    print(f"{name:10}", *[f"{number + 0:6.2f}" for number in numbers])
 
 # %% [markdown]
 # Read $d_{scores}$ slowly: descent goes against it. The first item brings 0, worse than the *mean* under the weights, so its score falls; the second rises by as much. A score hears only whether its item is better than the mean, and in proportion to the weight that it already has.
@@ -106,10 +106,10 @@ def at_the_end(a):
 for gap in (1.0, 2.0, math.log(49), 6.0):
     row = f"the right one's weight {1 / (1 + math.exp(gap)):.3f}"
     for push in (inside, at_the_end):
-        s, steps, told = torch.tensor([gap, 0.0]), 0, None
+        s, steps = torch.tensor([gap, 0.0]), 0
+        told = push(s.softmax(dim=0))[1]
         while s[0] > s[1] + 1e-6:
-            told, s = told or push(s.softmax(dim=0))[1].item(), s - push(s.softmax(dim=0))
-            steps += 1
+            s, steps = s - push(s.softmax(dim=0)), steps + 1
         row += f"   {push.__name__} {told:.3f}, {steps} steps"
     print(row)
 outcome("23.c", "Ben")
@@ -193,13 +193,13 @@ zero = torch.zeros(2, 3, dtype=torch.float64)
 #
 # $$ d_V = A^\top d_{found}, \quad d_A = d_{found} V^\top, \quad d_S = A \odot \big(d_A - \langle A, d_A \rangle_{row}\big), \quad d_Q = \frac{d_S K}{\sqrt D}, \quad d_K = \frac{d_S^\top Q}{\sqrt D} \tag{24.3} $$
 #
-# The last step of page 22 follows: with $Q = X W_Q$ the queries' modality gets $d_Q W_Q^\top$, and the other one, with $K = Y W_K$ and $V = Y W_V$, gets $d_K W_K^\top + d_V W_V^\top$. It is found as a key and read as a value, two ways, so they add.
+# The last step of page 22 follows: with $Q = X W_Q$ the queries' modality gets $d_Q W_Q^\top$, and the other one, with $K = Y W_K$ and $V = Y W_V$, gets $d_K W_K^\top + d_V W_V^\top$. It is found as a key and read as a value, two ways, so they add. Attention over the items of two modalities in one softmax is the case of one query.
 #
 # </details>
 #
 # ### The mask comes first
 #
-# The weight of a masked key is 0, and it is a factor of all that the key, its value and its score get. A common slip masks too late: it goes back through a softmax over all keys, and clears the masked scores afterwards. Shapes, zeros, no NaN: all looks right.
+# The weight of a masked key is 0, and it is a factor of all that the key, its value and its score get. A common slip masks too late: it goes back through a softmax over all keys and clears the masked scores afterwards.
 
 # %% tags=["fault"]
 A = (q @ k.mT / 2).softmax(dim=-1)                                 # (B, T, S)
@@ -240,7 +240,7 @@ print("the value is told something:", bool(d_v.any()))
 print("query and key are told something:", bool(d_q.any() and d_k.any()))
 
 # %% [markdown]
-# Does it matter? Page 10's XOR: the text is the query, the picture the only key, a linear head reads what is found. Chance is 50 %, the ceiling 90. Your `attention_backward` trains it by plain descent, without and with a learned null key and null value (folded).
+# Does it matter? Page 10's XOR: the text asks the picture, its only key, and a linear head reads what is found. Chance is 50 %, the ceiling 90. Your function trains it, without and with a learned null key and null value (folded).
 
 # %% tags=["measured", "proof"]
 # A text asks one picture: there, and back by hand.
@@ -320,7 +320,7 @@ verify_gradient("24.4", lambda x: F.normalize(x, dim=0)[0], lambda x: (
     d_u - (F.normalize(x, dim=0) @ d_u) * F.normalize(x, dim=0)) / x.norm(), (2,))
 
 # %% [markdown]
-# The gradient is perpendicular to $x$: a **projection** (投影). And ten times as long is a tenth of the gradient, on a vector that has to go ten times as far for the same angle. So in plain descent a vector turns more slowly by the *square* of its length. Three vectors, 120° from where they should point, 60 steps of rate 0.1:
+# The gradient is perpendicular to $x$: a **projection** (投影). Ten times the length is a tenth of the gradient, and ten times as far to go for the same angle. So in plain descent a vector turns more slowly by the *square* of its length. Three vectors, 120° from where they should point, 60 steps of rate 0.1:
 
 # %%
 goal = torch.tensor([1.0, 0.0]).double()
@@ -333,11 +333,11 @@ for length in (1.0, 3.0, 10.0):
     print(f"length {length:2.0f}: {angle:5.1f} degrees left, length now {x.norm():.2f}")
 
 # %% [markdown]
-# No length has become smaller, and in plain descent none can: $\lVert x - \eta d_x \rVert^2 = \lVert x \rVert^2 + \eta^2 \lVert d_x \rVert^2$, for the step is perpendicular. This is for vectors that are trained themselves; a network's weights stand one step further back.
+# No length has become smaller, and in plain descent none can: $\lVert x - \eta d_x \rVert^2 = \lVert x \rVert^2 + \eta^2 \lVert d_x \rVert^2$, for the step is perpendicular. (Here the vector itself is trained; a network's weights stand one step further back.)
 #
 # ## A table of pairs
 #
-# Three pictures (rows) and three names (columns): their cosines $c_{ij}$, times a scale $e^\kappa = 5$, are the logits $s_{ij}$. Page 16's temperature is $\tau = e^{-\kappa} = 0.2$, and its symmetric loss, **InfoNCE**, is a cross-entropy for each row and each column, whose classes are the batch. One also meets it as a mean of $\ell_f + \ell_t$, two directions:
+# Three pictures (rows) and three names (columns): their cosines $c_{ij}$, times a scale $e^\kappa = 5$, are the logits $s_{ij}$. Page 16's temperature is $\tau = e^{-\kappa} = 0.2$, and its symmetric loss, InfoNCE, is a cross-entropy for each row and each column, whose classes are the batch. One also meets it as a mean of $\ell_f + \ell_t$, two directions:
 #
 # $$ L = \frac{1}{2N} \sum_i \Big[ -\log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} \; - \; \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \Big], \qquad s_{ij} = e^\kappa\, \frac{\langle a_i, b_j \rangle}{\lVert a_i \rVert \lVert b_j \rVert} \tag{24.5} $$
 
@@ -428,16 +428,18 @@ def on_circle(*degrees):
     turned = torch.tensor(degrees).double().deg2rad()
     return torch.stack([turned.cos(), turned.sin()], dim=1)        # (3, 2)
 
-a, b, own = on_circle(75.0, 135.0, 250.0), on_circle(40.0, 100.0, 285.0), torch.eye(3) == 1
+a, b, own = on_circle(75.0, 150.0, 240.0), on_circle(35.0, 100.0, 300.0), torch.eye(3) == 1
 figure, panels = plots.axes(width=7.4, height=3.6, columns=2)
-for ax, temperature in zip(panels, (0.5, 0.05)):
+for ax, temperature in zip(panels, (1.0, 0.05)):
     d_a, d_b, _ = pairs_backward(a, b, -torch.tensor(temperature).double().log(), own)
+    ax.plot(*on_circle(*range(361)).T, color="#CCCCCC", linewidth=1)
     size = -0.6 / torch.cat([d_a, d_b]).norm(dim=1).max()
     for color, marker, points, d in (("image", "o", a, d_a), ("text", "s", b, d_b)):
         ax.plot(*points.T, marker, color=plots.COLORS[color], markersize=7)
         for name, (x0, y0), (dx, dy) in zip(NAMES, points.tolist(), (size * d).tolist()):
-            ax.annotate("", (x0 + dx, y0 + dy), (x0, y0), arrowprops={
-                "arrowstyle": "-|>", "color": plots.COLORS[color], "linewidth": 1.6})
+            if abs(dx) > 0.01:
+                ax.annotate("", (x0 + dx, y0 + dy), (x0, y0), arrowprops={
+                    "arrowstyle": "-|>", "color": plots.COLORS[color], "linewidth": 1.6})
             ax.text(0.7 * x0, 0.7 * y0, name, ha="center", va="center", color=plots.COLORS[color])
     ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.5), aspect="equal")
     ax.set_axis_off()
@@ -448,7 +450,7 @@ S = 2 * a @ b.T
 verify("24.5", (S.logsumexp(1) + S.logsumexp(0) - 2 * S.diagonal()).mean() / 2, info_nce(a, b, 2.0))
 
 # %% [markdown]
-# All arrows are tangents, by (24.4). At temperature 0.5 everybody pulls and pushes, at 0.05 only what is in doubt.
+# All arrows are tangents, by (24.4). At temperature 1 the sun's pair is still pulled together; at 0.05 it is told next to nothing, because its own is far nearer than all others. The cat's picture, nearer to "dog", is told strongly in both.
 #
 # ## What the temperature feels
 #
@@ -456,16 +458,7 @@ verify("24.5", (S.logsumexp(1) + S.logsumexp(0) - 2 * S.diagonal()).mean() / 2, 
 #
 # $$ d_\kappa = \frac{1}{2N} \sum_i \Big[ \Big(\sum_j p_{ij}\, s_{ij} - s_{ii}\Big) + \Big(\sum_j p'_{ji}\, s_{ji} - s_{ii}\Big) \Big] \tag{24.7} $$
 #
-# with the softmax $p$ of the row and $p'$ of the column. As long as the own score lies, on average, above the *expected* one, the scale grows and the temperature falls. And the temperature decides who pushes:
-
-# %%
-negatives = torch.tensor([0.6, 0.3, 0.0, -0.4])                    # cosines of four wrong names
-for temperature in (1.0, 0.2, 0.07, 0.02):
-    shares = (negatives / temperature).softmax(dim=0)
-    print(f"temperature {temperature:4}: shares of the push", *[f"{one:5.2f}" for one in shares])
-
-# %% [markdown]
-# Among the wrong ones a softmax shares out the push. At temperature 1 even the farthest has a seventh of it; at 0.02 the nearest has all.
+# with the softmax $p$ of the row and $p'$ of the column. As long as the own score lies, on average, above the *expected* one, the scale grows and the temperature falls.
 #
 # ## Trained by hand
 #
@@ -536,8 +529,7 @@ batch = scan, sound, labels[:, None] == labels
 compare(towers_by_hand(net, *batch)[1], towers_by_autograd(net, *batch)[1], tolerance=1e-12)
 apart = max(abs(one - other) for one, other in zip(hand_losses, autograd_losses))
 report("largest difference of the two loss curves", apart, near=0, within=1e-10)
-found_share = 100 * finds(net, digits["test"])
-report("finds the same digit, test set", found_share, near=48, within=5, unit="%")
+report("finds the same digit, test", 100 * finds(net, digits["test"]), 48, 5, unit="%")
 report("temperature, from 0.2 to", (-net["log_scale"]).exp().item(), near=0.25, within=0.03)
 
 # %%
@@ -551,7 +543,7 @@ for name, row in pairs.items():
 #
 # ## Other losses, other feelings
 #
-# **Sigmoid loss** asks each pair alone, "do you belong together?", with $y_{ij} = 1$ for a pair and -1 else, and a learned bias in $s$: $\frac{1}{N} \sum_{ij} \log(1 + e^{-y_{ij} s_{ij}})$. **Triplet loss** (三元组损失) wants the own cosine larger by a margin m than a wrong one: $\frac{1}{N(N-1)} \sum_{i \neq j} \max(0, m + c_{ij} - c_{ii})$, here for pictures as anchors. What a wrong pair $i \neq j$ feels:
+# **Sigmoid loss** asks each pair alone, "do you belong together?", with $y_{ij} = 1$ for a pair and -1 else, and a learned bias in $s$: $\frac{1}{N} \sum_{ij} \log(1 + e^{-y_{ij} s_{ij}})$. **Triplet loss** wants the own cosine larger by a margin m than a wrong one: $\frac{1}{N(N-1)} \sum_{i \neq j} \max(0, m + c_{ij} - c_{ii})$, here for pictures as anchors. What a wrong pair $i \neq j$ feels:
 #
 # $$ d_{s_{ij}} = \frac{\sigma(s_{ij})}{N} \ \text{(sigmoid)}, \qquad d_{c_{ij}} = \frac{[\,m + c_{ij} - c_{ii} > 0\,]}{N(N-1)} \ \text{(triplet)} \tag{24.8} $$
 #
@@ -693,7 +685,7 @@ verify_gradient("24.10", lambda *x: F.cross_entropy(hadamard(x[:3], *x[3:]), tru
 #
 # # ## With the library
 #
-# Symmetric InfoNCE in plain PyTorch, and what it sends to the table of pairs:
+# Symmetric InfoNCE in plain PyTorch:
 
 # %%
 import torch as pt
@@ -706,8 +698,7 @@ target = pt.arange(8)
 ((fn.cross_entropy(table, target) + fn.cross_entropy(table.T, target)) / 2).backward()
 p_minus_y = (table.softmax(dim=1) + table.softmax(dim=0) - 2 * pt.eye(8)) / 16
 print("p - y, both ways:", pt.allclose(table.grad, p_minus_y, atol=1e-6))
-along = (pictures.grad * pictures).sum(dim=1)
-print("perpendicular to its vector:", bool((along.abs() < 1e-5).all()))
+print("only across its vector:", (pictures.grad * pictures).sum(dim=1).abs().max().item() < 1e-5)
 
 # %% [markdown]
 # ## On real data
