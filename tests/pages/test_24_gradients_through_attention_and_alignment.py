@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from reading import said, the_cell
+from reading import gain, said, the_cell
 from torch.nn import functional as F
 
 from course_utils import exercises, gradients
@@ -273,3 +273,38 @@ def test_null_takes_xor_from_chance_to_the_ceiling(text):
 def test_curves_by_hand_and_by_autograd_are_one():
     for name, row in stored("24", "mnist").items():
         assert len(row["difference"]) == 5 and max(row["difference"]) < 1e-12, name
+
+
+def test_shared_positives_find_more(text):
+    shared, each = (
+        stored("24", "pairs")[f"{name}"] for name in ("positives shared", "one positive each")
+    )
+    words = "{:.1f} ± {:.1f}".format(*percent("pairs", "positives shared"))
+    more = "{:.1f} ± {:.1f}".format(*gain(shared["accuracy"], each["accuracy"]))
+    assert f"with shared positives {words} % find their digit, {more} points more, paired" in text
+    assert gain(shared["accuracy"], each["accuracy"])[0] > 5
+    heats = [
+        "{:.2f} to {:.2f}".format(min(r), max(r))
+        for r in (shared["temperature"], each["temperature"])
+    ]
+    assert f"{heats[0]} with shared positives, {heats[1]} with one" in text
+    assert max(stored("24", "pairs")["sounds shuffled"]["accuracy"]) < 0.15
+    for name in ("positives shared", "one positive each"):
+        # 8 is the largest of the grid
+        assert all(rate < 8 for rate, _ in stored("24", "pairs")[name]["rate and epochs"])
+
+
+def test_real_pairs(text):
+    words = ["{:.1f} ± {:.1f}".format(*percent("mnist", name)) for name in stored("24", "mnist")]
+    assert f"{words[0]} % find their digit with shared positives, {words[1]} with one" in text
+    assert f"{words[2]} with shuffled sounds" in text
+    rows = stored("24", "mnist")
+    middle, half = gain(*(rows[name]["accuracy"] for name in list(rows)[:2]))
+    assert abs(middle) < half  # no difference that five seeds can show
+
+
+def test_one_run_made_again_agrees(page):
+    _, _, again = page["learn_to_ask"]("learned", seed=2)
+    assert again == pytest.approx(
+        stored("24", "null")["one key and a learned null"]["accuracy"][2], abs=0.02
+    )

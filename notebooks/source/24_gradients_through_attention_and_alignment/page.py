@@ -347,8 +347,8 @@ cosines = torch.tensor([[0.7, 0.4, 0.0], [0.45, 0.3, -0.2], [0.1, 0.0, 0.8]]).do
 logits = 5 * cosines                                               # (N, N)
 rows_told, columns_told = torch.zeros(2, 3, 3).double()
 for i in range(3):
-    rows_told[i] = logits[i].softmax(dim=0) - y[i]                 # picture i: which name?
-    columns_told[:, i] = logits[:, i].softmax(dim=0) - y[i]        # name i: which picture?
+    rows_told[i] = logits[i].softmax(dim=0) - y[i]                 # picture i seeks its name
+    columns_told[:, i] = logits[:, i].softmax(dim=0) - y[i]        # name i seeks its picture
 for name, told in (("rows", rows_told), ("both", (rows_told + columns_told) / 2)):
     print(f"{name:8}", *[f"{one:>7}" for one in NAMES])
     for row, numbers in zip(NAMES, told):
@@ -539,7 +539,7 @@ for name, row in pairs.items():
     print(f"{name:18}{middle:5.1f} ± {half:.1f} %   temperature {min(heat):.2f} to {max(heat):.2f}")
 
 # %% [markdown]
-# FINDINGS
+# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. With sounds of other rows it is chance. But who shares has also used the labels, and one positive each needs none. The temperature parts, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
 #
 # ## Other losses, other feelings
 #
@@ -669,6 +669,12 @@ def hadamard_told(*given):
     d_inputs, d_weight, d_bias = hadamard_backward(d_z, dict(zip(HERE, h)), HERE, weight)
     return *d_inputs.values(), d_weight, d_bias
 
+h, W, bias, by_rows = *(torch.randn(*size, dtype=torch.float64) for size in ((3, 3, 2), (4, 2), (4,))), []
+for n in range(3):
+    seen = [h[m, n].tanh() for m, name in enumerate(HERE) if HERE[name][n]]
+    by_rows.append(W @ torch.stack(seen).prod(dim=0) + bias)
+verify("24.9", by_hand=torch.stack(by_rows), reference=hadamard(h, W, bias))
+
 # %%
 hadamard_backward = mine("24.3", hadamard_backward)
 verify_gradient("24.10", lambda *x: F.cross_entropy(hadamard(x[:3], *x[3:]), truth),
@@ -721,7 +727,7 @@ if store.have("mnist", "fsdd"):
     report("live minus stored", live - mnist["positives shared"]["accuracy"][0], 0, within=0.02)
 
 # %% [markdown]
-# REAL
+# 62.8 ± 1.6 % find their digit with shared positives, 63.0 ± 2.9 with one positive each, 10.6 ± 2.5 with shuffled sounds: here sharing makes no difference that five seeds can show. In all runs the loss lies within $10^{-12}$ of autograd's.
 #
 # ## Recap
 #

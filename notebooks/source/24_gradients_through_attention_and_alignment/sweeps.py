@@ -10,7 +10,7 @@ from tqdm import tqdm
 from course_utils.exercises import reference
 
 SEEDS = range(5)
-RATES, EPOCHS = (0.25, 0.5, 1.0, 2.0, 4.0), (10, 30)
+RATES, EPOCHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0), (10, 30)
 NULLS = {
     "one key": {"null": ""},
     "one key and a learned null": {"null": "learned"},
