@@ -140,7 +140,7 @@ RIGHT = {
         def f(a, b, log_scale, positives):
             def one_way(x, y, own):
                 u, v = (z / (z * z).sum(1, keepdim=True).sqrt() for z in (x, y))
-                S = torch.exp(log_scale) * torch.einsum("nd,md->nm", u, v)
+                S = torch.exp(log_scale) * torch.einsum("ni,mi->nm", u, v)
                 P = S.exp() / S.exp().sum(1, keepdim=True)
                 return (P - own / own.sum(1, keepdim=True)) / (2 * len(x)), S, u, v
             own = positives.to(a)

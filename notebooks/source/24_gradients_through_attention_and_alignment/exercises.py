@@ -31,7 +31,7 @@ def attention_backward(d_found, query, key, value, mask):
         keys, values, root = key[b, kept], value[b, kept], query.shape[-1] ** -0.5
         weights = (root * torch.einsum("td,sd->ts", query[b], keys)).softmax(-1)  # (T, S)
         jacobian = torch.diag_embed(weights) - weights[:, :, None] * weights[:, None]  # (T, S, S)
-        d_weights = torch.einsum("te,se->ts", d_found[b], values)
+        d_weights = torch.einsum("ti,si->ts", d_found[b], values)
         d_scores = root * torch.einsum("tsr,ts->tr", jacobian, d_weights)
         d_query[b] = torch.einsum("ts,sd->td", d_scores, keys)
         d_key[b, kept] = torch.einsum("ts,td->sd", d_scores, query[b])
@@ -233,15 +233,15 @@ ATTENTION = Exercise(
 def pairs_backward(a, b, log_scale, positives):
     """Vector by vector: what each cosine sends to the two that made it."""
     lengths = [torch.linalg.vector_norm(x, dim=1) for x in (a, b)]
-    cosines = torch.einsum("nd,md->nm", a, b) / torch.outer(*lengths)
+    cosines = torch.einsum("ni,mi->nm", a, b) / torch.outer(*lengths)
     scale, own = math.exp(log_scale.item()), positives.to(a.dtype)
     P = torch.exp(scale * cosines - torch.logsumexp(scale * cosines, 1, True))
     Q = torch.exp(scale * cosines - torch.logsumexp(scale * cosines, 0, True))
     d = (P - own / own.sum(1)[:, None] + Q - own / own.sum(0)[None]) / len(a) / 2
     # d cos_ij / d a_i = (b_j / |b_j| - cos_ij a_i / |a_i|) / |a_i|
     unit_a, unit_b = (x / length[:, None] for x, length in zip((a, b), lengths))
-    to_a = torch.einsum("nm,md->nd", d, unit_b) - (d * cosines).sum(1)[:, None] * unit_a
-    to_b = torch.einsum("nm,nd->md", d, unit_a) - (d * cosines).sum(0)[:, None] * unit_b
+    to_a = torch.einsum("nm,mi->ni", d, unit_b) - (d * cosines).sum(1)[:, None] * unit_a
+    to_b = torch.einsum("nm,ni->mi", d, unit_a) - (d * cosines).sum(0)[:, None] * unit_b
     d_log_scale = torch.einsum("nm,nm->", d, scale * cosines)
     return scale * to_a / lengths[0][:, None], scale * to_b / lengths[1][:, None], d_log_scale
 

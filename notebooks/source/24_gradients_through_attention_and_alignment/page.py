@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What do a query and a pair feel?
 #
-# Attention asks, weighs and adds up; a contrastive loss pulls pairs together and pushes all others apart. Here you carry the gradient back through both by hand, and see who is told much, who little, and who nothing at all.
+# Attention asks, weighs and adds up; a contrastive loss pulls pairs together and pushes all others apart. Here you carry the gradient back through both by hand, and see who is told much, and who nothing at all.
 #
 # *About {minutes} minutes. You need pages 14, 16 and 21: attention, pairs in one space, p - y.*
 
@@ -13,8 +13,7 @@
 # 3. see why one key teaches the query nothing, and what a null key changes;
 # 4. work out what unit length does to a gradient;
 # 5. build the way back from pairs, and train two modalities with it;
-# 6. compare what other losses tell a pair;
-# 7. derive, alone, the gradient of a fusion that no page shows.
+# 6. compare other losses, and derive, alone, the gradient of a fusion that no page shows.
 
 # %% tags=["measured", "imports"]
 # Imports.
@@ -117,7 +116,7 @@ verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum
                 lambda s: s.softmax(0).prod() * torch.tensor([4.0, -4.0]).double(), (2,))
 
 # %% [markdown]
-# Ben: -0.077, where the softmax at the end hears -0.980; surer still, it takes 55 steps, not 4. The same softmax, the same mistake: but $-\log a$ has the slope $-1/a_{right}$, which cancels the small weight. A softmax in the *loss* is told $p - y$, however sure it is; one in the *middle* hears little. The second half of this page is about one in the loss.
+# Ben: -0.077, where the softmax at the end hears -0.980; surer still, it takes 55 steps, not 4. The same softmax, the same mistake: but $-\log a$ has the slope $-1/a_{right}$, which cancels the small weight. A softmax in the *loss* is told $p - y$, however sure it is; one in the *middle* hears little.
 #
 # > **Exercise 24.1 · Attention, backwards** — *9 minutes · core*
 # >
@@ -333,7 +332,7 @@ for length in (1.0, 3.0, 10.0):
     print(f"length {length:2.0f}: {angle:5.1f} degrees left, length now {x.norm():.2f}")
 
 # %% [markdown]
-# No length has become smaller, and in plain descent none can: $\lVert x - \eta d_x \rVert^2 = \lVert x \rVert^2 + \eta^2 \lVert d_x \rVert^2$, for the step is perpendicular. (Here the vector itself is trained; a network's weights stand one step further back.)
+# No length has become smaller, and in plain descent none can: $\lVert x - \eta d_x \rVert^2 = \lVert x \rVert^2 + \eta^2 \lVert d_x \rVert^2$, for the step is perpendicular.
 #
 # ## A table of pairs
 #
@@ -355,7 +354,7 @@ for name, told in (("rows", rows_told), ("both", (rows_told + columns_told) / 2)
         print(f"  {row:6}", *[f"{one:7.2f}" for one in numbers])
 
 # %% [markdown]
-# Negative is pulled together, positive pushed apart. The dog's picture is nearer to "cat" than to "dog", and is told most. With rows alone the column of "cat" adds up to 0.49: that name is pushed away more than its own picture pulls, since nobody asked the names. Both ways, "cat" and the dog's picture are still pushed apart, by less.
+# Negative is pulled together, positive pushed apart. The dog's picture, nearer to "cat" than to "dog", is told most. With rows alone the column of "cat" adds up to 0.49: that name is pushed away more than its own picture pulls, since nobody asked the names. Both ways, "cat" and the dog's picture are still pushed apart, by less.
 #
 # Several partners may be right (page 16): of 64 spoken digits about six are a seven. Then $y$ is shared equally among the positives of a row; in the other direction, among those of a column. Without it a seven is pushed away from other sevens.
 #
@@ -462,7 +461,7 @@ verify("24.5", (S.logsumexp(1) + S.logsumexp(0) - 2 * S.diagonal()).mean() / 2, 
 #
 # ## Trained by hand
 #
-# Noisy scans of digits, and digits spoken in noise, each through one linear map to 16 numbers. In a batch of 64 pairs all rows of one digit are positives. Maps, unit length, both directions and $\kappa$: all gradients are yours.
+# Noisy scans of digits, and digits spoken in noise, each through one linear map to 16 numbers. In a batch of 64 all rows of one digit are positives. All gradients are yours, $\kappa$'s too.
 
 # %% tags=["measured"]
 def towers_by_hand(net, scan, sound, positives):
@@ -539,7 +538,7 @@ for name, row in pairs.items():
     print(f"{name:18}{middle:5.1f} ± {half:.1f} %   temperature {min(heat):.2f} to {max(heat):.2f}")
 
 # %% [markdown]
-# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. With sounds of other rows it is chance. But who shares has also used the labels, and one positive each needs none. The temperature parts, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
+# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. Shuffled sounds leave chance. But who shares has used the labels. The temperature parts, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
 #
 # ## Other losses, other feelings
 #
@@ -591,14 +590,14 @@ plots.show(figure, "What each cosine is told by three losses, both directions, s
            " margin 0.2; rows are pictures. Only the triplet has exact zeros.")
 
 # %% [markdown]
-# | loss | a wrong pair feels | the own pair feels | who feels nothing |
-# |---|---|---|---|
-# | InfoNCE | its share $p$ of the row, and of the column | $p - 1$ of both | nobody, quite |
-# | the same, n positives | the same | $p - \frac{1}{n}$: one above its share is pushed | nobody, quite |
-# | sigmoid | $\sigma(s)$, whatever the others do | $-\sigma(-s)$ | nobody, quite |
-# | triplet | 1 while it is too near | minus the number of these | all that is far enough |
+# | loss | a wrong pair feels | the own pair feels |
+# |---|---|---|
+# | InfoNCE | its share $p$ of the row, and of the column | $p - 1$ of both |
+# | the same, n positives | the same | $p - \frac{1}{n}$: one above its share is pushed |
+# | sigmoid | $\sigma(s)$, whatever the others do | $-\sigma(-s)$ |
+# | triplet | 1 while it is too near, else 0 | minus the number of these |
 #
-# In the triplet's table six of nine cosines are told exactly nothing. The cat and the sun are nearer to their own, by the margin, than to all others: they are done, whereas the other two losses still pull them a little.
+# In the triplet's table six of nine cosines are told exactly nothing. The sun is nearer to its own, by the margin, than to all others: it is done, whereas the other two losses still pull it a little.
 #
 # ## Alone: a fusion that no page shows
 #
@@ -669,7 +668,9 @@ def hadamard_told(*given):
     d_inputs, d_weight, d_bias = hadamard_backward(d_z, dict(zip(HERE, h)), HERE, weight)
     return *d_inputs.values(), d_weight, d_bias
 
-h, W, bias, by_rows = *(torch.randn(*size, dtype=torch.float64) for size in ((3, 3, 2), (4, 2), (4,))), []
+torch.manual_seed(0)
+h, W = torch.randn(3, 3, 2, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64)
+bias, by_rows = W[:, 0] / 2, []
 for n in range(3):
     seen = [h[m, n].tanh() for m, name in enumerate(HERE) if HERE[name][n]]
     by_rows.append(W @ torch.stack(seen).prod(dim=0) + bias)
@@ -689,7 +690,7 @@ verify_gradient("24.10", lambda *x: F.cross_entropy(hadamard(x[:3], *x[3:]), tru
 #
 # </details>
 #
-# # ## With the library
+# ## With the library
 #
 # Symmetric InfoNCE in plain PyTorch:
 
@@ -714,9 +715,8 @@ print("only across its vector:", (pictures.grad * pictures).sum(dim=1).abs().max
 # %% tags=["proof"]
 # The stored runs on MNIST and FSDD: python tools/sweep.py 24 mnist.
 mnist = stored("24", "mnist")
-mnist_of = {name: "{:.1f} ± {:.1f}".format(*mean_interval([100 * one for one in row["accuracy"]]))
-            for name, row in mnist.items()}
-print("finds the same digit, %, five seeds:", mnist_of)
+means = [100 * sum(row["accuracy"]) / 5 for row in mnist.values()]
+print("find the same digit, %:", {name: round(one, 1) for name, one in zip(mnist, means)})
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -738,8 +738,7 @@ if store.have("mnist", "fsdd"):
 # 3. **show** why one key teaches no query, and that a learned null takes XOR from 49 to 89 %;
 # 4. **project**: a gradient through unit length is perpendicular to the vector, and long vectors turn slowly;
 # 5. **go back** from a table of pairs, both ways, to vectors and temperature, and train on autograd's curve;
-# 6. **compare**: InfoNCE shares the push by p, sigmoid asks each pair alone, the triplet is silent where it is far enough;
-# 7. **derive** alone what a product of tanh sends to each modality.
+# 6. **compare**: InfoNCE shares the push by p, sigmoid asks each pair alone, the triplet is silent where it is far enough; and **derive** what a product of tanh sends to each modality.
 #
 # ## Questions
 #
@@ -783,15 +782,14 @@ if store.have("mnist", "fsdd"):
 #
 # - A. Vaswani and others, *Attention Is All You Need*, NIPS 2017 (arXiv:1706.03762). Section 3.2.1: why the root, and what a large score does to the softmax's gradient.
 # - T. Wang, P. Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere*, ICML 2020 (arXiv:2005.10242). Pull and push, as two losses.
-# - F. Wang, H. Liu, *Understanding the Behaviour of Contrastive Loss*, CVPR 2021 (arXiv:2012.09740). What the temperature does to near rivals.
 # - P. Khosla and others, *Supervised Contrastive Learning*, NeurIPS 2020 (arXiv:2004.11362). Several positives.
 # - X. Zhai and others, *Sigmoid Loss for Language Image Pre-Training*, ICCV 2023 (arXiv:2303.15343), and F. Schroff, D. Kalenichenko, J. Philbin, *FaceNet*, CVPR 2015 (arXiv:1503.03832), for the triplet.
 #
 # ## A bet for page 25
 #
-# A model writes captions word by word. Greedy, it always takes the likeliest next word. A *beam* keeps several half-written captions alive and ends with the likeliest whole one. Whose captions are more often *true* of the picture?
+# A model writes captions word by word. Greedy, it always takes the likeliest next word. A *beam* keeps several half-written captions alive and ends with the likeliest whole one. Whose captions are more often *true*?
 #
-# *Ada says: the beam's; it is not trapped by a first word that looked good, and what the model finds likelier as a whole is more often right.* *Ben says: not the beam's; likelier is not truer, for a caption can be likely because it says little.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: the beam's; no first word traps it, and what is likelier as a whole is more often right.* *Ben says: not the beam's; a caption can be likely because it says little.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("24.a", None)
