@@ -716,7 +716,7 @@ print("only across its vector:", (pictures.grad * pictures).sum(dim=1).abs().max
 # The stored runs on MNIST and FSDD: python tools/sweep.py 24 mnist.
 mnist = stored("24", "mnist")
 means = [100 * sum(row["accuracy"]) / 5 for row in mnist.values()]
-print("find the same digit, %:", {name: round(one, 1) for name, one in zip(mnist, means)})
+print("find it, %:", {name: round(one, 1) for name, one in zip(mnist, means)})
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
