@@ -538,7 +538,7 @@ for name, row in pairs.items():
     print(f"{name:18}{middle:5.1f} ± {half:.1f} %   temperature {min(heat):.2f} to {max(heat):.2f}")
 
 # %% [markdown]
-# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. Shuffled sounds leave chance. But who shares has used the labels. The temperature parts, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
+# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. Shuffled sounds leave chance, and a temperature without meaning. But who shares has used the labels. The temperature parts, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
 #
 # ## Other losses, other feelings
 #
