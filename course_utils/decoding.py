@@ -8,10 +8,10 @@
     said = greedy(step, start, state, end=EOS, limit=20)     # tokens and mask (B, T)
     best = beam(step, start, state, end=EOS, limit=20, width=3).first()
 
-A `step` is handed the last word of each row and what it kept, and gives the logits of the next word
-(log-probabilities will do too) and what it keeps now. A row is a picture, or one of the sentences of
-its beam. A state is a tensor with a row for each, or a tuple, list or dict of such; None where there
-is nothing to keep. A word with the logit -inf is never said.
+A `step` is handed the last word of each row and what it kept, and gives the logits of the next
+word (log-probabilities will do too) and what it keeps now. A row is a picture, or one of the
+sentences of its beam. A state is a tensor with a row for each, or a tuple, list or dict of such;
+None where there is nothing to keep. A word with the logit -inf is never said.
 """
 
 import math
