@@ -174,10 +174,10 @@ class Vocabulary:
         """The sentences of (B, T) ids: words up to the first `<eos>`, without `<pad>` and `<bos>`,
         a blank between two words and none before a mark such as "," or "?".
 
-        Raises ValueError for another shape and for an id outside 0 to V - 1.
+        Raises TypeError for another shape, ValueError for an id outside 0 to V - 1.
         """
-        if isinstance(ids, Tensor) and ids.dim() != 2:
-            raise ValueError(f"ids: expected (B, T), got {_seen(ids)}")
+        if not isinstance(ids, (Tensor, list)) or (isinstance(ids, Tensor) and ids.dim() != 2):
+            raise TypeError(f"ids: expected (B, T) or a list of (T,), got {_seen(ids)}")
         sentences = []
         for row in ids:
             words = self.words(row)
