@@ -230,10 +230,9 @@ def test_a_vocabulary_without_marks_encodes_no_sentence():
         Vocabulary(["a"]).encode(["a"])
     with pytest.raises(ValueError, match="ids: expected 0 to 4, got 2 to 5"):
         Vocabulary(["a"], marks=True).decode([[2, 5]])
-    with pytest.raises(
-        ValueError, match=r"ids: expected \(B, T\), got torch.int64 of shape \(2,\)"
-    ):
-        Vocabulary(["a"], marks=True).decode(torch.tensor([2, 3]))
+    for wrong in (torch.tensor([2, 3]), 5, "ab"):
+        with pytest.raises(TypeError, match=r"ids: expected \(B, T\) or a list of \(T,\), got"):
+            Vocabulary(["a"], marks=True).decode(wrong)
 
 
 # ---- word vectors ----
