@@ -181,7 +181,7 @@ class Vocabulary:
         sentences = []
         for row in ids:
             words = self.words(row)
-            if self.marks and "<eos>" in words:
+            if "<eos>" in words:
                 words = words[: words.index("<eos>")]
             text = " ".join(word for word in words if word not in ("<pad>", "<bos>"))
             sentences.append(re.sub(r" ([.,;:?!])(?= |$)", r"\1", text))
