@@ -15,6 +15,7 @@ HOMES = {
     "Gates": "gates",
     "LARGE": "gates",
     "MODALITIES": "names",
+    "RatedTexts": "rated_texts",
     "SMALL": "gates",
     "Scenes": "scenes",
     "collate": "collation",
