@@ -15,6 +15,7 @@ HOMES = {
     "Gates": "gates",
     "LARGE": "gates",
     "MODALITIES": "names",
+    "Moods": "moods",
     "RatedTexts": "rated_texts",
     "SMALL": "gates",
     "Scenes": "scenes",
