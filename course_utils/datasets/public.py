@@ -153,7 +153,7 @@ MANIFEST = {
             ),
         ),
     ),
-    "rated_texts": DataSet(
+    "texts": DataSet(
         "Short texts with mean human ratings: 4,200 posts, 10,605 on films, 3,708 on products",
         (
             Item(

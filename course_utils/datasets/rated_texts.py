@@ -76,7 +76,7 @@ class RatedTexts(Dataset):
             raise ValueError(f"apart: expected True or False, got {apart!r}")
         if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
-        (folder,) = store.fetch("rated_texts")
+        (folder,) = store.fetch("texts")
         rows, groups = _rows(folder / FILES[domain])
         self.split, self.domain = split, domain
         self.rows = _split(groups, seed)[split]

@@ -336,8 +336,8 @@ def main(arguments: list[str]) -> int:
         print(f"In {folder()}:")
         for name, one in MANIFEST.items():
             state = "here" if here(one) else f"not here, {one.megabytes:.0f} MB to fetch"
-            print(f"  {name:11} {state}\n              {one.title}; {one.licence}")
-            print(f"              {one.citation}")
+            print(f"  {name:6} {state}\n         {one.title}; {one.licence}")
+            print(f"         {one.citation}")
     except (ValueError, StoreError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -44,7 +44,7 @@ def world(tmp_path, monkeypatch):
         *list(vars(item).values())[:4], store._content_hash(folder, item), r"(.+\.txt)"
     )
     one = store.DataSet("Texts", (item,), "free", "nobody")
-    monkeypatch.setattr(store, "MANIFEST", {"rated_texts": one})
+    monkeypatch.setattr(store, "MANIFEST", {"texts": one})
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.setattr(store, "_chunks", lambda *asked: pytest.fail("asked for a download"))
     return folder
@@ -174,7 +174,7 @@ def test_bad_arguments_are_named(world, arguments, words):
 
 def test_damage_is_named(world):
     (world / rated_texts.FILES["film"]).write_bytes(b"other")
-    with pytest.raises(store.StoreError, match="rated_texts: .*is not what it was.*Move it away"):
+    with pytest.raises(store.StoreError, match="texts: .*is not what it was.*Move it away"):
         RatedTexts()
 
 
@@ -183,8 +183,8 @@ def test_damage_is_named(world):
 
 @pytest.fixture(scope="module")
 def public():
-    if not store.have("rated_texts"):
-        pytest.skip("needs the texts: python -m course_utils.datasets.store rated_texts")
+    if not store.have("texts"):
+        pytest.skip("needs the texts: python -m course_utils.datasets.store texts")
 
 
 def test_sizes_ratings_and_emoticons(public):
@@ -241,7 +241,7 @@ def test_the_makers_are_named(public):
 
 
 def test_the_raters_mean_is_the_rating_but_in_199_rows():
-    if not store.have("rated_texts", "raters"):
+    if not store.have("texts", "raters"):
         pytest.skip("needs the raters: python -m course_utils.datasets.store raters")
     given = rated_texts.raters()
     assert len(given) == 4200 and Counter(map(len, given))[20] == 3200
