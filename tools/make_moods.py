@@ -17,7 +17,7 @@ import soundfile
 from make_data import ACCENTS, RATE, ROOT, VARIANTS, espeak_version, report, speak
 
 SIGNS = (-1, 0, 1)
-OFFSET = 12  # of the pitch (0-99) and of the speed (words a minute), up for 1 and down for -1
+OFFSET = 15  # of the pitch (0-99) and of the speed (words a minute), up for 1 and down for -1
 LONGEST = 1.5  # seconds
 PEAK = 0.35  # of full scale: half as loud as the digits, and a bit less a sample in the file
 VOICES = {

@@ -98,11 +98,11 @@ def test_words_tone_voice_and_sentence_do_not_tell_each_other():
         assert len({(row["text"], row["words"]) for row in rows}) == len(said) // 3
 
 
-def test_the_tone_is_twelve_up_or_down_within_a_voice():
+def test_the_tone_is_fifteen_up_or_down_within_a_voice():
     for voice in range(34):
         rows = [row for row in ROWS if row["voice"] == voice]
         for key in ("pitch", "speed"):
-            own = {row[key] - 12 * row["tone"] for row in rows}
+            own = {row[key] - 15 * row["tone"] for row in rows}
             assert len(own) == 1
 
 
