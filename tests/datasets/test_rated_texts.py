@@ -112,7 +112,7 @@ def test_near_duplicates_are_those_of_all_pairs(alike):
 
 def test_capitals_names_addresses_and_emoticons_make_no_difference():
     texts = ["I LOVE it :)", "rt @anonymous i love it!!! http://a.b", "", "", "I love you"]
-    assert near_duplicates(texts) == [0, 0, 2, 3, 4]
+    assert near_duplicates(texts) == near_duplicates(texts, 1.0) == [0, 0, 2, 3, 4]
 
 
 def test_a_chain_is_one_group():
