@@ -15,6 +15,8 @@ HOMES = {
     "Gates": "gates",
     "LARGE": "gates",
     "MODALITIES": "names",
+    "Moods": "moods",
+    "RatedTexts": "rated_texts",
     "SMALL": "gates",
     "Scenes": "scenes",
     "answer_is_true": "scene_truth",
