@@ -662,7 +662,7 @@ def test_the_report_says_all_in_few_lines(monkeypatch):
         *doctor.TOOLS,
     ]:
         assert word in text
-    assert len(lines) <= 29 and max(len(line.text) for line in lines) <= 90
+    assert len(lines) <= 32 and max(len(line.text) for line in lines) <= 90
 
 
 def test_without_torch_and_soundfile_the_rest_is_said(monkeypatch):
