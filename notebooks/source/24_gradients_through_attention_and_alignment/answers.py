@@ -116,6 +116,16 @@ RIGHT = {
             return (torch.einsum("bts,bsd->btd", dS, key), torch.einsum("bts,btd->bsd", dS, query),
                     torch.einsum("bts,bte->bse", A, d_found))
         """,
+        # shared out again after the mask; the mean from what was found
+        attention(
+            weights="scores.softmax(-1) * mask[:, None]",
+            d_scores="weights * (d_weights - (d_found * (weights @ value)).sum(-1, keepdim=True))",
+        ).replace(
+            "    d_weights =",
+            "    weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)\n"
+            "    d_weights =",
+            1,
+        ),
         # in float32
         """
         def f(d_found, query, key, value, mask):
@@ -232,6 +242,13 @@ WRONG = {
             "not right yet",
         ),
         (
+            attention(
+                weights="scores.masked_fill(~mask[:, None], -30.0).softmax(-1) * mask[:, None]"
+            ),
+            "not right yet",
+        ),
+        (attention().replace("query.shape[-1]", "value.shape[-1]"), "a root is missing"),
+        (
             attention().replace("key = key.masked_fill(~mask[..., None], 0)", "pass"),
             "what stands under the mask comes through",
         ),
@@ -272,6 +289,8 @@ WRONG = {
             "the target is wrong where a row",
         ),
         (pairs(to_units="scale * d @ v, scale * d @ u"), "the table has to be turned"),
+        (pairs(d=PAIR_PARTS["d"].replace("S.softmax(0)", "S.T.softmax(1)")), "not right yet"),
+        (pairs(d_log_scale="-(d * S).sum()"), "not right yet"),
         (pairs(d_log_scale="(d * (u @ v.T)).sum()"), "d_log_scale is that of the scale"),
     ],
     "24.3": [

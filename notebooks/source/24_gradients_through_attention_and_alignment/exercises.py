@@ -57,6 +57,10 @@ def _attention_cases(seed=24):
     yield d_found, query, key, value.masked_fill(~mask[..., None], math.nan), mask
     yield d_found, query, key.masked_fill(~mask[..., None], math.nan), value, mask
     yield case(1, 2, 1, 3, 2, torch.tensor([[True]]))
+    # the scores that are there are -20 and -22: a masked one is to be far below any
+    query, key = float64([[[4.0]]], [[[-5.0], [-5.5], [2.0]]])
+    d_found, value = float64([[[10.0]]], [[[1.0], [3.0], [5.0]]])
+    yield d_found, query, key, value, torch.tensor([[True, True, False]])
     yield case(3, 4, 5, 9, 4)
 
 
@@ -144,6 +148,7 @@ ATTENTION = Exercise(
     cases=_attention_cases,
     use=_attention_by_hand,
     batch=_attention_batch,
+    verified=True,
     returns="d_query (B, T, D), d_key (B, S, D) and d_value (B, S, E)",
     misconceptions=(
         *ideas(AUTOGRAD, _attention_by_autograd),
@@ -152,7 +157,7 @@ ATTENTION = Exercise(
             " weights computed again, what goes to the queries and what goes to the keys.",
             lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("D", "1", "D")),
             lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("D", "D", "1")),
-            lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("D", "1", "1")),
+            lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("E", "E", "E")),
             lambda d, q, k, v, m: _attention(d, q, k, v, m, roots=("1", "1", "1")),
         ),
         *ideas(
@@ -342,6 +347,7 @@ PAIRS = Exercise(
     cases=_pairs_cases,
     use=_pairs_by_hand,
     batch=_pairs_batch,
+    verified=True,
     returns="d_a (N, D), d_b (N, D) and d_log_scale ()",
     misconceptions=(
         *ideas(AUTOGRAD, _pairs_by_autograd),
@@ -349,7 +355,6 @@ PAIRS = Exercise(
             "only one direction is asked. The names look for their pictures, too: the softmax of"
             " the columns, and the mean of both directions.",
             lambda a, b, t, p: _pairs(a, b, t, p, told=lambda rows, columns, N: rows / N),
-            lambda a, b, t, p: _pairs(a, b, t, p, told=lambda rows, columns, N: columns / N),
             lambda a, b, t, p: _pairs(a, b, t, p, told=lambda rows, columns, N: rows / (2 * N)),
         ),
         *ideas(
@@ -398,6 +403,9 @@ PAIRS = Exercise(
             "in one direction the table has to be turned: a vector of b stood in a column, and its"
             " positives are shared along the column.",
             lambda a, b, t, p: _pairs(a, b, t, p, turn=lambda d: d),
+            lambda a, b, t, p: _pairs(
+                a, b, t, p, told=lambda rows, columns, N: (rows + columns.T) / (2 * N)
+            ),
             lambda a, b, t, p: _pairs(
                 a, b, t, p, target=lambda own: 2 * (own / own.sum(1, keepdim=True),)
             ),
@@ -457,6 +465,14 @@ def _hadamard_cases(seed=26):
     yield d_logits, inputs, present, weight
     d_logits, inputs, present, weight = case(2, 4, text=[1, 1], image=[1, 1], audio=[1, 1])
     yield d_logits, inputs | {"text": inputs["text"].clamp(min=0)}, present, weight
+
+
+def _hadamard_batch():
+    """The page's three samples of width 2, four classes; text and image miss one sample each."""
+    draw = draws(0)
+    names = {"text": [True, True, False], "image": [True, False, True], "audio": [True] * 3}
+    present = {name: torch.tensor(kept) for name, kept in names.items()}
+    return draw(3, 4), {name: draw(3, 2) for name in names}, present, draw(4, 2)
 
 
 def _product(factors):
@@ -527,6 +543,8 @@ HADAMARD = Exercise(
     reference=hadamard_backward,
     cases=_hadamard_cases,
     use=_hadamard_by_hand,
+    batch=_hadamard_batch,
+    verified=True,
     returns="a dict of d_inputs (B, D), d_weight (C, D) and d_bias (C,)",
     misconceptions=(
         *ideas(AUTOGRAD, _hadamard_by_autograd),
