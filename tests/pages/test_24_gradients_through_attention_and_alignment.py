@@ -154,6 +154,16 @@ def test_sure_softmax_inside_and_at_the_end(capsys, text):
     assert "it takes 55 steps, not 4" in text
 
 
+def test_the_slope_of_the_loss_saves_a_sure_softmax_not_its_place(text):
+    """-log((1 + found) / 2) goes through the same value, and what the scores hear is p - y."""
+    for gap in (1.0, math.log(49), 6.0):
+        scores = torch.tensor([gap, 0.0], dtype=torch.float64, requires_grad=True)
+        found = (scores.softmax(0) * torch.tensor([-1.0, 1.0])).sum()
+        (told,) = torch.autograd.grad(-torch.log((1 + found) / 2), scores)
+        assert torch.allclose(told, scores.softmax(0) - torch.tensor([0.0, 1.0]), atol=1e-12)
+    assert r"through the value, too: here $a_{right}$ is $(1 + \\text{found})/2$" in text
+
+
 def faults_of(*words):
     names = {"torch": torch, "attention_backward": reference("24.1")}
     torch.manual_seed(0)
@@ -196,6 +206,8 @@ def test_table_of_pairs(capsys, text):
     assert f'the column of "cat" adds up to {rows[:, 0].sum():.2f}' in text
     assert 0 < both[1, 0] < rows[1, 0]
     cosines = names["cosines"]
+    assert both[:, 0].sum() == pytest.approx(rows[:, 0].sum() / 2)
+    assert "Both ways it is half of that" in text
     near = (0.2 + cosines - cosines.diagonal()[:, None] > 0) & (torch.eye(3) == 0)
     turned = (0.2 + cosines - cosines.diagonal() > 0) & (torch.eye(3) == 0)
     assert near.sum() == 1 and turned.sum() == 1 and near[1, 0] and turned[0, 1]
@@ -204,7 +216,7 @@ def test_table_of_pairs(capsys, text):
 
 def test_library_section(capsys):
     exec(cell("import torch as pt"), {})
-    assert capsys.readouterr().out.count("True") == 2
+    assert capsys.readouterr().out.count("True") == 1
 
 
 @pytest.fixture(scope="module")

@@ -83,19 +83,18 @@ for name, numbers in {"weights": weights, "d_values": d_values, "d_weights": d_w
     print(f"{name:10}", *[f"{number + 0:6.2f}" for number in numbers])
 
 # %% [markdown]
-# Read $d_{scores}$ slowly: descent goes against it. The first item brings 0, worse than the *mean* under the weights, so its score falls; the second rises by as much. A score hears only whether its item is better than the mean, and in proportion to the weight that it already has.
+# Descent goes against $d_{scores}$: the first item brings 0, worse than the *mean* under the weights, so its score falls; the second rises by as much. A score hears only whether its item is better than the mean, and in proportion to the weight that it already has.
 #
 # ## The bet of page 23: sure, and wrong
 #
-# Attention puts .98 of its weight on the wrong item and .02 on the right one. Ada: it is very wrong, so the scores are told strongly to change. Ben: a softmax so sure is **saturated** (饱和), and its scores are told almost nothing. For two items with weights $a_1 + a_2 = 1$, told $g_1$ and $g_2$, the mean is $a_1 g_1 + a_2 g_2$, so
+# Attention puts .98 of its weight on the wrong item and .02 on the right one. Ada: so the scores are told strongly to change. Ben: a softmax so sure is **saturated** (饱和), and they are told almost nothing. For two items with weights $a_1 + a_2 = 1$, told $g_1$ and $g_2$, the mean is $a_1 g_1 + a_2 g_2$, so
 #
 # $$ d_{score_1} = a_1 (g_1 - a_1 g_1 - a_2 g_2) = a_1 a_2\, (g_1 - g_2) = -d_{score_2} \tag{24.2} $$
 #
 # The product $a_1 a_2$ is 0.25 at most, and .98 · .02 = 0.0196. What does that cost? The wrong item's value is -1, the right one's +1, the loss $\frac{1}{2}(\text{found} - 1)^2$. Beside it the same softmax at the *end* of the chain, with the loss $-\log a_{right}$. How many steps of rate 1 until the right item has half of the weight?
 
 # %%
-def inside(a):
-    """What two scores are told through the value that was found: (2,) -> (2,)."""
+def inside(a):                                                     # what two scores are told
     d_found = a[1] - a[0] - 1                                      # found - 1
     return a[0] * a[1] * d_found * torch.tensor([-2.0, 2.0])       # g is -d_found and d_found
 
@@ -116,7 +115,7 @@ verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum
                 lambda s: s.softmax(0).prod() * torch.tensor([4.0, -4.0]).double(), (2,))
 
 # %% [markdown]
-# Ben: -0.077, where the softmax at the end hears -0.980; surer still, it takes 55 steps, not 4. The same softmax, the same mistake: but $-\log a$ has the slope $-1/a_{right}$, which cancels the small weight. A softmax in the *loss* is told $p - y$, however sure it is; one in the *middle* hears little.
+# Ben: -0.077, where the softmax at the end hears -0.980; surer still, it takes 55 steps, not 4. Unsure, at .269, both take one step. What differs is the loss: the slope of $-\log a_{right}$ is $-1/a_{right}$, which cancels the small weight, and $p - y$ is left. It would do so through the value, too: here $a_{right}$ is $(1 + \text{found})/2$. Where what comes back stays bounded, as in the first column, a sure softmax hears little.
 #
 # > **Exercise 24.1 · Attention, backwards** — *9 minutes · core*
 # >
@@ -208,7 +207,7 @@ print("masked scores get 0:", not d_S[0, :, 2].any())
 print("each query's scores get 0 in all:", torch.allclose(d_S.sum(dim=-1), zero))
 
 # %% [markdown]
-# What one score gains, others lose: each row must add up to 0. Here a key that is not there had a share. Mask the *scores*:
+# Each row must add up to 0. Here a key that is not there had a share. Mask the *scores*:
 
 # %%
 A = (q @ k.mT / 2).masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
@@ -228,7 +227,7 @@ print("the value is told something:", bool(d_v.any()))
 print("query and key are told something:", bool(d_q.any() and d_k.any()))
 
 # %% [markdown]
-# The proof is a line: the only weight is 1, so the mean *is* $d_A$, and $d_S = 1 \cdot (d_A - d_A) = 0$, for every loss. Give the query a second place to look at, page 15's null key:
+# The only weight is 1, so the mean *is* $d_A$, and $d_S = 1 \cdot (d_A - d_A) = 0$, for every loss. No other way to train would help: what is found is the value, whatever was asked. Give the query a second place to look at, page 15's null key:
 
 # %%
 null = torch.full((2, 1, 4), 0.1, dtype=torch.float64)             # (B, 1, D)
@@ -239,7 +238,7 @@ print("the value is told something:", bool(d_v.any()))
 print("query and key are told something:", bool(d_q.any() and d_k.any()))
 
 # %% [markdown]
-# Does it matter? Page 10's XOR: the text asks the picture, its only key, and a linear head reads what is found. Chance is 50 %, the ceiling 90. Your function trains it, without and with a learned null key and null value (folded).
+# Does it matter? Page 10's XOR: the text asks the picture, its only key, and a linear head reads what is found. Chance is 50 %, the ceiling 90. Your function trains it, without and with a learned null (folded).
 
 # %% tags=["measured", "proof"]
 # A text asks one picture: there, and back by hand.
@@ -300,11 +299,11 @@ for name, row in asked_of.items():
     print(f"{name:34}{middle:6.1f} ± {half:.1f} %, five seeds")
 
 # %% [markdown]
-# From chance to nearly the ceiling, and only the null was added. Where all rows ask the same it is chance again: the gain comes through the query. So it is, here, with a null that stays at zero.
+# From chance to nearly the ceiling, and only the null was added. Where all rows ask the same it is chance again: the gain comes through the query. So it is, here, with a null at zero.
 #
 # ## Length is divided out
 #
-# Pairs are compared by cosines, so a vector $x$ is first brought to length 1: $u = x / \lVert x \rVert$. What gets back to $x$? Take $x = (3, 4)$, so that $u = (0.6, 0.8)$, and $d_u = (1, 0)$. A step along $u$ changes the length alone, which is divided out: that part must go. What is left is divided by the length 5.
+# Pairs are compared by cosines, so a vector $x$ is first brought to length 1: $u = x / \lVert x \rVert$. What gets back to $x$? Take $x = (3, 4)$, so that $u = (0.6, 0.8)$, and $d_u = (1, 0)$. A step along $u$ changes the length alone: that part must go. What is left is divided by the length 5.
 #
 # $$ d_x = \frac{d_u - \langle u, d_u \rangle\, u}{\lVert x \rVert} \tag{24.4} $$
 
@@ -319,7 +318,7 @@ verify_gradient("24.4", lambda x: F.normalize(x, dim=0)[0], lambda x: (
     d_u - (F.normalize(x, dim=0) @ d_u) * F.normalize(x, dim=0)) / x.norm(), (2,))
 
 # %% [markdown]
-# The gradient is perpendicular to $x$: a **projection** (投影). Ten times the length is a tenth of the gradient, and ten times as far to go for the same angle. So in plain descent a vector turns more slowly by the *square* of its length. Three vectors, 120° from where they should point, 60 steps of rate 0.1:
+# The gradient is perpendicular to $x$, a **projection** (投影). Ten times the length is a tenth of the gradient, and ten times as far to go: in plain descent a vector turns more slowly by the *square* of its length. Three vectors, 120° from where they should point, 60 steps of rate 0.1:
 
 # %%
 goal = torch.tensor([1.0, 0.0]).double()
@@ -336,7 +335,7 @@ for length in (1.0, 3.0, 10.0):
 #
 # ## A table of pairs
 #
-# Three pictures (rows) and three names (columns): their cosines $c_{ij}$, times a scale $e^\kappa = 5$, are the logits $s_{ij}$. Page 16's temperature is $\tau = e^{-\kappa} = 0.2$, and its symmetric loss, InfoNCE, is a cross-entropy for each row and each column, whose classes are the batch. One also meets it as a mean of $\ell_f + \ell_t$, two directions:
+# Three pictures (rows) and three names (columns): their cosines $c_{ij}$, times a scale $e^\kappa = 5$, are the logits $s_{ij}$. Page 16's temperature is $\tau = e^{-\kappa} = 0.2$, and its symmetric loss, InfoNCE, is a cross-entropy for each row and each column, whose classes are the batch:
 #
 # $$ L = \frac{1}{2N} \sum_i \Big[ -\log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} \; - \; \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \Big], \qquad s_{ij} = e^\kappa\, \frac{\langle a_i, b_j \rangle}{\lVert a_i \rVert \lVert b_j \rVert} \tag{24.5} $$
 
@@ -354,7 +353,7 @@ for name, told in (("rows", rows_told), ("both", (rows_told + columns_told) / 2)
         print(f"  {row:6}", *[f"{one:7.2f}" for one in numbers])
 
 # %% [markdown]
-# Negative is pulled together, positive pushed apart. The dog's picture, nearer to "cat" than to "dog", is told most. With rows alone the column of "cat" adds up to 0.49: that name is pushed away more than its own picture pulls, since nobody asked the names. Both ways, "cat" and the dog's picture are still pushed apart, by less.
+# Negative is pulled together, positive pushed apart. The dog's picture, nearer to "cat", is told most. With rows alone the column of "cat" adds up to 0.49: that name is pushed away more than its own picture pulls. Both ways it is half of that, since each name's own softmax adds 0.
 #
 # Several partners may be right (page 16): of 64 spoken digits about six are a seven. Then $y$ is shared equally among the positives of a row; in the other direction, among those of a column. Without it a seven is pushed away from other sevens.
 #
@@ -449,7 +448,7 @@ S = 2 * a @ b.T
 verify("24.5", (S.logsumexp(1) + S.logsumexp(0) - 2 * S.diagonal()).mean() / 2, info_nce(a, b, 2.0))
 
 # %% [markdown]
-# All arrows are tangents, by (24.4). At temperature 1 the sun's pair is still pulled together; at 0.05 it is told next to nothing, because its own is far nearer than all others. The cat's picture, nearer to "dog", is told strongly in both.
+# All arrows are tangents, by (24.4). At temperature 1 the sun's pair is still pulled together; at 0.05 it is told next to nothing, because its own is far nearer than all others. The cat's picture, nearer to "dog", hears much in both.
 #
 # ## What the temperature feels
 #
@@ -529,7 +528,6 @@ compare(towers_by_hand(net, *batch)[1], towers_by_autograd(net, *batch)[1], tole
 apart = max(abs(one - other) for one, other in zip(hand_losses, autograd_losses))
 report("largest difference of the two loss curves", apart, near=0, within=1e-10)
 report("finds the same digit, test", 100 * finds(net, digits["test"]), 48, 5, unit="%")
-report("temperature, from 0.2 to", (-net["log_scale"]).exp().item(), near=0.25, within=0.03)
 
 # %%
 pairs = stored("24", "pairs")                                      # python tools/sweep.py 24 pairs
@@ -542,11 +540,9 @@ for name, row in pairs.items():
 #
 # ## Other losses, other feelings
 #
-# **Sigmoid loss** asks each pair alone, "do you belong together?", with $y_{ij} = 1$ for a pair and -1 else, and a learned bias in $s$: $\frac{1}{N} \sum_{ij} \log(1 + e^{-y_{ij} s_{ij}})$. **Triplet loss** wants the own cosine larger by a margin m than a wrong one: $\frac{1}{N(N-1)} \sum_{i \neq j} \max(0, m + c_{ij} - c_{ii})$, here for pictures as anchors. What a wrong pair $i \neq j$ feels:
+# **Sigmoid loss** asks each pair alone, with $y_{ij} = 1$ for a pair and -1 else, and a learned bias in $s$: $\frac{1}{N} \sum_{ij} \log(1 + e^{-y_{ij} s_{ij}})$. **Triplet loss** wants the own cosine larger by a margin m than a wrong one: $\frac{1}{N(N-1)} \sum_{i \neq j} \max(0, m + c_{ij} - c_{ii})$, here for pictures as anchors. What a wrong pair $i \neq j$ feels:
 #
 # $$ d_{s_{ij}} = \frac{\sigma(s_{ij})}{N} \ \text{(sigmoid)}, \qquad d_{c_{ij}} = \frac{[\,m + c_{ij} - c_{ii} > 0\,]}{N(N-1)} \ \text{(triplet)} \tag{24.8} $$
-#
-# The own pair feels $-\sigma(-s_{ii})/N$ in the first, and minus the sum of its row in the second.
 
 # %% tags=["proof"]
 # (24.8): what every pair is told by sigmoid and by triplet loss.
@@ -592,12 +588,11 @@ plots.show(figure, "What each cosine is told by three losses, both directions, s
 # %% [markdown]
 # | loss | a wrong pair feels | the own pair feels |
 # |---|---|---|
-# | InfoNCE | its share $p$ of the row, and of the column | $p - 1$ of both |
-# | the same, n positives | the same | $p - \frac{1}{n}$: one above its share is pushed |
+# | InfoNCE | its share $p$ of the row, and of the column | $p - 1$ of both; with n positives $p - \frac{1}{n}$ |
 # | sigmoid | $\sigma(s)$, whatever the others do | $-\sigma(-s)$ |
 # | triplet | 1 while it is too near, else 0 | minus the number of these |
 #
-# In the triplet's table six of nine cosines are told exactly nothing. The sun is nearer to its own, by the margin, than to all others: it is done, whereas the other two losses still pull it a little.
+# In the triplet's table six of nine cosines are told exactly nothing. The sun is nearer to its own by the margin: done. The other two losses still pull it a little.
 #
 # ## Alone: a fusion that no page shows
 #
@@ -605,7 +600,7 @@ plots.show(figure, "What each cosine is told by three losses, both directions, s
 #
 # $$ \text{logits} = W \prod_{m\ \text{present}} \tanh(h_m) \; + \; b, \qquad \text{entry by entry} \tag{24.9} $$
 #
-# A missing modality is a factor 1. What does each modality get? The slope of tanh is $1 - \tanh^2$.
+# A missing modality is a factor 1. The slope of tanh is $1 - \tanh^2$.
 #
 # > **Exercise 24.3 · Alone with a product** — *8 minutes · stretch*
 # >
@@ -705,12 +700,11 @@ target = pt.arange(8)
 ((fn.cross_entropy(table, target) + fn.cross_entropy(table.T, target)) / 2).backward()
 p_minus_y = (table.softmax(dim=1) + table.softmax(dim=0) - 2 * pt.eye(8)) / 16
 print("p - y, both ways:", pt.allclose(table.grad, p_minus_y, atol=1e-6))
-print("only across its vector:", (pictures.grad * pictures).sum(dim=1).abs().max().item() < 1e-5)
 
 # %% [markdown]
 # ## On real data
 #
-# The same maps and gradients on pictures of MNIST paired with spoken digits of FSDD, rate 1, ten epochs; five seeds, stored.
+# The same maps and gradients on pictures of MNIST paired with spoken digits of FSDD, untuned (rate 1, ten epochs); five seeds, stored.
 
 # %% tags=["proof"]
 # The stored runs on MNIST and FSDD: python tools/sweep.py 24 mnist.
@@ -727,18 +721,18 @@ if store.have("mnist", "fsdd"):
     report("live minus stored", live - mnist["positives shared"]["accuracy"][0], 0, within=0.02)
 
 # %% [markdown]
-# 62.8 ± 1.6 % find their digit with shared positives, 63.0 ± 2.9 with one positive each, 10.6 ± 2.5 with shuffled sounds: here sharing makes no difference that five seeds can show. In all runs the loss lies within $10^{-12}$ of autograd's.
+# 62.8 ± 1.6 % find their digit with shared positives, 63.0 ± 2.9 with one positive each, 10.6 ± 2.5 with shuffled sounds: here sharing makes no difference that five seeds can show.
 #
 # ## Recap
 #
 # You can now
 #
-# 1. **settle** the bet: in the middle of a network a softmax of .98 and .02 passes on a share of .0196, in the loss p - y;
+# 1. **settle** the bet: a softmax of .98 and .02 passes on a share of .0196, unless the loss's slope cancels it;
 # 2. **build** attention's way back, with the mask before the softmax; each query's scores get 0 in all;
 # 3. **show** why one key teaches no query, and that a learned null takes XOR from 49 to 89 %;
-# 4. **project**: a gradient through unit length is perpendicular to the vector, and long vectors turn slowly;
+# 4. **project**: through unit length a gradient is perpendicular to the vector; long vectors turn slowly;
 # 5. **go back** from a table of pairs, both ways, to vectors and temperature, and train on autograd's curve;
-# 6. **compare**: InfoNCE shares the push by p, sigmoid asks each pair alone, the triplet is silent where it is far enough; and **derive** what a product of tanh sends to each modality.
+# 6. **compare**: InfoNCE shares the push by p, sigmoid asks each pair alone, the triplet is silent where it is far enough; and **derive** what a product of tanh sends back.
 #
 # ## Questions
 #
@@ -781,15 +775,15 @@ if store.have("mnist", "fsdd"):
 # ## Read more
 #
 # - A. Vaswani and others, *Attention Is All You Need*, NIPS 2017 (arXiv:1706.03762). Section 3.2.1: why the root, and what a large score does to the softmax's gradient.
-# - T. Wang, P. Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere*, ICML 2020 (arXiv:2005.10242). Pull and push, as two losses.
+# - T. Wang, P. Isola, *Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere*, ICML 2020 (arXiv:2005.10242). Two losses.
 # - P. Khosla and others, *Supervised Contrastive Learning*, NeurIPS 2020 (arXiv:2004.11362). Several positives.
 # - X. Zhai and others, *Sigmoid Loss for Language Image Pre-Training*, ICCV 2023 (arXiv:2303.15343), and F. Schroff, D. Kalenichenko, J. Philbin, *FaceNet*, CVPR 2015 (arXiv:1503.03832), for the triplet.
 #
 # ## A bet for page 25
 #
-# A model writes captions word by word. Greedy, it always takes the likeliest next word. A *beam* keeps several half-written captions alive and ends with the likeliest whole one. Whose captions are more often *true*?
+# A model writes captions word by word. *Greedy* always takes the likeliest next word; a *beam* keeps the three likeliest beginnings and ends with the likeliest whole caption. Both are made to begin with "there are", so that all are lists. Whose are more often *true* of the picture, word for word?
 #
-# *Ada says: the beam's; no first word traps it, and what is likelier as a whole is more often right.* *Ben says: not the beam's; a caption can be likely because it says little.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: the beam's, for no first word traps it.* *Ben says: not the beam's, for likelier is not truer.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("24.a", None)
