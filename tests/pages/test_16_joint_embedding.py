@@ -1,0 +1,235 @@
+"""What page 16 goes on with of the reader's own code, what its faults are, and what it says of its
+stored runs.
+"""
+
+import math
+import re
+import sys
+from functools import partial
+
+import pytest
+import torch
+from reading import gain, printed, said, the_cell
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.exercises import reference
+from course_utils.losses import info_nce
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+from sweep import measured_cells  # noqa: E402  (after the path)
+
+# ---- the reader's own code ----
+
+
+def by_log_softmaxes(pictures, sentences, temperature):
+    logits = F.normalize(pictures, dim=1) @ F.normalize(sentences, dim=1).T / temperature
+    return -(logits.log_softmax(0) + logits.log_softmax(1)).diagonal().mean() / 2
+
+
+def by_shares(pictures, sentences, temperature, partners):
+    logits = F.normalize(pictures, dim=1) @ F.normalize(sentences, dim=1).T / temperature
+    total = 0
+    for table, yes in ((logits, partners), (logits.T, partners.T)):
+        share = yes.to(table) / yes.sum(1, keepdim=True)
+        total = total + F.cross_entropy(table, share)
+    return total / 2
+
+
+def cell_by_cell(pictures, sentences, temperature):
+    total = 0
+    for i, picture in enumerate(pictures):
+        for a, b in ((picture, sentences), (sentences[i], pictures)):
+            logits = torch.stack([F.cosine_similarity(a, x, dim=0) for x in b]) / temperature
+            total = total + logits.logsumexp(0) - logits[i]
+    return total / (2 * len(pictures))
+
+
+@pytest.mark.parametrize("key, answer", [("16.1", by_log_softmaxes), ("16.2", by_shares)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def test_what_is_far_too_slow_is_not_taken(accepted):
+    taken, line = accepted("16.1", cell_by_cell)
+    assert taken is reference("16.1")
+    assert line.startswith("16.1: the course's, because yours, though right, takes ")
+
+
+@pytest.mark.parametrize("rows, width", [(1, 3), (5, 2), (20, 16)])
+def test_references_are_the_packages_loss(rows, width):
+    torch.manual_seed(rows)
+    a, b = torch.randn(2, rows, width, dtype=torch.float64)
+    partners = (torch.rand(rows, rows) < 0.4) | torch.eye(rows).bool()
+    assert torch.allclose(reference("16.1")(a, b, 0.2), info_nce(a, b, 5.0))
+    assert torch.allclose(reference("16.2")(a, b, 0.2, partners), info_nce(a, b, 5.0, partners))
+
+
+# ---- what stands in its cells ----
+
+
+cell = partial(the_cell, "16")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sum_is_no_space(capsys, seed):
+    torch.manual_seed(seed)
+    names = {"F": F, "torch": torch, "to_image": nn.Linear(4, 8), "to_text": nn.Linear(6, 8)}
+    names |= {"image": torch.randn(3, 4), "text": torch.randn(3, 6)}
+    assert printed(capsys, cell("torch.tanh(to_image(image) + to_text(text))"), names) == "False"
+    assert printed(capsys, cell("def place", "F.normalize(to_image"), names) == "True"
+
+
+def test_both_summands_get_the_same_gradient():
+    torch.manual_seed(0)
+    one, other = torch.randn(2, 3, 8, requires_grad=True)
+    one, other = one.detach().requires_grad_(), other.detach().requires_grad_()
+    torch.tanh(one + other).square().sum().backward()
+    assert torch.equal(one.grad, other.grad)
+
+
+def test_a_clamp_on_the_way_forward_stops_learning(capsys):
+    names = {"torch": torch, "nn": nn, "math": math, "symmetric_loss": reference("16.1")}
+    names["small_pictures"] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    names["small_sentences"] = torch.tensor([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
+    fault = cell("log_scale.exp().clamp(max=100)")
+    assert printed(capsys, fault, dict(names)) == "False"
+    assert printed(capsys, fault.replace("max=100", "max=200"), dict(names)) == "True"
+    assert printed(capsys, cell("log_scale.clamp_(max=math.log(100))"), dict(names)) == "True"
+
+
+def test_small_numbers_in_words():
+    pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    sentences = torch.tensor([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
+    shares = (F.normalize(pictures, dim=1) @ F.normalize(sentences, dim=1).T / 0.5).softmax(1)
+    _, moon, own = shares[2].tolist()
+    assert f'prefers "a moon" ({moon:.2f}) to its own ({own:.2f})' in said("16")
+    page = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    rows = (page[0] @ page[1].T / 0.5).log_softmax(1).diagonal().neg().tolist()
+    columns = (page[0] @ page[1].T / 0.5).log_softmax(0).diagonal().neg().tolist()
+    stub = "are {:.2f} and {:.2f}, the columns' {:.2f} and {:.2f}, their mean is {:.2f}."
+    assert stub.format(*rows, *columns, sum(rows + columns) / 4) in said("16")
+
+
+@pytest.fixture(scope="module")
+def page():
+    return measured_cells("16")
+
+
+def test_every_own_sentence_fits(page):
+    part, captions = page["load"]("test", 300)
+    fit = page["fits"](part["said"], part["shown"])
+    assert fit.diagonal().all() and 0.06 < fit.double().mean() < 0.1
+    assert part["ids"].max() <= len(page["WORDS"]) == 18
+    for row, caption in enumerate(captions):
+        assert [page["WORDS"][i - 1] for i in part["ids"][row] if i] == caption.split()
+    other, _ = page["load"]("train", 50, seed=3)
+    assert not torch.equal(other["image"], page["load"]("train", 50, seed=4)[0]["image"])
+
+
+def test_fits_is_what_is_said():
+    fits = measured_cells("16")["fits"]
+    red, small_red = torch.tensor([[1, 0, 0], [1, 1, 0]]).bool()
+    pictures = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 1, 0]]).bool()
+    assert fits(torch.stack([red, small_red]), pictures).tolist() == [
+        [True, True, False],
+        [True, False, False],
+    ]
+
+
+def test_hits_ask_both_ways(page):
+    part = {"said": torch.eye(3).bool(), "shown": torch.eye(3).bool()}
+    table = torch.tensor([[0.9, 0.1, 0.1], [0.8, 0.7, 0.1], [0.2, 0.3, 0.4]])
+    assert page["hits"](table, part) == pytest.approx([2 / 3, 1.0])
+
+
+def test_effective_rank_counts_directions(page):
+    rank, cosine = page["effective_rank"], page["random_cosine"]
+    assert rank(torch.eye(5)) == pytest.approx(5, abs=1e-4)
+    assert rank(torch.ones(6, 4) / 2) == pytest.approx(1, abs=1e-2)
+    assert cosine(torch.eye(5)) == pytest.approx(0) and cosine(torch.ones(6, 4) / 2) == 1
+
+
+def test_a_share_of_the_pairs_is_mismatched():
+    part = {"ids": torch.arange(100)[:, None], "said": torch.arange(100), "image": torch.zeros(100)}
+    mixed = load("16", "sweeps").shuffled(part, 1, 0.25)
+    assert int((mixed["ids"][:, 0] != torch.arange(100)).sum()) == 25
+    assert sorted(mixed["said"].tolist()) == list(range(100))
+
+
+# ---- what the page says of its stored runs ----
+
+
+@pytest.fixture(scope="module")
+def text():
+    return said("16")
+
+
+def of(name, what="picture", sweep="losses"):
+    return stored("16", sweep)[name]["accuracy"][what]
+
+
+def percent(name, what="picture", sweep="losses"):
+    runs = of(name, what, sweep)
+    return 100 * sum(runs) / len(runs)
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def clear(difference):
+    """Whether an interval is clear of 0."""
+    middle, half = difference
+    return abs(middle) > half
+
+
+def test_what_negatives_do_in_numbers(text):
+    ends = {
+        name: {
+            what: mean([run[-1] for run in row[what]]) for what in ("rank", "random", "own")
+        }
+        for name, row in stored("16", "collapse").items()
+    }
+    alone, both = ends["no negatives"], ends["InfoNCE"]
+    assert f"effective rank falls to {alone['rank']:.1f}," in text
+    assert f"have a cosine of {alone['random']:.3f}." in text
+    assert f"all else alike: {both['rank']:.0f} directions" in text
+    assert f"(With negatives it is {both['rank']:.0f}.)" in text
+    assert round(alone["own"], 3) in (0.999, 1.0) and "cosine of own pairs is 0.999" in text
+    assert f"effective rank {alone['rank']:.1f} for {both['rank']:.0f}" in text
+    share = percent("no negatives", sweep="collapse")
+    assert f"{share:.0f} % of the sentences still find a picture that fits" in text
+
+
+def test_the_table_of_losses_in_numbers(text):
+    base, other = of("InfoNCE"), of("InfoNCE", "sentence")
+    lost = gain(base, of("no unit length"))
+    assert clear(lost) and round(lost[0]) == 7 and "worth seven points of pictures found" in text
+    assert "pictures found lose seven points" in text
+    one_way = gain(of("sentences look for pictures only", "sentence"), other)
+    assert clear(one_way) and round(-one_way[0]) == 4 and "loses four points in the other" in text
+    assert not clear(gain(of("sentences look for pictures only"), base))
+    for what in ("picture", "sentence"):
+        learned = gain(of("InfoNCE, temperature learned", what), of("InfoNCE", what))
+        assert not clear(learned)
+    mined = gain(of("triplet, semi-hard"), of("triplet, random"))
+    assert clear(mined) and mined[0] > 10
+    rank = mean(stored("16", "losses")["triplet, hardest"]["rank"])
+    assert f"collapse the space (rank {rank:.1f})" in text
+
+
+def test_partners_in_numbers(text):
+    for what in ("picture", "sentence"):
+        equal = gain(of("partners: equal", what, "imperfect"), of("InfoNCE", what))
+        assert abs(equal[0]) < 1 and not clear(equal)
+        assert clear(gain(of("partners: all that fit", what, "imperfect"), of("InfoNCE", what)))
+    before = [percent("InfoNCE", what) for what in ("picture", "sentence")]
+    after = [percent("partners: all that fit", x, "imperfect") for x in ("picture", "sentence")]
+    lifted = "all that fit lift {:.0f} and {:.0f} % to {:.0f} and {:.0f}".format(*before, *after)
+    assert lifted in text
+    assert f"({before[0]:.0f} % of the pictures found fit.)" in text
+    assert re.search(rf"from pixels and words, {before[0]:.0f} % of the pictures found fit", text)
