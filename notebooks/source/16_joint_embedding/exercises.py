@@ -94,8 +94,6 @@ def _symmetric_batch():
     return pictures.requires_grad_(), sentences.requires_grad_(), 0.1
 
 
-
-
 SYMMETRIC_LOSS = Exercise(
     key="16.1",
     reference=symmetric_loss,
@@ -311,13 +309,7 @@ PARTNER_LOSS = Exercise(
         *ideas(
             "the logits are multiplied by the partners. A zero is a logit like any other: take the"
             " log-softmax over all columns, then choose.",
-            lambda a, b, t, p: _partners(
-                a,
-                b,
-                t,
-                p,
-                logs=lambda x, y: (x * y).log_softmax(1),
-            ),
+            lambda a, b, t, p: _partners(a, b, t, p, logs=lambda x, y: (x * y).log_softmax(1)),
         ),
     ),
 )

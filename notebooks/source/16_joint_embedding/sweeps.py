@@ -287,15 +287,16 @@ def imperfect(page: dict) -> dict:
 
 
 def pairs(page: dict) -> dict:
-    """Few pairs and many, all at 200 steps.
+    """Few pairs and many, all at 600 steps.
 
-    About two minutes on one core.
+    About six minutes on one core.
     """
     rows, data = {}, [scenes(page, seed, train=12_800) for seed in SEEDS]
     for count in (200, 800, 3_200, 12_800):
         for here in data:
             here["some"] = {name: x[:count] for name, x in here["train"].items()}
-        compare(page, rows, {f"{count}": lambda seed: contrast}, data, train="some")
+        makes = {f"{count}": lambda seed: contrast}
+        compare(page, rows, makes, data, (3e-3, 1e-2, 3e-2), train="some", steps=600)
     return rows
 
 
