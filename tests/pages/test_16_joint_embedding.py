@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from course_utils.exercises import reference
 from course_utils.losses import info_nce
+from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
 
@@ -244,7 +245,7 @@ def test_temperature_and_batch_in_numbers(text):
         for way in ("200 steps", "8 passes")
     )
     assert "{:.0f} % with 16 pairs, {:.0f} with 64, {:.0f} with 256.".format(*steps) in text
-    assert "it turns: {:.0f}, {:.0f} and {:.0f} %, since".format(*passes) in text
+    assert "it turns: {:.0f}, {:.0f} and {:.0f} %. Now".format(*passes) in text
     for small in (16, 64):
         lost = gain(of("256, 8 passes", sweep="batches"), of(f"{small}, 8 passes", sweep="batches"))
         assert lost[0] < 0 and clear(lost)
@@ -259,8 +260,13 @@ def test_emoji_in_numbers(text):
     assert f"ridge is ahead by {ten[0]:.1f} ± {ten[1]:.1f}." in text
     shares = [percent(n, "among 1", "emoji") for n in ("contrast", "ridge")]
     assert "contrast finds {:.0f} % and ridge {:.0f},".format(*shares) in text
-    wider = gain(of("ridge", "among 1", "emoji"), of("contrast, wider", "among 1", "wider"))
-    assert wider[0] > -wider[1] and 'outcome("15.c", "Ben")' in text
+    assert first[0] > -first[1] and 'outcome("15.c", "Ben")' in text
+    sweeps, lowest = load("16", "sweeps"), 0
+    for dials in stored("16", "emoji")["contrast"]["dials"]:
+        edges = [dials[name] in (values[0], values[-1]) for name, values in sweeps.DIALS.items()]
+        assert any(edges) or dials["epoch"] == 60
+        lowest += dials["rate"] == sweeps.DIALS["rate"][0]
+    assert lowest == 4 and "in four the rate, at the lowest" in text
     for name in ("ridge", "contrast"):
         assert percent(f"{name}, pairs shuffled", "among 10", "emoji") < 5
     for change in ("150 pairs", "300 pairs", "600 pairs", "0.1 mismatched", "0.5 mismatched"):
@@ -286,3 +292,40 @@ def test_imperfect_pairs_in_numbers(text):
 def test_sizes_of_the_recipe(page, text):
     count = sum(p.numel() for net in page["pair"]() for p in net.parameters())
     assert f"{count / 1e6:.2f} million weights" in text
+
+
+def test_contrast_beside_the_same_network_in_numbers(text):
+    plain = "the same network predicts words"
+    for what in ("picture", "sentence"):
+        lead = gain(of("InfoNCE, 600 steps", what, "baselines"), of(plain, what, "baselines"))
+        assert clear(lead) and lead[0] > 0
+        assert f"{lead[0]:.0f} ± {lead[1]:.0f}" in text.split("a lead of")[1].split(" points")[0]
+    short, longer, without = (
+        [percent(name, what, sweep) for what in ("picture", "sentence")]
+        for name, sweep in (
+            ("InfoNCE", "losses"),
+            ("InfoNCE, 600 steps", "baselines"),
+            (plain, "baselines"),
+        )
+    )
+    assert (
+        "picture for {:.0f} % of the sentences, and a true sentence for {:.0f} %".format(*short)
+        in text
+    )
+    assert "contrast has {:.0f} and {:.0f} %, and the same".format(*longer) in text
+    assert "without it {:.0f} and {:.0f}:".format(*without) in text
+    assert "alone 600 steps reach {:.0f} and {:.0f} %.".format(*longer) in text
+    rows = stored("16", "baselines")
+    assert rows[plain]["steps"] == 600
+    assert rows[plain]["lr"] == rows["InfoNCE, 600 steps"]["lr"] == max(load("16", "sweeps").RATES)
+    for what in ("picture", "sentence"):
+        assert (
+            abs(percent("InfoNCE, pairs shuffled", what) - percent("chance", what, "baselines")) < 2
+        )
+
+
+def test_few_pairs_in_numbers(text):
+    few, enough = (percent(n, sweep="pairs") for n in ("200", "3200"))
+    assert f"again and again, give {few:.0f} %, and 3,200 give {enough:.0f} in the same" in text
+    middle, half = mean_interval([100 * x for x in of("12800", sweep="pairs")])
+    assert f"seen twice, give {middle:.0f} ± {half:.0f}:" in text
