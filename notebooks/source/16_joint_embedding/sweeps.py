@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from course_utils.losses import InfoNCE, SigmoidLoss, info_nce, triplet_loss
-from course_utils.rooms import stored
 
 SEEDS = range(5)
 SPLITS = {"train": 3_200, "validation": 500, "test": 500}
@@ -442,29 +441,4 @@ def emoji(page: dict) -> dict:
     return rows
 
 
-def wider(page: dict) -> dict:
-    """Where a dial of `emoji`'s contrast stands at the edge of what was tried: beyond that edge, a
-    lower and a higher rate, less dropout, 100 epochs. The best on validation, the old one included.
-    Needs the emoji.
-
-    About four minutes on one core.
-    """
-    look, read = page["load_image_encoder"]("efficientnet-lite0"), page["load_text_encoder"]()
-    rows = {}
-    for seed in tqdm(SEEDS):
-        pairs, old = page["emoji_pairs"](seed, look, read), stored("16", "emoji")["contrast"]
-        dials = {name: old["dials"][seed][name] for name in DIALS}
-        steps = {"rate": {3e-4: 1e-4, 3e-3: 1e-2}, "dropout": {0.3: 0.1}}
-        tried = [dials]
-        for name, beyond in steps.items():
-            if dials[name] in beyond:
-                tried.append(dials | {name: beyond[dials[name]]})
-        results = [by_contrast(page, pairs, seed, one | {"epochs": 100}) for one in tried]
-        best = max(range(len(tried)), key=lambda i: reciprocal(results[i][0]))
-        note_places(page, rows, "contrast, wider", results[best][1])
-        found = tried[best] | {"epoch": results[best][2]}
-        rows["contrast, wider"].setdefault("dials", []).append(found)
-    return rows
-
-
-SWEEPS = [baselines, losses, temperatures, batches, imperfect, pairs, collapse, emoji, wider]
+SWEEPS = [baselines, losses, temperatures, batches, imperfect, pairs, collapse, emoji]
