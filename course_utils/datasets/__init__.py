@@ -17,6 +17,8 @@ HOMES = {
     "MODALITIES": "names",
     "SMALL": "gates",
     "Scenes": "scenes",
+    "answer_is_true": "scene_truth",
+    "caption_truth": "scene_truth",
     "collate": "collation",
     "read_table": "table",
 }
