@@ -1,0 +1,116 @@
+"""The stored comparisons of page 23: a weaker modality's gradient through a training, in two worlds,
+and what balancing brings at two budgets, before and after tuning.
+
+All train five networks at once, one a seed.
+"""
+
+from itertools import product
+
+import torch
+from tqdm import tqdm
+
+SEEDS = range(5)
+BUDGETS = {"short": 300, "long": 1500}
+# one rate for all ways of a world: that of the page's text
+RATE = {"gates": 0.02, "digits": 0.005, "mnist": 0.005}
+WAYS = ("text", "image", "joint", "own residual", "unimodal losses", "OGM")
+CONTROLS = ("OGM turned", "text shuffled", "image shuffled")
+GRID = {"gates": (0.01, 0.02, 0.05, 0.1, 0.2), "digits": (0.001, 0.002, 0.005, 0.02, 0.05)}
+DECAYS, ALPHAS = (0.0, 0.01), (0.1, 1.0)
+
+
+def rounded(values) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+def worlds(page: dict) -> dict:
+    return {"gates": page["world"](page["gates"]), "digits": page["world"](page["digits"])}
+
+
+def path(records: list[dict]) -> dict:
+    """What one training looked like: the accuracies at the two budgets, of all and of what the
+    image's part says alone, and every 50 steps the image's pull and share, a number for each seed.
+    """
+    at = {one["step"]: one for one in records}
+    ends = [steps for steps in BUDGETS.values() if steps in at]
+    row = {"accuracy": {str(steps): rounded(at[steps]["test accuracy"]) for steps in ends}}
+    row |= {"curve": [rounded(one["test accuracy"]) for one in records]}
+    if "image part" in records[0]:
+        row["image part"] = {str(steps): rounded(at[steps]["image part"]) for steps in ends}
+    if "image" in records[0]["pull"]:
+        row["pull"] = [rounded(one["pull"]["image"]) for one in records]
+    if len(records[0]["pull"]) == 2:
+        pulls = [(one["pull"]["text"], one["pull"]["image"]) for one in records]
+        row["share"] = [rounded(image / (text + image)) for text, image in pulls]
+    return row
+
+
+def paths(page: dict) -> dict:
+    """Every way at one rate, 1,500 steps, without decay; and Adam at its usual rate on gates.
+
+    About a minute and a half on one core.
+    """
+    rows = {}
+    for world, data in worlds(page).items():
+        for way in tqdm((*WAYS, *CONTROLS), world):
+            rows[f"{world}: {way}"] = path(page["train"](data, way, RATE[world]))
+        if world == "gates":
+            for way in ("image", "joint", "own residual"):
+                found = page["train"](data, way, 1e-3, steps=300, make=torch.optim.Adam)
+                rows[f"gates, Adam: {way}"] = path(found)
+            rows["gates: joint, twice the rate"] = path(page["train"](data, "joint", 0.04, 300))
+    return rows
+
+
+def best(records: list[dict], steps: int) -> tuple[float, torch.Tensor]:
+    """The mean lowest validation loss within these steps, and the test accuracies at these."""
+    within = [one for one in records if one["step"] <= steps]
+    losses = torch.stack([one["validation"] for one in within])  # (records, 5)
+    found = torch.stack([one["test accuracy"] for one in within])
+    lowest, place = losses.min(dim=0)
+    return lowest.mean().item(), found.gather(0, place[None])[0]
+
+
+def tuned(page: dict) -> dict:
+    """Each way at its best rate and decay, OGM at its best alpha too, by the mean validation loss;
+    every run stops at its own best of the validations, one every 50 steps.
+
+    About seven minutes on one core.
+    """
+    rows = {}
+    for world, data in worlds(page).items():
+        for way in WAYS:
+            alphas = ALPHAS if way == "OGM" else (0.5,)
+            runs = {}
+            for rate, decay, alpha in tqdm([*product(GRID[world], DECAYS, alphas)], way):
+                found = page["train"](data, way, rate, decay=decay, alpha=alpha)
+                runs[rate, decay, alpha] = found
+            for budget, steps in BUDGETS.items():
+                setting = min(runs, key=lambda one: best(runs[one], steps)[0])
+                rate, decay, alpha = setting
+                row = {"rate": rate, "decay": decay}
+                row |= {"alpha": alpha} if way == "OGM" else {}
+                accuracy = rounded(best(runs[setting], steps)[1])
+                rows[f"{world}, {budget}: {way}"] = row | {"accuracy": accuracy}
+        for budget, steps in BUDGETS.items():
+            for way, as_in in (("text shuffled", "joint"), ("image shuffled", "joint")):
+                like = rows[f"{world}, {budget}: {as_in}"]
+                found = page["train"](data, way, like["rate"], steps, like["decay"])
+                accuracy = rounded(best(found, steps)[1])
+                rows[f"{world}, {budget}: {way}"] = {"accuracy": accuracy}
+    return rows
+
+
+def public(page: dict) -> dict:
+    """The joint training and the others on pictures of MNIST with a typed word, at one rate.
+
+    About two minutes on one core, with MNIST and FSDD.
+    """
+    data = page["world"](page["digits"], source="mnist-fsdd")
+    return {
+        way: path(page["train"](data, way, RATE["mnist"]))
+        for way in tqdm(("text", "image", "joint", "own residual", "text shuffled"))
+    }
+
+
+SWEEPS = [paths, tuned, public]
