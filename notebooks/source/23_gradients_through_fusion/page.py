@@ -414,7 +414,6 @@ for line_of, kind in zip(panels, ("gates", "digits")):
         ax.set_title(f"{kind}: {name}", fontsize=10)
         ax.set_xlabel("step")
 panels[0][1].legend(frameon=False, fontsize=8)
-figure.tight_layout()
 plots.show(figure, "Left: the image's share in the joint training, five seeds. Middle: the length of"
            " the gradient that its encoder gets. Right: the test accuracy. Means over five seeds.")
 
