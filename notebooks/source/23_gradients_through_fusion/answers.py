@@ -56,7 +56,8 @@ RIGHT = {
             s = gate * (text - out) * d_out
             a, b = (s @ weight).split(text.shape[1], dim=-1)
             d_weight = torch.einsum("bh,bk->hk", s, torch.hstack([text, image]))
-            return gate * d_out + a, d_out - gate * d_out + b, d_weight, torch.ones(len(s)).to(s) @ s
+            d_bias = torch.ones(len(s)).to(s) @ s
+            return gate * d_out + a, d_out - gate * d_out + b, d_weight, d_bias
         """,
     ],
     "23.2": [

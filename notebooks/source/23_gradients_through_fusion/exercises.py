@@ -76,29 +76,8 @@ def _gate_with(d_out, text, image, gate, weight, d_score=None, direct=None, thro
     return straight[0] + halves[0], straight[1] + halves[1], d_weight, d_score.sum(0)
 
 
-def _part(change):
-    """A wrong idea that changes one part: `change` gives the arguments of `_gate_with`."""
-
-    def answer(d_out, text, image, gate, weight):
-        found = change(d_out, text, image, gate, weight)
-        return _gate_with(d_out, text, image, gate, weight, **found)
-
-    return answer
-
-
-def _end(change):
-    """A wrong idea about a right answer: `change` gets it, and d_out and the glued values."""
-
-    def answer(d_out, text, image, gate, weight):
-        found = gate_backward(d_out, text, image, gate, weight)
-        return change(*found, d_out, torch.hstack([text, image]))
-
-    return answer
-
-
-@_part
 def _no_path(d_out, text, image, gate, weight):
-    return {"through": (0, 0)}
+    return _gate_with(d_out, text, image, gate, weight, through=(0, 0))
 
 
 def _only_direct(d_out, text, image, gate, weight):
@@ -106,67 +85,110 @@ def _only_direct(d_out, text, image, gate, weight):
     return gate * d_out, (1 - gate) * d_out, zeros, zeros[:, 0]
 
 
-@_part
 def _no_direct(d_out, text, image, gate, weight):
-    return {"direct": (0, 0)}
+    return _gate_with(d_out, text, image, gate, weight, direct=(0, 0))
 
 
-@_part
 def _no_slope(d_out, text, image, gate, weight):
-    return {"d_score": d_out * (text - image)}
+    return _gate_with(d_out, text, image, gate, weight, d_score=d_out * (text - image))
 
 
-@_part
 def _slope_of_tanh(d_out, text, image, gate, weight):
-    return {"d_score": d_out * (text - image) * (1 - gate**2)}
+    return _gate_with(
+        d_out, text, image, gate, weight, d_score=d_out * (text - image) * (1 - gate**2)
+    )
 
 
-@_part
 def _one_sided(d_out, text, image, gate, weight):
-    return {"d_score": d_out * text * gate * (1 - gate)}
+    return _gate_with(d_out, text, image, gate, weight, d_score=d_out * text * gate * (1 - gate))
 
 
-@_part
 def _turned_round(d_out, text, image, gate, weight):
-    return {"d_score": d_out * (image - text) * gate * (1 - gate)}
+    return _gate_with(
+        d_out, text, image, gate, weight, d_score=d_out * (image - text) * gate * (1 - gate)
+    )
 
 
-@_part
 def _added(d_out, text, image, gate, weight):
-    return {"d_score": d_out * (text + image) * gate * (1 - gate)}
+    return _gate_with(
+        d_out, text, image, gate, weight, d_score=d_out * (text + image) * gate * (1 - gate)
+    )
 
 
-@_part
 def _gate_for_both(d_out, text, image, gate, weight):
-    return {"direct": (gate * d_out, gate * d_out)}
+    return _gate_with(d_out, text, image, gate, weight, direct=(gate * d_out, gate * d_out))
 
 
-@_part
 def _all_for_both(d_out, text, image, gate, weight):
-    return {"direct": (d_out, d_out)}
+    return _gate_with(d_out, text, image, gate, weight, direct=(d_out, d_out))
 
 
-@_part
 def _exchanged(d_out, text, image, gate, weight):
-    return {"direct": ((1 - gate) * d_out, gate * d_out)}
+    return _gate_with(d_out, text, image, gate, weight, direct=((1 - gate) * d_out, gate * d_out))
 
 
-@_part
 def _first_half_for_both(d_out, text, image, gate, weight):
     half = _score(d_out, text, image, gate) @ weight[:, : text.shape[1]]
-    return {"through": (half, half)}
+    return _gate_with(d_out, text, image, gate, weight, through=(half, half))
 
 
-@_part
 def _halves_exchanged(d_out, text, image, gate, weight):
     halves = (_score(d_out, text, image, gate) @ weight).chunk(2, dim=1)
-    return {"through": halves[::-1]}
+    return _gate_with(d_out, text, image, gate, weight, through=halves[::-1])
 
 
-@_part
 def _weight_as_forward(d_out, text, image, gate, weight):
     d_score, H = _score(d_out, text, image, gate), text.shape[1]
-    return {"through": (d_score @ weight[:, :H].T, d_score @ weight[:, H:].T)}
+    return _gate_with(
+        d_out,
+        text,
+        image,
+        gate,
+        weight,
+        through=(d_score @ weight[:, :H].T, d_score @ weight[:, H:].T),
+    )
+
+
+def _ends(d_out, text, image, gate, weight, d_weight=None, d_bias=None, divide=1):
+    """The right answer with another gradient of weight or bias, or both divided."""
+    d_text, d_image, right_weight, right_bias = gate_backward(d_out, text, image, gate, weight)
+    d_weight = right_weight if d_weight is None else d_weight
+    d_bias = right_bias if d_bias is None else d_bias
+    return d_text, d_image, d_weight / divide, d_bias / divide
+
+
+def _weight_turned(d_out, text, image, gate, weight):
+    return _ends(
+        d_out,
+        text,
+        image,
+        gate,
+        weight,
+        d_weight=gate_backward(d_out, text, image, gate, weight)[2].T,
+    )
+
+
+def _weight_of_out(d_out, text, image, gate, weight):
+    return _ends(d_out, text, image, gate, weight, d_weight=d_out.T @ torch.hstack([text, image]))
+
+
+def _bias_of_out(d_out, text, image, gate, weight):
+    return _ends(d_out, text, image, gate, weight, d_bias=d_out.sum(0))
+
+
+def _bias_kept_an_axis(d_out, text, image, gate, weight):
+    return _ends(
+        d_out,
+        text,
+        image,
+        gate,
+        weight,
+        d_bias=_score(d_out, text, image, gate).sum(0, keepdim=True),
+    )
+
+
+def _divided(d_out, text, image, gate, weight):
+    return _ends(d_out, text, image, gate, weight, divide=len(text))
 
 
 def _gate_by_hand(answer, d_out, text, image, gate, weight):
@@ -227,26 +249,16 @@ GATE = Exercise(
         *ideas(
             "d_weight is transposed, (2 H, H), or belongs to something else. It is made of the"
             " score's gradient and what went into the score, (H, B) @ (B, 2 H).",
-            _end(lambda a, b, d_weight, d_bias, d_out, glued: (a, b, d_weight.T, d_bias)),
-            _end(lambda a, b, d_weight, d_bias, d_out, glued: (a, b, d_out.T @ glued, d_bias)),
+            _weight_turned,
+            _weight_of_out,
         ),
         *ideas(
             "d_bias is not the sum of d_score over the samples, (H,): the bias stands in every"
             " sample's score, and its slope there is 1.",
-            _end(lambda a, b, d_weight, d_bias, d_out, glued: (a, b, d_weight, d_out.sum(0))),
-            _end(lambda a, b, d_weight, d_bias, d_out, glued: (a, b, d_weight, d_bias[None])),
+            _bias_of_out,
+            _bias_kept_an_axis,
         ),
-        *ideas(
-            "divided by B once more. d_out already holds the 1/B of the mean loss.",
-            _end(
-                lambda a, b, d_weight, d_bias, d_out, glued: (
-                    a,
-                    b,
-                    d_weight / len(a),
-                    d_bias / len(a),
-                )
-            ),
-        ),
+        *ideas("divided by B once more. d_out already holds the 1/B of the mean loss.", _divided),
     ),
 )
 
@@ -332,75 +344,65 @@ def _changed(logits, log_prior, there, labels, residual=None, count=None, each=N
     return torch.where(there[..., None], each, 0), (count * residual).sum(0)
 
 
-def _experts(change):
-    """A wrong idea as the arguments of `_changed`."""
-
-    def answer(logits, log_prior, there, labels):
-        found = change(logits, log_prior, there, labels)
-        return _changed(logits, log_prior, there, labels, **found)
-
-    return answer
-
-
-@_experts
 def _own_residuals(logits, log_prior, there, labels):
-    return {"each": logits.softmax(2) - _one_hot(labels, log_prior)[:, None]}
+    return _changed(
+        logits,
+        log_prior,
+        there,
+        labels,
+        each=logits.softmax(2) - _one_hot(labels, log_prior)[:, None],
+    )
 
 
-@_experts
 def _softmax_again(logits, log_prior, there, labels):
     p, own = _said(logits, log_prior, there)[0], logits.softmax(2)
     d = (p - _one_hot(labels, p))[:, None]
-    return {"each": own * (d - (own * d).sum(2, keepdim=True))}
+    return _changed(
+        logits, log_prior, there, labels, each=own * (d - (own * d).sum(2, keepdim=True))
+    )
 
 
-@_experts
 def _shared_out(logits, log_prior, there, labels):
     p, _ = _said(logits, log_prior, there)
     d = (p - _one_hot(labels, p))[:, None].expand_as(logits)
-    return {"each": d / there.sum(1).clamp(min=1)[:, None, None]}
+    return _changed(
+        logits, log_prior, there, labels, each=d / there.sum(1).clamp(min=1)[:, None, None]
+    )
 
 
-@_experts
 def _prior_never_forward(logits, log_prior, there, labels):
     p = torch.where(there[..., None], logits.log_softmax(2), 0).sum(1).softmax(1)
-    return {"residual": p - _one_hot(labels, p)}
+    return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
 
 
-@_experts
 def _prior_per_expert_forward(logits, log_prior, there, labels):
     added = torch.where(there[..., None], logits.log_softmax(2) + log_prior, 0)
     p = added.sum(1).softmax(1)
-    return {"residual": p - _one_hot(labels, p)}
+    return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
 
 
-@_experts
 def _mean_of_probabilities(logits, log_prior, there, labels):
     p = torch.where(there[..., None], logits.softmax(2), 0).sum(1) / there.sum(1, keepdim=True)
     p = torch.where(there.any(1, keepdim=True), p, log_prior.softmax(0))
-    return {"residual": p - _one_hot(labels, p)}
+    return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
 
 
-@_experts
 def _missing_counted(logits, log_prior, there, labels):
     p = (log_prior + (logits.log_softmax(2) - log_prior).sum(1)).softmax(1)
-    return {"residual": p - _one_hot(labels, p)}
+    return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
 
 
-@_experts
 def _turned(logits, log_prior, there, labels):
     p, _ = _said(logits, log_prior, there)
-    return {"residual": _one_hot(labels, p) - p}
+    return _changed(logits, log_prior, there, labels, residual=_one_hot(labels, p) - p)
 
 
-@_experts
 def _prior_by_number(logits, log_prior, there, labels):
-    return {"count": 1 - there.shape[1]}
+    return _changed(logits, log_prior, there, labels, count=1 - there.shape[1])
 
 
-@_experts
 def _prior_per_expert(logits, log_prior, there, labels):
-    return {"count": -there.sum(1, keepdim=True)}
+    return _changed(logits, log_prior, there, labels, count=-there.sum(1, keepdim=True))
 
 
 def _missing_sent(logits, log_prior, there, labels):
@@ -437,8 +439,8 @@ EXPERTS = Exercise(
             _softmax_again,
         ),
         *ideas(
-            "the residual is divided among the experts. Log-probabilities are added, and a sum hands"
-            " the whole of it to each.",
+            "the residual is divided among the experts. Log-probabilities are added, and a sum"
+            " hands the whole of it to each.",
             _shared_out,
         ),
         *ideas(
@@ -449,13 +451,19 @@ EXPERTS = Exercise(
             _mean_of_probabilities,
         ),
         *ideas(
-            "the prior's gradient is counted wrongly. It stands in the sum once for itself and minus"
-            " once for each expert who is there: 1 - (number there), row by row.",
+            "the prior's gradient is counted wrongly. It stands in the sum once for itself and"
+            " minus once for each expert who is there: 1 - (number there), row by row.",
             _prior_by_number,
             _prior_per_expert,
-            _experts(lambda *inputs: {"count": 1}),
-            _experts(lambda *inputs: {"count": inputs[2].sum(1, keepdim=True)}),
-            _experts(lambda *inputs: {"count": inputs[2].sum(1, keepdim=True) - 1}),
+            lambda logits, log_prior, there, labels: _changed(
+                logits, log_prior, there, labels, count=1
+            ),
+            lambda logits, log_prior, there, labels: _changed(
+                logits, log_prior, there, labels, count=there.sum(1, keepdim=True)
+            ),
+            lambda logits, log_prior, there, labels: _changed(
+                logits, log_prior, there, labels, count=there.sum(1, keepdim=True) - 1
+            ),
         ),
         *ideas(
             "experts who are not there have a say in the product. Choose 0 for them with"
@@ -468,7 +476,9 @@ EXPERTS = Exercise(
         ),
         *ideas(
             "the loss is a mean over B samples, and the residual is not divided by B.",
-            _experts(lambda *inputs: {"divide": 1}),
+            lambda logits, log_prior, there, labels: _changed(
+                logits, log_prior, there, labels, divide=1
+            ),
         ),
         *ideas("the sign is turned round: the residual is p - y, not y - p.", _turned),
         *ideas(
