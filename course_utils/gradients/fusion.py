@@ -51,7 +51,8 @@ def weighted_concat_backward(
 
 
 def sum_backward(d_out: Tensor, names: list[str], mask: Named | None = None) -> Named:
-    """Back through h_1 + ... + h_M: each modality gets d_out as it is. Page 23, the table.
+    """Back through h_1 + ... + h_M: each modality gets d_out as it is.
+    Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why alike: a sum does not know who brought what.
     """
@@ -62,7 +63,7 @@ def sum_backward(d_out: Tensor, names: list[str], mask: Named | None = None) -> 
 
 def mean_backward(d_out: Tensor, names: list[str], mask: Named | None = None) -> Named:
     """Back through the mean of the modalities present: each gets d_out / (number present). With
-    logits for vectors this is late fusion by the mean of logits. Page 23, the table.
+    logits for vectors this is late fusion by the mean of logits. Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why larger where one is missing: fewer share the mean.
     """
@@ -88,7 +89,7 @@ def linear_fusion_backward(
     d_out: Tensor, inputs: Named, weights: Named, mask: Named | None = None
 ) -> tuple[Named, Named, Named]:
     """Back through sum_m (W_m x_m + c_m) over the modalities present: d_x_m = d_out W_m, d_W_m =
-    d_out^T x_m, d_c_m = the sum of d_out's rows that have m. Page 23, the table.
+    d_out^T x_m, d_c_m = the sum of d_out's rows that have m. Page 23, "The other strategies".
 
     Shapes: d_out (B, C), inputs (B, D_m), weights (C, D_m) -> {name: (B, D_m)}, {name: (C, D_m)},
     {name: (C,)}. Why the others do not occur: in a sum no modality changes what another one does.
@@ -102,7 +103,7 @@ def linear_fusion_backward(
 
 def max_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Named:
     """Back through the largest of the modalities present, entry by entry: the winner gets d_out,
-    at a tie the winners share it equally. Page 23, the table.
+    at a tie the winners share it equally. Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why nothing for the losers: a small change of theirs
     leaves the largest as it is.
@@ -116,7 +117,7 @@ def max_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Nam
 
 def product_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Named:
     """Back through the product of the modalities present, entry by entry: d_h_m = d_out times the
-    product of the others. Page 23, the table.
+    product of the others. Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why the others: each is the factor by which a change of
     h_m arrives. Where one is 0, all the others get nothing.
@@ -130,7 +131,7 @@ def product_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) ->
 def outer_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Named:
     """Back through vec([h_1; 1] (x) ... (x) [h_M; 1]), a missing one [0; 1]: with G the d_out as a
     block, d_h_m is G summed against all [h; 1] but its own, without the entry of the 1.
-    Page 23, the table.
+    Page 23, "The other strategies".
 
     Shapes: d_out (B, prod (D_m + 1)) -> {name: (B, D_m)}. Why the 1: with it come the products
     without the others, so a modality feels something even where all others are 0.
@@ -155,7 +156,8 @@ def low_rank_backward(
     d_out: Tensor, inputs: Named, factors: Named, mask: Named | None = None
 ) -> tuple[Named, Named, Tensor]:
     """Back through sum_r prod_m (F_m^r [h_m; 1]) + b, a missing one [0; 1]: each factor gets d_out
-    times the product of the others, then goes back through its linear map. Page 23, the table.
+    times the product of the others, then goes back through its linear map.
+    Page 23, "The other strategies".
 
     Shapes: d_out (B, C), inputs (B, D_m), factors (R, C, D_m + 1) -> {name: (B, D_m)}, {name: (R,
     C, D_m + 1)}, (C,). Why a missing modality's factor still learns: [0; 1] leaves its last column.
@@ -221,7 +223,7 @@ def film_backward(
 ) -> tuple[Named, Tensor]:
     """Back through (1 + gamma) * x + beta, [gamma; beta] = W c, x the content and c the others
     glued: d_x = (1 + gamma) * d_out, d_gamma = x * d_out, d_beta = d_out, d_c =
-    [d_gamma; d_beta] W. Page 23, the table.
+    [d_gamma; d_beta] W. Page 23, "The other strategies".
 
     Shapes: d_out (B, D), weight (2 D, sum of the others' D_m) -> {name: (B, D_m)}, (2 D, sum of the
     others' D_m). Why x reaches the condition: gamma acts on x, so it is told in units of x.
@@ -281,7 +283,7 @@ def late_backward(
     d_out: Tensor, inputs: Named, weights: Named, mask: Named | None = None
 ) -> tuple[Named, Named, Named]:
     """Back through late fusion, the mean of W_m h_m + b_m over the modalities present: as linear
-    fusion, with d_out / (number present). Page 23, the table.
+    fusion, with d_out / (number present). Page 23, "The other strategies".
 
     Shapes: d_out (B, C), inputs (B, D_m), weights (C, D_m) -> {name: (B, D_m)}, {name: (C, D_m)},
     {name: (C,)}. Why all heads get one signal: the error is that of the mean, so a head that is
@@ -294,7 +296,7 @@ def late_backward(
 def mixture_backward(d_out: Tensor, logits: Named, mask: Named | None = None) -> Named:
     """Back through the logarithm of the mean of probabilities, log mean_m p_m over the modalities
     present: with responsibilities r_m = p_m / sum_k p_k, class by class, d_z_m = r_m d_out - p_m
-    <r_m, d_out>. Page 23, the table.
+    <r_m, d_out>. Page 23, "The other strategies".
 
     Shapes: d_out (B, C), logits z_m (B, C) -> {name: (B, C)}. After a cross-entropy that is r_m of
     the true class times (p_m - y). Why: who gave the truth more probability is asked more.

@@ -42,13 +42,13 @@ def graph(boxes, wires, caption, height=2.6):
     ax.axis((-0.8, 10.4, -0.6, 3.6))
     ax.set_axis_off()
     for (start, end), (value, back, place) in wires.items():
-        (x0, y0, _), (x1, y1, _) = boxes[start], boxes[end]
-        line = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 20, "shrinkB": 20}
-        ax.annotate("", (x1, y1), (x0, y0), arrowprops=line)
+        (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "shrinkA": 20})
         x, y = x0 + place * (x1 - x0), y0 + place * (y1 - y0)
+        lift = 0.12 + 0.1 * abs(y1 - y0) * (len(value) > 3)
         over = {"ha": "center", "bbox": {"fc": "white", "ec": "none", "pad": 0.6}}
-        ax.text(x, y + 0.12, value, va="bottom", color=plots.INK, **over)
-        ax.text(x, y - 0.14, back, va="top", color="#B3123F", fontweight="bold", **over)
+        ax.text(x, y + lift, value, va="bottom", color=plots.INK, **over)
+        ax.text(x, y - lift, back, va="top", color="#B3123F", fontweight="bold", **over)
     for name, (x, y, color) in boxes.items():
         box = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": plots.COLORS[color]}
         ax.text(x, y, name, ha="center", va="center", bbox=box, zorder=3)
@@ -401,7 +401,7 @@ for line_of, kind in zip(panels, ("gates", "digits")):
         ax.set_xlabel("step")
 panels[0][1].legend(frameon=False, fontsize=8)
 plots.show(figure, "Left: the image's share in the joint training, five seeds. Middle: the length"
-           " of the gradient that its encoder gets. Right: test accuracy. Both means of five seeds.")
+           " of the gradient of its encoder. Right: test accuracy. Both: means of five seeds.")
 
 # %%
 outcome("22.c", "Ben")
@@ -467,7 +467,7 @@ print("test accuracy in %, tuned, within 300 and within 1,500 steps, five seeds"
 # So most of what balancing brought at one rate and a short budget, a tuned rate brings as well.
 
 # %% [markdown]
-# ## The other strategies, one table
+# ## The other strategies
 #
 # The same three moves give each row: multiply along a way, add where ways meet, cut what was glued. Cover the middle column and derive it. $d$ is what reaches the fused result. The package has a tested function for each (`course_utils.gradients`).
 #
