@@ -42,10 +42,10 @@ def graph(boxes, wires, caption, height=2.6):
     ax.axis((-0.8, 10.4, -0.6, 3.6))
     ax.set_axis_off()
     for (start, end), (value, back, place) in wires.items():
-        (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
-        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "shrinkA": 20})
-        x, y = x0 + place * (x1 - x0), y0 + place * (y1 - y0)
-        lift = 0.12 + 0.1 * abs(y1 - y0) * (len(value) > 3)
+        x0, y0, x1, y1 = *boxes[start][:2], *boxes[end][:2]
+        line = {"arrowstyle": "-|>", "shrinkA": 20, "shrinkB": 20}
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops=line)
+        x, y, lift = x0 + place * (x1 - x0), y0 + place * (y1 - y0), 0.12 + 0.04 * abs(y1 - y0)
         over = {"ha": "center", "bbox": {"fc": "white", "ec": "none", "pad": 0.6}}
         ax.text(x, y + lift, value, va="bottom", color=plots.INK, **over)
         ax.text(x, y - lift, back, va="top", color="#B3123F", fontweight="bold", **over)
