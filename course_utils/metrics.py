@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.masks import check_tensor, check_whole
+from course_utils.losses import cosines
+from course_utils.masks import check_floats, check_tensor, check_whole
 
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
@@ -41,6 +42,59 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     if logits.isnan().any():
         raise ValueError("logits: expected numbers, got NaN, which has no largest entry")
     return (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def equal_names(
+    names: list[str],
+    others: list[str] | None = None,
+    *,
+    vectors: Tensor | None = None,
+    other_vectors: Tensor | None = None,
+    at_least: float = 0.9,
+) -> Tensor:
+    """Which items a search by name must count as right, `relevant` of `retrieval_ranks`: (N, M)
+    bool, True where `names[i]` and `others[j]` say the same; without `others`, the names among
+    themselves.
+
+    Equal are names that differ in capitals and spaces at most. With the `vectors` (N, D) of the
+    names, and `other_vectors` (M, D) of the others, near-equals count, too: names whose cosine is
+    at least `at_least`, a number above 0, at most 1.
+    Raises TypeError for names that are no strings and vectors of no floats, ValueError for an empty
+    list, vectors that do not go with the names, and a bound outside its range.
+    """
+    rows, columns = names, names if others is None else others
+    for argument, value in {"names": rows, "others": columns}.items():
+        if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+            raise TypeError(f"{argument}: expected a list of strings, got {value!r:.60}")
+        if not len(value):
+            raise ValueError(f"{argument} is empty: expected at least one name")
+    numbers: dict[str, int] = {}
+    plain = [
+        torch.tensor([numbers.setdefault(_plain(name), len(numbers)) for name in value])
+        for value in (rows, columns)
+    ]
+    equal = plain[0][:, None] == plain[1]  # (N, M)
+    if others is None and other_vectors is None:
+        other_vectors = vectors
+    if vectors is None and other_vectors is None:
+        return equal
+    for argument, value, of in (
+        ("vectors", vectors, rows),
+        ("other_vectors", other_vectors, columns),
+    ):
+        check_floats(value, argument)
+        if value.shape[:1] != (len(of),):
+            raise ValueError(
+                f"{argument}: expected ({len(of)}, D), a row a name, got {tuple(value.shape)}"
+            )
+    if not 0 < at_least <= 1:
+        raise ValueError(f"at_least: expected a cosine above 0, at most 1, got {at_least!r}")
+    near = cosines(vectors, other_vectors) >= at_least  # (N, M)
+    return equal.to(near.device) | near
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().split())
 
 
 def retrieval_ranks(scores: Tensor, relevant: Tensor) -> Tensor:

@@ -156,6 +156,8 @@ SMALL = {
     },
     "tokens": {"lengths": (1, 3), "rows": 4, "width": 8},
     "memory": {"widths": (2, 8), "rows": 4},
+    "losses": {"batch": 6, "width": 3},
+    "search": {"queries": 3, "gallery": 12, "width": 4},
 }
 
 
@@ -201,6 +203,8 @@ def test_what_has_grown_is_four_times_as_much(name):
                     and more[0].shape == ours[0].shape
                     and more[1].shape[1] == 4 * ours[1].shape[1]
                 )
+            elif name == "search":
+                assert what == "gallery" and len(more) == len(ours)
             elif name in ("bands", "log_mels", "minilm", "efficientnet", "scenes"):
                 assert len(more) == 4 * len(ours) == 4 * case.items
             else:

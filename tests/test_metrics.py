@@ -14,6 +14,7 @@ from course_utils import metrics
 from course_utils.metrics import (
     accuracy,
     cluster_bootstrap,
+    equal_names,
     mean_interval,
     recall_at,
     retrieval_ranks,
@@ -152,6 +153,71 @@ def test_few_groups_are_said():
 
 
 # ---- retrieval ----
+NAMES = ["Red  Heart", "sun", "red heart", "moon "]
+# sun and moon have a cosine of .96, the first heart stands across to all others
+VECTORS = torch.tensor([[1.0, 0, 0], [0, 4, 3], [0, -1, 0], [0, 3, 4]], dtype=torch.float64)
+
+
+def named(matrix) -> set[tuple[int, int]]:
+    return {tuple(pair) for pair in matrix.nonzero().tolist()}
+
+
+def test_equal_names_are_the_same_in_capitals_and_spaces_and_near_ones_by_their_cosine():
+    diagonal = {(i, i) for i in range(4)}
+    hearts = {(0, 2), (2, 0)}
+    assert named(equal_names(NAMES)) == diagonal | hearts
+    near = {(1, 3), (3, 1)}
+    assert named(equal_names(NAMES, vectors=VECTORS)) == diagonal | hearts | near
+    assert named(equal_names(NAMES, vectors=VECTORS, at_least=0.97)) == diagonal | hearts
+    # a name of zeros has no direction: it is near none, and equal to itself all the same
+    zero = torch.zeros(1, 3)
+    assert named(equal_names(["sun"], vectors=zero)) == {(0, 0)}
+
+
+def test_equal_names_between_two_lists():
+    asked = ["MOON", "star"]
+    found = equal_names(asked, NAMES)
+    assert found.shape == (2, 4) and found.dtype == torch.bool and named(found) == {(0, 3)}
+    vectors = VECTORS[[3, 2]]
+    found = equal_names(asked, NAMES, vectors=vectors, other_vectors=VECTORS)
+    assert named(found) == {(0, 1), (0, 3), (1, 2)}
+    # it is what the ranks take: the sun counts as right for the moon
+    scores = torch.tensor([[0.0, 3, 1, 2], [0, 1, 3, 2]])
+    assert retrieval_ranks(scores, found).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (("sun",), TypeError, "names: expected a list of strings, got 'sun'"),
+        ((["sun", 3],), TypeError, r"names: expected a list of strings, got \['sun', 3\]"),
+        ((NAMES, "sun"), TypeError, "others: expected a list of strings"),
+        (([],), ValueError, "names is empty"),
+        ((NAMES, []), ValueError, "others is empty"),
+    ],
+)
+def test_equal_names_refuses_what_are_no_names(arguments, error, message):
+    with pytest.raises(error, match=message):
+        equal_names(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"vectors": VECTORS[:3]}, ValueError, r"vectors: expected \(4, D\), a row a name, got"),
+        ({"vectors": torch.tensor(1.0)}, ValueError, r"vectors: expected \(4, D\)"),
+        ({"vectors": VECTORS.tolist()}, TypeError, "vectors: expected a tensor, got list"),
+        ({"vectors": VECTORS.int()}, TypeError, "vectors: expected floats, got torch.int32"),
+        ({"vectors": VECTORS, "others": ["sun"]}, TypeError, "other_vectors: expected a tensor"),
+        ({"other_vectors": VECTORS, "others": NAMES}, TypeError, "vectors: expected a tensor"),
+        ({"vectors": VECTORS, "at_least": 0}, ValueError, "at_least: expected .* got 0"),
+        ({"vectors": VECTORS, "at_least": 1.1}, ValueError, "at_least: expected .* got 1.1"),
+        ({"vectors": VECTORS, "at_least": math.nan}, ValueError, "at_least: expected .* got nan"),
+    ],
+)
+def test_equal_names_refuses_vectors_that_do_not_go_with_them(arguments, error, message):
+    with pytest.raises(error, match=message):
+        equal_names(NAMES, **arguments)
 
 
 def slow_rank(scores, relevant):

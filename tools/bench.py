@@ -1024,6 +1024,124 @@ def memory(
         )
 
 
+@row
+def losses(batch: int = 128, width: int = 128) -> Iterator[Case]:
+    """Losses of alignment, forward and backward to both sides, each (batch, width).
+
+    Ours check shapes and types on each call, take several positives a row, and leave the diagonal
+    out of what is mined; the counterparts know the diagonal only. All compare each row with each,
+    so that time grows with the batch's square once the matrix is what costs.
+    """
+    import torch
+    from bench_formulas import loss_formulas
+
+    torch.manual_seed(0)
+    sides = [torch.randn(4 * batch, width) for _ in range(2)]
+
+    def step(loss: Callable, count: int = batch) -> Call:
+        leaves = [side[:count].clone().requires_grad_() for side in sides]
+
+        def run() -> list:
+            for leaf in leaves:
+                leaf.grad = None
+            value = loss(*leaves)
+            value.backward()
+            return [*(leaf.grad for leaf in leaves), value.detach()]
+
+        return run
+
+    for name, (own, plain) in loss_formulas().items():
+        work, other = name.split("; ")
+        ours, theirs = step(own), step(plain)
+        yield Case(
+            f"{work}, a batch of {batch}, width {width}",
+            ours,
+            batch,
+            "pairs",
+            [
+                Counterpart(
+                    other,
+                    theirs,
+                    lambda ours=ours, theirs=theirs: largest_difference(ours(), theirs()),
+                )
+            ],
+            {"pairs": step(own, 4 * batch)},
+        )
+
+
+@row
+def search(queries: int = 64, gallery: int = 1_636, width: int = 384) -> Iterator[Case]:
+    """Search as the gallery grows: the ten nearest by `cosines`, and `retrieval_ranks` of what
+    should have been found.
+
+    Nothing is indexed: each query is compared with all of the gallery, so that time grows with it.
+    The ranks' counterpart sorts each list, which ours need not.
+    """
+    import torch
+    from bench_formulas import ranks_by_sorting
+
+    from course_utils.losses import cosines
+    from course_utils.metrics import retrieval_ranks
+
+    torch.manual_seed(0)
+    asked, found = torch.randn(queries, width), torch.randn(4 * gallery, width)
+    scores = cosines(asked, found)  # (Q, 4 N)
+    relevant = torch.rand(queries, 4 * gallery) < 2 / gallery
+    relevant[:, 0] = True
+    places = min(10, gallery)
+
+    def nearest(count: int = gallery) -> list:
+        return list(cosines(asked, found[:count]).topk(places, dim=1))
+
+    others = []
+    if package := optional("sentence_transformers.util"):
+
+        def public() -> list:
+            hits = package.semantic_search(asked, found[:gallery], top_k=places)
+            kinds = (("score", torch.float32), ("corpus_id", torch.int64))
+            return [
+                torch.tensor([[hit[key] for hit in row] for row in hits], dtype=kind)
+                for key, kind in kinds
+            ]
+
+        others.append(
+            Counterpart(
+                "sentence_transformers.util.semantic_search",
+                public,
+                lambda: largest_difference(nearest(), public()),
+            )
+        )
+    yield Case(
+        f"cosines and topk, {queries} queries, {gallery:,} items",
+        nearest,
+        queries,
+        "queries",
+        others,
+        {"gallery": lambda: nearest(4 * gallery)},
+    )
+
+    def ranks(count: int = gallery):
+        return retrieval_ranks(scores[:, :count], relevant[:, :count])
+
+    def sorted_ranks():
+        return ranks_by_sorting(scores[:, :gallery], relevant[:, :gallery])
+
+    yield Case(
+        f"retrieval_ranks, {queries} queries, {gallery:,} items",
+        ranks,
+        queries,
+        "queries",
+        [
+            Counterpart(
+                "argsort and argmax",
+                sorted_ranks,
+                lambda: largest_difference(ranks(), sorted_ranks()),
+            )
+        ],
+        {"gallery": lambda: ranks(4 * gallery)},
+    )
+
+
 def kept_bytes(forward: Call, known: list) -> int:
     """The memory that autograd holds for the backward pass after `forward`, without that of the
     tensors in `known`.

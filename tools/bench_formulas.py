@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import cat, einsum, ones_like, stack, where, zeros_like
+from torch.nn import functional as F
 from torch.nn.functional import layer_norm, linear, log_softmax, pad, scaled_dot_product_attention
 
 
@@ -206,3 +207,45 @@ def token_formulas() -> dict[str, tuple[str, Callable]]:
         "bottleneck": (f"{name}, layer_norm", bottleneck),
         "joint_transformer": (f"{name}, layer_norm", joint),
     }
+
+
+# ---- losses of alignment, from two sides (B, D)
+
+
+def loss_formulas() -> dict[str, tuple[Callable, Callable]]:
+    """What it is called, our loss and its formula in plain PyTorch, temperature .07 throughout."""
+    from transformers.models.clip.modeling_clip import image_text_contrastive_loss
+
+    from course_utils.losses import SigmoidLoss, info_nce, triplet_loss
+
+    def similarities(a, b):
+        return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+
+    def sigmoid(a, b):
+        scores = 10 * similarities(a, b) - 10
+        signs = 2 * torch.eye(len(a)) - 1
+        return -F.logsigmoid(signs * scores).sum(1).mean()
+
+    def hardest(a, b):
+        scores = similarities(a, b)
+        others = scores.masked_fill(torch.eye(len(a), dtype=torch.bool), -2)
+        own = scores.diagonal()
+        return sum(F.relu(0.2 + others.amax(d) - own).mean() for d in (0, 1)) / 2
+
+    return {
+        "info_nce; transformers, loss of CLIP": (
+            lambda a, b: info_nce(a, b, 1 / 0.07),
+            lambda a, b: image_text_contrastive_loss(similarities(a, b) / 0.07),
+        ),
+        "SigmoidLoss; logsigmoid as in transformers' SigLIP": (SigmoidLoss(), sigmoid),
+        "triplet_loss, hardest; amax and relu": (
+            lambda a, b: triplet_loss(a, b, miner="hard"),
+            hardest,
+        ),
+    }
+
+
+def ranks_by_sorting(scores, relevant):
+    """The textbook: sort each query's whole list, and find the first relevant item in it."""
+    order = scores.argsort(dim=1, descending=True)  # (Q, N)
+    return relevant.gather(1, order).int().argmax(1) + 1

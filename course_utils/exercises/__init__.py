@@ -50,7 +50,8 @@ class Exercise:
     with the reference's parameters (`layer.load_state_dict(...)`), or facts of its contract. Where
     it is a function, `use(function, *case)` may call it under other conditions than usual.
     `batch` gives arguments of the page's own size for `mine`; those that require gradients must
-    get them through the answer. `time_limit` is in seconds for each case.
+    get them through the answer. `verified` says that the page compares its results in float64.
+    `time_limit` is in seconds for each case.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Exercise:
     compare: Callable = difference
     use: Callable | None = None
     batch: Callable[[], tuple] | None = None
+    verified: bool = False
     time_limit: float = 5.0
 
     def run(self, program: Callable, *args):

@@ -13,8 +13,8 @@ ROUNDS = 3  # the best of them counts
 
 def hindrance(exercise, answer, names: list[str]) -> str:
     """Why the page cannot go on with it, in words: an error on the page's data, no gradient where
-    the reference sends one, or much slower than the reference; "" where it can. `names` are those
-    of the arguments.
+    the reference sends one, fewer digits where the page verifies, or much slower; "" where it can.
+    `names` are those of the arguments.
     """
     needed = _reached(exercise, exercise.reference, names)
     try:
@@ -24,6 +24,8 @@ def hindrance(exercise, answer, names: list[str]) -> str:
         return f"yours raised {words_of(error)} on this page's data"
     if cut := [f"`{name}`" for name in needed if name not in reached]:
         return f"no gradient comes through yours to {' and '.join(cut)}"
+    if exercise.verified and (less := _fewer_digits(exercise, answer)):
+        return less
     theirs = _seconds(exercise, exercise.reference)
     if own > max(SLOWER * theirs, UNNOTICED):
         return f"yours, though right, takes {own / theirs:.0f} times as long on this page's data"
@@ -46,6 +48,49 @@ def _reached(exercise, program, names) -> list[str]:
             return []
         grads = torch.autograd.grad(sum(sent), list(wanted.values()), allow_unused=True)
     return [name for name, grad in zip(wanted, grads) if grad is not None]
+
+
+def _fewer_digits(exercise, answer) -> str:
+    """Pages compare equations to twelve digits, in float64: in words, how the answer fails on the
+    batch in float64 where the reference keeps it, else "".
+    """
+    import torch
+
+    try:
+        results = [
+            one for _, one in _tensors((exercise.run(exercise.reference, *_wide(exercise)),))
+        ]
+    except Exception:
+        return ""  # the lesson has one dtype
+    if any(one.is_floating_point() and one.dtype != torch.float64 for one in results):
+        return ""
+    try:
+        own = [one for _, one in _tensors((exercise.run(answer, *_wide(exercise)),))]
+    except Exception as error:
+        return f"yours raised {words_of(error)} on this page's data in float64"
+    for one in own:
+        if one.is_floating_point() and one.dtype != torch.float64:
+            return (
+                f"yours gives {one.dtype} where its input is torch.float64, in which the page"
+                " compares; new tensors take the input's: dtype=x.dtype"
+            )
+    return ""
+
+
+def _wide(exercise) -> tuple:
+    """The batch with its float32 tensors in float64."""
+    import torch
+
+    def wide(value):
+        if isinstance(value, torch.Tensor):
+            return value.detach().double() if value.dtype == torch.float32 else value
+        if type(value) in (list, tuple):
+            return type(value)(wide(item) for item in value)
+        if type(value) is dict:
+            return {key: wide(item) for key, item in value.items()}
+        return value
+
+    return wide(copied(exercise.batch()))
 
 
 def _tensors(value, name=""):

@@ -25,7 +25,8 @@ from course_utils.rooms import load, room, rooms
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
-import pages  # noqa: E402  (after the path)
+import cells  # noqa: E402  (after the path)
+import pages  # noqa: E402
 
 # Far more than an answer needs, also where a busy machine imports a library inside it.
 verdict = functools.partial(exercises.verdict, time_limit=60)
@@ -207,6 +208,12 @@ class OfEveryExercise:
         right, text = verdict(exercises._find(exercise.key), solution(exercise), grading=True)
         assert right, text
 
+    def test_what_the_page_verifies_must_keep_float64(self, exercise):
+        """Else a right answer in float32 would stop the page where an equation is compared."""
+        name = exercise.reference.__name__
+        compared = [names for names in names_by_cell(exercise.key.split(".")[0]) if name in names]
+        assert exercise.verified or not any(VERIFIERS & names for names in compared)
+
     # ---- by answers written by hand ----
 
     def test_there_are_answers_written_by_hand(self, page):
@@ -218,7 +225,8 @@ class OfEveryExercise:
         answer = define(textwrap.dedent(right).strip())
         text, goes_on, line = said(exercise, answer)
         assert text.startswith(f"Exercise {exercise.key} · right ("), text
-        if "times as long" in line:  # a loop: right, and too slow for the page
+        # a loop: right, and too slow for the page; or float32 whatever comes, and the page compares
+        if "times as long" in line or "in which the page compares" in line:
             assert goes_on is exercise.reference and exercise.batch is not None
         else:
             assert goes_on is answer and line == f"{exercise.key}: yours"
@@ -270,6 +278,18 @@ def solutions(page):
     if not (room(page) / "page.py").exists():
         pytest.skip(f"the room of page {page} has no page.py yet")
     return pages.solutions(room(page))
+
+
+VERIFIERS = {"verify", "verify_gradient", "compare"}
+
+
+@functools.cache
+def names_by_cell(page):
+    """The names that each of a page's code cells uses; none where the room holds only a draft."""
+    if not (room(page) / "page.py").exists():
+        return []
+    code = [cell.source for cell in pages.read_cells(room(page)) if cell.cell_type == "code"]
+    return [names_in(cells.tree(source)) for source in code]
 
 
 ASKED_FOR = (ast.FunctionDef, ast.ClassDef)

@@ -106,6 +106,40 @@ def test_an_answer_that_the_page_cannot_train_with_is_not(answer, why, monkeypat
     assert capsys.readouterr().out.startswith(f"00.1: the course's, because {why}")
 
 
+NARROW = {
+    "a float32 tensor of its own": (
+        lambda x, scale: torch.zeros(x.shape).add(doubled(x, scale).float()),
+        "yours gives torch.float32 where its input is torch.float64",
+    ),
+    "float32 and float64 mixed": (
+        lambda x, scale: x @ torch.eye(2) * 2 * scale,
+        "yours raised RuntimeError: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("answer, why", NARROW.values(), ids=list(NARROW))
+def test_an_answer_of_fewer_digits_than_the_page_compares_is_not_taken(
+    answer, why, monkeypatch, capsys
+):
+    accepted(answer, monkeypatch)
+    assert mine("00.1", answer) is answer  # a page that trains only
+    accepted(answer, monkeypatch, verified=True)
+    assert mine("00.1", answer) is doubled
+    assert why in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_where_the_reference_is_in_float32_answers_may_be(monkeypatch, capsys):
+    for reference in (
+        lambda x, scale: doubled(x, scale).float(),  # it gives float32 on any input
+        lambda x, scale: x @ torch.eye(2) * 2 * scale,  # it takes float32 alone
+    ):
+        answer = NARROW["a float32 tensor of its own"][0]
+        accepted(answer, monkeypatch, verified=True)
+        object.__setattr__(exercises._find("00.1"), "reference", reference)
+        assert mine("00.1", answer) is answer
+
+
 @pytest.mark.parametrize(
     "seconds, times",
     [(0.049, 0), (0.051, 5), (3.7, 370), (0.0019, 0)],
@@ -124,7 +158,8 @@ def test_an_answer_that_is_much_slower_is_not_taken(seconds, times, monkeypatch,
         now[0] += theirs
         return doubled(x, scale)
 
-    rounds = iter([1, 9, 9])  # once for the gradient, then for the time
+    # once for the gradient, three times for the seconds, then once in float64
+    rounds = iter([1, 9, 9])
     accepted(slow, monkeypatch)
     object.__setattr__(exercises._find("00.1"), "reference", quick)
     monkeypatch.setattr(own, "clock", lambda: now[0])

@@ -69,6 +69,7 @@ def _first(lengths, T):
 
 MASKED_MEAN = Exercise(
     key="01.1",
+    verified=True,
     reference=masked_mean,
     cases=_mean_cases,
     batch=_mean_batch,
@@ -293,6 +294,7 @@ def _without_its_axis(centre, context, negatives):
 # in the lambdas v, u, n are the vectors of the centres, of their neighbours, of the random words
 PAIR_LOSS = Exercise(
     key="01.3",
+    verified=True,
     reference=pair_loss,
     cases=_pair_cases,
     batch=_pair_batch,

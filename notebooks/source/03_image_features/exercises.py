@@ -82,6 +82,7 @@ def _axes_swapped(x, weight, bias, stride, padding):
 
 CONV_OUTPUT = Exercise(
     key="03.1",
+    verified=True,
     reference=conv_output,
     cases=_conv_cases,
     returns="for each sample and each output channel a map of H' rows and W' columns",

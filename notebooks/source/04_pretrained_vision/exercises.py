@@ -203,6 +203,7 @@ class _WideShortcut(ResidualBlock):
 
 RESIDUAL_BLOCK = Exercise(
     key="04.1",
+    verified=True,
     reference=ResidualBlock,
     cases=_block_cases,
     use=_facts,
@@ -399,6 +400,7 @@ def _page_batch():
 
 LINEAR_PROBE = Exercise(
     key="04.2",
+    verified=True,
     reference=linear_probe,
     cases=_probe_cases,
     batch=_page_batch,

@@ -291,6 +291,7 @@ def _upwards(weight, gradient, mean, square, step, lr, decay):
 
 ADAMW = Exercise(
     key="08.2",
+    verified=True,
     reference=adamw,
     cases=_adamw_cases,
     batch=_adamw_batch,

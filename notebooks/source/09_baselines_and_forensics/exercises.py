@@ -47,6 +47,7 @@ def _undivided(values, t):
 
 SEED_INTERVAL = Exercise(
     key="09.1",
+    verified=True,
     reference=seed_interval,
     cases=_interval_cases,
     returns="the mean and the half-width",

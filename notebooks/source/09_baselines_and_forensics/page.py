@@ -682,7 +682,7 @@ print(f"right 2 times in 3: T = {best_t:.1f}, and 4 / ln 2 = {4 / np.log(2):.1f}
 # </details>
 # <details><summary>3. Ten thousand samples of three speakers. How many witnesses are there for "it works for new speakers"?</summary>
 #
-# Three. More samples of the same speakers make each of the three surer, not more numerous.
+# Three. More samples of the same speakers make each of the three surer, not more numerous. The course's own `Digits(source="mnist-fsdd")` validates on one speaker: what is tuned there is tuned for one voice, and page 13 meets the price.
 #
 # </details>
 # <details><summary>4. A disease has one in a hundred. Two models have an AUC of 0.95. Which number would you ask for before one of them is used?</summary>

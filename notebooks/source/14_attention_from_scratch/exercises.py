@@ -78,6 +78,7 @@ def _renormalised(weights):
 
 ATTEND = Exercise(
     key="14.1",
+    verified=True,
     reference=attend,
     cases=_attend_cases,
     batch=_attend_batch,
@@ -361,6 +362,7 @@ def _averaged(x, sees, W_q, W_k, W_v, W_o, heads):
 
 MULTI_HEAD = Exercise(
     key="14.2",
+    verified=True,
     reference=multi_head,
     cases=_multi_cases,
     batch=_multi_batch,

@@ -93,6 +93,7 @@ def _overflowing(z):
 
 LOGITS_GRADIENT = Exercise(
     key="21.1",
+    verified=True,
     reference=logits_gradient,
     cases=_logits_cases,
     use=_use_logits,
@@ -233,6 +234,7 @@ def _padded_batch():
 
 PADDED_GRADIENT = Exercise(
     key="21.2",
+    verified=True,
     reference=padded_gradient,
     cases=_padded_cases,
     use=_use_padded,
@@ -364,6 +366,7 @@ def _weighted_batch():
 
 WEIGHTED_GRADIENT = Exercise(
     key="21.3",
+    verified=True,
     reference=weighted_gradient,
     cases=_weighted_cases,
     use=_use_weighted,

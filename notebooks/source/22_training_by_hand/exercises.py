@@ -130,6 +130,7 @@ def _layer_by_hand(answer, d_out, parts, weight):
 
 LAYER = Exercise(
     key="22.1",
+    verified=True,
     reference=layer_backward,
     cases=_layer_cases,
     use=_layer_by_hand,
@@ -294,6 +295,7 @@ def _table_by_hand(answer, d_mean, ids, mask, rows):
 
 TABLE = Exercise(
     key="22.2",
+    verified=True,
     reference=table_backward,
     cases=_table_cases,
     use=_table_by_hand,
@@ -543,6 +545,7 @@ def _chunks(dims, weights, kept, labels, alpha, beta):
 
 LOSSES = Exercise(
     key="22.3",
+    verified=True,
     reference=two_losses_backward,
     cases=_losses_cases,
     use=_losses_by_hand,
