@@ -255,7 +255,7 @@ def attention_pool_backward(
 ) -> tuple[Named, Tensor, Tensor, Tensor]:
     """Back through attention over modalities, sum_m a_m h_m, a = softmax over those present of
     u . tanh(W h_m + c): d_h_m = a_m d_out + W^T d_pre_m, d_pre_m = d_s_m u (1 - tanh^2), d_s =
-    a (g - <a, g>), g_m = <h_m, d_out>. Page 24.
+    a (g - <a, g>), g_m = <h_m, d_out>. Equation (24.3).
 
     Shapes: d_out (B, D), weight (A, D), bias (A,), context u (A,) -> {name: (B, D)}, (A, D), (A,),
     (A,). Why two paths: h_m is what is summed, and it also asks for its own weight.
