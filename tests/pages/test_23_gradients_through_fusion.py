@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from course_utils import exercises, gradients
 from course_utils.exercises import reference, verdict
-from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
 
@@ -285,10 +284,20 @@ def test_competition_is_seen_at_the_short_budget_and_not_at_the_long_one(text):
     assert f"the lead is {words(own)} over" in text
     long = gain(of("gates: joint", 1500), of("gates: image", 1500))
     assert f"a difference of {words(long)}" in text
-    twice = mean_interval([100 * one for one in of("gates: joint, twice the rate", 300)])
-    assert f"suffice for {words(twice)} %" in text
-    adam = gain(of("gates, Adam: image", 300), of("gates, Adam: joint", 300))
-    assert f"is {words(adam)} points behind" in text
+    half, twice = (
+        gain(of(f"gates, rate {rate}: {one}", 300), of(f"gates, rate {rate}: {other}", 300))
+        for rate, one, other in ((0.01, "image", "joint"), (0.04, "joint", "image"))
+    )
+    assert f"the gap is {words(half)} at half the rate" in text
+    assert f"has a lead of {words(twice)}." in text
+
+
+def test_share_of_a_larger_image_grows_in_one_world_only():
+    grown = {}
+    for world in WORLDS:
+        share = stored("23", "paths")[f"{world}: image times 10"]["share"]
+        grown[world] = sum(end > start for start, end in zip(share[0], share[-1]))
+    assert grown == {"gates": 5, "digits": 1}
 
 
 def test_own_residuals_on_digits(text):

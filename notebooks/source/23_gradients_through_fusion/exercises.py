@@ -197,6 +197,7 @@ def _gate_by_hand(answer, d_out, text, image, gate, weight):
 
 GATE = Exercise(
     key="23.1",
+    verified=True,
     reference=gate_backward,
     cases=_gate_cases,
     use=_gate_by_hand,
@@ -381,6 +382,18 @@ def _prior_per_expert_forward(logits, log_prior, there, labels):
     return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
 
 
+def _prior_out_of_all(logits, log_prior, there, labels):
+    added = torch.where(there[..., None], logits.log_softmax(2), 0) - log_prior
+    p = (log_prior + added.sum(1)).softmax(1)
+    return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
+
+
+def _prior_not_taken_out(logits, log_prior, there, labels):
+    added = torch.where(there[..., None], logits.log_softmax(2), 0)
+    p = (log_prior + added.sum(1)).softmax(1)
+    return _changed(logits, log_prior, there, labels, residual=p - _one_hot(labels, p))
+
+
 def _mean_of_probabilities(logits, log_prior, there, labels):
     p = torch.where(there[..., None], logits.softmax(2), 0).sum(1) / there.sum(1, keepdim=True)
     p = torch.where(there.any(1, keepdim=True), p, log_prior.softmax(0))
@@ -420,6 +433,7 @@ def _prior_not_added(logits, log_prior, there, labels):
 
 EXPERTS = Exercise(
     key="23.2",
+    verified=True,
     reference=experts_backward,
     cases=_experts_cases,
     use=_experts_use,
@@ -448,6 +462,8 @@ EXPERTS = Exercise(
             " there, and put in once.",
             _prior_never_forward,
             _prior_per_expert_forward,
+            _prior_out_of_all,
+            _prior_not_taken_out,
             _mean_of_probabilities,
         ),
         *ideas(
