@@ -238,7 +238,7 @@ verify_gradient("23.2", gate_loss, gate_by_hand, (4, 3), (4, 3), (3, 6), (3,))
 # - **gates**: the text carries the label's bit, in 8 noisy numbers, with 10 % flips. The image hides the *parity* of three bits (page 13) in 24 numbers, with 2 % flips. So the image knows more, but it is the harder one to learn.
 # - **digits**: the typed word as letter counts, and the noisy scan. Alone, the image is the weaker.
 #
-# Each modality has an encoder, text one hidden layer, image two, both 32 wide. Plain descent with momentum, batches of 64. The **share** of a modality is the length of its encoder's gradient, divided by the sum of both lengths.
+# Each modality has an encoder, text one hidden layer, image two, both 32 wide. Plain descent with momentum, batches of 64. The **share** of a modality is the length of its encoder's gradient, divided by the sum of both lengths. Lengths depend on units and on the number of weights, so a weaker modality may begin with more than half: follow the change, not the level.
 
 # %% tags=["measured", "proof"]
 # Two worlds, each as five samples at once: {name: (5, N, D_m)} and labels (5, N).
