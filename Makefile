@@ -27,7 +27,7 @@ SAMPLE = $(if $(SLOW),,-m "not slow")
 # One page, N=07: its cells, the tests of its exercises, the tests about its source and notebook.
 ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/pages tests/test_notebooks.py -k "$(N)_ or [$(N).")
 
-.PHONY: help install lab test check colab newest run bench notebooks html data doctor address classroom teach-test
+.PHONY: help install lab test check colab newest run bench notebooks html data doctor address classroom teacher teach-test
 
 help:
 	@echo "make lab [CPU=1]               open the course in JupyterLab (sets it up the first time, with CPU=1 without CUDA)"
@@ -43,6 +43,7 @@ help:
 	@echo "make doctor                    say whether all is here that the course needs, and what to do if not"
 	@echo "make address REPO=owner/name   set the repository's address in badges and set-up cells"
 	@echo "make classroom [N=07]          pages without solutions for a class, and nbgrader in .venv-teach"
+	@echo "make teacher                   a sheet for each page, and plans for a class, in teacher/"
 	@echo "make teach-test                grade blank, right and wrong submissions of every page with nbgrader"
 
 install:
@@ -104,6 +105,9 @@ address: install
 classroom: install
 	@$(PY) tools/install_teach.py
 	@$(PY) tools/build_notebooks.py --edition classroom $(N)
+
+teacher: install
+	@$(PY) tools/teacher.py
 
 teach-test: install
 	@$(PY) tools/install_teach.py

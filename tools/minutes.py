@@ -16,6 +16,11 @@ STEP = 5  # nobody believes an estimate to the minute
 
 def estimate(cells) -> int:
     """The minutes of a page's cells (notebook cells in order), to the nearest five."""
+    return max(STEP, STEP * round(amount(cells) / STEP))
+
+
+def amount(cells) -> float:
+    """The same by the rule, not rounded: a page's amount is the sum of its parts' amounts."""
     total = 0.0
     for cell in cells:
         tags = set(cell.metadata.get("tags", []))
@@ -31,7 +36,7 @@ def estimate(cells) -> int:
             names = calls(cell.source)
             total += figures(names) + 2 * names.count(("guess", False))
             total += 10 * ("game" in tags)
-    return max(STEP, STEP * round(total / STEP))
+    return total
 
 
 def words(text: str) -> int:
