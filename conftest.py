@@ -23,7 +23,7 @@ for name, value in {
 # An exported backend (often Agg) keeps a kernel from showing its figures.
 os.environ.pop("MPLBACKEND", None)
 
-# Guesses and the model card are written here. Set even when a reader has named a folder.
+# Guesses, verdicts and the model card are written here. Set even when a reader has named a folder.
 HOME = Path(tempfile.mkdtemp(prefix="course-home-"))
 os.environ["COURSE_HOME"] = str(HOME)
 

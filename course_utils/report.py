@@ -118,8 +118,14 @@ def relative_difference(name: str, by_hand, reference) -> float:
 
 
 _unsaved: dict[Path, dict] = {}  # notes that their file did not take, until it does
-UNREADABLE = (OSError, ValueError, RecursionError)  # json recurses on what nests too deeply
-TYPES = {"answer": (int, float, str), "sure": (int, float), "right": (bool, type(None))}
+# json recurses on what nests too deeply; NotImplementedError: a disk that knows no locks
+UNREADABLE = (OSError, ValueError, RecursionError, NotImplementedError)
+TYPES = {
+    "answer": (int, float, str),
+    "sure": (int, float),
+    "right": (bool, type(None)),
+    "solved": (str,),
+}
 
 
 def _stored(file: Path) -> dict:
@@ -136,8 +142,10 @@ def _stored(file: Path) -> dict:
     return notes
 
 
-def _notes(name: str) -> dict:
-    """The reader's notes of one kind ("guesses" or "passport"), {} where there are none yet."""
+def notes(name: str) -> dict:
+    """The reader's notes of one kind ("guesses", "exercises" or "passport"), {} where there are
+    none yet.
+    """
     file = reader_folder() / f"{name}.json"
     try:
         stored = _stored(file)
@@ -147,9 +155,10 @@ def _notes(name: str) -> dict:
     return stored | _unsaved.get(file, {})
 
 
-def _note(name: str, key: str, **entries) -> None:
+def note(name: str, key: str, entries: dict, first: dict | None = None) -> None:
     """Add entries to one note, so that neither two notebooks at once nor an interruption loses
-    any. A file that cannot be read or written stays as it is, and the note waits in memory.
+    any; those of `first` only where the note has none of that name. A file that cannot be read or
+    written stays as it is, and the note waits in memory.
     """
     from filelock import FileLock  # comes with torch
 
@@ -158,15 +167,15 @@ def _note(name: str, key: str, **entries) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock"), timeout=5):
-            notes = _stored(file) | _unsaved.get(file, {})
-            notes[key] = {**notes.get(key, {}), **entries}
-            draft.write_text(json.dumps(notes, indent=1, sort_keys=True), encoding="utf-8")
+            known = _stored(file) | _unsaved.get(file, {})
+            known[key] = {**(first or {}), **known.get(key, {}), **entries}
+            draft.write_text(json.dumps(known, indent=1, sort_keys=True), encoding="utf-8")
             draft.replace(file)
         _unsaved.pop(file, None)
     except UNREADABLE as error:
-        note = _notes(name).get(key, {})
+        known = notes(name).get(key, {})
         _complain(file, error)
-        _unsaved[file][key] = {**note, **entries}
+        _unsaved[file][key] = {**(first or {}), **known, **entries}
 
 
 def _complain(file: Path, error: Exception) -> None:
@@ -197,14 +206,14 @@ def guess(key: str, answer=None, sure: float = 0.5) -> None:
         return
     if isinstance(answer, bool) or not isinstance(answer, (int, float, str)):
         raise TypeError(f"guess {key}: answer is a number or a word, got {type(answer).__name__}")
-    _note("guesses", key, answer=answer, sure=sure, right=None)
+    note("guesses", key, {"answer": answer, "sure": sure, "right": None})
     print(f"Guess {key}: {answer!r}, {sure:.0%} sure. Noted; read on.")
 
 
-def _guesses() -> dict:
+def made_guesses() -> dict:
     """The guesses that were made, by key; a result without one is none."""
     made = {"answer", "sure"}
-    return {key: said for key, said in _notes("guesses").items() if made <= said.keys()}
+    return {key: said for key, said in notes("guesses").items() if made <= said.keys()}
 
 
 def outcome(key: str, result: float | str, within: float = 0.0) -> None:
@@ -216,7 +225,7 @@ def outcome(key: str, result: float | str, within: float = 0.0) -> None:
     """
     if not 0 <= within < math.inf:
         raise ValueError(f"within: expected a finite number of at least 0, got {within!r}")
-    said = _guesses().get(key)
+    said = made_guesses().get(key)
     numeric = isinstance(result, (int, float))
     about = str(result) if not numeric else f"{result:g}" + (f", within {within:g}" * (within > 0))
     if said is None:
@@ -231,7 +240,7 @@ def outcome(key: str, result: float | str, within: float = 0.0) -> None:
         off = "" if number is None or number == result else f", off by {abs(number - result):.2g}"
     else:
         right, off = _word(answer, result), ""
-    _note("guesses", key, right=right)
+    note("guesses", key, {"right": right})
     print(
         f"Guess {key}: the result is {about}. You said {answer!r}, {said['sure']:.0%} sure:"
         f" {'right' if right else 'not this time'}{off}."
@@ -257,7 +266,7 @@ def _word(answer, result: str) -> bool:
 
 def guesses(page: str) -> None:
     """List the guesses of a page ("00") with what came of them."""
-    mine = {key: said for key, said in sorted(_guesses().items()) if key.split(".")[0] == page}
+    mine = {key: said for key, said in sorted(made_guesses().items()) if key.split(".")[0] == page}
     if not mine:
         print(f"You made no guesses on page {page}.")
     for key, said in mine.items():
@@ -271,7 +280,7 @@ def passport(page: str, **lines: str) -> None:
     """Add this page's lines to the reader's own model card, passport.json in the reader's
     folder, and print them.
     """
-    _note("passport", page, **lines)
+    note("passport", page, lines)
     print(f"Your passport, page {page}:")
     for name, text in lines.items():
         print(f"  {name.replace('_', ' ')}: {text}")

@@ -49,8 +49,8 @@ def strict() -> bool:
 
 
 def reader_folder() -> Path:
-    """The folder for the reader's own files (guesses, model card), which may not be there yet:
-    `$COURSE_HOME`, else notebooks/my_course, else, where the package runs without the course's
+    """The folder for the reader's own files (guesses, verdicts, model card), which may not be there
+    yet: `$COURSE_HOME`, else notebooks/my_course, else, where the package runs without the course's
     repository, my_course in the working directory.
     """
     if named := os.environ.get("COURSE_HOME"):

@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_written(course):
     finally:
         for path in everything:
             path.chmod(0o755 if path.is_dir() else 0o644)
-    assert text.count("kept only while this notebook runs") == 2  # guesses and passport
+    assert text.count("kept only while this notebook runs") == 3  # guesses, verdicts, passport
     assert not (course / "notebooks" / "my_course").exists()
 
 

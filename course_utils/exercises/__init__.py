@@ -13,8 +13,10 @@ import secrets
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 
+from course_utils.report import note
 from course_utils.rooms import NoRoom, load, room, rooms
 
 from .compare import copied, describe, difference, freeze, paste, show_apart
@@ -80,6 +82,9 @@ def check(key: str, answer: Callable, *, time_limit: float | None = None) -> Non
     no limit is possible. Where the package runs without the course's repository there are no
     checkers: it says so and the page goes on.
 
+    A verdict on an answer is noted in the reader's folder, a stub is none. The day of the first
+    right one stays, whatever is checked later; `python -m course_utils.progress` shows it.
+
     Where NBGRADER_EXECUTION is set, the answer runs in a fresh process that has no `reference`, on
     freshly drawn cases, and AssertionError with the verdict's text is raised when it is not
     "right". Raises ValueError for an unknown key.
@@ -88,12 +93,15 @@ def check(key: str, answer: Callable, *, time_limit: float | None = None) -> Non
     try:
         right, text = verdict(_find(key), answer, time_limit, grading)
     except NoRoom as missing:
-        right, text = False, f"Exercise {key} · not checked: {missing}."
+        right, text = None, f"Exercise {key} · not checked: {missing}."
     if right:
         _accepted[key] = answer
     if not right and grading:
         raise AssertionError(text)
     _say(text)
+    if right is not None and not grading:
+        today = {"solved": date.today().isoformat()}
+        note("exercises", key, {"right": right}, first=today if right else None)
 
 
 def _say(text):
@@ -176,14 +184,16 @@ def _find(key):
 @known_state()
 def verdict(
     exercise: Exercise, answer, time_limit: float | None = None, grading: bool = False
-) -> tuple[bool, str]:
-    """Whether `answer` is right, and the text that `check` prints; `grading` as described there."""
+) -> tuple[bool | None, str]:
+    """Whether `answer` is right, None where there is none yet, and the text that `check` prints;
+    `grading` as described there.
+    """
     title = f"Exercise {exercise.key} · "
     todo = (
         title + "not attempted yet: replace the ... in the cell above, run it, then run this one."
     )
     if answer is ... or is_stub(answer):
-        return False, todo
+        return None, todo
     misfit = _misfit(exercise, answer)
     if misfit:
         return False, f"{title}not right yet: {misfit}"
@@ -200,7 +210,7 @@ def verdict(
     cases, trials = list(cases), []
     for args, outcome in zip(cases, run(called, cases, time_limit)):
         if outcome.kind == "value" and outcome.value is ...:
-            return False, todo
+            return None, todo
         expected = _gives(exercise, exercise.reference, args)
         trials.append((args, outcome, expected, _fault(exercise, outcome, expected, time_limit)))
     failed = next((trial for trial in trials if trial[-1]), None)
