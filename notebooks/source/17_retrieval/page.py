@@ -232,7 +232,7 @@ for scores_of, yes in zip(coarse, right):
     best = scores_of[yes].max()
     ends = [1 + int((scores_of > best).sum()), int((scores_of[~yes] >= best).sum()) + 1]
     means.append(sum(range(ends[0], ends[1] + 1)) / (ends[1] - ends[0] + 1))
-verify("17.1", by_hand=search_ranks(coarse, right).double(), reference=means)
+verify("17.1", by_hand=retrieval_ranks(coarse, right), reference=means)
 
 # %% [markdown]
 # ### Where it breaks: a space that finds everything
