@@ -154,7 +154,9 @@ for name, label in (("never-seen emoji", "new emoji, known artist"),
 outcome("16.c", "Ada")
 
 # %% [markdown]
-# BETTEXT
+# Ada wins. A trained emoji from the hand of a new artist is found first 18.7 ± 2.2 points more often than a new emoji from the known hand (mean of both orders; in each order the interval is clear of 0). But both cost a lot: of what was trained on, the map finds 92 and 90 %, so a new hand alone takes more than half of it away; and new in both ways leaves 9 %.
+#
+# "New" must be said with the split, then. A test on known things, drawn anew, flatters whoever wants to find new things.
 #
 # ## At which place does it stand?
 #
@@ -316,7 +318,9 @@ line("the other, learned from both, 1,200 pairs", both_orders("1,200 pairs of bo
 line("the first, learned from both, 1,200 pairs", both_orders("1,200 pairs of both, first"))
 
 # %% [markdown]
-# CURETEXT
+# Moving the mean gains 0.6 ± 0.3 points, mean and deviation together 0.9 ± 1.2. So most of what the new hand costs is no common shift. Learning from both artists gains 9.0 ± 1.6 points: the other artist is then found about as often as the known one was. Is that only because there are twice the pairs? With 1,200 pairs in all the other artist still gains 6.5 ± 0.9, and the first, which gave away half of its drawings, pays 3.3 ± 2.1. Pairs are costly, and here the same number of them, from two sources, serves a second artist without a label more. (The other artist is then no longer unseen. Whether two known artists help with an unseen third one, these drawings cannot say.)
+#
+# Both ways? Pictures that look for names find the right one first in 16.4 %, names that look for pictures in 19.3 %: 2.9 ± 2.0 points apart, in one and the same table.
 #
 # ### A larger gallery
 #
@@ -342,7 +346,7 @@ plots.curves(
 )
 
 # %% [markdown]
-# GALLERYTEXT
+# Half of the names find their drawing first among 25, one in five among 300. If the 1,200 drawings that it has learned from lie in the gallery, too, 7 % are left. The map has not changed. So a recall is compared within one gallery only, and its chance is said: k divided by the number of pictures.
 #
 # <details><summary>The same limit in training: log N</summary>
 #
