@@ -184,3 +184,32 @@ def test_galleries_in_numbers(text):
     assert abs(found[0] - 50) < 1 and abs(found[-1] - 20) < 1
     assert "Half of the names find their drawing first among 25, one in five among 300" in text
     assert f"{percent('artists', 'gallery 1500', 'picture 1'):.0f} % are left" in text
+
+
+def test_equals_in_numbers(text):
+    own, fits = (percent("scenes", name, "picture 1") for name in ("own", "fits"))
+    assert f"looks like a bad space: {own:.1f} %" in text
+    assert f"the same lists have {fits:.1f} %" in text
+
+
+def test_what_can_be_hoped_for(page, text):
+    hoped = []
+    for seed in range(5):
+        part, _ = page["load"]("test", 500, seed)
+        hoped.append((1 / page["fits"](part["said"], part["shown"]).sum(1)).mean().item())
+    assert f"could hope for {100 * sum(hoped) / 5:.1f} %" in text
+    assert all(abs(100 * one - 4.6) < 0.3 for one in hoped)
+
+
+def test_the_gap_in_numbers(text):
+    rows = [stored("17", "scenes")[f"shift {step}"] for step in ("0.0", "1.0")]
+    before, after = (sum(row["gap"]) / 5 for row in rows)
+    assert f"The gap is {before:.2f} long" in text and after < before / 4
+    shares = [row["accuracy"] for row in rows]
+    there, clear = points(shares[1]["picture 1"], shares[0]["picture 1"])
+    assert f"({there} points at first try)" in text and not clear
+    back, clear = points(shares[0]["sentence 1"], shares[1]["sentence 1"])
+    assert f"loses a little ({back})" in text and clear
+    mixed, clear = points(shares[1]["mixed"], shares[0]["mixed"])
+    assert f"among them by {mixed} points" in text and clear
+    assert 100 * sum(shares[0]["mixed"]) / 5 < 50
