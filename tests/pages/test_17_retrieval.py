@@ -213,3 +213,15 @@ def test_the_gap_in_numbers(text):
     mixed, clear = points(shares[1]["mixed"], shares[0]["mixed"])
     assert f"among them by {mixed} points" in text and clear
     assert 100 * sum(shares[0]["mixed"]) / 5 < 50
+
+
+def test_words_that_are_found_and_not(text):
+    row = stored("17", "words")["ridge"]
+    assert {"crying face", "wine glass"} <= set(row["gallery"]) and len(row["gallery"]) == 300
+    assert all(set(names) <= set(row["gallery"]) for names in row["found"].values())
+    for query, never in (("sad", "face"), ("something to drink", "glass"), ("no rain", "sun")):
+        assert not any(never in name.split() for name in row["found"][query][:3])
+    assert any("automobile" in name for name in row["found"]["a fast vehicle"])
+    assert "bouquet" in row["found"]["a plant"]
+    same = stored("17", "artists")["google: never-seen emoji"]["accuracy"]
+    assert row["accuracy"] == same  # the same map, made twice

@@ -436,6 +436,7 @@ def words(page: dict) -> dict:
         scores = page["cosines"](name[test], a[test] @ weights)
         both_ways(rows, "ridge", scores, equals(data, test))
         if seed == 0:
+            rows["ridge"]["gallery"] = [data["said"][i] for i in test.tolist()]
             near = page["cosines"](asked - mean, a[test] @ weights).topk(5).indices.tolist()
             rows["ridge"]["found"] = {
                 query: [data["said"][test[i]] for i in found] for query, found in zip(QUERIES, near)
