@@ -225,3 +225,18 @@ def test_words_that_are_found_and_not(text):
     assert "bouquet" in row["found"]["a plant"]
     same = stored("17", "artists")["google: never-seen emoji"]["accuracy"]
     assert row["accuracy"] == same  # the same map, made twice
+
+
+def test_the_librarys_table_has_a_row_for_each_picture():
+    """CLIP with random weights: what the page's ten lines print, without a download."""
+    transformers = pytest.importorskip("transformers")
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    small |= {"num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config=small | {"vocab_size": 50, "max_position_embeddings": 8},
+        vision_config=small | {"image_size": 32, "patch_size": 16},
+        projection_dim=8,
+    )
+    clip = transformers.CLIPModel(config).eval()
+    inputs = {"input_ids": torch.randint(1, 40, (3, 5)), "pixel_values": torch.rand(2, 3, 32, 32)}
+    assert clip(**inputs).logits_per_image.softmax(dim=1).shape == (2, 3)

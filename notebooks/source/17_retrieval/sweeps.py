@@ -72,7 +72,7 @@ def probe(x, labels, count, validation, val_labels, test, test_labels):
     )
     y = F.one_hot(labels, count).float()
     gram, right = x.T @ x, x.T @ y
-    for penalty in (0.1, 1.0, 10.0, 100.0, 300.0, 1e3, 3e3, 1e4):
+    for penalty in (0.1, 1.0, 10.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5):
         weights = torch.linalg.solve(gram + penalty * torch.eye(len(gram)), right)
         tried.append(
             (share(validation @ weights, val_labels), penalty, share(test @ weights, test_labels))
@@ -173,11 +173,11 @@ def reciprocal(said, pictures):
     return (1 / retrieval_ranks(scores, torch.eye(len(scores)).bool())).mean().item()
 
 
-def by_ridge(x, y, validation):
+def by_ridge(x, y, validation, penalties=PENALTIES):
     """Weights of the best penalty on `validation`, a list of (names, pictures)."""
     tried = []
     gram, right = x.T @ x, x.T @ y
-    for penalty in PENALTIES:
+    for penalty in penalties:
         weights = torch.linalg.solve(gram + penalty * torch.eye(len(gram)), right)
         score = sum(reciprocal(names, pictures @ weights) for names, pictures in validation)
         tried.append((score, penalty, weights))
@@ -357,9 +357,10 @@ def uses(page: dict) -> dict:
 
         most = label[train].mode().values
         note(rows, "most frequent", probe=(label[test] == most).double().mean())
-        spaces, dials = {}, None
+        spaces, dials, penalty = {}, None, None
         for kind, partner in (("", train), (", pairs shuffled", order)):
-            weights = by_ridge(a[train], name[partner], valid)[1]
+            chosen = [penalty] if kind else PENALTIES
+            penalty, weights = by_ridge(a[train], name[partner], valid, chosen)
             spaces[f"ridge{kind}"] = a @ weights, b @ weights, name, asks
             # pairs shuffled: the dials of the right ones
             choices = [dials] if kind else DIALS
