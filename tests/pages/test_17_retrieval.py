@@ -148,9 +148,9 @@ def test_the_bet_in_numbers(text):
         percent("artists", f"{a}: never-seen artist, own only", "picture 1") < t / 2
         for a, t in zip(ARTISTS, trained)
     )
-    assert {
-        round(percent("artists", f"{a}: both, own only", "picture 1")) for a in ARTISTS
-    } == {9} and "new in both ways leaves 9 %" in text
+    assert {round(percent("artists", f"{a}: both, own only", "picture 1")) for a in ARTISTS} == {
+        9
+    } and "new in both ways leaves 9 %" in text
 
 
 def test_what_a_second_source_cures_in_numbers(text):
@@ -166,6 +166,11 @@ def test_what_a_second_source_cures_in_numbers(text):
     assert f"pays {paid}." in text and clear
     rest = gain(both("2,400 pairs of both, second"), both("never-seen emoji"))
     assert abs(rest[0]) < 1
+
+
+def test_what_equals_add(text):
+    more, clear = points(both("never-seen emoji"), both("never-seen emoji, own only"))
+    assert f"That is {more} points at the first try" in text and clear
 
 
 def test_both_ways_in_numbers(text):
@@ -240,3 +245,80 @@ def test_the_librarys_table_has_a_row_for_each_picture():
     clip = transformers.CLIPModel(config).eval()
     inputs = {"input_ids": torch.randint(1, 40, (3, 5)), "pixel_values": torch.rand(2, 3, 32, 32)}
     assert clip(**inputs).logits_per_image.softmax(dim=1).shape == (2, 3)
+
+
+USES = stored("17", "uses")
+
+
+def of(name, what, sweep="uses"):
+    return stored("17", sweep)[name]["accuracy"][what]
+
+
+def test_the_bet_with_contrast_and_the_gap_of_emoji(text):
+    rows = [
+        of(f"contrast: {name}", "picture 1") for name in ("never-seen artist", "never-seen emoji")
+    ]
+    ahead, clear = points(*rows)
+    assert f"(Contrast in place of ridge, from Noto: a lead of {ahead}.)" in text and clear
+    gap = sum(USES["shift 0.0"]["gap"]) / 5
+    moved, clear = points(of("shift 1.0", "picture 1"), of("shift 0.0", "picture 1"))
+    assert f"gap is {gap:.2f}, and the shift changes {moved} points" in text and not clear
+
+
+def test_both_sweeps_have_the_same_ridge():
+    for name in ("never-seen emoji", "never-seen artist", "both"):
+        one, other = USES[f"ridge: {name}"], TWO[f"google: {name}"]
+        assert one["accuracy"] == other["accuracy"]
+
+
+def test_zero_shot_in_numbers(text):
+    best, clear = points(
+        of("zero-shot, templates", "shape", "scenes"), of("linear probe", "shape", "scenes")
+    )
+    assert f"shapes {best} points *better*" in text and clear
+    for what in ("colour", "size"):
+        probe = of("linear probe", what, "scenes")
+        assert not points(of("zero-shot, templates", what, "scenes"), probe)[1]
+        bare = of("zero-shot, bare", what, "scenes")
+        assert not points(of("zero-shot, templates", what, "scenes"), bare)[1]
+    control = percent("scenes", "zero-shot, templates, pairs shuffled", "colour")
+    assert f"is at {control:.0f} % for colours" in text
+    more, clear = points(of("ridge", "probe"), of("ridge", "templates"))
+    has = percent("uses", "ridge", "templates")
+    assert f"templates has {has:.1f} %, and the probe {more} points more" in text and clear
+    assert f"own name, has {percent('uses', 'ridge', 'names'):.1f} %" in text
+    assert points(of("ridge", "names"), of("ridge", "templates"))[1]
+
+
+def test_templates_in_numbers(text):
+    ridge, clear = points(of("ridge", "templates"), of("ridge", "bare"))
+    contrast, also = points(of("contrast", "templates"), of("contrast", "bare"))
+    shapes, there = points(
+        of("zero-shot, templates", "shape", "scenes"), of("zero-shot, bare", "shape", "scenes")
+    )
+    words = f"Emoji {ridge} points in ridge's space, {contrast} in that of contrast; shapes"
+    assert f"{words} {shapes};" in text and clear and there and not also
+
+
+def test_what_a_probe_says_in_numbers(text):
+    mixed, right, drawn, frozen = (
+        percent("uses", name, "probe")
+        for name in ("contrast, pairs shuffled", "contrast", "random map", "picture vectors")
+    )
+    assert (
+        f"still has {mixed:.1f} %; from right pairs {right:.1f}, a random map {drawn:.1f}, and the"
+        f" frozen vectors before any map {frozen:.1f}."
+    ) in text
+    assert f"from contrast's space with {right:.1f} % right" in text
+    one, clear = points(of("contrast", "probe"), of("picture vectors", "probe"))
+    two, also = points(of("ridge", "probe"), of("picture vectors", "probe"))
+    assert f"right pairs gain {one} points, and ridge {two}." in text and not clear and not also
+    assert percent("uses", "contrast, pairs shuffled: never-seen emoji", "picture 1") < 1
+
+
+def test_clusters_in_numbers(text):
+    ridge, frozen = USES["ridge"]["nmi"], USES["picture vectors"]["nmi"]
+    more, clear = points(ridge, frozen)
+    names = 100 * sum(USES["names"]["nmi"]) / 5
+    assert f"ridge gains {more} over the frozen vectors" in text and clear
+    assert f"the names alone stand ({names:.1f})" in text
