@@ -2,6 +2,7 @@
 stored runs.
 """
 
+import math
 import sys
 from functools import partial
 
@@ -101,6 +102,16 @@ def test_a_probe_finds_what_is_there():
     one, two, three = x.split(100), labels.split(100), load("17", "sweeps").probe
     got = three(one[0], two[0], 2, one[1], two[1], one[2], two[2])
     assert got > 0.9
+
+
+def test_the_estimate_stays_below_log_n():
+    names = {"torch": torch, "math": math, "F": F, "verify": lambda *both: None}
+    exec(cell("def ceiling"), names)
+    found = [names["ceiling"](n)[0].item() for n in (8, 32, 128)]
+    logs = [math.log(n) for n in (8, 32, 128)]
+    words = "estimates are {:.2f}, {:.2f} and {:.2f}, below log N = {:.2f}, {:.2f} and {:.2f}."
+    assert words.format(*found, *logs) in said("17") and all(a < b for a, b in zip(found, logs))
+    assert f"$I$ = {-4 * math.log(1 - 0.9**2):.2f}" in said("17")
 
 
 # ---- what the page says of its stored runs ----

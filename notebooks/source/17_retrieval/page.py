@@ -371,9 +371,11 @@ for control in (ask, where):
     control.observe(follow, "value")
 follow()
 field = widgets.VBox([ask, where, shown, told])
-picture, about = plots.bundle(shown.value, told.value)
+caption = "What the space finds for words that you type."
+picture, about = plots.bundle(shown.value, caption)
 view = {"version_major": 2, "version_minor": 0, "model_id": field.model_id}
 display({"application/vnd.jupyter.widget-view+json": view, **picture}, metadata=about, raw=True)
+display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
 
 # %%
 words = stored("17", "words")  # python tools/sweep.py 17 words
@@ -446,7 +448,7 @@ plots.curves(
 #
 # $$ \hat I = \log N - L \tag{17.2} $$
 #
-# $L$ is never below 0, so $\hat I$ never exceeds $\log N$, however much there is to know. The folded cell takes two Gaussian vectors of 8 numbers with correlation 0.9, of which $I$ = 6.64 is known, and their *exact* log-density ratio as the score, so nothing has to be learned.
+# $L$ is never below 0, so $\hat I$ never exceeds $\log N$, however much there is to know. The folded cell takes two Gaussian vectors of 8 numbers with correlation 0.9, of which $I$ = 6.64 is known, and their *exact* log-density ratio as the score, so nothing has to be learned. With N = 8, 32 and 128 the estimates are 2.05, 3.35 and 4.50, below log N = 2.08, 3.47 and 4.85.
 #
 # </details>
 
@@ -631,7 +633,7 @@ except (OSError, ImportError):
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: needs the emoji (26 MB, fetched once), and else says how to get them.
-if emoji is not None:
+if store.have("emoji"):
     mine_names = [vectors["said"][i] for i in shelf.tolist()]
     alike = equal_names(mine_names, vectors=vectors["name"][shelf])
     for artist, name in (("google", "never-seen emoji"), ("twitter", "both")):
