@@ -312,13 +312,20 @@ def test_templates_in_numbers(text):
 
 
 def test_what_a_probe_says_in_numbers(text):
-    mixed, right, drawn, frozen = (
+    mixed, right, low, high, drawn, frozen = (
         percent("uses", name, "probe")
-        for name in ("contrast, pairs shuffled", "contrast", "random map", "picture vectors")
+        for name in (
+            "contrast, pairs shuffled",
+            "contrast",
+            "ridge, pairs shuffled",
+            "ridge",
+            "random map",
+            "picture vectors",
+        )
     )
     assert (
-        f"still has {mixed:.1f} %; from right pairs {right:.1f}, a random map {drawn:.1f}, and the"
-        f" frozen vectors before any map {frozen:.1f}."
+        f"still has {mixed:.1f} %; from right pairs {right:.1f} (ridge: {low:.1f} and {high:.1f}), a"
+        f" random map {drawn:.1f}, and the frozen vectors before any map {frozen:.1f}."
     ) in text
     assert f"from contrast's space with {right:.1f} % right" in text
     one, clear = points(of("contrast", "probe"), of("picture vectors", "probe"))
@@ -331,5 +338,14 @@ def test_clusters_in_numbers(text):
     ridge, frozen = USES["ridge"]["nmi"], USES["picture vectors"]["nmi"]
     more, clear = points(ridge, frozen)
     names = 100 * sum(USES["names"]["nmi"]) / 5
-    assert f"ridge gains {more} over the frozen vectors" in text and clear
+    four = [
+        100 * sum(USES[f"{way}{pairs}"]["nmi"]) / 5
+        for pairs in ("", ", pairs shuffled")
+        for way in ("ridge", "contrast")
+    ]
+    words = "{:.1f} and {:.1f} from right pairs (ridge, contrast), {:.1f} and {:.1f} from shuffled"
+    assert words.format(*four) in text
+    for way in ("ridge", "contrast"):
+        assert points(USES[way]["nmi"], USES[f"{way}, pairs shuffled"]["nmi"])[1]
+    assert f"Ridge gains {more} over the frozen vectors" in text and clear
     assert f"the names alone stand ({names:.1f})" in text
