@@ -29,7 +29,7 @@ def by_sign(scores, relevant):
 
 def by_einsum(pictures, prompts):
     classes = F.normalize((prompts / prompts.norm(dim=2, keepdim=True)).sum(1), dim=1)
-    return torch.einsum("nd,cd->nc", F.normalize(pictures, dim=1), classes)
+    return torch.einsum("bd,cd->bc", F.normalize(pictures, dim=1), classes)
 
 
 @pytest.mark.parametrize("key, answer", [("17.1", by_sign), ("17.2", by_einsum)])

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Find me the picture I mean
+# # Can you find me the picture I mean?
 #
 # You type a few words, and out of thousands of pictures comes the one you mean. You build the score of such a search, type words of your own, and learn what the score hides: ties, equals, the size of the gallery, another artist's hand.
 #
@@ -17,7 +17,9 @@
 
 # %% tags=["measured", "imports"]
 # Imports.
+import contextlib
 import html
+import io
 import math
 from textwrap import fill
 
@@ -53,8 +55,7 @@ def numbered(sentences):
         ids[row, : len(known)] = torch.tensor(known, dtype=torch.long)
     return ids, (ids[..., None] == 7 + torch.arange(12)).any(dim=1)
 
-def load(split, size, seed=0):
-    """Tensors by name, a row a scene, and the sentences."""
+def load(split, size, seed=0):                          # tensors by name, and the sentences
     scenes = Scenes(split, size=size, seed=seed, objects=(1, 1), background=0.5)
     items = [scenes[i] for i in range(size)]
     captions = [item["caption"] for item in items]
@@ -69,7 +70,7 @@ def fits(said, shown):
     return (said[:, None] <= shown).all(dim=2)
 
 # %% tags=["measured", "proof"]
-# Page 16's two networks, trained by its loss with a learned temperature.
+# Page 16's two networks.
 def networks(width=32):
     layers = []
     for inputs, outputs in ((3, 16), (16, 32), (32, 64)):
@@ -79,6 +80,8 @@ def networks(width=32):
     words = nn.EmbeddingBag(1 + len(WORDS), 64, mode="mean", padding_idx=0)
     return look, nn.Sequential(words, nn.Linear(64, width))
 
+# %% tags=["measured", "proof"]
+# Training by page 16's loss with a learned temperature; and unit vectors.
 def train(part, seed, steps=300, lr=0.03, rows=128):
     generator = seed_everything(seed)
     look, read = networks()
@@ -103,7 +106,7 @@ def embed(pair, part):
     return F.normalize(look(part["image"]), dim=1), F.normalize(read(part["ids"]), dim=1)
 
 # %% tags=["measured", "proof"]
-# Emoji: vectors of both artists' drawings and of the names, and ridge regression between them.
+# Emoji: vectors of both artists' drawings and of the names, by split.
 def emoji_vectors(look, read):
     """Of all 1,636 in one order: pictures of each artist (N, 1280), names (N, 384), labels."""
     found = {}
@@ -123,6 +126,8 @@ def emoji_split(seed):
         for split in ("train", "validation", "test")
     }
 
+# %% tags=["measured", "proof"]
+# Ridge regression, on scaled vectors.
 def scaled(x, like):
     """x, each number minus the mean of `like`, over its deviation."""
     return (x - like.mean(dim=0)) / like.std(dim=0).clamp(min=1e-6)
@@ -330,10 +335,12 @@ plots.pictures(
     " not: it is left out.",
 )
 
-# %% tags=["figure", "nbval-ignore-output"]
-# A field for your words, live where there is a kernel. With the emoji at hand it searches these.
+# %% tags=["figure"]
+# What the field below searches: scenes, and emoji where they are.
 emoji = None
-if store.have("emoji"):
+with contextlib.redirect_stdout(io.StringIO()):                # how to get them is said further down
+    there = store.have("emoji")
+if there:
     vectors = emoji_vectors(load_image_encoder("efficientnet-lite0"), load_text_encoder("minilm"))
     learned, shelf = (emoji_split(0)[name] for name in ("train", "test"))
     middle = vectors["name"][learned].mean(dim=0)
@@ -342,6 +349,8 @@ if store.have("emoji"):
     emoji = scaled(vectors["google"][shelf], like) @ weights               # (300, 384)
     drawn, reader = Emoji("test", seed=0), load_text_encoder("minilm")
 
+# %% tags=["figure"]
+# An answer as a picture and a sentence.
 def answer(words, place):
     """A figure of the six nearest pictures, as PNG, and a sentence."""
     if place == "emoji":
@@ -360,7 +369,7 @@ def answer(words, place):
     return plots.png(figure), f"The nearest pictures to {words!r}. {note}"
 
 # %% tags=["figure", "nbval-ignore-output"]
-# The field itself.
+# The field for your words, live where there is a kernel; else a picture.
 ask = widgets.Text(value="a large pink cross", description="find", continuous_update=False)
 where = widgets.Dropdown(options=["scenes"] + ["emoji"] * (emoji is not None), description="in")
 shown, told = widgets.Image(format="png"), widgets.HTML()
@@ -423,7 +432,7 @@ line("the first, learned from both, 1,200 pairs", both_orders("1,200 pairs of bo
 # "Half of them at first try" means nothing without the number of pictures. The same map, the same names, other galleries:
 
 # %% tags=["figure"]
-# Recall against the size of the gallery, five splits; the last one has the training drawings, too.
+# Recall against the size of the gallery, five splits.
 sizes = [25, 50, 100, 200, 300, 1500]
 plots.curves(
     sizes,
