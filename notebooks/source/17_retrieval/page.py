@@ -338,7 +338,7 @@ plots.pictures(
 # %% tags=["figure"]
 # What the field below searches: scenes, and emoji where they are.
 emoji = None
-with contextlib.redirect_stdout(io.StringIO()):                # how to get them is said further down
+with contextlib.redirect_stdout(io.StringIO()):         # it is said further down
     there = store.have("emoji")
 if there:
     vectors = emoji_vectors(load_image_encoder("efficientnet-lite0"), load_text_encoder("minilm"))
