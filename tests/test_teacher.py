@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 import minutes
 import pages
-
 import teacher
+
 from course_utils import rooms
 
 ROOMS = pages.sources(ROOT)
