@@ -287,7 +287,8 @@ def test_the_command_prints_it(tmp_path, monkeypatch):
         text=True,
     )
     assert done.stderr == "" and done.returncode == 0
-    assert f"Your notes: {tmp_path}/gr??er\n" in done.stdout and "solved: 00.2 (2025-01-31)" in done.stdout
+    assert f"Your notes: {tmp_path}/gr??er\n" in done.stdout
+    assert "solved: 00.2 (2025-01-31)" in done.stdout
 
 
 # ---- what arrives at the reader: guesses ----
