@@ -194,7 +194,7 @@ def test_what_negatives_do_in_numbers(text):
     }
     alone, both = ends["no negatives"], ends["InfoNCE"]
     assert f"effective rank falls to {alone['rank']:.1f}," in text
-    assert f"have a cosine of {alone['random']:.3f}." in text
+    assert f"have a cosine of {alone['random']:.3f} in the mean." in text
     assert f"all else alike, keeps {both['rank']:.0f} directions" in text
     assert f"(With negatives it is {both['rank']:.0f}.)" in text
     assert round(alone["own"], 3) in (0.999, 1.0) and "cosine of own pairs is 0.999" in text
@@ -225,7 +225,12 @@ def test_partners_in_numbers(text):
         equal = gain(of("partners: equal", what, "imperfect"), of("InfoNCE", what))
         assert abs(equal[0]) < 1 and not clear(equal)
         assert clear(gain(of("partners: all that fit", what, "imperfect"), of("InfoNCE", what)))
+        left_out = of("fits left out", what, "negatives")
+        assert not clear(gain(left_out, of("partners: all that fit", what, "imperfect")))
+    without = [percent("fits left out", what, "negatives") for what in ("picture", "sentence")]
+    assert "out of the sums: {:.0f} and {:.0f} %, as good.".format(*without) in text
     before = [percent("InfoNCE", what) for what in ("picture", "sentence")]
+    assert f"finds {without[0]:.0f} % in place of {before[0]:.0f}." in text
     after = [percent("partners: all that fit", x, "imperfect") for x in ("picture", "sentence")]
     lifted = "all that fit lift {:.0f} and {:.0f} % to {:.0f} and {:.0f}".format(*before, *after)
     assert lifted in text
@@ -250,6 +255,16 @@ def test_temperature_and_batch_in_numbers(text):
         lost = gain(of("256, 8 passes", sweep="batches"), of(f"{small}, 8 passes", sweep="batches"))
         assert lost[0] < 0 and clear(lost)
         assert stored("16", "batches")[f"{small}, 8 passes"]["lr"] == 0.003
+    groups = {n: of(f"among {n}", sweep="negatives") for n in (8, 16, 32, 64)} | {
+        128: of("InfoNCE")
+    }
+    ends = [100 * mean(groups[n]) for n in (8, 16, 64, 128)]
+    in_words = "of 8 it finds {:.0f} %, of 16 it finds {:.0f}, of 64 it finds {:.0f}, in the whole"
+    assert (in_words + " batch {:.0f}.").format(*ends) in text
+    for few in (8, 16, 32):
+        lost = gain(groups[128], groups[few])
+        assert clear(lost) and lost[0] > 0
+    assert not clear(gain(groups[128], groups[64]))
     assert 8 * 3_200 // 256 == 100 and 8 * 3_200 // 16 == 1_600
 
 
@@ -289,6 +304,27 @@ def test_imperfect_pairs_in_numbers(text):
     assert said_so.format(*gains) in text
 
 
+def left_out_by_loop(a, b, tau, fit):
+    total = 0
+    for i in range(len(a)):
+        for one, other, yes in ((a, b, fit[i]), (b, a, fit[:, i])):
+            logits = F.cosine_similarity(one[i][None], other) / tau
+            total = total + logits[~yes | (torch.arange(len(a)) == i)].logsumexp(0) - logits[i]
+    return total / (2 * len(a))
+
+
+def test_who_is_a_negative():
+    sweeps, (a, b) = load("16", "sweeps"), torch.randn(2, 6, 4)
+    by_hand = [reference("16.1")(a[i : i + 2], b[i : i + 2], 0.1) for i in (0, 2, 4)]
+    assert torch.allclose(sweeps.groups(a, b, None, 2), sum(by_hand) / 3, atol=1e-5)
+    said, shown = torch.rand(6, 3) < 0.5, torch.ones(6, 3).bool()
+    shown[::2, 0] = False
+    batch = {"said": said & shown, "shown": shown}
+    fit = sweeps.page_fits(batch["said"], shown).T
+    expected = left_out_by_loop(a, b, 0.1, fit)
+    assert torch.allclose(sweeps.left_out(a, b, batch), expected, atol=1e-5)
+
+
 def test_sizes_of_the_recipe(page, text):
     count = sum(p.numel() for net in page["pair"]() for p in net.parameters())
     assert f"{count / 1e6:.2f} million weights" in text
@@ -314,9 +350,18 @@ def test_contrast_beside_the_same_network_in_numbers(text):
     )
     assert "contrast has {:.0f} and {:.0f} %, and the same".format(*longer) in text
     assert "without it {:.0f} and {:.0f}:".format(*without) in text
-    assert "alone 600 steps reach {:.0f} and {:.0f} %.".format(*longer) in text
-    rows = stored("16", "baselines")
-    assert rows[plain]["steps"] == 600
+    assert "pushed 600 steps reach {:.0f} and {:.0f} %.".format(*longer) in text
+    rows, told = stored("16", "baselines"), "it predicts properties only"
+    ends = [percent(told, what, "baselines") for what in ("picture", "sentence")]
+    assert "the network has {:.0f} and {:.0f}, and a lead".format(*ends) in text
+    left = [
+        gain(of("InfoNCE, 600 steps", x, "baselines"), of(told, x, "baselines"))
+        for x in ("picture", "sentence")
+    ]
+    assert not clear(left[0]) and clear(left[1])
+    assert "{:.0f} ± {:.0f} and {:.0f} ± {:.0f} is left".format(*left[0], *left[1]) in text
+    assert rows[plain]["steps"] == rows[told]["steps"] == 600
+    assert rows[told]["lr"] == rows[plain]["lr"]
     assert rows[plain]["lr"] == rows["InfoNCE, 600 steps"]["lr"] == max(load("16", "sweeps").RATES)
     for what in ("picture", "sentence"):
         assert (

@@ -111,6 +111,20 @@ def partners(a, b, batch, how):
     return info_nce(a, b, 1 / TEMPERATURE, equal if how == "equal" else fit)
 
 
+def groups(a, b, batch, size):
+    """Each row looks for its partner among `size` rows of the batch only."""
+    parts = [contrast(*both, None) for both in zip(a.split(size), b.split(size))]
+    return torch.stack(parts).mean()
+
+
+def left_out(a, b, batch):
+    """Own pairs alone are right; the others that fit stand in no sum."""
+    logits = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / TEMPERATURE
+    other = page_fits(batch["said"], batch["shown"]).T & ~torch.eye(len(a)).bool()
+    logits, own = logits.masked_fill(other, -torch.inf), torch.arange(len(a))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
 def page_fits(said, shown):
     return (said[:, None] <= shown).all(2)
 
@@ -127,8 +141,16 @@ class Counts(nn.Module):
         return F.one_hot(ids, 19).sum(1)[:, 1:].float() - self.mean
 
 
-def regress(page, rows, data, name, lengths=(200, 600)):
-    """Without contrast: the same network of pictures learns to give the sentence's counts. Rate and
+class Properties(Counts):
+    """Ids (B, T) -> its words among the 12 of properties, at unit length, minus the mean."""
+
+    def forward(self, ids):
+        said = F.one_hot(ids, 19).sum(1)[:, 7:].float()
+        return F.normalize(said, dim=1) - self.mean
+
+
+def regress(page, rows, data, name, words=Counts, width=18, lengths=(200, 600)):
+    """Without contrast: the same network of pictures learns to give the sentence's words. Rate and
     number of steps are the best of a grid on the validation set of seed 0.
     """
     plan = None
@@ -137,7 +159,7 @@ def regress(page, rows, data, name, lengths=(200, 600)):
 
         def learn(plan, part=here["train"], seed=seed):
             def make():
-                return [page["Pictures"](18), Counts(part)]
+                return [page["Pictures"](width), words(part)]
 
             return page["train"](squared, part, seed, lr=plan[0], steps=plan[1], make=make)
 
@@ -193,7 +215,7 @@ def shuffled(part, seed, share=1.0):
 def baselines(page: dict) -> dict:
     """What is reached without contrast.
 
-    About two minutes on one core.
+    About six minutes on one core.
     """
     rows, data = {}, [scenes(page, seed) for seed in SEEDS]
     for here in data:
@@ -202,6 +224,7 @@ def baselines(page: dict) -> dict:
             note(rows, "chance", key, right.double().mean())
     pixels(page, rows, data)
     regress(page, rows, data, "the same network predicts words")
+    regress(page, rows, data, "it predicts properties only", Properties, width=12)
     longer = {"InfoNCE, 600 steps": (lambda seed: contrast, {"steps": 600})}
     compare(page, rows, longer, data)
     return rows
@@ -266,6 +289,19 @@ def batches(page: dict) -> dict:
         for way, (steps, make) in ways.items():
             options = {"rows": size, "steps": steps}
             compare(page, rows, {f"{size}, {way}": (lambda seed, make=make: make, options)}, data)
+    return rows
+
+
+def negatives(page: dict) -> dict:
+    """At 200 steps of 128 pairs: partners looked for in groups of the batch; and with all other
+    rows that fit left out of the sums.
+
+    About three minutes on one core.
+    """
+    rows, data = {}, [scenes(page, seed) for seed in SEEDS]
+    makes = {f"among {size}": partial(groups, size=size) for size in (8, 16, 32, 64)}
+    makes["fits left out"] = left_out
+    compare(page, rows, {name: lambda seed, f=f: f for name, f in makes.items()}, data)
     return rows
 
 
@@ -335,7 +371,7 @@ DIALS = {"rate": (3e-4, 1e-3, 3e-3), "dropout": (0.3, 0.5, 0.7), "decay": (0.1, 
 START = {"rate": 1e-3, "dropout": 0.5, "decay": 1.0}
 
 
-def nce(a, b, temperature):
+def at_temperature(a, b, temperature):
     return info_nce(a, b, 1 / temperature)
 
 
@@ -367,7 +403,7 @@ def by_nearest_names(page, pairs, most=20):
 
 def by_contrast(page, pairs, seed, dials):
     """(places in validation, in test, epoch) of the epoch that is best on validation."""
-    found = page["contrast_places"](pairs, nce, seed, **dials)
+    found = page["contrast_places"](pairs, at_temperature, seed, **dials)
     epoch, validation, test = max(found, key=lambda one: reciprocal(one[1]))
     return validation, test, epoch
 
@@ -441,4 +477,4 @@ def emoji(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [baselines, losses, temperatures, batches, imperfect, pairs, collapse, emoji]
+SWEEPS = [baselines, losses, temperatures, batches, negatives, imperfect, pairs, collapse, emoji]
