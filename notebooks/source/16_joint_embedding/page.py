@@ -425,7 +425,6 @@ plots.curves(
 heat, sizes, groups = (stored("16", name) for name in ("temperatures", "batches", "negatives"))
 
 def lines(ax, series):
-    """Means and intervals of {name: {x: a row of accuracies}}."""
     for name, style in plots.styles(series).items():
         runs = [mean_interval([100 * v for v in row]) for row in series[name].values()]
         ax.errorbar([*series[name]], *zip(*runs), capsize=3, markersize=5, label=name, **style)
@@ -441,8 +440,7 @@ figure, panels = plots.axes(width=7.6, height=3.2, columns=2, sharey=True)
 lines(panels[0], {f"{what} found": {float(t): row["accuracy"][what] for t, row in heat.items()}
                   for what in ("picture", "sentence")})
 lines(panels[1], ways)
-panels[0].set_xlabel("temperature")
-panels[0].set_ylabel("fits (%)")
+panels[0].set(xlabel="temperature", ylabel="fits (%)")
 panels[1].set_xlabel("rows that compete")
 panels[1].set_xticks(SIZES, SIZES)
 panels[1].minorticks_off()
