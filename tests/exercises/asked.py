@@ -180,11 +180,11 @@ class OfEveryExercise:
         )
         if isinstance(exercise.reference, type):
             stub = f"class {name}:\n    def forward(self):\n        ...\n"
-            assert verdict(exercise, define(stub, name)) == (False, todo)
+            assert verdict(exercise, define(stub, name)) == (None, todo)
             assert "expected the class itself" in verdict(exercise, lambda: 0)[1]
             return
         stub = define(f'def {name}({parameters}):\n    """What it gives."""\n    ...\n', name)
-        assert verdict(exercise, stub) == (False, todo)
+        assert verdict(exercise, stub) == (None, todo)
         forgot = define(f"def {name}({parameters}):\n    result = 1\n", name)
         assert "returned None: is a `return` missing?" in verdict(exercise, forgot)[1]
         text = verdict(exercise, lambda: 0)[1]

@@ -250,7 +250,7 @@ def test_temperature_and_batch_in_numbers(text):
         for way in ("200 steps", "8 passes")
     )
     assert "{:.0f} % with 16 pairs, {:.0f} with 64, {:.0f} with 256.".format(*steps) in text
-    assert "it turns: {:.0f}, {:.0f} and {:.0f} %. Now".format(*passes) in text
+    assert "it turns: {:.0f}, {:.0f} and {:.0f} %, for".format(*passes) in text
     for small in (16, 64):
         lost = gain(of("256, 8 passes", sweep="batches"), of(f"{small}, 8 passes", sweep="batches"))
         assert lost[0] < 0 and clear(lost)

@@ -167,9 +167,14 @@ def test_the_slope_of_the_loss_saves_a_sure_softmax_not_its_place(text):
 def faults_of(*words):
     names = {"torch": torch, "attention_backward": reference("24.1")}
     torch.manual_seed(0)
-    names["q"], names["k"], names["v"], names["d_out"] = torch.randn(4, 2, 3, 4).double()
+    names["q"], names["k"], names["v"], names["d_out"] = torch.randn(
+        4, 2, 3, 4, dtype=torch.float64
+    )
     names["mask"] = torch.tensor([[True, True, False], [True, True, True]])
-    names["d_A"], names["zero"] = names["d_out"] @ names["v"].mT, torch.zeros(2, 3).double()
+    names["d_A"], names["zero"] = (
+        names["d_out"] @ names["v"].mT,
+        torch.zeros(2, 3, dtype=torch.float64),
+    )
     for one in words:
         exec(cell(*one), names)
 
@@ -202,7 +207,7 @@ def test_long_vectors_turn_more_slowly(capsys):
 def test_table_of_pairs(capsys, text):
     exec(cell('NAMES, y = ["cat"'), names := {"torch": torch})
     rows, both = names["rows_told"], (names["rows_told"] + names["columns_told"]) / 2
-    assert torch.allclose(rows.sum(1), torch.zeros(3).double(), atol=1e-12)
+    assert torch.allclose(rows.sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-12)
     assert f'the column of "cat" adds up to {rows[:, 0].sum():.2f}' in text
     assert 0 < both[1, 0] < rows[1, 0]
     cosines = names["cosines"]
@@ -239,9 +244,12 @@ def test_comparison_on_the_page_finds_a_slip(page, right, wrong):
     assert right in shown
     exec(shown.replace(right, wrong), names := dict(page))
     torch.manual_seed(0)
-    scan, sound = torch.randn(8, 64).double(), torch.randn(8, 256).double()
-    net = {"scan": torch.randn(16, 64).double(), "sound": torch.randn(16, 256).double()}
-    net["log_scale"] = torch.tensor(1.0).double()
+    scan, sound = torch.randn(8, 64, dtype=torch.float64), torch.randn(8, 256, dtype=torch.float64)
+    net = {
+        "scan": torch.randn(16, 64, dtype=torch.float64),
+        "sound": torch.randn(16, 256, dtype=torch.float64),
+    }
+    net["log_scale"] = torch.tensor(1.0, dtype=torch.float64)
     batch = scan, sound, torch.eye(8) == 1
     gradients.compare(
         page["towers_by_hand"](net, *batch)[1], page["towers_by_autograd"](net, *batch)[1]
@@ -254,7 +262,7 @@ def test_comparison_on_the_page_finds_a_slip(page, right, wrong):
 
 def test_asking_by_hand_is_autograds(page):
     torch.manual_seed(0)
-    text, image = torch.randn(2, 6, 8).double()
+    text, image = torch.randn(2, 6, 8, dtype=torch.float64)
     labels = torch.tensor([0, 1, 1, 0, 1, 0])
     net, _, _ = page["learn_to_ask"]("learned", seed=1, epochs=0)
     net = {name: (one + 0.1).requires_grad_() for name, one in net.items()}
