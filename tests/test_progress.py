@@ -350,7 +350,8 @@ def test_how_sure_stands_beside_how_often_right(capsys):
 def test_guesses_that_make_no_sense_are_left_out(capsys):
     odd = {"a": {"answer": 1, "sure": 7, "right": True}}
     odd["b"] = {"answer": 1, "sure": float("nan"), "right": False}
-    assert told(capsys, made((0.5, 5, 5)) | odd)[0] == "12 guesses, 10 with a result."
+    odd["c"] = {"answer": 1, "sure": -0.5, "right": False}
+    assert told(capsys, made((0.5, 5, 5)) | odd)[0] == "13 guesses, 10 with a result."
 
 
 def test_a_result_without_a_guess_is_none(home, course, capsys):
@@ -408,7 +409,7 @@ def test_the_line_for_drive_keeps_the_notes_there(name, tmp_path, monkeypatch, c
     mounted = []
     drive = types.SimpleNamespace(mount=mounted.append)
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))
-    monkeypatch.setenv("COURSE_HOME", "elsewhere")  # put back after the test, which changes it
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "else"))  # put back after the test
     exec(line.replace("/content", str(tmp_path)))
     assert mounted == [f"{tmp_path}/drive"]
     solve()
