@@ -324,8 +324,8 @@ def test_what_a_probe_says_in_numbers(text):
         )
     )
     assert (
-        f"still has {mixed:.1f} %; from right pairs {right:.1f} (ridge: {low:.1f} and {high:.1f}), a"
-        f" random map {drawn:.1f}, and the frozen vectors before any map {frozen:.1f}."
+        f"still has {mixed:.1f} %; from right pairs {right:.1f} (ridge: {low:.1f} and {high:.1f}),"
+        f" a random map {drawn:.1f}, and the frozen vectors before any map {frozen:.1f}."
     ) in text
     assert f"from contrast's space with {right:.1f} % right" in text
     one, clear = points(of("contrast", "probe"), of("picture vectors", "probe"))
