@@ -90,6 +90,7 @@ html: install
 
 data: install
 	@$(PY) tools/make_data.py
+	@$(PY) tools/make_moods.py
 
 # Without install: it must say what is wrong with one that does not work.
 doctor:

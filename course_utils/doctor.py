@@ -58,7 +58,7 @@ from course_utils.weights import (
 WIDTH = 100
 # what to import, where the package's name is not it
 MODULES = {"scikit-learn": "sklearn", "matplotlib": "matplotlib.pyplot", "pillow": "PIL"}
-BUNDLED = ("digits",)
+BUNDLED = ("digits", "moods")
 # what for, the package, its files, and how else to get them
 WEIGHTS = (
     ("text encoder", MINILM, MINILM_FILES, "the Hugging Face hub has it too"),

@@ -1,4 +1,4 @@
-"""Pretrained encoders for photographs: pictures in, features of a frozen network out.
+"""Pretrained encoders for pictures: pictures in, features of a frozen network out.
 
     encoder = load_image_encoder("efficientnet-lite0")
     batch = torch.stack([encoder.transform(224)(image)])    # (1, 3, 224, 224), normalised
@@ -30,21 +30,24 @@ from course_utils.image import (
     evaluation_transform,
     places,
 )
+from course_utils.runtime import DATA, reads
 from course_utils.weights import (
     EFFICIENTNET,
     EFFICIENTNET_FILES,
     RESNET_SHA256,
+    SCENES_CNN_SHA256,
     package_folder,
     verified,
 )
 
 RESNETS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
-IMAGE_ENCODERS = (*RESNETS, "efficientnet-lite0")
+IMAGE_ENCODERS = (*RESNETS, "efficientnet-lite0", "scenes-cnn")
 POOLINGS = ("places", "mean")
+SCENES_CNN = DATA / "scene_encoder" / "scenes_cnn.safetensors"
 
 
 class ImageEncoder(nn.Module):
-    """A frozen network for photographs, always in eval mode, because batch statistics of a frozen
+    """A frozen network for pictures, always in eval mode, because batch statistics of a frozen
     network would change what it computes.
 
     forward: normalised pictures (B, 3, H, W) of any size from 32, pooling -> features, mask bool
@@ -161,6 +164,9 @@ def load_image_encoder(
                                    tf_efficientnet_lite0
       "resnet18"             512   45 MB, from torch's cache or, with `download`, once over the
       "resnet50"            2048   network, 98 MB; torchvision's
+      "scenes-cnn"            64   0.3 MB, the course's own, for the pictures of `Scenes` and for no
+                                   photograph: a place is a cell of 8 x 8 pixels. It has learned
+                                   from the true boxes what stands in each: data/scene_encoder
 
     The weights' SHA-256 is checked before they are used, and nothing in their file is executed.
     `random=True` builds the network with random weights instead, for shapes and costs: `trained`
@@ -176,6 +182,8 @@ def load_image_encoder(
     where = cache_folder() if cache and not random else None
     if name == "efficientnet-lite0":
         return _efficientnet(random, where)
+    if name == "scenes-cnn":
+        return _scenes(random, where)
     import torchvision
 
     width, weights_name = RESNETS[name]
@@ -190,6 +198,39 @@ def load_image_encoder(
         head=network.fc,
         weights=RESNET_SHA256[name],
         cache=where,
+    )
+
+
+def scenes_cnn() -> nn.Sequential:
+    """The body of "scenes-cnn": pictures (B, 3, H, W) from 0 to 1 -> a map (B, 64, H / 8, W / 8).
+
+    A feature has mean 0 and spread 1 over the cells of the training scenes: the last layer sees to
+    it.
+    """
+    layers, widths = [], (3, 24, 48, 64, 64)
+    for k, (size, stride) in enumerate(((5, 2), (3, 2), (3, 2), (3, 1))):
+        convolution = nn.Conv2d(widths[k], widths[k + 1], size, stride, size // 2, bias=False)
+        layers += [convolution, nn.BatchNorm2d(widths[k + 1]), nn.ReLU()]
+    return nn.Sequential(*layers, nn.BatchNorm2d(widths[-1], affine=False))
+
+
+def _scenes(random: bool, cache: Path | None) -> ImageEncoder:
+    network = scenes_cnn()
+    if not random:
+        from safetensors.torch import load
+
+        mend = "`git checkout data/scene_encoder` brings it back."
+        content = verified(reads(SCENES_CNN), SCENES_CNN_SHA256, mend)
+        network.load_state_dict(load(content), strict=True)
+    return ImageEncoder(
+        network,
+        64,
+        trained=not random,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        weights=SCENES_CNN_SHA256,
+        cache=cache,
+        batch_size=250,
     )
 
 

@@ -63,7 +63,7 @@ def _seen(value) -> str:
 # Chinese or kana, r half of a flag, k skin colour, z joiner, s any other symbol; ' . , and the
 # blank stand for themselves.
 TOKEN = re.compile(r"n+(?:[.,]n+)+|[ln][lnmz]*(?:'[ln][lnmz]*)*|cm*|rr|[^ lncmz][mk]*(?:zs[mk]*)*")
-PAD, UNKNOWN = 0, 1
+PAD, UNKNOWN, BOS, EOS = range(4)
 
 
 def tokenize(text: str) -> list[str]:
@@ -107,23 +107,27 @@ def _kind(character: str) -> str:
 
 class Vocabulary:
     """The words of some texts with an id each: 0 is `<pad>`, 1 is `<unk>`, then by frequency,
-    then by alphabet.
+    then by alphabet. With `marks`, 2 is `<bos>` and 3 `<eos>`, where a sentence begins and ends.
 
     Kept are words that occur at least `least` times, and of these the `most` most frequent
     (None: all). `len(vocabulary)` is V, `"cat" in vocabulary` is a bool; `counts` is (V,) int64:
     how often each occurs, at `<unk>` all that were left out.
     """
 
-    def __init__(self, texts: Iterable[str], *, least: int = 1, most: int | None = None):
+    def __init__(
+        self, texts: Iterable[str], *, least: int = 1, most: int | None = None, marks: bool = False
+    ):
         if least < 1 or (most is not None and most < 1):
             raise ValueError(f"least, most: expected at least 1, got {least} and {most}")
         found = Counter(word for text in strings(texts) for word in tokenize(text))
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         kept = [item for item in ordered if item[1] >= least][:most]
-        self._words = ["<pad>", "<unk>", *(word for word, _ in kept)]
-        self._index = {word: index for index, word in enumerate(self._words) if index > UNKNOWN}
+        special = ["<pad>", "<unk>", *(["<bos>", "<eos>"] if marks else [])]
+        self.marks, self._words = bool(marks), [*special, *(word for word, _ in kept)]
+        self._index = {word: len(special) + k for k, (word, _) in enumerate(kept)}
+        left_out = found.total() - sum(n for _, n in kept)
         self.counts = torch.tensor(
-            [0, found.total() - sum(n for _, n in kept), *(n for _, n in kept)]
+            [0, left_out, *([0] * (len(special) - 2)), *(n for _, n in kept)]
         )
 
     def __len__(self) -> int:
@@ -154,6 +158,34 @@ class Vocabulary:
         A text without a word is a row without a True; T is at least 1.
         """
         return pad([self.ids(text) for text in strings(texts)], side=side)
+
+    def encode(self, texts: Iterable[str]) -> tuple[Tensor, Tensor]:
+        """Sentences with their marks: ids (B, T + 2) int64, `<bos>`, the words, `<eos>`, and mask
+        (B, T + 2) bool, padded on the right.
+
+        Raises ValueError for a vocabulary without marks.
+        """
+        if not self.marks:
+            raise ValueError("this vocabulary has no <bos> and <eos>: build it with marks=True")
+        begin, end = torch.tensor([BOS]), torch.tensor([EOS])
+        return pad([torch.cat([begin, self.ids(text), end]) for text in strings(texts)])
+
+    def decode(self, ids: Tensor | list) -> list[str]:
+        """The sentences of (B, T) ids: words up to the first `<eos>`, without `<pad>` and `<bos>`,
+        a blank between two words and none before a mark such as "," or "?".
+
+        Raises TypeError for another shape, ValueError for an id outside 0 to V - 1.
+        """
+        if not isinstance(ids, (Tensor, list)) or (isinstance(ids, Tensor) and ids.dim() != 2):
+            raise TypeError(f"ids: expected (B, T) or a list of (T,), got {_seen(ids)}")
+        sentences = []
+        for row in ids:
+            words = self.words(row)
+            if "<eos>" in words:
+                words = words[: words.index("<eos>")]
+            text = " ".join(word for word in words if word not in ("<pad>", "<bos>"))
+            sentences.append(re.sub(r" ([.,;:?!])(?= |$)", r"\1", text))
+        return sentences
 
 
 def strings(texts: Iterable[str]) -> list[str]:

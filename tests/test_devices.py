@@ -14,10 +14,12 @@ import pkgutil
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 import course_utils
 from course_utils import audio, audio_augment, gradients, losses, masks
 from course_utils.datasets import collate
+from course_utils.decoding import beam, greedy, sample
 from course_utils.gradients.attention import PROJECTIONS
 from course_utils.image import SmallCNN, check_images, pixel_features, places
 from course_utils.metrics import accuracy, recall_at, retrieval_ranks
@@ -52,6 +54,11 @@ VOCABULARY = Vocabulary(["a cat and a dog", "a cow"])
 def batches(x, label):
     data = {"x": x, "label": label}
     return [*Batches(data, 1), *Batches(data, 1, torch.Generator().manual_seed(0))]
+
+
+def next_word(last, state):
+    """Logits of five words, by far the largest for the one after the last."""
+    return 90 * one_hot((last + 1) % 5, 5).float(), state
 
 
 def run(network):
@@ -121,6 +128,13 @@ CASES = {
         (PICTURES[0],),
         VALUES,
     ),
+    "decoding.beam": (
+        lambda start: beam(next_word, start, end=3, limit=4, width=2),
+        (IDS,),
+        VALUES,
+    ),
+    "decoding.greedy": (lambda start: greedy(next_word, start, end=3, limit=4), (IDS,), VALUES),
+    "decoding.sample": (lambda start: sample(next_word, start, end=3, limit=4), (IDS,), VALUES),
     "gradients.alignment.cosine_backward": (
         gradients.cosine_backward,
         (FLAT[:, :2], FLAT, FLAT.flip(0)),
@@ -266,6 +280,7 @@ CASES = {
     "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
     "metrics.recall_at": (lambda ranks: recall_at(ranks, 1), (IDS[0],), VALUES),
     "metrics.retrieval_ranks": (retrieval_ranks, (FLAT, FLAT > FLAT[:, 1:2]), VALUES),
+    "text.Vocabulary.decode": (VOCABULARY.decode, (IDS,), VALUES),
     "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
     "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
     "text.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
@@ -394,6 +409,7 @@ NOT_STRICT = (
     "masks.",
     "datasets.collation.collate",
     "text.skip_gram_pairs",
+    "text.Vocabulary.decode",
     "text.Vocabulary.words",
     "training.shuffle_modality",
     "training.shuffle_splits",

@@ -19,6 +19,8 @@ import torch
 from torch import nn
 
 from course_utils import image_encoder, weights
+from course_utils.datasets import Scenes
+from course_utils.datasets.scene_words import ATTRIBUTES
 from course_utils.image_encoder import RESNETS, ImageEncoder, load_image_encoder
 from course_utils.weights import EFFICIENTNET, EFFICIENTNET_FILES, install_on_colab, package_folder
 
@@ -466,3 +468,94 @@ def test_the_published_names_hold_the_same_hash(name):
     url = getattr(torchvision.models, RESNETS[name][1]).IMAGENET1K_V1.url
     assert len(image_encoder.RESNET_SHA256[name]) == 64
     assert url.endswith(f"/{name}-{image_encoder.RESNET_SHA256[name][:8]}.pth")
+
+
+# ---- the course's own, for scenes ----
+
+
+def scenes_and_cells(split: str, size: int):
+    """Pictures (N, 3, 64, 64), and for each cell of 8 x 8 pixels the thing that covers most of it,
+    at least 8 pixels: numbers of its size, colour and shape (N, 64, 3), or -1.
+    """
+    items = list(map(Scenes(split, size=size, seed=5).__getitem__, range(size)))
+    labels = torch.full((size, 64, 3), -1)
+    for i, item in enumerate(items):
+        for place in range(64):
+            top, left = 8 * (place // 8), 8 * (place % 8)
+            covered = [
+                int(thing.mask()[top : top + 8, left : left + 8].sum()) for thing in item["objects"]
+            ]
+            if max(covered) >= 8:
+                thing = item["objects"][covered.index(max(covered))]
+                labels[i, place] = torch.tensor(
+                    [values.index(getattr(thing, name)) for name, values in ATTRIBUTES.items()]
+                )
+    return torch.stack([item["image"] for item in items]), labels
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return {split: scenes_and_cells(split, 150) for split in ("train", "test")}
+
+
+def named_right(encoder, cells) -> list[float]:
+    """The share of the test cells with a thing in them whose size, colour and shape a linear map,
+    fitted to the training cells by least squares, names right.
+    """
+    features, labels = {}, {}
+    for split, (images, label) in cells.items():
+        there = label[..., 0] >= 0
+        found = encoder(images)[0][there].double()
+        features[split] = torch.cat([found, torch.ones(len(found), 1)], 1)
+        labels[split] = label[there]
+    shares = []
+    for k in range(3):
+        wanted = torch.nn.functional.one_hot(labels["train"][:, k]).double()
+        fitted = torch.linalg.lstsq(features["train"], wanted).solution
+        right = (features["test"] @ fitted).argmax(1) == labels["test"][:, k]
+        shares.append(right.double().mean().item())
+    return shares
+
+
+def test_the_encoder_of_scenes_knows_what_stands_in_a_cell(cells):
+    encoder = load_image_encoder("scenes-cnn", cache=False)
+    assert encoder.trained and encoder.width == 64
+    features, mask = encoder(cells["test"][0])
+    assert features.shape == (150, 64, 64) and mask.shape == (150, 64) and mask.all()
+    assert min(named_right(encoder, cells)) > 0.95
+    torch.manual_seed(0)
+    untrained = load_image_encoder("scenes-cnn", random=True)
+    assert not untrained.trained and max(named_right(untrained, cells)[1:]) < 0.9
+
+
+def test_features_of_scenes_have_mean_0_and_spread_1(cells):
+    features, _ = load_image_encoder("scenes-cnn", cache=False)(cells["test"][0])
+    each = features.flatten(0, 1)
+    assert each.mean(0).abs().max() < 0.3 and (each.std(0) - 1).abs().max() < 0.4
+
+
+def test_the_encoder_of_scenes_stays_as_it_is_and_takes_pictures_from_0_to_1():
+    encoder = load_image_encoder("scenes-cnn", cache=False)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder.train()
+    image = Scenes()[0]["image"]
+    one = encoder(image[None])[0]
+    assert torch.equal(encoder.transform(64)(image), image) and not one.requires_grad
+    two = encoder(torch.stack([Scenes()[1]["image"], image]))[0]
+    torch.testing.assert_close(two[1:], one)
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+    with pytest.raises(ValueError, match="has learned no classes"):
+        encoder.classes(image[None])
+
+
+@pytest.mark.parametrize("content", [b"", b"other weights"])
+def test_an_altered_file_of_the_course_is_refused(content, tmp_path, monkeypatch):
+    file = tmp_path / "scenes_cnn.safetensors"
+    file.write_bytes(content)
+    monkeypatch.setattr(image_encoder, "SCENES_CNN", file)
+    with pytest.raises(ValueError, match="not the file .* `git checkout data/scene_encoder`"):
+        load_image_encoder("scenes-cnn")
+
+
+def test_the_course_ships_a_small_file():
+    assert image_encoder.SCENES_CNN.stat().st_size < 400_000

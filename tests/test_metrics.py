@@ -11,14 +11,17 @@ import torch
 from scipy import stats
 
 from course_utils import metrics
+from course_utils.datasets import Scenes
 from course_utils.metrics import (
     accuracy,
+    bleu,
     cluster_bootstrap,
     equal_names,
     mean_interval,
     recall_at,
     retrieval_ranks,
 )
+from course_utils.text import tokenize
 
 
 def test_accuracy_and_its_bad_inputs():
@@ -294,3 +297,97 @@ def test_bad_scores_are_named(scores, relevant, error, words):
 def test_bad_ranks_are_named(ranks, k, words):
     with pytest.raises(ValueError, match=words):
         recall_at(ranks, k)
+
+
+# ---- BLEU ----
+
+
+def theirs(candidates, references, order=4):
+    """sacrebleu's, whose references are turned: all first ones, all second ones, None for none."""
+    BLEU = pytest.importorskip("sacrebleu").metrics.BLEU
+    most = max(map(len, references))
+    turned = [[known[k] if k < len(known) else None for known in references] for k in range(most)]
+    metric = BLEU(tokenize="none", max_ngram_order=order, force=True)
+    return metric.corpus_score(candidates, turned).score
+
+
+@pytest.mark.parametrize(
+    "candidates, references",
+    [
+        (["a red circle and a cross"], [["a red circle and a cross"]]),
+        (["a red circle"], [["a red circle and a blue cross"]]),
+        (["a red circle and a cross"], [["a red"]]),
+        (["a b c d e"], [["v w x y z"]]),
+        (["a b c d e"], [["e d c b a"]]),
+        (["a b c d e f"], [["a b x d e y"]]),
+        (["a b c"], [["a b c"]]),
+        (["a a a a a"], [["a b", "a a c"]]),
+        (["a b c d"], [["a b c d e f", "a b"]]),
+        (["a b c d"], [["a b c d e", "a b c"]]),
+        ([""], [["a b c d"]]),
+        (["a b c d"], [[""]]),
+        ([""], [[""]]),
+        (["", "a b c d e"], [["a"], ["a b c d e f g"]]),
+        (["a b c d e", "x"], [["a b c d e", "a b"], ["x"]]),
+        (["  a  b c d\t e "], [["a b c d e"]]),
+        (["A b c d"], [["a b c d"]]),
+    ],
+)
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_bleu_at_its_edges_is_sacrebleus(candidates, references, order):
+    value = bleu(candidates, references, order)
+    assert value == pytest.approx(theirs(candidates, references, order), abs=1e-10)
+    assert 0 <= value <= 100 + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bleu_of_random_words_is_sacrebleus(seed):
+    rng = np.random.default_rng(seed)
+
+    def sentence():
+        return " ".join(rng.choice(list("abcd"), size=rng.integers(0, 9)))
+
+    size = rng.integers(1, 8)
+    candidates = [sentence() for _ in range(size)]
+    references = [[sentence() for _ in range(rng.integers(1, 4))] for _ in range(size)]
+    assert bleu(candidates, references) == pytest.approx(theirs(candidates, references), abs=1e-10)
+
+
+def test_bleu_of_captions_is_sacrebleus_with_its_own_tokens_too():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    scenes = Scenes("test", size=400)
+    said = [" ".join(tokenize(scenes[i]["caption"])) for i in range(400)]
+    candidates, references = said[::2], [[known] for known in said[1::2]]
+    value = bleu(candidates, references)
+    turned = [[known[0] for known in references]]
+    assert value == pytest.approx(theirs(candidates, references), abs=1e-10)
+    assert value == pytest.approx(sacrebleu.corpus_bleu(candidates, turned).score, abs=1e-10)
+    assert 1 < value < 60
+
+
+def test_bleu_by_hand():
+    # 5 of 6 words, 3 of 5 pairs; as long as the reference
+    assert bleu(["a b c d e f"], [["a b c x e f"]], order=2) == pytest.approx(
+        100 * math.sqrt(5 / 6 * 3 / 5)
+    )
+    # 2 of 2 words, 1 of 1 pairs, but two words for four
+    assert bleu(["a b"], [["a b c d"]], order=2) == pytest.approx(100 * math.exp(1 - 4 / 2))
+    # no pair of 3 is right, a half counts
+    assert bleu(["a b c d"], [["d c b a"]], order=2) == pytest.approx(100 * math.sqrt(1 / 6))
+
+
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        (("a b", [["a"]]), TypeError, "a single string"),
+        ((["a b"], ["a b"]), TypeError, "a single string"),
+        (([], []), ValueError, "at least one string"),
+        ((["a"], [[]]), ValueError, "at least one string"),
+        ((["a"], [["a"], ["b"]]), ValueError, "a list for each of 1 candidates, got 2"),
+        ((["a"], [[None]]), TypeError, r"texts\[0\]: expected a string, got NoneType"),
+        ((["a"], [["a"]], 0), ValueError, "order: expected a whole number of at least 1, got 0"),
+    ],
+)
+def test_bad_sentences_are_named(arguments, error, words):
+    with pytest.raises(error, match=words):
+        bleu(*arguments)

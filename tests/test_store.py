@@ -13,6 +13,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -188,6 +189,65 @@ def test_have_says_how_to_get_what_is_missing_and_downloads_nothing(home, server
     store.fetch("labels"), store.fetch("clips")
     capsys.readouterr()
     assert store.have("labels", "clips") and capsys.readouterr().out == ""
+
+
+def tarred(files, links=()):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            one = tarfile.TarInfo(name)
+            one.size = len(content)
+            archive.addfile(one, io.BytesIO(content))
+        for name, target in dict(links).items():
+            one = tarfile.TarInfo(name)
+            one.type, one.linkname = tarfile.SYMTYPE, target
+            archive.addfile(one)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tar(home, server, monkeypatch):
+    """The set "clips" as a tar packed by gzip; change it by tar(files, links)."""
+    item = store.MANIFEST["clips"].items[0]
+    item = dataclasses.replace(item, address=item.address.replace("set.zip", "set.tar.gz"))
+    one = dataclasses.replace(store.MANIFEST["clips"], items=(item,))
+    monkeypatch.setitem(store.MANIFEST, "clips", one)
+    good = {f"set-1.0/recordings/{name}": data for name, data in CLIPS.items()}
+
+    def pack(files=(), links=()):
+        body = tarred({"set-1.0/README.md": b"read me", **good, **dict(files)}, links)
+        server.answers["/set.tar.gz"] = {"body": body}
+        return body
+
+    pack()
+    return pack
+
+
+def test_of_a_tar_archive_only_the_wanted_files_are_kept(home, tar):
+    (path,) = store.fetch("clips")
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == CLIPS
+    assert len(everything(home)) == 6
+
+
+def test_a_tar_archive_that_goes_too_far(home, tar, tmp_path):
+    tar({"set-1.0/recordings/../../../evil.wav": b"evil"})
+    refused("clips", home, "write outside its folder", "evil")
+    tar({"set-1.0/recordings/7_zoe_0.wav": bytes(100_000)})
+    refused("clips", home, "holds 104,000 bytes, expected 4,000")
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_link_in_a_tar_archive_is_no_file(home, tar):
+    """It would be read as what it points to, and pass for a clip."""
+    tar(links={"set-1.0/recordings/7_zoe_0.wav": "1_ann_0.wav"})
+    assert len(list(store.fetch("clips")[0].iterdir())) == 4
+
+
+def test_a_broken_tar_archive(home, tar, server):
+    body = tar()
+    for bad in (b"", b"no archive", body[: len(body) // 2]):
+        server.answers["/set.tar.gz"] = {"body": bad}
+        refused("clips", home, "no usable tar archive")
 
 
 # ---- what goes wrong on the way

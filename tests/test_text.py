@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from course_utils import text
+from course_utils.datasets import Scenes
 from course_utils.rooms import room
 from course_utils.text import (
+    BOS,
+    EOS,
+    PAD,
+    UNKNOWN,
     Vocabulary,
     nearest,
     negative_samples,
@@ -165,6 +170,69 @@ def test_a_batch_of_empty_texts_has_one_place():
 def test_the_vocabulary_names_a_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+# ---- sentences with a beginning and an end ----
+
+
+CAPTIONS = ["A cat, a dog; and 3.50!", "is there a cat?", ""]
+
+
+def test_marks_stand_before_the_words_and_change_no_other_count():
+    with_marks, without = Vocabulary(CAPTIONS, marks=True), Vocabulary(CAPTIONS)
+    assert with_marks.words(range(5)) == ["<pad>", "<unk>", "<bos>", "<eos>", "a"]
+    assert without.words(range(3)) == ["<pad>", "<unk>", "a"]
+    assert (PAD, UNKNOWN, BOS, EOS) == (0, 1, 2, 3) and len(with_marks) == len(without) + 2
+    assert with_marks.counts.tolist() == [0, 0, 0, 0, *without.counts[2:].tolist()]
+    assert torch.equal(
+        with_marks.ids("a cat cow"), without.ids("a cat cow") + torch.tensor([2, 2, 0])
+    )
+    assert "<bos>" not in with_marks and "<eos>" not in with_marks and with_marks.marks
+    few = Vocabulary(CAPTIONS, marks=True, most=1)
+    assert few.counts.tolist() == [0, 11, 0, 0, 3] and len(few) == 5
+    # a text cannot smuggle a mark in
+    assert EOS not in with_marks.ids("<eos> <bos>").tolist()
+    assert not negative_samples(with_marks.counts, (500,)).lt(4).any()
+
+
+def test_encoded_sentences_have_both_marks_and_come_back():
+    vocabulary = Vocabulary(CAPTIONS, marks=True)
+    ids, mask = vocabulary.encode(["a cat", "", "is cow"])
+    a, cat, is_ = vocabulary.ids("a cat is").tolist()
+    assert ids.tolist() == [[2, a, cat, 3], [2, 3, 0, 0], [2, is_, 1, 3]]
+    assert mask.sum(1).tolist() == [4, 2, 4] and torch.equal(mask, ids != PAD)
+    assert vocabulary.decode(ids) == ["a cat", "", "is <unk>"]
+    assert vocabulary.decode(vocabulary.encode(CAPTIONS)[0]) == [c.lower() for c in CAPTIONS]
+
+
+def test_what_stands_after_the_end_is_not_read():
+    vocabulary = Vocabulary(["a b"], marks=True)
+    a, b = vocabulary.ids("a b").tolist()
+    assert vocabulary.decode([[2, a, 3, b, 3], [a, 0, b, 0, 0], [3, a, a, a, a]]) == [
+        "a",
+        "a b",
+        "",
+    ]
+    assert Vocabulary(["a b"]).decode([[2, 3, 0]]) == ["a b"]
+    assert vocabulary.decode(torch.zeros(0, 3, dtype=torch.int64)) == []
+
+
+@pytest.mark.parametrize("split", ["train", "novel"])
+def test_captions_and_questions_of_scenes_come_back_as_they_were(split):
+    scenes = Scenes(split, size=300)
+    texts = [scenes[i][name] for i in range(len(scenes)) for name in ("caption", "question")]
+    vocabulary = Vocabulary(texts, marks=True)
+    assert vocabulary.decode(vocabulary.encode(texts)[0]) == texts
+
+
+def test_a_vocabulary_without_marks_encodes_no_sentence():
+    with pytest.raises(ValueError, match="no <bos> and <eos>: build it with marks=True"):
+        Vocabulary(["a"]).encode(["a"])
+    with pytest.raises(ValueError, match="ids: expected 0 to 4, got 2 to 5"):
+        Vocabulary(["a"], marks=True).decode([[2, 5]])
+    for wrong in (torch.tensor([2, 3]), 5, "ab"):
+        with pytest.raises(TypeError, match=r"ids: expected \(B, T\) or a list of \(T,\), got"):
+            Vocabulary(["a"], marks=True).decode(wrong)
 
 
 # ---- word vectors ----

@@ -16,6 +16,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -71,9 +72,9 @@ def voices() -> list[dict]:
     return rows
 
 
-def speak(word: str, voice: dict) -> np.ndarray:
-    """One spoken word, (samples,) int16 at 8 kHz, its silence trimmed and its peak at 0.7 of
-    full scale.
+def speak(word: str, voice: dict, peak: float = 0.7) -> np.ndarray:
+    """One spoken word or sentence, (samples,) int16 at 8 kHz, its silence trimmed and its peak at
+    `peak` of full scale.
     """
     command = [
         "espeak-ng",
@@ -96,7 +97,7 @@ def speak(word: str, voice: dict) -> np.ndarray:
     loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
     margin = RATE // 50  # 20 ms on both sides
     sound = sound[max(0, loud[0] - margin) : loud[-1] + margin]
-    return np.round(sound / np.abs(sound).max() * 0.7 * 32767).astype(np.int16)
+    return np.round(sound / np.abs(sound).max() * peak * 32767).astype(np.int16)
 
 
 def espeak_version() -> str | None:
@@ -140,26 +141,19 @@ def make(folder: Path) -> dict:
     return manifest
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the spoken digits of data/digits again.")
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=ROOT / "data" / "digits",
-        help="where to write (default: data/digits)",
-    )
-    folder = parser.parse_args().folder
+def report(name: str, make: Callable[[Path], dict], folder: Path) -> int:
+    """Make data/`name` again in `folder` and print whether it came out as before; 0 if so."""
     if espeak_version() is None:
         print(
-            "espeak-ng is not installed, so nothing was made. The clips in data/digits are complete"
-            " without it;\nto make them again install it first (Debian: apt-get install espeak-ng;"
-            " macOS: brew install espeak-ng)."
+            f"espeak-ng is not installed, so nothing was made. The clips in data/{name} are"
+            " complete without it;\nto make them again install it first (Debian: apt-get install"
+            " espeak-ng; macOS: brew install espeak-ng)."
         )
         return 1
-    before = ROOT / "data" / "digits" / "manifest.json"
+    before = ROOT / "data" / name / "manifest.json"
     old = json.loads(before.read_text()) if before.exists() else None
     new = make(folder)
-    print(f"{new['clips']} clips written with espeak-ng {new['made_with']['espeak-ng']}.")
+    print(f"{name}: {new['clips']} clips written with espeak-ng {new['made_with']['espeak-ng']}.")
     if old is None:
         return 0
     same = old["pcm_sha256"] == new["pcm_sha256"]
@@ -175,4 +169,11 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description="Make the spoken digits of data/digits again.")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=ROOT / "data" / "digits",
+        help="where to write (default: data/digits)",
+    )
+    sys.exit(report("digits", make, parser.parse_args().folder))

@@ -15,8 +15,12 @@ HOMES = {
     "Gates": "gates",
     "LARGE": "gates",
     "MODALITIES": "names",
+    "Moods": "moods",
+    "RatedTexts": "rated_texts",
     "SMALL": "gates",
     "Scenes": "scenes",
+    "answer_is_true": "scene_truth",
+    "caption_truth": "scene_truth",
     "collate": "collation",
     "read_table": "table",
 }

@@ -13,7 +13,8 @@ from course_utils.masks import check_floats
 
 
 def unit_length_backward(d_out: Tensor, x: Tensor) -> Tensor:
-    """Back through u = x / |x| along the last axis: d_x = (d_out - <u, d_out> u) / |x|. Page 24.
+    """Back through u = x / |x| along the last axis: d_x = (d_out - <u, d_out> u) / |x|.
+    Equation (24.4).
 
     Shapes: d_out, x (..., D) -> (..., D). Why the subtraction: a step along u changes only the
     length, which is divided out; so d_x is orthogonal to x. A row of zeros has no direction and
@@ -30,7 +31,7 @@ def unit_length_backward(d_out: Tensor, x: Tensor) -> Tensor:
 
 def cosine_backward(d_out: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Back through `losses.cosines`, c_ij = <a_i, b_j> / (|a_i| |b_j|): d_a_i = sum_j d_ij (b_j /
-    |b_j| - c_ij a_i / |a_i|) / |a_i|, and d_b the same way. Page 24.
+    |b_j| - c_ij a_i / |a_i|) / |a_i|, and d_b the same way. Equation (24.4).
 
     Shapes: d_out (N, M), a (N, D), b (M, D) -> (N, D), (M, D). Why: a turns towards b, and only
     turns; the longer it is, the less. As `cosines`, half precision is computed in float32.
@@ -51,7 +52,7 @@ def info_nce_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Back through `losses.info_nce`, both directions, with scale = exp(log_scale): on the logits
     S = scale * cosines d_S = (P_rows + P_columns - Y_rows - Y_columns) / (2 N), d_log_scale = the
-    sum of d_S * S. Page 24.
+    sum of d_S * S. Equation (24.6).
 
     Shapes: a, b (N, D), log_scale (), positives (N, N) bool -> (N, D), (N, D), (). P are the
     softmaxes of the rows and the columns, Y the positives, shared equally within each (2 I if there
@@ -74,7 +75,7 @@ def sigmoid_loss_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Back through `losses.SigmoidLoss`, on the logits s = scale * cosine + bias: d_s = -y
     sigmoid(-y s) / N with y = 1 for a positive and -1 for every other; d_log_scale = the sum of d_s
-    scale cosine, d_bias = the sum of d_s. Page 24.
+    scale cosine, d_bias = the sum of d_s. Equation (24.8).
 
     Shapes: a, b (N, D), log_scale and bias (), positives (N, N) bool -> (N, D), (N, D), (), (). Why
     no softmax: each pair is asked alone, so no pair feels another.
@@ -96,7 +97,7 @@ def triplet_backward(
 ) -> tuple[Tensor, Tensor]:
     """Back through `losses.triplet_loss` with its mined negatives given: an active one, margin +
     s_ij - s_ii >= 0, sends 1 / (2 N n_i) to its cosine, and the partner's gets minus the row's sum.
-    Page 24.
+    Equation (24.8).
 
     chosen_a[i, j] says that row j of b is a negative of anchor a_i, chosen_b[i, j] that row j of a
     is one of anchor b_i; n_i of them count in a row. Shapes: a, b (N, D), chosen (N, N) bool ->

@@ -21,7 +21,7 @@ def attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Back through softmax(Q K^T / sqrt(d)) V, A the softmax over the keys present: d_V =
     A^T d_out; d_S = A * (d_A - its rows' <A, d_A>) with d_A = d_out V^T; d_Q = d_S K / sqrt(d), d_K
-    = d_S^T Q / sqrt(d). Page 24.
+    = d_S^T Q / sqrt(d). Equation (24.3).
 
     Shapes: d_out (B, ..., T, e), query (B, ..., T, d), key (B, ..., K, d), value (B, ..., K, e),
     mask (B, K) -> those of query, key, value; heads are an axis between. Why one key teaches
@@ -55,7 +55,7 @@ def cross_attention_backward(
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Back through multi-head attention of queries x to keys and values y: the output's map, each
     head's attention, and the maps to Q, K and V, of which y feels two, d_y = d_K W_K + d_V W_V.
-    Page 24.
+    Equation (24.3).
 
     `parameters` has the names in PROJECTIONS, weights (D, D) and biases (D,), and may have "null"
     (D,), a learned token that stands as the last among keys and values and is never masked.

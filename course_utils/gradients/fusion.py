@@ -40,7 +40,7 @@ def weighted_concat_backward(
 ) -> tuple[Named, Tensor]:
     """Back through [a_1 h_1; ...; a_M h_M], a = the softmax of `scores` over the modalities
     present: d_h_m = a_m d_m with d_m its columns, d_scores = the rows' sum of a (g - <a, g>), g_m =
-    <h_m, d_m>. Page 23.
+    <h_m, d_m>. Equation (23.3), each with its own columns.
 
     Shapes: d_out (B, sum D_m), scores (M,) -> {name: (B, D_m)}, (M,). Why g - <a, g>: weights sum
     to 1, so a modality gains weight only where its pull is above the average one.
@@ -51,7 +51,8 @@ def weighted_concat_backward(
 
 
 def sum_backward(d_out: Tensor, names: list[str], mask: Named | None = None) -> Named:
-    """Back through h_1 + ... + h_M: each modality gets d_out as it is. Page 23.
+    """Back through h_1 + ... + h_M: each modality gets d_out as it is.
+    Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why alike: a sum does not know who brought what.
     """
@@ -62,7 +63,7 @@ def sum_backward(d_out: Tensor, names: list[str], mask: Named | None = None) -> 
 
 def mean_backward(d_out: Tensor, names: list[str], mask: Named | None = None) -> Named:
     """Back through the mean of the modalities present: each gets d_out / (number present). With
-    logits for vectors this is late fusion by the mean of logits. Page 23.
+    logits for vectors this is late fusion by the mean of logits. Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why larger where one is missing: fewer share the mean.
     """
@@ -75,7 +76,7 @@ def weighted_sum_backward(
     d_out: Tensor, inputs: Named, scores: Tensor, mask: Named | None = None
 ) -> tuple[Named, Tensor]:
     """Back through sum_m a_m h_m, a = the softmax of `scores` over the modalities present: d_h_m =
-    a_m d_out, d_scores = the rows' sum of a (g - <a, g>), g_m = <h_m, d_out>. Page 23.
+    a_m d_out, d_scores = the rows' sum of a (g - <a, g>), g_m = <h_m, d_out>. Equation (23.3).
 
     Shapes: d_out (B, D), scores (M,) -> {name: (B, D)}, (M,). Why a_m: what passes less forward
     passes less back, so a modality that starts small learns slowly.
@@ -88,7 +89,7 @@ def linear_fusion_backward(
     d_out: Tensor, inputs: Named, weights: Named, mask: Named | None = None
 ) -> tuple[Named, Named, Named]:
     """Back through sum_m (W_m x_m + c_m) over the modalities present: d_x_m = d_out W_m, d_W_m =
-    d_out^T x_m, d_c_m = the sum of d_out's rows that have m. Page 23.
+    d_out^T x_m, d_c_m = the sum of d_out's rows that have m. Page 23, "The other strategies".
 
     Shapes: d_out (B, C), inputs (B, D_m), weights (C, D_m) -> {name: (B, D_m)}, {name: (C, D_m)},
     {name: (C,)}. Why the others do not occur: in a sum no modality changes what another one does.
@@ -102,7 +103,7 @@ def linear_fusion_backward(
 
 def max_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Named:
     """Back through the largest of the modalities present, entry by entry: the winner gets d_out,
-    at a tie the winners share it equally. Page 23.
+    at a tie the winners share it equally. Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why nothing for the losers: a small change of theirs
     leaves the largest as it is.
@@ -116,7 +117,7 @@ def max_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Nam
 
 def product_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Named:
     """Back through the product of the modalities present, entry by entry: d_h_m = d_out times the
-    product of the others. Page 23.
+    product of the others. Page 23, "The other strategies".
 
     Shapes: d_out (B, D) -> {name: (B, D)}. Why the others: each is the factor by which a change of
     h_m arrives. Where one is 0, all the others get nothing.
@@ -129,7 +130,8 @@ def product_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) ->
 
 def outer_backward(d_out: Tensor, inputs: Named, mask: Named | None = None) -> Named:
     """Back through vec([h_1; 1] (x) ... (x) [h_M; 1]), a missing one [0; 1]: with G the d_out as a
-    block, d_h_m is G summed against all [h; 1] but its own, without the entry of the 1. Page 23.
+    block, d_h_m is G summed against all [h; 1] but its own, without the entry of the 1.
+    Page 23, "The other strategies".
 
     Shapes: d_out (B, prod (D_m + 1)) -> {name: (B, D_m)}. Why the 1: with it come the products
     without the others, so a modality feels something even where all others are 0.
@@ -154,7 +156,8 @@ def low_rank_backward(
     d_out: Tensor, inputs: Named, factors: Named, mask: Named | None = None
 ) -> tuple[Named, Named, Tensor]:
     """Back through sum_r prod_m (F_m^r [h_m; 1]) + b, a missing one [0; 1]: each factor gets d_out
-    times the product of the others, then goes back through its linear map. Page 23.
+    times the product of the others, then goes back through its linear map.
+    Page 23, "The other strategies".
 
     Shapes: d_out (B, C), inputs (B, D_m), factors (R, C, D_m + 1) -> {name: (B, D_m)}, {name: (R,
     C, D_m + 1)}, (C,). Why a missing modality's factor still learns: [0; 1] leaves its last column.
@@ -189,7 +192,8 @@ def gated_backward(
 ) -> tuple[Named, Named, Tensor, Tensor]:
     """Back through sum_m z_m * v_m, z = softmax over the modalities present of the gates' scores
     s = U [x_1; ...; x_M] + d: the direct path d_v_m = z_m * d_out, and the path through the gate
-    d_s_m = z_m * (v_m - sum_k z_k v_k) * d_out, d_x = d_s U. Page 23.
+    d_s_m = z_m * (v_m - sum_k z_k v_k) * d_out, d_x = d_s U. Equation
+    (23.2), for two.
 
     Shapes: d_out (B, H), values (B, H), inputs (B, D_m), weight (M H, sum D_m), bias (M H,) ->
     {name: (B, H)}, {name: (B, D_m)}, (M H, sum D_m), (M H,). A modality feels both paths; where its
@@ -219,7 +223,7 @@ def film_backward(
 ) -> tuple[Named, Tensor]:
     """Back through (1 + gamma) * x + beta, [gamma; beta] = W c, x the content and c the others
     glued: d_x = (1 + gamma) * d_out, d_gamma = x * d_out, d_beta = d_out, d_c =
-    [d_gamma; d_beta] W. Page 23.
+    [d_gamma; d_beta] W. Page 23, "The other strategies".
 
     Shapes: d_out (B, D), weight (2 D, sum of the others' D_m) -> {name: (B, D_m)}, (2 D, sum of the
     others' D_m). Why x reaches the condition: gamma acts on x, so it is told in units of x.
@@ -251,7 +255,7 @@ def attention_pool_backward(
 ) -> tuple[Named, Tensor, Tensor, Tensor]:
     """Back through attention over modalities, sum_m a_m h_m, a = softmax over those present of
     u . tanh(W h_m + c): d_h_m = a_m d_out + W^T d_pre_m, d_pre_m = d_s_m u (1 - tanh^2), d_s =
-    a (g - <a, g>), g_m = <h_m, d_out>. Page 24.
+    a (g - <a, g>), g_m = <h_m, d_out>. Equation (24.3).
 
     Shapes: d_out (B, D), weight (A, D), bias (A,), context u (A,) -> {name: (B, D)}, (A, D), (A,),
     (A,). Why two paths: h_m is what is summed, and it also asks for its own weight.
@@ -279,7 +283,7 @@ def late_backward(
     d_out: Tensor, inputs: Named, weights: Named, mask: Named | None = None
 ) -> tuple[Named, Named, Named]:
     """Back through late fusion, the mean of W_m h_m + b_m over the modalities present: as linear
-    fusion, with d_out / (number present). Page 23.
+    fusion, with d_out / (number present). Page 23, "The other strategies".
 
     Shapes: d_out (B, C), inputs (B, D_m), weights (C, D_m) -> {name: (B, D_m)}, {name: (C, D_m)},
     {name: (C,)}. Why all heads get one signal: the error is that of the mean, so a head that is
@@ -292,7 +296,7 @@ def late_backward(
 def mixture_backward(d_out: Tensor, logits: Named, mask: Named | None = None) -> Named:
     """Back through the logarithm of the mean of probabilities, log mean_m p_m over the modalities
     present: with responsibilities r_m = p_m / sum_k p_k, class by class, d_z_m = r_m d_out - p_m
-    <r_m, d_out>. Page 23.
+    <r_m, d_out>. Page 23, "The other strategies".
 
     Shapes: d_out (B, C), logits z_m (B, C) -> {name: (B, C)}. After a cross-entropy that is r_m of
     the true class times (p_m - y). Why: who gave the truth more probability is asked more.
@@ -310,7 +314,7 @@ def product_of_experts_backward(
 ) -> tuple[Named, Tensor]:
     """Back through log p_0 + sum_m (log p_m - log p_0) over the modalities present, p_m =
     softmax(z_m): d_z_m = d_out - p_m sum(d_out), d_log_p_0 = the rows' sum of (1 - number present)
-    d_out. Page 23.
+    d_out. Equation (23.4).
 
     Shapes: d_out (B, C), logits z_m (B, C) -> {name: (B, C)}, (C,). Why every expert gets the same
     (p - y) / N after a cross-entropy: that sums to 0, so what p_m would take off is 0. The prior
