@@ -29,7 +29,7 @@ def by_sign(scores, relevant):
 
 def by_einsum(pictures, prompts):
     classes = F.normalize((prompts / prompts.norm(dim=2, keepdim=True)).sum(1), dim=1)
-    return torch.einsum("nd,cd->nc", F.normalize(pictures, dim=1), classes)
+    return torch.einsum("bd,cd->bc", F.normalize(pictures, dim=1), classes)
 
 
 @pytest.mark.parametrize("key, answer", [("17.1", by_sign), ("17.2", by_einsum)])
@@ -259,6 +259,7 @@ def test_the_librarys_table_has_a_row_for_each_picture():
 
 
 USES = stored("17", "uses")
+SPACES = ("contrast", "ridge")
 
 
 def of(name, what, sweep="uses"):
@@ -331,6 +332,10 @@ def test_what_a_probe_says_in_numbers(text):
     one, clear = points(of("contrast", "probe"), of("picture vectors", "probe"))
     two, also = points(of("ridge", "probe"), of("picture vectors", "probe"))
     assert f"right pairs gain {one} points, and ridge {two}." in text and not clear and not also
+    ahead = [points(of(way, "probe"), of(f"{way}, pairs shuffled", "probe")) for way in SPACES]
+    frozen, clear = points(of("picture vectors", "probe"), of("contrast, pairs shuffled", "probe"))
+    assert f"by {ahead[0][0]} points and {ahead[1][0]}, but so are" in text and clear
+    assert f"contrast's shuffled ones, by {frozen}:" in text and ahead[0][1] and ahead[1][1]
     assert percent("uses", "contrast, pairs shuffled: never-seen emoji", "picture 1") < 1
 
 

@@ -77,7 +77,7 @@ RIGHT = {
             u = pictures / pictures.norm(dim=-1, keepdim=True)
             v = (prompts / prompts.norm(dim=-1, keepdim=True)).sum(dim=1)
             v = v / v.norm(dim=-1, keepdim=True)
-            return torch.einsum("nd,cd->nc", u, v)
+            return torch.einsum("bd,cd->bc", u, v)
         """,
         # by the library's cosine, in float32
         """

@@ -244,7 +244,7 @@ ZERO_SHOT = Exercise(
         ),
         *ideas(
             "the best template counts here. Asked is one vector a class, their mean.",
-            lambda p, c: torch.einsum("nd,ctd->nct", _unit(p), _unit(c)).amax(2),
+            lambda p, c: torch.einsum("bd,ctd->bct", _unit(p), _unit(c)).amax(2),
         ),
         *ideas(
             "the vectors are scaled along the wrong axis: the last one holds the D numbers of a"

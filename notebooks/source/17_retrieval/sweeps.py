@@ -233,7 +233,6 @@ def artists(page: dict) -> dict:
                 both_ways(rows, f"{first}: {kind}", scores, equals(data, where))
                 both_ways(rows, f"{first}: {kind}, own only", scores, torch.eye(300).bool())
             mixed = by_ridge(
-                page,
                 a[train],
                 name[train][torch.randperm(1_200, generator=draw)],
                 [(name[val], a[val])],
