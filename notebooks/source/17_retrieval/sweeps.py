@@ -233,9 +233,7 @@ def artists(page: dict) -> dict:
                 both_ways(rows, f"{first}: {kind}", scores, equals(data, where))
                 both_ways(rows, f"{first}: {kind}, own only", scores, torch.eye(300).bool())
             mixed = by_ridge(
-                a[train],
-                name[train][torch.randperm(1_200, generator=draw)],
-                [(name[val], a[val])],
+                a[train], name[train][torch.randperm(1_200, generator=draw)], [(name[val], a[val])]
             )[1]
             scores = F.normalize(name[test], dim=1) @ F.normalize(a[test] @ mixed, dim=1).T
             both_ways(
