@@ -164,6 +164,16 @@ def test_the_bet_in_numbers(text):
     } and "new in both ways leaves 9 %" in text
 
 
+def test_siblings_do_not_settle_the_bet(text):
+    emoji = "never-seen emoji, own only"
+    lead, clear = points(both("never-seen artist, whole groups, own only"), both(emoji))
+    assert f"the lead is {lead}: Ada still wins" in text and clear
+    share = {kind: 100 * sum(row) / 5 for kind, row in TWO["siblings"]["accuracy"].items()}
+    new, single, whole = (share[kind] for kind in ("never-seen emoji", "one by one", "whole"))
+    assert f"never-seen emoji {new:.0f} % have" in text and f"one by one, {single:.0f} %." in text
+    assert f"by whole groups ({whole:.0f} %)" in text and single < new < whole
+
+
 def test_what_a_second_source_cures_in_numbers(text):
     shift, other = points(both("both, mean"), both("both"))[0], both("both")
     both_moments, clear = points(both("both, mean and deviation"), other)
