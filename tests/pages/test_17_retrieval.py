@@ -243,8 +243,7 @@ def test_the_gap_in_numbers(text):
 
 def test_words_that_are_found_and_not(text):
     row = stored("17", "words")["ridge"]
-    assert {"crying face", "wine glass"} <= set(row["gallery"]) and len(row["gallery"]) == 300
-    assert all(set(names) <= set(row["gallery"]) for names in row["found"].values())
+    assert row["there"] == ["crying face", "wine glass"]
     for query, never in (("sad", "face"), ("something to drink", "glass"), ("no rain", "sun")):
         assert not any(never in name.split() for name in row["found"][query][:3])
     assert any("automobile" in name for name in row["found"]["a fast vehicle"])
