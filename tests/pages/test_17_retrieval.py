@@ -164,6 +164,16 @@ def test_the_bet_in_numbers(text):
     } and "new in both ways leaves 9 %" in text
 
 
+def test_siblings_do_not_settle_the_bet(text):
+    emoji = "never-seen emoji, own only"
+    lead, clear = points(both("never-seen artist, whole groups, own only"), both(emoji))
+    assert f"the lead is {lead}: Ada still wins" in text and clear
+    share = {kind: 100 * sum(row) / 5 for kind, row in TWO["siblings"]["accuracy"].items()}
+    new, single, whole = (share[kind] for kind in ("never-seen emoji", "one by one", "whole"))
+    assert f"never-seen emoji {new:.0f} % have" in text and f"one by one, {single:.0f} %." in text
+    assert f"by whole groups ({whole:.0f} %)" in text and single < new < whole
+
+
 def test_what_a_second_source_cures_in_numbers(text):
     shift, other = points(both("both, mean"), both("both"))[0], both("both")
     both_moments, clear = points(both("both, mean and deviation"), other)
@@ -258,6 +268,7 @@ def test_the_librarys_table_has_a_row_for_each_picture():
 
 
 USES = stored("17", "uses")
+SPACES = ("contrast", "ridge")
 
 
 def of(name, what, sweep="uses"):
@@ -330,6 +341,10 @@ def test_what_a_probe_says_in_numbers(text):
     one, clear = points(of("contrast", "probe"), of("picture vectors", "probe"))
     two, also = points(of("ridge", "probe"), of("picture vectors", "probe"))
     assert f"right pairs gain {one} points, and ridge {two}." in text and not clear and not also
+    ahead = [points(of(way, "probe"), of(f"{way}, pairs shuffled", "probe")) for way in SPACES]
+    frozen, clear = points(of("picture vectors", "probe"), of("contrast, pairs shuffled", "probe"))
+    assert f"by {ahead[0][0]} points and {ahead[1][0]}, but so are" in text and clear
+    assert f"contrast's shuffled ones, by {frozen}:" in text and ahead[0][1] and ahead[1][1]
     assert percent("uses", "contrast, pairs shuffled: never-seen emoji", "picture 1") < 1
 
 

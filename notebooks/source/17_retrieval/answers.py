@@ -111,6 +111,8 @@ WRONG = {
             "a tie takes a whole place",
         ),
         (changed(RANKS, ("1 + above", "above")), "places are counted from 0"),
+        # near scores taken for ties
+        (changed(RANKS, ("    best =", "    scores = (10 * scores).round() / 10\n    best =")), ""),
         (changed(RANKS, (".amax(1, keepdim=True)", ".amax(0, keepdim=True)")), ""),
         (changed(RANKS, ("keepdim=True", "keepdim=False")), ""),
         (changed(RANKS, ("-torch.inf", "0.0")), ""),

@@ -82,6 +82,8 @@ def _rank_cases(seed=1):
     # cosines below 0, and a space in which all lie at one point
     yield float64([[-0.2, -0.9, -0.5], [-0.7, -0.3, -0.1]])[0], torch.eye(2, 3).bool()
     yield torch.ones(4, 4, dtype=torch.float64), torch.eye(4).bool()
+    # near is no tie
+    yield float64([[0.5, 0.501, 0.3, 0.1]])[0], torch.tensor([[True, False, False, False]])
     draw, chance = draws(seed), torch.Generator().manual_seed(seed)
     for queries, items in ((3, 3), (5, 8), (8, 5)):
         coarse = (2 * draw(queries, items)).round() / 2  # many ties

@@ -191,6 +191,28 @@ def equals(data, where):
     return equal_names(names, vectors=data["name"][where])
 
 
+def whole_groups(page, train, seed, size=300):
+    """Numbers of trained emoji, drawn by whole groups as the test split is, and which share of a
+    gallery has a sibling in it: a function.
+    """
+    group = {x["emoji"]: x["group"] for x in page["Emoji"]("train", seed=seed)}
+    group |= {x["emoji"]: x["group"] for x in page["Emoji"]("test", seed=seed)}
+    members, found = {}, []
+    for one in train.tolist():
+        members.setdefault(group[one], []).append(one)
+    lists = list(members.values())
+    draw = torch.Generator().manual_seed(100 + seed)
+    for i in torch.randperm(len(lists), generator=draw).tolist():
+        if len(found) + len(lists[i]) <= size:
+            found += lists[i]
+
+    def siblings(where):
+        groups = torch.tensor([group[one] for one in where.tolist()])
+        return ((groups[:, None] == groups).sum(1) > 1).double().mean().item()
+
+    return torch.tensor(found), siblings
+
+
 def artists(page: dict) -> dict:
     """Ridge regression from pictures to names, learned from one artist's drawings of 1,200 emoji
     or from both. Galleries of 300: emoji never seen, an artist never seen, both, neither; own name
@@ -207,6 +229,9 @@ def artists(page: dict) -> dict:
         draw = torch.Generator().manual_seed(seed)
         old = train[torch.randperm(1_200, generator=draw)[:300]]
         half = torch.rand(1_200, generator=draw) < 0.5
+        whole, siblings = whole_groups(page, train, seed)
+        for kind, where in (("never-seen emoji", test), ("one by one", old), ("whole", whole)):
+            note(rows, "siblings", **{kind: siblings(where)})
         name = data["name"] - data["name"][train].mean(0)
         for first, second in (ARTISTS, ARTISTS[::-1]):
             one, two = data[first], data[second]
@@ -222,6 +247,7 @@ def artists(page: dict) -> dict:
                 "never-seen artist": (old, b),
                 "both": (test, b),
                 "neither": (old, a),
+                "never-seen artist, whole groups": (whole, b),
             }
             for kind, pictures in own.items():
                 galleries[f"never-seen artist, {kind}"] = old, pictures
@@ -234,10 +260,7 @@ def artists(page: dict) -> dict:
                 both_ways(rows, f"{first}: {kind}", scores, equals(data, where))
                 both_ways(rows, f"{first}: {kind}, own only", scores, torch.eye(300).bool())
             mixed = by_ridge(
-                page,
-                a[train],
-                name[train][torch.randperm(1_200, generator=draw)],
-                [(name[val], a[val])],
+                a[train], name[train][torch.randperm(1_200, generator=draw)], [(name[val], a[val])]
             )[1]
             scores = F.normalize(name[test], dim=1) @ F.normalize(a[test] @ mixed, dim=1).T
             both_ways(
