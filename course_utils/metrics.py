@@ -73,10 +73,11 @@ def equal_names(
             raise ValueError(f"{argument} is empty: expected at least one name")
     numbers: dict[str, int] = {}
     plain = [
-        torch.tensor([numbers.setdefault(_plain(name), len(numbers)) for name in value])
+        [numbers.setdefault(_plain(name), len(numbers)) for name in value]
         for value in (rows, columns)
     ]
-    equal = plain[0][:, None] == plain[1]  # (N, M)
+    one, other = (torch.tensor(each, device="cpu") for each in plain)
+    equal = one[:, None] == other  # (N, M)
     if others is None and other_vectors is None:
         other_vectors = vectors
     if vectors is None and other_vectors is None:

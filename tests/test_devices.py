@@ -22,7 +22,7 @@ from course_utils.datasets import collate
 from course_utils.decoding import beam, greedy, sample
 from course_utils.gradients.attention import PROJECTIONS
 from course_utils.image import SmallCNN, check_images, pixel_features, places
-from course_utils.metrics import accuracy, recall_at, retrieval_ranks
+from course_utils.metrics import accuracy, equal_names, recall_at, retrieval_ranks
 from course_utils.text import (
     Vocabulary,
     letter_features,
@@ -278,6 +278,11 @@ CASES = {
     "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
     "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
     "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
+    "metrics.equal_names": (
+        lambda a, b: equal_names(["sun", "moon"], ["a", "b"], vectors=a, other_vectors=b),
+        (FLAT, FLAT.flip(0)),
+        None,
+    ),
     "metrics.recall_at": (lambda ranks: recall_at(ranks, 1), (IDS[0],), VALUES),
     "metrics.retrieval_ranks": (retrieval_ranks, (FLAT, FLAT > FLAT[:, 1:2]), VALUES),
     "text.Vocabulary.decode": (VOCABULARY.decode, (IDS,), VALUES),
