@@ -5,7 +5,6 @@ pretrained vision. 1,636 emoji of Emoji 16.0 that both artists have drawn, witho
 tones, as `course_utils.datasets.store` brings them. Whoever shows the pictures shows CREDITS.
 """
 
-import hashlib
 import json
 from functools import cache
 from numbers import Integral
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_utils.datasets.files import on_white
+from course_utils.datasets.splits import split_groups
 
 SIDE, CELL = 64, 66  # pixels; on a sheet every picture has an empty border of one
 CREDITS = {
@@ -97,7 +97,7 @@ class Emoji(Dataset):
         keys = [_group(row["unified"]) for row in rows]
         numbers = {key: i for i, key in enumerate(sorted(set(keys)))}
         self.split, self.artist = split, artist
-        self._places = _split(keys, seed)[split]
+        self._places = split_groups(keys, SIZES, seed)[split]
         self._rows, self._groups = rows, [numbers[key] for key in keys]
         self._pictures = _pictures(drawn[ARTISTS.index(artist)], table)
         self._texts = [_text(row, short_names) for row in rows]
@@ -145,22 +145,6 @@ def _group(code: str) -> str:
     parts = code.removesuffix(MIRRORED).split("-")
     left = "-".join(part for part in parts if part not in PEOPLE)
     return FIRST.get(left, left)
-
-
-def _split(keys: list[str], seed: int) -> dict[str, list[int]]:
-    """The places of each split's emoji, in order: groups in an order drawn by hash go into the
-    test split while they fit, then into validation.
-    """
-    members: dict[str, list[int]] = {}
-    for i, key in enumerate(keys):
-        members.setdefault(key, []).append(i)
-    places: dict[str, list[int]] = {"train": [], **{name: [] for name in SIZES}}
-    for key in sorted(members, key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest()):
-        fits = [
-            name for name, size in SIZES.items() if len(places[name]) + len(members[key]) <= size
-        ]
-        places[[*fits, "train"][0]] += members[key]
-    return {name: sorted(one) for name, one in places.items()}
 
 
 @cache

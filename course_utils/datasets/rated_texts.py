@@ -5,7 +5,6 @@
 their own. Source: C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, github.com/cjhutto/vaderSentiment.
 """
 
-import hashlib
 import html
 import json
 import math
@@ -18,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from course_utils.datasets.splits import split_groups
 
 CREDIT = "Texts and ratings: C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT"
 FILES = {
@@ -79,7 +80,8 @@ class RatedTexts(Dataset):
         (folder,) = store.fetch("texts")
         rows, groups = _rows(folder / FILES[domain])
         self.split, self.domain = split, domain
-        self.rows = _split(groups, seed)[split]
+        sizes = {name: round(share * len(groups)) for name, share in SHARES.items()}
+        self.rows = split_groups(groups, sizes, seed)[split]
         self.groups = [groups[i] for i in self.rows]
         taken = [take_emoticons(rows[i][1]) for i in self.rows]
         self.texts = [one[0] for one in taken] if apart else [rows[i][1] for i in self.rows]
@@ -194,18 +196,3 @@ def _rows(file: Path) -> tuple[list[tuple[float, str]], list[int]]:
     reviews: dict[str, int] = {}
     first = [reviews.setdefault(name.split("_")[0], i) for i, (name, *_) in enumerate(fields)]
     return rows, _groups([_words(text) for _, text in rows], ALIKE, first)
-
-
-def _split(groups: list[int], seed: int) -> dict[str, list[int]]:
-    """The places of each split's rows, in order: groups in an order drawn by hash go into the test
-    split while they fit, then into validation.
-    """
-    sizes = {name: round(share * len(groups)) for name, share in SHARES.items()}
-    members: dict[int, list[int]] = {}
-    for i, group in enumerate(groups):
-        members.setdefault(group, []).append(i)
-    places: dict[str, list[int]] = {"train": [], **{name: [] for name in SHARES}}
-    for group in sorted(members, key=lambda g: hashlib.sha256(f"{seed} {g}".encode()).digest()):
-        fits = [name for name in SHARES if len(places[name]) + len(members[group]) <= sizes[name]]
-        places[[*fits, "train"][0]] += members[group]
-    return {name: sorted(one) for name, one in places.items()}
