@@ -638,10 +638,7 @@ def sizes(nb):
             for output in cell.outputs
             if set(output.get("data", {})) == {"text/plain"}
         ]
-        texts = [
-            ("a line of code", cell.source),
-            ("a line of output", "\n".join(shown)),
-        ]
+        texts = [("a line of code", cell.source), ("a line of output", "\n".join(shown))]
         for what, text in texts:
             line = max(text.splitlines(), key=len, default="")
             if len(line) > pages.WIDTH:

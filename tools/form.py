@@ -48,9 +48,7 @@ def folded(nb):
     for cell in code_cells(nb):
         if not FOLDED & tags_of(cell):
             continue
-        printed = "".join(
-            output.text for output in cell.outputs if output.output_type == "stream"
-        )
+        printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
         lines = printed.splitlines()
         if len(lines) > 1:
             yield f"cell {cell.id}: folded, and prints {len(lines)} lines, expected at most one"

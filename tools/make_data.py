@@ -16,7 +16,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -113,29 +113,36 @@ def espeak_version() -> str | None:
 
 def make(folder: Path) -> dict:
     """Write 600 FLAC clips and manifest.json into `folder`; return the manifest."""
+    clips = (
+        (f"{voice['voice']:02d}_{digit}.flac", speak(word, voice))
+        for voice in voices()
+        for digit, word in enumerate(WORDS)
+    )
+    return write(folder, clips, voices=voices())
+
+
+def write(folder: Path, clips: Iterable[tuple[str, np.ndarray]], **about: list[dict]) -> dict:
+    """Write clips, (file name, samples), into `folder`/speech and manifest.json, which ends with
+    `about`, beside it; return the manifest.
+    """
     (folder / "speech").mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    for voice in voices():
-        for digit, word in enumerate(WORDS):
-            clip = speak(word, voice)
-            # of the samples: a FLAC file also holds its encoder's version
-            digest.update(clip.astype("<i2").tobytes())
-            buffer = io.BytesIO()
-            soundfile.write(buffer, clip, RATE, format="FLAC", subtype="PCM_16")
-            (folder / "speech" / f"{voice['voice']:02d}_{digit}.flac").write_bytes(
-                buffer.getvalue()
-            )
+    digest, count = hashlib.sha256(), 0
+    for name, clip in clips:
+        # of the samples: a FLAC file also holds its encoder's version
+        digest.update(clip.astype("<i2").tobytes())
+        buffer = io.BytesIO()
+        soundfile.write(buffer, clip, RATE, format="FLAC", subtype="PCM_16")
+        (folder / "speech" / name).write_bytes(buffer.getvalue())
+        count += 1
     manifest = {
         "sample_rate": RATE,
-        "clips": len(voices()) * len(WORDS),
+        "clips": count,
         "pcm_sha256": digest.hexdigest(),
         "made_with": {
             "espeak-ng": espeak_version(),
-            "scipy": version("scipy"),
-            "numpy": version("numpy"),
-            "soundfile": version("soundfile"),
+            **{name: version(name) for name in ("scipy", "numpy", "soundfile")},
         },
-        "voices": voices(),
+        **about,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest

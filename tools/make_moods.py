@@ -6,15 +6,11 @@ they are said, negative, neutral or positive. Neither a voice nor a sentence is 
 """
 
 import argparse
-import hashlib
-import io
-import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
-import soundfile
-from make_data import ACCENTS, RATE, ROOT, VARIANTS, espeak_version, report, speak
+import numpy as np
+from make_data import ACCENTS, RATE, ROOT, VARIANTS, report, speak, write
 
 SIGNS = (-1, 0, 1)
 OFFSET = 15  # of the pitch (0-99) and of the speed (words a minute), up for 1 and down for -1
@@ -105,29 +101,16 @@ def clips() -> list[dict]:
 
 def make(folder: Path) -> dict:
     """Write 306 FLAC clips and manifest.json into `folder`; return the manifest."""
-    (folder / "speech").mkdir(parents=True, exist_ok=True)
-    digest, rows = hashlib.sha256(), clips()
-    for row in rows:
-        clip = speak(row["text"], row, PEAK)
-        if len(clip) > LONGEST * RATE:
-            raise ValueError(f"{row['file']}: {len(clip) / RATE:.2f} s, at most {LONGEST} wanted")
-        # of the samples: a FLAC file also holds its encoder's version
-        digest.update(clip.astype("<i2").tobytes())
-        buffer = io.BytesIO()
-        soundfile.write(buffer, clip, RATE, format="FLAC", subtype="PCM_16")
-        (folder / "speech" / row["file"]).write_bytes(buffer.getvalue())
-    manifest = {
-        "sample_rate": RATE,
-        "clips": len(rows),
-        "pcm_sha256": digest.hexdigest(),
-        "made_with": {
-            "espeak-ng": espeak_version(),
-            **{name: version(name) for name in ("scipy", "numpy", "soundfile")},
-        },
-        "rows": rows,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    return manifest
+    rows = clips()
+    return write(folder, ((row["file"], spoken(row)) for row in rows), rows=rows)
+
+
+def spoken(row: dict) -> np.ndarray:
+    """One clip, (samples,) int16. Raises ValueError where it is too long."""
+    clip = speak(row["text"], row, PEAK)
+    if len(clip) > LONGEST * RATE:
+        raise ValueError(f"{row['file']}: {len(clip) / RATE:.2f} s, at most {LONGEST} wanted")
+    return clip
 
 
 if __name__ == "__main__":

@@ -169,9 +169,7 @@ def read_exercises(room, cells):
         key, hints = cell.metadata.get("exercise"), after.metadata.get("hints")
         if key is None:
             if BEGIN in cell.source:
-                fail(
-                    room, BEGIN, 'a solution needs exercise="NN.k" on its cell, or readers see it'
-                )
+                fail(room, BEGIN, 'a solution needs exercise="NN.k" on its cell, or readers see it')
             if hints is not None:
                 fail(
                     room,
@@ -192,9 +190,7 @@ def read_exercises(room, cells):
             fail(room, mark, f"exercise {key}: expected a code cell with one function or class")
         if hints != key or after.cell_type != "markdown":
             fail(
-                room,
-                mark,
-                f'exercise {key}: expected a markdown cell hints="{key}" directly below',
+                room, mark, f'exercise {key}: expected a markdown cell hints="{key}" directly below'
             )
         found[key] = open_exercise(room, key, cell.source)
     return found
@@ -229,8 +225,7 @@ def title_line(root, room):
     place = everyone.index(room)
     colab, kaggle = doors(root, room)
     badges = (
-        f"[![Open in Colab]({COLAB_BADGE})]({colab})"
-        f" [![Open in Kaggle]({KAGGLE_BADGE})]({kaggle})"
+        f"[![Open in Colab]({COLAB_BADGE})]({colab}) [![Open in Kaggle]({KAGGLE_BADGE})]({kaggle})"
     )
     parts = [badges]
     for word, i in (("previous", place - 1), ("next", place + 1)):
