@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -71,27 +72,35 @@ def heard_right(body: DigitsCNN, head: nn.Linear, split: str, snr: float) -> flo
     return accuracy(head(masked_mean(*body(noisy, mask))), digit)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the default audio encoder.")
-    parser.add_argument("--write", action="store_true", help=f"write {DIGITS_CNN.name}")
-    write = parser.parse_args().write
-    torch.set_num_threads(1)
-    start = time.process_time()
-    body, head = train(seed_everything(0))
-    print(f"trained in {time.process_time() - start:.0f} s of processor time")
+def told(body: DigitsCNN, head: nn.Linear) -> Iterator[str]:
     for snr in (torch.inf, 0.0, -10.0):
         right = ", ".join(
             f"{split} {heard_right(body, head, split, snr):.3f}"
             for split in ("train", "validation", "test")
         )
-        print(f"accuracy with its own last layer at {snr:g} dB: {right}")
+        yield f"accuracy with its own last layer at {snr:g} dB: {right}"
+
+
+def command(about: str, file: Path, train: Callable, told: Callable) -> None:
+    """Train an encoder, (body, head), print what `told` says of it, and keep the body's weights in
+    `file` where --write asks for that.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--write", action="store_true", help=f"write {file.name}")
+    write = parser.parse_args().write
+    torch.set_num_threads(1)
+    start = time.process_time()
+    body, head = train(seed_everything(0))
+    print(f"trained in {time.process_time() - start:.0f} s of processor time")
+    for line in told(body, head):
+        print(line)
     content = save({name: value.contiguous() for name, value in body.state_dict().items()})
     print(f"SHA-256 {hashlib.sha256(content).hexdigest()}, {len(content):,} bytes")
     if write:
-        DIGITS_CNN.parent.mkdir(parents=True, exist_ok=True)
-        DIGITS_CNN.write_bytes(content)
-        print(f"{DIGITS_CNN.relative_to(ROOT)} is written")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        print(f"{file.relative_to(ROOT)} is written")
 
 
 if __name__ == "__main__":
-    main()
+    command("Train the default audio encoder.", DIGITS_CNN, train, told)

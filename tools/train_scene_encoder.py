@@ -10,16 +10,14 @@ may differ in the last digits, so a file that was written anew needs its SHA-256
 in `course_utils/weights.py`.
 """
 
-import argparse
-import hashlib
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
+from train_audio_encoder import command
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,7 +25,6 @@ sys.path.insert(0, str(ROOT))
 from course_utils.datasets import Scenes  # noqa: E402  (after the path)
 from course_utils.datasets.scene_words import ATTRIBUTES  # noqa: E402
 from course_utils.image_encoder import SCENES_CNN, scenes_cnn  # noqa: E402
-from course_utils.runtime import seed_everything  # noqa: E402
 
 SEED, SIZE = 1_000, 4_000  # of the scenes; pages use small seeds
 EPOCHS, ROWS, RATE, LEAST = 10, 32, 6e-3, 8
@@ -85,23 +82,10 @@ def named_right(body: nn.Module, head: nn.Module, split: str) -> str:
     return ", ".join([*shares, f"nothing {empty.double().mean():.3f}"])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the encoder of scenes.")
-    parser.add_argument("--write", action="store_true", help=f"write {SCENES_CNN.name}")
-    write = parser.parse_args().write
-    torch.set_num_threads(1)
-    start = time.process_time()
-    body, head = train(seed_everything(0))
-    print(f"trained in {time.process_time() - start:.0f} s of processor time")
+def told(body: nn.Module, head: nn.Module) -> Iterator[str]:
     for split in ("train", "validation", "test", "novel"):
-        print(f"cells named right, {split}: {named_right(body, head, split)}")
-    content = save({name: value.contiguous() for name, value in body.state_dict().items()})
-    print(f"SHA-256 {hashlib.sha256(content).hexdigest()}, {len(content):,} bytes")
-    if write:
-        SCENES_CNN.parent.mkdir(parents=True, exist_ok=True)
-        SCENES_CNN.write_bytes(content)
-        print(f"{SCENES_CNN.relative_to(ROOT)} is written")
+        yield f"cells named right, {split}: {named_right(body, head, split)}"
 
 
 if __name__ == "__main__":
-    main()
+    command("Train the encoder of scenes.", SCENES_CNN, train, told)
