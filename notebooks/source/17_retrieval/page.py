@@ -395,7 +395,7 @@ for query, names in words["ridge"]["found"].items():
     print(f"{query + ':':22} {', '.join(names[:3])}")
 
 # %% [markdown]
-# A plant and a vehicle are found, happy faces too. Of "sad", "something to drink" and "no rain" nothing comes that one would call right, though a crying face and a wine glass are among the 300. And yet each list has its nearest: a search never says that it has found nothing. On scenes the word "not" is unknown and left out, so "not a triangle" brings triangles. (1,200 names of emoji are no schooling in how people ask. CLIP had 400 million captions.)
+# A plant and a vehicle are found, happy faces too. Of "sad", "something to drink" and "no rain" nothing comes that one would call right, though a crying face and a wine glass are among the 300. And yet each list has its nearest: a search never says that it has found nothing. On scenes the word "not" is unknown and left out, so "not a triangle" brings triangles. (Perhaps 1,200 names of emoji are too little schooling in how people ask; CLIP had 400 million captions.)
 #
 # ## Another artist's hand
 #
