@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from course_utils.datasets.collation import Typed
 from course_utils.datasets.names import MODALITIES
+from course_utils.datasets.splits import check_index
 from course_utils.runtime import DATA, reads
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -151,10 +152,7 @@ class Digits(Dataset):
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict:
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"index {index} is outside the {len(self)} samples of split {self.split!r}"
-            )
+        check_index(index, len(self), "samples", self.split)
         scan = int(self._places[index])
         # A generator for each purpose, so that one dial does not shift the random numbers of
         # another.

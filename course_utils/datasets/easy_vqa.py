@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_utils.datasets.files import open_image
+from course_utils.datasets.splits import check_index
 from course_utils.weights import EASY_VQA, EASY_VQA_FILES, install_on_colab, package_folder
 
 (FILE,) = EASY_VQA_FILES
@@ -91,10 +92,7 @@ class EasyVQA(Dataset):
         return len(self.texts)
 
     def __getitem__(self, index: int) -> dict:
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"index {index} is outside the {len(self)} questions of split {self.split!r}"
-            )
+        check_index(index, len(self), "questions", self.split)
         place = self.places[index].item()
         return {
             "image": self.pictures[place] / 255,

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_utils.datasets.files import on_white
-from course_utils.datasets.splits import split_groups
+from course_utils.datasets.splits import check_index, split_groups
 
 SIDE, CELL = 64, 66  # pixels; on a sheet every picture has an empty border of one
 CREDITS = {
@@ -119,10 +119,7 @@ class Emoji(Dataset):
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict:
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"index {index} is outside the {len(self)} emoji of split {self.split!r}"
-            )
+        check_index(index, len(self), "emoji", self.split)
         i = self._places[index]
         return {
             "image": self._pictures[i] / 255,

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from course_utils.datasets.files import open_sound
+from course_utils.datasets.splits import check_index
 from course_utils.runtime import DATA, reads
 
 SAMPLE_RATE = 8_000  # Hz
@@ -113,10 +114,7 @@ class Moods(Dataset):
         return len(self.texts)
 
     def __getitem__(self, index: int) -> dict:
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"index {index} is outside the {len(self)} samples of split {self.split!r}"
-            )
+        check_index(index, len(self), "samples", self.split)
         place = int(self.places[index])
         words, tone, sign = self.says[index].tolist()
         return {

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from course_utils.datasets.splits import split_groups
+from course_utils.datasets.splits import check_index, split_groups
 
 CREDIT = "Texts and ratings: C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT"
 FILES = {
@@ -105,10 +105,7 @@ class RatedTexts(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict:
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"index {index} is outside the {len(self)} texts of split {self.split!r}"
-            )
+        check_index(index, len(self), "texts", self.split)
         return {
             "text": self.texts[index],
             "emoticon": self.emoticons[index],

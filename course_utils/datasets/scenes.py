@@ -37,6 +37,7 @@ from course_utils.datasets.scene_words import (
     shuffle,
     yes_or_no,
 )
+from course_utils.datasets.splits import check_index
 
 SIDE = 64  # pixels
 # only in "novel"
@@ -233,10 +234,7 @@ class Scenes(Dataset):
     def _place(self, index) -> int:
         """An index as a plain whole number, counted from the start."""
         place = operator.index(index)
-        if not -self.size <= place < self.size:
-            raise IndexError(
-                f"index {place} is outside the {self.size} scenes of split {self.split!r}"
-            )
+        check_index(place, self.size, "scenes", self.split)
         return place % self.size
 
     def _draw(self, index: int) -> tuple[list[Thing], Question, str, Callable[[], float]]:

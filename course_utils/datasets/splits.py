@@ -1,4 +1,4 @@
-"""Which rows of a set train and which test, where rows belong together."""
+"""The splits of a set: which rows train and which test, and whether a split has a row."""
 
 import hashlib
 from collections.abc import Hashable, Sequence
@@ -23,3 +23,11 @@ def split_groups(
         ]
         places[[*fits, "train"][0]] += members[key]
     return {name: sorted(one) for name, one in places.items()}
+
+
+def check_index(index: int, size: int, what: str, split: str) -> None:
+    """Raises IndexError for an index that a split of `size` things has not, from the end or the
+    beginning; `what` they are goes into the message.
+    """
+    if not -size <= index < size:
+        raise IndexError(f"index {index} is outside the {size} {what} of split {split!r}")
