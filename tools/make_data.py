@@ -175,12 +175,15 @@ def report(name: str, make: Callable[[Path], dict], folder: Path) -> int:
     return 0 if same else 1
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the spoken digits of data/digits again.")
+def command(about: str, name: str, make: Callable[[Path], dict]) -> int:
+    """Make data/`name` again, there or in --folder."""
+    there = ROOT / "data" / name
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument(
-        "--folder",
-        type=Path,
-        default=ROOT / "data" / "digits",
-        help="where to write (default: data/digits)",
+        "--folder", type=Path, default=there, help=f"where to write (default: data/{name})"
     )
-    sys.exit(report("digits", make, parser.parse_args().folder))
+    return report(name, make, parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    sys.exit(command("Make the spoken digits of data/digits again.", "digits", make))

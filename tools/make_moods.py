@@ -5,12 +5,11 @@ it takes. Each of 34 voices says nine sentences: one for each pair of what the w
 they are said, negative, neutral or positive. Neither a voice nor a sentence is in two splits.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
-from make_data import ACCENTS, RATE, ROOT, VARIANTS, report, speak, write
+from make_data import ACCENTS, RATE, VARIANTS, command, speak, write
 
 SIGNS = (-1, 0, 1)
 OFFSET = 15  # of the pitch (0-99) and of the speed (words a minute), up for 1 and down for -1
@@ -114,11 +113,4 @@ def spoken(row: dict) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the sentences of data/moods again.")
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=ROOT / "data" / "moods",
-        help="where to write (default: data/moods)",
-    )
-    sys.exit(report("moods", make, parser.parse_args().folder))
+    sys.exit(command("Make the sentences of data/moods again.", "moods", make))
