@@ -18,6 +18,8 @@ information", arXiv:1311.2852):
     and, or     both are 1, at least one is 1      .311           0                0             .5
     parity      an odd number of three bits is 1: no two of them tell anything
 
+`Gates.joint` gives the whole distribution, with noise and flips, to `pid` in `theory.py`.
+
 `Cues`: single numbers with Gaussian noise, which may be correlated between them.
 
 A ceiling is the accuracy of the Bayes rule, which answers the likelier label given all that it
@@ -27,7 +29,7 @@ of those that are present.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 from numbers import Integral, Real
 
@@ -163,6 +165,33 @@ class Gates:
             found = _find_and(self.noise) if complete else 0.75
         return self.flips + (1 - 2 * self.flips) * found
 
+    def joint(self, cuts: tuple[float, ...] = (0.0,)) -> np.ndarray:
+        """The exact distribution of label and modalities, (K + 1, ..., K + 1, 2) float64: an axis
+        for each of `names`, the label's last, entries that sum to 1.
+
+        Of a vector only t = u . x = s + noise * (standard normal) matters. Here it is known as the
+        bin into which it falls, K ascending `cuts` being the bounds between the bins, and each the
+        beginning of its bin. One cut at 0 is the sign, which misreads the bit with probability
+        Phi(-1 / noise) and at noise 0 is the bit; many cuts come near to t itself.
+
+        >>> Gates("and", noise=0, flips=0).joint()[1, 1].tolist()
+        [0.0, 0.25]
+
+        Raises ValueError for cuts that are no ascending finite numbers.
+        """
+        good = isinstance(cuts, (tuple, list)) and len(cuts) and all(map(_finite, cuts))
+        good = good and all(a < b for a, b in zip(cuts, cuts[1:]))
+        _expect("cuts", good, "ascending finite numbers, at least one", cuts)
+        rows = GATES[self.gate]
+        table = np.zeros((len(cuts) + 1,) * len(self.names) + (2,))
+        for signs, label in rows.items():
+            bins = [_bin_probs(sign, self.noise, cuts) for sign in signs]
+            # the noise of one modality tells nothing about that of another
+            together = reduce(np.multiply.outer, bins) / len(rows)
+            table[..., label] += (1 - self.flips) * together
+            table[..., 1 - label] += self.flips * together
+        return table
+
 
 @dataclass(frozen=True)
 class Cues:
@@ -286,6 +315,15 @@ class Cues:
 def _phi(x: float) -> float:
     """The standard normal distribution function."""
     return math.erfc(-x / math.sqrt(2)) / 2
+
+
+def _bin_probs(sign: int, noise: float, cuts) -> np.ndarray:
+    """How probable it is that sign + noise * (standard normal) falls into each bin, (K + 1,)."""
+    if noise:
+        below = [_phi((cut - sign) / noise) for cut in cuts]
+    else:
+        below = [float(sign < cut) for cut in cuts]
+    return np.diff([0.0, *below, 1.0])
 
 
 def _find_and(noise: float) -> float:
