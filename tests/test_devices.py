@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 import course_utils
-from course_utils import audio, audio_augment, gradients, losses, masks
+from course_utils import attribution, audio, audio_augment, gradients, losses, masks
 from course_utils.datasets import collate
 from course_utils.decoding import beam, greedy, sample
 from course_utils.gradients.attention import PROJECTIONS
@@ -97,8 +97,38 @@ def projections(weight, bias):
     return {name: weight if name.endswith("weight") else bias for name in names}
 
 
+def multiplied(inputs):
+    return inputs["text"] * inputs["image"]
+
+
+def scored(function, absent):
+    """A call of a function that scores a product of two modalities."""
+
+    def call(text, image):
+        inputs = {"text": text, "image": image}
+        found = function(multiplied, inputs, lambda x: x[0].sum().item(), absent)
+        return torch.tensor(list(found.values()), device=text.device)
+
+    return call
+
+
 # {function: (a call of it, its inputs, why meta cannot stand in for them)}
 CASES = {
+    "attribution.ablation_scores": (
+        scored(attribution.ablation_scores, "mean"),
+        (FLAT, FLAT.flip(0)),
+        VALUES,
+    ),
+    "attribution.emap": (
+        lambda text, image: attribution.emap(multiplied, {"text": text, "image": image}),
+        (FLAT, FLAT.flip(0)),
+        None,
+    ),
+    "attribution.subset_scores": (
+        scored(attribution.subset_scores, "permutation"),
+        (FLAT, FLAT.flip(0)),
+        VALUES,
+    ),
     "audio.band_features": (audio.band_features, (SOUND, HEARD), VALUES),
     "audio.check_sound": (audio.check_sound, (SOUND, HEARD), None),
     "audio.dct": (lambda x: audio.dct(x, 3), (X,), None),
