@@ -264,7 +264,7 @@ def test_a_model_that_reads_one_modality_is_found():
     torch.manual_seed(0)
     labels = torch.randint(2, (200,))
     text = torch.nn.functional.one_hot(labels, 2).double()
-    inputs = {"text": text, "image": torch.randn(200, 2).double()}
+    inputs = {"text": text, "image": torch.randn(200, 2, dtype=torch.float64)}
 
     def predict(batch):
         return batch["text"] + 0 * batch["image"]
@@ -357,7 +357,7 @@ def test_against_loops_over_all_pairs():
 
 
 def test_of_xor_it_leaves_nothing_to_decide_by():
-    bits = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+    bits = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=torch.float64)
     inputs = {"text": 2 * bits[:, :1] - 1, "image": 2 * bits[:, 1:] - 1}
 
     def predict(batch):

@@ -2,6 +2,7 @@
 samples themselves.
 """
 
+import doctest
 import math
 from itertools import chain, combinations, product
 from statistics import NormalDist
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.datasets import LARGE, SMALL, Cues, Gates
+from course_utils.datasets import LARGE, SMALL, Cues, Gates, gates
 from course_utils.datasets.gates import GATES
 from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit
@@ -342,6 +343,56 @@ def test_a_small_network_comes_close_to_the_ceiling_of_xor_and_a_linear_layer_le
     assert evaluate(linear, Batches(test, 2_000)).loss > 0.68
 
 
+@pytest.mark.parametrize("setting", [LARGE, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("gate", GATES)
+def test_the_joint_is_how_often_samples_fall_into_its_bins(gate, setting):
+    world, cuts, n = Gates(gate, **setting), (-0.6, 0.1, 0.9), 100_000
+    data = world.sample(n, seed=0)
+    bins = [
+        torch.bucketize(
+            data[name].double() @ u, torch.tensor(cuts, dtype=torch.float64), right=True
+        )
+        for name, u in zip(world.names, world.directions)
+    ]
+    seen = np.zeros((4,) * len(bins) + (2,))
+    np.add.at(seen, (*(b.numpy() for b in bins), data["label"].numpy()), 1 / n)
+    joint = world.joint(cuts)
+    assert joint.shape == seen.shape and joint.sum() == pytest.approx(1, abs=1e-12)
+    assert joint.min() >= 0
+    assert (np.abs(seen - joint) <= 5 * np.sqrt(joint / n) + 1e-4).all()
+
+
+@pytest.mark.parametrize("setting", [LARGE, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("gate", GATES)
+def test_guessing_the_likelier_label_of_each_bin_comes_to_the_ceiling(gate, setting):
+    """Exactly, where the sign is all that counts, or one modality is seen; from below elsewhere."""
+    world = Gates(gate, **setting)
+    signs, fine = world.joint(), world.joint(tuple(np.linspace(-3, 3, 41)))
+    for present in chain.from_iterable(
+        combinations(world.names, k) for k in range(len(world.names) + 1)
+    ):
+        away = tuple(axis for axis, name in enumerate(world.names) if name not in present)
+        by_sign, by_bin = (joint.sum(away).max(-1).sum() for joint in (signs, fine))
+        ceiling = world.ceiling(present)
+        assert by_sign <= ceiling + 1e-9 and by_bin <= ceiling + 1e-9
+        assert by_bin == pytest.approx(ceiling, abs=2e-3)
+        if gate in ("unique", "xor", "parity") or len(present) < 2:
+            assert by_sign == pytest.approx(ceiling, abs=1e-9)
+
+
+def test_the_examples_of_the_docstrings():
+    assert doctest.testmod(gates).failed == 0 and doctest.testmod(gates).attempted >= 3
+
+
+def test_without_noise_the_joint_is_that_of_the_bits():
+    joint = Gates("or", noise=0, flips=0.1).joint()
+    np.testing.assert_allclose(joint[..., 1], [[0.025, 0.225], [0.225, 0.225]], atol=1e-15)
+    np.testing.assert_allclose(joint[..., 0], [[0.225, 0.025], [0.025, 0.025]], atol=1e-15)
+    # the image of "unique" is 0, which is where the upper bin begins
+    unique = Gates("unique", noise=0, flips=0).joint()
+    assert unique[:, 1].tolist() == [[0.5, 0], [0, 0.5]] and unique[:, 0].sum() == 0
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
@@ -371,6 +422,10 @@ def test_a_small_network_comes_close_to_the_ceiling_of_xor_and_a_linear_layer_le
         ),
         (lambda: Gates("xor").ceiling(["audio"]), r"present: expected .* got \['audio'\]"),
         (lambda: Gates("xor").ceiling(2), "present: expected .* got 2"),
+        (lambda: Gates("xor").joint(0.0), "cuts: expected ascending finite numbers, .* got 0.0"),
+        (lambda: Gates("xor").joint(()), r"cuts: expected .* at least one, got \(\)"),
+        (lambda: Gates("xor").joint((0, 0)), r"cuts: expected ascending .* got \(0, 0\)"),
+        (lambda: Gates("xor").joint((0, math.inf)), r"cuts: expected ascending finite"),
         (lambda: Cues(()), r"mu: expected one to three finite numbers, got \(\)"),
         (lambda: Cues((1.0, math.inf)), "mu: expected one to three finite numbers"),
         (lambda: Cues(0.5), "mu: expected one to three finite numbers, got 0.5"),

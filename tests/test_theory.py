@@ -6,6 +6,7 @@ import doctest
 import math
 import subprocess
 import sys
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import rel_entr
 
 from course_utils import theory
+from course_utils.datasets.gates import GATES, LARGE, SMALL, Gates
 from course_utils.runtime import ROOT
 from course_utils.theory import PID, entropy, mutual_information, pid
 
@@ -28,7 +30,8 @@ def gate(label):
 
 
 def h2(p):
-    return -p * math.log2(p) - (1 - p) * math.log2(1 - p)
+    """The entropy of a coin that shows heads with probability p."""
+    return 0.0 if p in (0, 1) else -p * math.log2(p) - (1 - p) * math.log2(1 - p)
 
 
 def close(found, expected, within=BITS):
@@ -271,6 +274,49 @@ def test_a_solver_that_stops_early_is_seen(monkeypatch):
     monkeypatch.setattr(theory, "minimize", early)
     with pytest.raises(RuntimeError, match="joint: expected bounds within"):
         pid(random_joint(1))
+
+
+# ---- the gates ----
+
+
+@pytest.mark.parametrize("noise", [0, LARGE["noise"], SMALL["noise"]])
+@pytest.mark.parametrize("flips", [0, LARGE["flips"]])
+@pytest.mark.parametrize("gate", GATES)
+def test_exact_values_on_gates(gate, flips, noise):
+    """A sign is read wrongly with probability e. Both sources tell alike of the label, so that
+    neither has anything unique, but in "unique", where the image tells nothing.
+    """
+    e = NormalDist().cdf(-1 / noise) if noise else 0
+    joint = Gates(gate, noise=noise, flips=flips).joint()
+    joint = joint.reshape(-1, *joint.shape[-2:])  # parity: two bits against the third
+    alone, both = mutual_information(joint, 1, 2), mutual_information(joint, (0, 1), 2)
+
+    def told(wrong):
+        return 1 - h2(wrong)
+
+    def noisy(*errors):  # how often an odd number of these errors happens
+        return (1 - math.prod(1 - 2 * error for error in errors)) / 2
+
+    expected = {
+        "redundant": (told(noisy(e, flips)), 0, 0, both - alone),
+        "unique": (0, told(noisy(e, flips)), 0, 0),
+        "xor": (0, 0, 0, told(noisy(e, e, flips))),
+        "and": (alone, 0, 0, both - alone),
+        "or": (alone, 0, 0, both - alone),
+        "parity": (0, 0, 0, told(noisy(e, e, e, flips))),
+    }[gate]
+    close(pid(joint), expected)
+    if gate in ("and", "or"):  # P(label 1 | sign) is flips or 1 / 2, by the bit, or what e mixes
+        ones = noisy(flips, 0.25)
+        chance = [(1 - e) * flips + e / 2, e * flips + (1 - e) / 2]
+        close(alone, h2(ones) - sum(map(h2, chance)) / 2)
+
+
+def test_more_cuts_of_a_gate_tell_more_and_change_no_kind():
+    world = Gates("redundant", **SMALL)
+    few, more = (pid(world.joint(cuts)) for cuts in ((0.0,), (-2, -1, -0.5, 0, 0.5, 1, 2)))
+    assert more.redundant > few.redundant and more.synergistic > few.synergistic > 0
+    close((*few[1:3], *more[1:3]), 0)
 
 
 # ---- what is refused ----
