@@ -166,7 +166,11 @@ def _most_conditional_entropy(joint: np.ndarray) -> float:
         dual = weights @ values - max(0.0, log_sums(values).max())  # moved to where it may be
         # the joint Q that goes with it, its two tables as near to those of P as they get
         target = conditional(values)  # (K, T)
-        share, _ = nnls(np.einsum("kt,ktv->vk", target, uses), weights, maxiter=100 * len(target))
+        tables = np.einsum("kt,ktv->vk", target, uses)  # (V, K)
+        try:
+            share, _ = nnls(tables, weights, maxiter=100 * len(target))
+        except RuntimeError:  # it gave up
+            return dual, math.inf
         q = share[:, None] * target
         return dual, abs(rel_entr(q, q.sum(1, keepdims=True)).sum() - dual)
 

@@ -327,6 +327,13 @@ def test_of_an_additive_model_it_is_the_model_itself():
     torch.testing.assert_close(emap(predict, single), predict(single), rtol=1e-6, atol=1e-6)
 
 
+def test_sums_of_half_precision_do_not_overflow():
+    """300 times 300 is past the end of float16, 65,504."""
+    inputs = {name: torch.full((300, 1), 150.0, dtype=torch.float16) for name in NAMES[:2]}
+    assert emap(add, inputs).equal(add(inputs))
+    assert subset_scores(add, inputs, mean)[frozenset()] == 300
+
+
 def test_of_a_product_of_centred_factors_nothing_is_left():
     inputs = {name: x - x.mean(0) for name, x in random_inputs().items()}
     found = emap(lambda batch: batch["text"] * batch["image"], inputs)

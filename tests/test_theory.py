@@ -259,6 +259,29 @@ def test_rare_values_do_not_stop_it():
         close(pid(joint.transpose(1, 0, 2))[0], found.redundant, 1e-6)
 
 
+@pytest.mark.parametrize("shape, seed", [((2, 3, 3), 30), ((3, 3, 3), 34), ((3, 3, 3), 11)])
+def test_tables_that_need_another_start_or_a_bound_on_units(shape, seed):
+    """Probabilities down to 1e-100: from one start alone, or in units of any size, the two bounds
+    do not meet on these.
+    """
+    joint = random_joint(seed, shape, 0.01)
+    close(sum(pid(joint)), mutual_information(joint, (0, 1), 2), 1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wherever_the_solver_stops_its_value_is_a_bound(monkeypatch, seed):
+    joint = random_joint(seed)
+    expected, whole = pid(joint), theory.minimize
+    monkeypatch.setattr(theory, "TOLERANCE", math.inf)
+    for steps in (1, 2, 4, 8):
+
+        def early(*arguments, steps=steps, **options):
+            return whole(*arguments, **options | {"options": {"maxiter": steps}})
+
+        monkeypatch.setattr(theory, "minimize", early)
+        assert pid(joint).synergistic >= expected.synergistic - 1e-9
+
+
 def test_bounds_that_do_not_meet_are_no_answer(monkeypatch):
     monkeypatch.setattr(theory, "TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match=r"joint: expected bounds within .* got .* \(2, 2, 2\)"):
@@ -359,6 +382,13 @@ def test_axes_that_are_not_there_are_refused(axes):
 def test_an_axis_stands_in_one_place():
     with pytest.raises(ValueError, match="first, second, given: expected each axis once"):
         mutual_information(gate(lambda a, b: a), 0, (0, 2))
+
+
+def test_sums_that_single_precision_leaves_beside_1_are_mended():
+    joint = random_joint(0)
+    close(entropy(joint * (1 + 9e-7)), entropy(joint), 1e-12)
+    with pytest.raises(ValueError, match="sum to 1"):
+        entropy(joint * (1 + 2e-6))
 
 
 def test_what_is_given_stays_as_it_was():
