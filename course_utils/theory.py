@@ -149,7 +149,7 @@ def _most_conditional_entropy(joint: np.ndarray) -> float:
     # in units in which each of the values counts alike, but for the rarest
     units = 1 / np.sqrt(weights.clip(min=1e-6))  # (V,)
 
-    def bounds(start):  # (V,) -> the dual's value, and how far the primal is from it
+    def bounds(start):  # (V,) -> the dual's value, and how far the primal or its tables miss it
         found = minimize(
             lambda scaled: -weights @ (units * scaled),
             start / units,
@@ -168,11 +168,12 @@ def _most_conditional_entropy(joint: np.ndarray) -> float:
         target = conditional(values)  # (K, T)
         tables = np.einsum("kt,ktv->vk", target, uses)  # (V, K)
         try:
-            share, _ = nnls(tables, weights, maxiter=100 * len(target))
+            share, miss = nnls(tables, weights, maxiter=100 * len(target))
         except RuntimeError:  # it gave up
             return dual, math.inf
         q = share[:, None] * target
-        return dual, abs(rel_entr(q, q.sum(1, keepdims=True)).sum() - dual)
+        primal = rel_entr(q, q.sum(1, keepdims=True)).sum()
+        return dual, max(abs(primal - dual), miss)
 
     # log P(target | first) alone keeps all bounds, log P(target | second) does, and half of both
     # (Cauchy and Schwarz).
