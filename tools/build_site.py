@@ -56,10 +56,13 @@ def terms(course):
     """{term: (its Chinese, [the page where it is defined, ...])}, a term written as where it
     stands first, in alphabetical order.
     """
-    found = {}
-    for room, nb in course.items():
-        for _, text in prose_cells(nb):
+    found, prose = {}, {room: [text for _, text in prose_cells(nb)] for room, nb in course.items()}
+    everything = "\n".join(text for texts in prose.values() for text in texts)
+    for room, texts in prose.items():
+        for text in texts:
             for term, chinese in TERM.findall(text):
+                small = term[0].lower() + term[1:]  # a capital may be that of a sentence
+                term = small if re.search(rf"\b{re.escape(small)}\b", everything) else term
                 _, words, places = found.setdefault(slug(term), (term, [], []))
                 if chinese not in words:
                     words.append(chinese)
@@ -142,7 +145,7 @@ def gallery(course):
         lines += [
             f"```{{figure}} gallery/{room.name[:2]}-{number}.png",
             f":target: notebooks/{room.name}.html#figure-{number}",
-            f":alt: {words}",
+            f":alt: {json.dumps(words, ensure_ascii=False)}",
             "",
             words,
             "```",

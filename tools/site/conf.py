@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from docutils import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -23,11 +24,9 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ex
 nb_execution_mode = "off"
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 nb_code_prompt_hide = "Hide"
-nb_merge_streams = True
+highlight_language = "none"
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "html_image"]
 myst_heading_anchors = 3
-# no DOIs or other addresses are guessed from plain text
-myst_linkify_fuzzy_links = False
 
 # MathJax travels with the site; the default would come from another host.
 MATHJAX = importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0]
@@ -47,7 +46,12 @@ html_theme_options = {
     "use_issues_button": True,
     "use_download_button": True,
     "show_toc_level": 2,
+    "navbar_persistent": [],
 }
+
+
+# What begins a line of its own in a docstring.
+SAID = r"(?:Cost in|Missing:|Weights:|Attention:|Contributions:|Source:|Raises )"
 
 
 def read(app, docname, source):
@@ -63,13 +67,29 @@ def read(app, docname, source):
             source[0] = build_site.relink(source[0], here, ROOT)
 
 
+def once(app, what, name, thing, skip, options):
+    """What a package offers is described there, and not again in the module that defines it."""
+    package = sys.modules.get(app.env.temp_data.get("autodoc:module", "").rpartition(".")[0])
+    return name in getattr(package, "__all__", ()) or None
+
+
+def tagged(app, doctree):
+    """An equation with a number of its own goes to MathJax as it is: Sphinx would put one of
+    several lines into an environment that allows no number.
+    """
+    for node in doctree.findall(nodes.math_block):
+        if r"\tag{" in node.astext():
+            node["no-wrap"] = True
+            node[:] = [nodes.Text(rf"\[{node.astext()}\]")]
+
+
 def plain(app, what, name, thing, options, lines):
     """Docstrings are written to be read as they are: what is in columns stays so, in the rest no
     character but ` has a meaning.
     """
     text = "\n".join(lines)
     lines.clear()
-    for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
+    for paragraph in re.split(rf"\n\s*\n|\n(?={SAID})", text.strip("\n")):
         rows = paragraph.split("\n")
         if any(row.startswith((" ", ">>>")) or re.search(r"\S {3,}\S", row) for row in rows):
             lines += ["::", "", *(f"   {row}" for row in rows), ""]
@@ -82,5 +102,7 @@ def plain(app, what, name, thing, options, lines):
 
 def setup(app):
     app.connect("source-read", read)
+    app.connect("doctree-read", tagged)
+    app.connect("autodoc-skip-member", once)
     app.connect("autodoc-process-docstring", plain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
