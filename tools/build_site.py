@@ -164,7 +164,7 @@ def reference(root):
             mark = "=" if name == page else "-"
             parts += [name, mark * len(name), "", f".. automodule:: {name}", ""]
         made[f"api/{page}.rst"] = "\n".join(parts)
-        table.append(f"| [{page}]({page}.rst) | {first_line(root, page)} |")
+        table.append(f"| [{page.partition('.')[2]}]({page}.rst) | {first_line(root, page)} |")
     order = TOCTREE.format(caption="Reference", entries="\n".join(modules(root)))
     made["api/index.md"] = "\n".join(table) + "\n" + order
     return made

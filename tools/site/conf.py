@@ -34,7 +34,6 @@ mathjax_path = "mathjax/tex-chtml.js"
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_inherit_docstrings = False
-python_maximum_signature_line_length = 80
 
 html_theme = "sphinx_book_theme"
 html_title = project
@@ -46,6 +45,7 @@ html_theme_options = {
     "use_issues_button": True,
     "use_download_button": True,
     "show_toc_level": 2,
+    "max_navbar_depth": 1,
     "navbar_persistent": [],
 }
 
