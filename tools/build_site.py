@@ -56,7 +56,8 @@ def terms(course):
     """{term: (its Chinese, [the page where it is defined, ...])}, a term written as where it
     stands first, in alphabetical order.
     """
-    found, prose = {}, {room: [text for _, text in prose_cells(nb)] for room, nb in course.items()}
+    prose = {room: [text for _, text in prose_cells(nb)] for room, nb in course.items()}
+    found = {}
     everything = "\n".join(text for texts in prose.values() for text in texts)
     for room, texts in prose.items():
         for text in texts:
@@ -101,6 +102,11 @@ def first_line(root, module):
 # ---- the pages that are made ----
 
 
+def numbered(room):
+    """A page's number and title."""
+    return f"{room.name[:2]} · {title_of(room)}"
+
+
 def front(root):
     """The README, and behind it the order of all pages."""
     text = CENTRED.sub(r"\1", (root / "README.md").read_text(encoding="utf-8"))
@@ -109,7 +115,7 @@ def front(root):
     for part, titles in parts.items():
         rooms = [standing[number] for number in titles if number in standing]
         if rooms:
-            entries = [f"{room.name[:2]} · {title_of(room)} <notebooks/{room.name}>" for room in rooms]
+            entries = [f"{numbered(room)} <notebooks/{room.name}>" for room in rooms]
             text += TOCTREE.format(caption=part, entries="\n".join(entries))
     text += TOCTREE.format(
         caption="Beside the pages",
@@ -139,7 +145,7 @@ def gallery(course):
     for room, number, _, words in figures(course):
         if room != before:
             lines += ["````"] if before else []
-            lines += ["", f"## {room.name[:2]} · {title_of(room)}", "", "````{container} gallery"]
+            lines += ["", f"## {numbered(room)}", "", "````{container} gallery"]
             before = room
         words = words.replace("\n", " ")
         lines += [
@@ -191,6 +197,11 @@ def relink(text, here, root):
     return LINK.sub(lead, text)
 
 
+def width_of(output):
+    """The width in pixels at which a notebook shows an output's picture; 0 where it says none."""
+    return output.get("metadata", {}).get("image/png", {}).get("width", 0)
+
+
 def dressed(nb, root):
     """A page as the site shows it: links, names for the places that glossary and gallery lead
     to, on folded code what is inside, pictures in the size that they have in the notebook.
@@ -216,9 +227,9 @@ def dressed(nb, root):
             marks.append(f'<span id="figure-{number}"></span>')
         if marks:
             cells.append(new_markdown_cell("".join(marks)))
-            width = max(output.metadata.get("image/png", {}).get("width", 0) for output in cell.outputs if "image/png" in output.get("data", {}))
-            if width:
-                cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["width"] = f"{width}px"
+        if width := max(map(width_of, cell.get("outputs", [])), default=0):
+            image = cell.metadata.setdefault("mystnb", {}).setdefault("image", {})
+            image["width"] = f"{width}px"
         cells.append(cell)
     nb.cells = cells
     return nb
