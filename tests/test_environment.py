@@ -79,6 +79,17 @@ def test_make_installs_into_ignored_folders_from_files_that_exist():
         assert set(options.get("extras", "test").split(",")) <= set(EXTRAS)
 
 
+def test_an_environment_beside_is_of_an_extra_and_ignored():
+    known = re.search(
+        r"^EXTRAS = (.*)$", (ROOT / "tools/install_beside.py").read_text(encoding="utf-8"), re.M
+    )
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    asked = set(re.findall(r"tools/install_beside\.py (\w+)", makefile))
+    assert asked == set(re.findall(r"\w+", known.group(1))) <= set(EXTRAS)
+    assert all(f".venv-{extra}/" in ignored for extra in asked)
+
+
 @pytest.mark.parametrize("requirement", requirements(*EXTRAS), ids=str)
 def test_requirements_are_floors_and_the_known_good_set_meets_them(requirement):
     assert all(part.operator == ">=" for part in requirement.specifier), "a floor, not a pin"
