@@ -32,7 +32,13 @@ myst_heading_anchors = 3
 MATHJAX = importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0]
 mathjax_path = "mathjax/tex-chtml.js"
 
-autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+# A name stands where it is defined, and not again in the package that offers it.
+autodoc_default_options = {
+    "members": True,
+    "ignore-module-all": True,
+    "show-inheritance": True,
+    "member-order": "bysource",
+}
 autodoc_inherit_docstrings = False
 
 html_theme = "sphinx_book_theme"
@@ -67,12 +73,6 @@ def read(app, docname, source):
             source[0] = build_site.relink(source[0], here, ROOT)
 
 
-def once(app, what, name, thing, skip, options):
-    """What a package offers is described there, and not again in the module that defines it."""
-    package = sys.modules.get(app.env.temp_data.get("autodoc:module", "").rpartition(".")[0])
-    return name in getattr(package, "__all__", ()) or None
-
-
 def tagged(app, doctree):
     """An equation with a number of its own goes to MathJax as it is: Sphinx would put one of
     several lines into an environment that allows no number.
@@ -103,6 +103,5 @@ def plain(app, what, name, thing, options, lines):
 def setup(app):
     app.connect("source-read", read)
     app.connect("doctree-read", tagged)
-    app.connect("autodoc-skip-member", once)
     app.connect("autodoc-process-docstring", plain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
