@@ -40,6 +40,8 @@ autodoc_default_options = {
     "member-order": "bysource",
 }
 autodoc_inherit_docstrings = False
+viewcode_follow_imported_members = False
+html_use_index = html_domain_indices = False  # the search finds a name, too
 
 html_theme = "sphinx_book_theme"
 html_title = project
