@@ -289,7 +289,9 @@ def browser(site):
 
         def opened(width=1280, theme="light"):
             context = chromium.new_context(
-                viewport={"width": width, "height": 900}, color_scheme=theme
+                viewport={"width": width, "height": 900},
+                color_scheme=theme,
+                reduced_motion="reduce",  # no colour that is still on its way
             )
             page = context.new_page()
             page.here, page.asked = here, []
