@@ -27,7 +27,7 @@ SAMPLE = $(if $(SLOW),,-m "not slow")
 # One page, N=07: its cells, the tests of its exercises, the tests about its source and notebook.
 ONE_PAGE = $(if $(N),notebooks/$(N)_*.ipynb tests/exercises tests/pages tests/test_notebooks.py -k "$(N)_ or [$(N).")
 
-.PHONY: help install lab test check colab newest run bench notebooks html data doctor address classroom teacher teach-test
+.PHONY: help install lab test check colab newest run bench notebooks html site data doctor address classroom teacher teach-test
 
 help:
 	@echo "make lab [CPU=1]               open the course in JupyterLab (sets it up the first time, with CPU=1 without CUDA)"
@@ -39,6 +39,7 @@ help:
 	@echo "make bench [ROWS=concat]       compare speed with public libraries; all rows make a table"
 	@echo "make notebooks [N=07]          rebuild the notebooks that have changed, or one"
 	@echo "make html [N=07]               the pages for a browser, in build/html/, folded code folded"
+	@echo "make site                      the course as a site, in build/site/html; Sphinx in .venv-site"
 	@echo "make data                      make the bundled data again"
 	@echo "make doctor                    say whether all is here that the course needs, and what to do if not"
 	@echo "make address REPO=owner/name   set the repository's address in badges and set-up cells"
@@ -89,6 +90,10 @@ html: install
 	@$(PY) -m nbconvert --to html --template course --log-level WARN --output-dir build/html \
 	    --TemplateExporter.extra_template_basedirs=tools/templates notebooks/$(N)*.ipynb
 
+site: install
+	@$(PY) tools/install_beside.py site
+	@$(ONE_THREAD) .venv-site/bin/python tools/build_site.py
+
 data: install
 	@$(PY) tools/make_data.py
 	@$(PY) tools/make_moods.py
@@ -103,12 +108,12 @@ address: install
 
 # A class: notebooks/TEACHING.md
 classroom: install
-	@$(PY) tools/install_teach.py
+	@$(PY) tools/install_beside.py teach
 	@$(PY) tools/build_notebooks.py --edition classroom $(N)
 
 teacher: install
 	@$(PY) tools/teacher.py
 
 teach-test: install
-	@$(PY) tools/install_teach.py
+	@$(PY) tools/install_beside.py teach
 	@$(ONE_THREAD) .venv-teach/bin/python -m pytest tests/test_classroom.py

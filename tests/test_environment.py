@@ -63,7 +63,7 @@ def test_make_and_conda_install_extras_that_exist():
         r'^EXTRAS = "(.*)"$', (ROOT / "tools/install.py").read_text(encoding="utf-8"), re.M
     )
     assert asked.group(1) == "lab,test,offline"
-    assert {"lab", "test", "offline", "hub", "browser", "bench", "teach"} == set(EXTRAS)
+    assert {"lab", "test", "offline", "hub", "browser", "site", "bench", "teach"} == set(EXTRAS)
 
 
 def test_make_installs_into_ignored_folders_from_files_that_exist():
@@ -77,6 +77,17 @@ def test_make_installs_into_ignored_folders_from_files_that_exist():
         assert f"{options['venv']}/" in ignored
         assert options.get("constraints", "constraints.txt") in LISTS
         assert set(options.get("extras", "test").split(",")) <= set(EXTRAS)
+
+
+def test_an_environment_beside_is_of_an_extra_and_ignored():
+    known = re.search(
+        r"^EXTRAS = (.*)$", (ROOT / "tools/install_beside.py").read_text(encoding="utf-8"), re.M
+    )
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    asked = set(re.findall(r"tools/install_beside\.py (\w+)", makefile))
+    assert asked == set(re.findall(r"\w+", known.group(1))) <= set(EXTRAS)
+    assert all(f".venv-{extra}/" in ignored for extra in asked)
 
 
 @pytest.mark.parametrize("requirement", requirements(*EXTRAS), ids=str)
@@ -115,9 +126,15 @@ def test_nothing_for_one_system_only_is_pinned(name):
 
 # ---- continuous integration ----
 
-WORKFLOW = (ROOT / ".github/workflows/course.yml").read_text(encoding="utf-8")
-CI = yaml.safe_load(WORKFLOW)
-STEPS = [step for job in CI["jobs"].values() for step in job["steps"]]
+WORKFLOWS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml"))
+}
+CI = {name: yaml.safe_load(text) for name, text in WORKFLOWS.items()}
+JOBS = {name: job for workflow in CI.values() for name, job in workflow["jobs"].items()}
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
+DEPLOYS = {"pages": "write", "id-token": "write"}  # what GitHub Pages asks for
+ACTIONS = r"actions/(checkout|setup-python|upload-pages-artifact|deploy-pages)@v\d+"
 RUNS = [step["run"] for step in STEPS if "run" in step]
 
 
@@ -179,16 +196,16 @@ def test_ci_uses_pythons_that_the_course_supports_and_lists_that_exist():
 
 
 def test_ci_may_only_read_uses_only_githubs_own_actions_and_comes_to_an_end():
-    assert (
-        CI["permissions"] == {"contents": "read"}
-        and CI["concurrency"]["cancel-in-progress"] is True
-    )
-    assert "secrets" not in WORKFLOW and "pull_request_target" not in WORKFLOW
-    for job in CI["jobs"].values():
-        assert "permissions" not in job and 0 < job["timeout-minutes"] <= 90
+    for name, workflow in CI.items():
+        assert workflow["permissions"] == {"contents": "read"}
+        assert workflow["concurrency"]["cancel-in-progress"] is True
+        assert "secrets" not in WORKFLOWS[name] and "pull_request_target" not in WORKFLOWS[name]
+    for name, job in JOBS.items():
+        assert job.get("permissions") == (DEPLOYS if name == "deploy" else None)
+        assert 0 < job["timeout-minutes"] <= 90
     for step in STEPS:
         if "uses" in step:
-            assert re.fullmatch(r"actions/(checkout|setup-python)@v\d+", step["uses"])
+            assert re.fullmatch(ACTIONS, step["uses"])
         if "checkout" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
         assert "${{" not in step.get("run", ""), (
@@ -196,9 +213,18 @@ def test_ci_may_only_read_uses_only_githubs_own_actions_and_comes_to_an_end():
         )
 
 
+def test_what_is_deployed_is_what_was_built_and_runs_nothing_itself():
+    site = CI["site"]
+    build, deploy = site["jobs"]["build"]["steps"], site["jobs"]["deploy"]
+    assert "pull_request" not in site[True]  # YAML reads "on" as a yes
+    assert [step.get("run") for step in build[-2:]] == ["make site", None]
+    assert build[-1]["with"] == {"path": "build/site/html"}
+    assert deploy["needs"] == "build" and all("run" not in step for step in deploy["steps"])
+
+
 def test_torch_comes_as_a_cpu_build_wherever_ci_runs_linux_itself():
-    for name, job in CI["jobs"].items():
-        own = job["runs-on"].startswith("ubuntu") and name != "colab-image"
+    for name, job in JOBS.items():
+        own = job["runs-on"].startswith("ubuntu") and name not in ("colab-image", "deploy")
         assert (
             job.get("env", {}).get("PIP_EXTRA_INDEX_URL") == "https://download.pytorch.org/whl/cpu"
         ) is own
