@@ -218,7 +218,7 @@ WRONG = {
                 mask = ids[:, 1:] != 0
                 return -right.log()[mask].mean()
             """,
-            "",
+            "log_softmax takes both in one",
         ),
     ],
     "25.2": [

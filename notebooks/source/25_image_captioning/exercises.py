@@ -65,6 +65,12 @@ def _twice(model, cells, ids):
     return F.cross_entropy(probs.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)
 
 
+def _log_of_softmax(model, cells, ids):
+    logs = model(cells, ids[:, :-1]).softmax(2).log()
+    keep = ids[:, 1:] != PAD
+    return -logs.gather(2, ids[:, 1:, None])[..., 0][keep].mean()
+
+
 def _of_means(losses, keep):
     return ((losses * keep).sum(1) / keep.sum(1)).mean()
 
@@ -77,7 +83,7 @@ def _loss_cases(seed=1):
     yield draw(5, 5), draw(2, 5), torch.tensor([[BOS, 4, EOS, PAD], [BOS, 4, 4, EOS]])
     # two columns that hold padding alone, and large logits
     ids = torch.tensor([[BOS, 4, 5, 5, EOS, PAD, PAD], [BOS, 5, EOS, PAD, PAD, PAD, PAD]])
-    yield 100 * draw(6, 6), draw(2, 6), ids
+    yield 1000 * draw(6, 6), draw(2, 6), ids
     for rows, words, length in ((3, 7, 6), (4, 6, 9)):
         ids, chance = torch.zeros(rows, length).long(), torch.Generator().manual_seed(seed)
         for row in range(rows):
@@ -175,6 +181,11 @@ CAPTION_LOSS = Exercise(
             "cross_entropy takes logits, and here it gets probabilities: the softmax is taken"
             " twice.",
             _twice,
+        ),
+        *ideas(
+            "a softmax of a very low logit is 0 in a computer, and its logarithm minus infinity."
+            " log_softmax takes both in one.",
+            _log_of_softmax,
         ),
     ),
 )

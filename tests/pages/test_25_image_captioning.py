@@ -1,0 +1,243 @@
+"""What page 25 goes on with of the reader's own code, what its faults are, and what it says of its
+stored runs.
+"""
+
+import itertools
+import math
+import random
+import sys
+from functools import partial
+
+import pytest
+import torch
+from reading import gain, printed, said, the_cell
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.datasets import Scenes
+from course_utils.datasets.scene_truth import caption_truth, read_caption
+from course_utils.datasets.scene_words import RELATIONS, caption
+from course_utils.decoding import beam
+from course_utils.exercises import reference
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT, seed_everything
+from course_utils.text import BOS, EOS, PAD, Vocabulary
+
+sys.path.insert(0, str(ROOT / "tools"))
+from sweep import measured_cells  # noqa: E402  (after the path)
+
+cell = partial(the_cell, "25")
+
+
+@pytest.fixture(scope="module")
+def text():
+    return said("25")
+
+
+@pytest.fixture(scope="module")
+def page():
+    return measured_cells("25")
+
+
+# ---- the reader's own code ----
+
+
+def of_those_that_count(model, cells, ids):
+    there = ids[:, 1:] != PAD
+    return F.cross_entropy(model(cells, ids[:, :-1])[there], ids[:, 1:][there])
+
+
+def by_a_list(step, start, state, end, limit, width):
+    kept = [([start], 0.0, state)]
+    for _ in range(limit):
+        grown = [one for one in kept if one[0][1:] and one[0][-1] == end]
+        for words, total, before in kept:
+            if not words[1:] or words[-1] != end:
+                logs, after = step(words[-1], before)
+                top = logs.topk(min(width, len(logs)))
+                pairs = zip(top.values.tolist(), top.indices.tolist())
+                grown += [([*words, k], total + x, after) for x, k in pairs]
+        kept = sorted(grown, key=lambda one: -one[1])[:width]
+    return kept[0][0][1:], kept[0][1]
+
+
+def thing_by_thing(phrases, things):
+    named = [sum(words <= thing for _, words in phrases) for thing in things]
+    return set(named) == {1} and all(sum(w <= x for x in things) == n for n, w in phrases)
+
+
+@pytest.mark.parametrize(
+    "key, answer",
+    [("25.1", of_those_that_count), ("25.2", by_a_list), ("25.3", thing_by_thing)],
+)
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def place_by_place(model, cells, ids):
+    logs = model(cells, ids[:, :-1]).log_softmax(2)
+    places = [(n, t) for n in range(len(ids)) for t in range(1, ids.shape[1]) if ids[n, t] != PAD]
+    return -sum(logs[n, t - 1, ids[n, t]] for n, t in places) / len(places)
+
+
+def test_a_loss_that_is_too_slow_for_the_training_is_right_and_not_taken(accepted):
+    taken, why = accepted("25.1", place_by_place)
+    assert taken is reference("25.1") and "times as long" in why
+
+
+@pytest.mark.parametrize("width", (1, 2, 3, 5))
+@pytest.mark.parametrize("seed", range(4))
+def test_the_reference_is_the_packages_beam(seed, width):
+    draw = torch.Generator().manual_seed(seed)
+    table = torch.randn(6, 6, 6, generator=draw, dtype=torch.float64).log_softmax(2)
+
+    def one(word, before):
+        return table[before, word], word
+
+    def many(last, before):
+        return table[before, last], last
+
+    words, total = reference("25.2")(one, 0, 0, 5, 7, width)
+    theirs = beam(many, torch.zeros(1).long(), torch.zeros(1).long(), end=5, limit=7, width=width)
+    best = theirs.first()
+    assert words == best.tokens[0][best.mask[0]].tolist()
+    assert total == pytest.approx(best.log_probs.item(), abs=1e-12)
+
+
+def test_the_example_of_the_search(text):
+    rows = {None: (-0.6, -0.9, -3.0), 0: (-1.2, -1.1, -1.3), 1: (-2.0, -3.0, -0.2)}
+
+    def step(word, state):
+        return torch.tensor(rows[word]), state
+
+    for width, words, total in ((1, [0, 1], -1.7), (2, [1, 2], -1.1)):
+        found = reference("25.2")(step, None, 0, 2, 2, width)
+        assert found[0] == words and found[1] == pytest.approx(total, abs=1e-6)
+    for name, row in zip(("at the start", "after `a`", "after `two`"), rows.values()):
+        assert "| {} | {} | {} | {} |".format(name, *row) in text
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_readers_checker_is_the_packages_on_lists(seed):
+    scenes, draw, seen = Scenes("test", size=80, seed=seed, objects=(1, 3)), random.Random(seed), set()
+    told = [caption(scenes[i]["objects"], draw.random) for i in range(80)]
+    for i in range(80):
+        things = scenes[i]["objects"]
+        sets = [{one.size, one.colour, one.shape} for one in things]
+        for one in (told[i], told[i - 1], f"{told[i]} and {told[i]}"):
+            read = read_caption(one)
+            if read.form != "list":
+                continue
+            phrases = [(number, set(noun) - {None}) for number, noun in read.phrases]
+            truth = caption_truth(one, things).strict
+            assert reference("25.3")(phrases, sets) is truth
+            seen.add(truth)
+    assert seen == {True, False}
+
+
+# ---- what stands in its cells ----
+
+
+def noise():
+    names = {"torch": torch, "nn": nn, "F": F, "seed_everything": seed_everything}
+    exec(cell("class Beside"), names)
+    exec(cell("def unseen_loss"), names)
+    return names | {"caption_loss": reference("25.1")}
+
+
+def test_unshifted_noise_is_learned_and_shifted_noise_is_not(capsys):
+    assert printed(capsys, cell("def to_itself"), noise()) == "False"
+    mended = cell("loss = unseen_loss(caption_loss)")
+    assert printed(capsys, mended, noise()) == "True"
+    # what differs is the shift: without it the reader's loss fails too
+    shift = {"caption_loss": lambda m, c, x: F.cross_entropy(m(c, x).transpose(1, 2), x)}
+    assert printed(capsys, mended, noise() | shift) == "False"
+
+
+def test_the_noise_has_as_many_words_as_is_said(text):
+    assert "29 of them" in text and f"log 29 = {math.log(29):.1f}" in text
+    assert "torch.randint(1, 30," in cell("def unseen_loss")
+
+
+def test_the_slips_that_are_named():
+    logits, ids = torch.randn(4, 7, 9), torch.randint(1, 9, (4, 7))
+    with pytest.raises(RuntimeError, match="Expected target size"):
+        F.cross_entropy(logits, ids)
+    square, ids = torch.randn(4, 7, 7), torch.randint(1, 7, (4, 7))
+    right = F.cross_entropy(square.transpose(1, 2), ids)
+    assert F.cross_entropy(square, ids) != right
+    # nn.Linear takes a map's width for its features
+    maps = torch.randn(2, 8, 32, 16)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        nn.Linear(8, 16)(maps)
+    assert nn.Linear(16, 16)(maps).shape == (2, 8, 32, 16)
+
+
+def test_what_counts_in_the_first_captions(text):
+    ids, _ = Vocabulary(["a red circle", "crosses"], marks=True).encode(["a red circle", "crosses"])
+    assert [(row[1:] != PAD).sum().item() for row in ids] == [4, 2]
+    assert "six count: four of the first row, two of the second" in text
+
+
+def test_one_word_at_a_time_says_what_all_at_once_says(page):
+    seed_everything(0)
+    model = page["Captioner"](12).eval()
+    cells, ids = torch.randn(3, 64, 64), torch.randint(4, 12, (3, 6))
+    with torch.no_grad():
+        whole, seen = model(cells, ids), model.see(cells)
+        for t in range(6):
+            logits, seen = model.step(ids[:, t], seen)
+            assert torch.allclose(logits, whole[:, t], atol=1e-5)
+        # and no word looks ahead
+        other = ids.clone()
+        other[:, 4:] = 4
+        assert torch.allclose(model(cells, other)[:, :4], whole[:, :4], atol=1e-6)
+
+
+def test_a_turned_relation_is_false_and_nothing_else_changes(page):
+    scenes, count = Scenes("test", size=60, objects=(2, 3)), 0
+    for i in range(60):
+        told, things = caption(scenes[i]["objects"], random.Random(i).random), scenes[i]["objects"]
+        turned = page["turned"](told)
+        relation = any(word in told for word in RELATIONS)
+        assert (turned != told) == relation and page["turned"](turned) == told
+        assert caption_truth(told, things).strict and caption_truth(turned, things).strict != relation
+        count += relation
+    assert count > 10
+
+
+def test_the_noun_and_its_thing(page):
+    scenes = Scenes("test", size=40, objects=(2, 3))
+    for i in range(40):
+        told, things = caption(scenes[i]["objects"], random.Random(i).random), scenes[i]["objects"]
+        words = Vocabulary([told]).words(Vocabulary([told]).ids(told))
+        for end, start, thing in page["nouns"](words, things):
+            assert words[end] in page["NOUNS"] and words[start] in ("a", "the")
+            phrase = set(words[start + 1 : end + 1]) - {"thing"}
+            assert phrase <= {thing.size, thing.colour, thing.shape}
+    red = next(x for i in range(40) for x in scenes[i]["objects"])
+    assert page["nouns"](["a", red.colour, "thing"], [red]) == [(2, 0, red)]
+    assert page["nouns"](["a", red.colour, "thing"], [red, red]) == []
+
+
+def test_the_librarys_captioner_speaks():
+    """BLIP with random weights: what the page's ten lines do, without a download."""
+    transformers = pytest.importorskip("transformers")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small |= {"intermediate_size": 16, "projection_dim": 16}
+    tokens = {"vocab_size": 50, "bos_token_id": 2, "sep_token_id": 3, "pad_token_id": 0}
+    config = transformers.BlipConfig(
+        text_config=small | tokens | {"encoder_hidden_size": 16, "eos_token_id": 3},
+        vision_config=small | {"image_size": 32, "patch_size": 16},
+    )
+    blip = transformers.BlipForConditionalGeneration(config).eval()
+    start = torch.tensor([[2, 7, 8, 3]])
+    with torch.no_grad():
+        words = blip.generate(
+            pixel_values=torch.rand(1, 3, 32, 32), input_ids=start, num_beams=3, max_new_tokens=5
+        )
+    assert words.shape[0] == 1 and words[0, 1:3].tolist() == [7, 8]
+
+
+# ---- what the page says of its stored runs ----
