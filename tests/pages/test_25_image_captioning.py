@@ -2,7 +2,6 @@
 stored runs.
 """
 
-import itertools
 import math
 import random
 import sys
@@ -22,7 +21,7 @@ from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT, seed_everything
-from course_utils.text import BOS, EOS, PAD, Vocabulary
+from course_utils.text import PAD, Vocabulary
 
 sys.path.insert(0, str(ROOT / "tools"))
 from sweep import measured_cells  # noqa: E402  (after the path)
@@ -68,8 +67,7 @@ def thing_by_thing(phrases, things):
 
 
 @pytest.mark.parametrize(
-    "key, answer",
-    [("25.1", of_those_that_count), ("25.2", by_a_list), ("25.3", thing_by_thing)],
+    "key, answer", [("25.1", of_those_that_count), ("25.2", by_a_list), ("25.3", thing_by_thing)]
 )
 def test_another_way_that_is_right_is_taken(accepted, key, answer):
     assert accepted(key, answer) == (answer, f"{key}: yours\n")
@@ -120,7 +118,8 @@ def test_the_example_of_the_search(text):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_readers_checker_is_the_packages_on_lists(seed):
-    scenes, draw, seen = Scenes("test", size=80, seed=seed, objects=(1, 3)), random.Random(seed), set()
+    scenes = Scenes("test", size=80, seed=seed, objects=(1, 3))
+    draw, seen = random.Random(seed), set()
     told = [caption(scenes[i]["objects"], draw.random) for i in range(80)]
     for i in range(80):
         things = scenes[i]["objects"]
@@ -202,7 +201,8 @@ def test_a_turned_relation_is_false_and_nothing_else_changes(page):
         turned = page["turned"](told)
         relation = any(word in told for word in RELATIONS)
         assert (turned != told) == relation and page["turned"](turned) == told
-        assert caption_truth(told, things).strict and caption_truth(turned, things).strict != relation
+        assert caption_truth(told, things).strict
+        assert caption_truth(turned, things).strict != relation
         count += relation
     assert count > 10
 

@@ -141,7 +141,8 @@ RIGHT = {
         """
         def f(step, start, state, end, limit, width):
             def search(beams, left):
-                if left == 0 or all(w[-1] == end for w, _, _ in beams if len(w) > 1) and left < limit:
+                ended = left < limit and all(w[-1] == end for w, _, _ in beams)
+                if left == 0 or ended:
                     best = max(beams, key=lambda b: b[1])
                     return best[0][1:], best[1]
                 grown = []
@@ -150,7 +151,8 @@ RIGHT = {
                         grown.append((words, total, memory))
                     else:
                         logs, after = step(words[-1], memory)
-                        grown += [(words + [k], total + v, after) for k, v in enumerate(logs.tolist())]
+                        for k, v in enumerate(logs.tolist()):
+                            grown.append((words + [k], total + v, after))
                 return search(sorted(grown, key=lambda b: -b[1])[:width], left - 1)
             return search([([start], 0.0, state)], limit)
         """,
@@ -191,8 +193,10 @@ RIGHT = {
 
 WRONG = {
     "25.1": [
-        (changed(LOSS, ("given, target = ids[:, :-1], ids[:, 1:]", "given, target = ids, ids")),
-         "the input is the target"),
+        (
+            changed(LOSS, ("given, target = ids[:, :-1], ids[:, 1:]", "given, target = ids, ids")),
+            "the input is the target",
+        ),
         (changed(LOSS, ("mask.sum()", "mask.numel()")), "still counted in the mean"),
         (changed(LOSS, ("(target != 0)", "(target > -1)")), "padding is counted"),
         (changed(LOSS, ("(target != 0)", "(given != 0)")), "asks whether the *input*"),
@@ -227,8 +231,10 @@ WRONG = {
             changed(
                 BEAM,
                 ("candidates.append((words, total, memory))\n                continue", "continue"),
-                ("        candidates.sort", "        if not candidates:\n            break\n"
-                 "        candidates.sort"),
+                (
+                    "        candidates.sort",
+                    "        if not candidates:\n            break\n        candidates.sort",
+                ),
             ),
             "finished sentences fall out",
         ),
@@ -240,17 +246,15 @@ WRONG = {
             ),
             "one state serves all sentences",
         ),
-        (changed(BEAM, ("log_probs[k].item()", "log_probs[k].exp().item()")),
-         "probabilities are added up"),
-        (changed(BEAM, ("if words and words[-1] == end:", "if False:")),
-         "goes on after its end"),
+        (
+            changed(BEAM, ("log_probs[k].item()", "log_probs[k].exp().item()")),
+            "probabilities are added up",
+        ),
+        (changed(BEAM, ("if words and words[-1] == end:", "if False:")), "goes on after its end"),
         (changed(BEAM, ("reverse=True", "reverse=False")), ""),
         (changed(BEAM, ("return beams[0][0], beams[0][1]", "return beams[0][0]")), ""),
         (
-            changed(
-                BEAM,
-                ("key=lambda c: c[1]", "key=lambda c: c[1] / max(len(c[0]), 1)"),
-            ),
+            changed(BEAM, ("key=lambda c: c[1]", "key=lambda c: c[1] / max(len(c[0]), 1)")),
             "divided by the length",
         ),
         (changed(BEAM, ("words + [k]", "words.append(k) or words")), ""),
@@ -263,7 +267,9 @@ WRONG = {
         (changed(LIST, ("words.issubset(thing)", "words == thing")), "Ask for a subset"),
         (changed(LIST, ("words.issubset(thing)", "words & thing")), ""),
         (
-            changed(LIST, ("all(c == 1 for c in count)", "sum(n for n, _ in phrases) == len(things)")),
+            changed(
+                LIST, ("all(c == 1 for c in count)", "sum(n for n, _ in phrases) == len(things)")
+            ),
             "numbers that add up",
         ),
     ],

@@ -168,9 +168,7 @@ CAPTION_LOSS = Exercise(
             "the sum is divided by the number of captions, or by nothing. Divide by the number of"
             " words.",
             lambda m, c, x: _loss(m, c, x, mean=lambda losses, keep: losses[keep].sum()),
-            lambda m, c, x: _loss(
-                m, c, x, mean=lambda losses, keep: (losses * keep).sum(1).mean()
-            ),
+            lambda m, c, x: _loss(m, c, x, mean=lambda losses, keep: (losses * keep).sum(1).mean()),
         ),
         *ideas(
             "places and words are mixed up: `reshape` or `view` does not exchange two axes,"
@@ -336,10 +334,7 @@ BEAM_SEARCH = Exercise(
     batch=_beam_batch,
     returns="the words of the best sentence, then its log-probability",
     misconceptions=(
-        *ideas(
-            "the likeliest word is taken at each step: this is greedy, a beam of one.",
-            _greedy,
-        ),
+        *ideas("the likeliest word is taken at each step: this is greedy, a beam of one.", _greedy),
         *ideas(
             "each sentence keeps its own best continuation. All continuations of all sentences"
             " compete for the `width` places.",
@@ -348,9 +343,7 @@ BEAM_SEARCH = Exercise(
         *ideas(
             "probabilities are added up. Probabilities of words one after the other multiply, so"
             " their *logarithms* add up.",
-            _wrong(
-                add=lambda total, x: total + torch.tensor(x, dtype=torch.float64).exp().item()
-            ),
+            _wrong(add=lambda total, x: total + torch.tensor(x, dtype=torch.float64).exp().item()),
         ),
         *ideas(
             "only the last word's log-probability counts. Add it to that of the words before.",
@@ -361,8 +354,7 @@ BEAM_SEARCH = Exercise(
             _wrong(dropped=True),
         ),
         *ideas(
-            "a sentence goes on after its end. After `end` nothing is added.",
-            _wrong(goes_on=True),
+            "a sentence goes on after its end. After `end` nothing is added.", _wrong(goes_on=True)
         ),
         *ideas(
             "one state serves all sentences: each has its own, the one that `step` gave for *its*"
@@ -384,10 +376,7 @@ BEAM_SEARCH = Exercise(
             "the score is divided by the length. Asked is the plain sum of the log-probabilities.",
             _wrong(rank=lambda one: one[1] / (len(one[0]) - 1)),
         ),
-        *ideas(
-            "the least likely are kept.",
-            _wrong(worst=True),
-        ),
+        *ideas("the least likely are kept.", _wrong(worst=True)),
         *ideas(
             "the words are right, but not what is returned: the words with the end and without the"
             " start, at most `limit`, and the sum of their log-probabilities.",
@@ -482,8 +471,7 @@ LIST_IS_TRUE = Exercise(
     returns="True or False",
     misconceptions=(
         *ideas(
-            "each phrase is tested alone: what is said twice passes, and what is left out.",
-            _alone,
+            "each phrase is tested alone: what is said twice passes, and what is left out.", _alone
         ),
         *ideas(
             "a thing that is named twice passes. A set forgets how often.",
@@ -494,10 +482,10 @@ LIST_IS_TRUE = Exercise(
             lambda p, t: _alone(p, t) and _no_repeat(p, t),
         ),
         *ideas(
-            "numbers are exact: \"a circle\" is false of two.",
-            lambda p, t: all(len(_fitting(s, t)) >= n for n, s in p)
-            and _covered(p, t)
-            and _no_repeat(p, t),
+            'numbers are exact: "a circle" is false of two.',
+            lambda p, t: (
+                all(len(_fitting(s, t)) >= n for n, s in p) and _covered(p, t) and _no_repeat(p, t)
+            ),
             lambda p, t: all(_fitting(s, t) for _, s in p) and _covered(p, t) and _no_repeat(p, t),
             _what_is_left,
         ),
@@ -512,17 +500,18 @@ LIST_IS_TRUE = Exercise(
             lambda p, t: _alone(p, t) and len(p) == len(t),
         ),
         *ideas(
-            "a phrase need not say all: \"red circle\" fits a small red circle. Ask for a subset,"
+            'a phrase need not say all: "red circle" fits a small red circle. Ask for a subset,'
             " not for equality, and not for the reverse.",
-            lambda p, t: sorted(sorted(s) for n, s in p for _ in range(n))
-            == sorted(sorted(x) for x in t),
-            lambda p, t: all(sum(x <= s for x in t) == n for n, s in p)
-            and sum(n for n, _ in p) == len(t),
+            lambda p, t: (
+                sorted(sorted(s) for n, s in p for _ in range(n)) == sorted(sorted(x) for x in t)
+            ),
+            lambda p, t: (
+                all(sum(x <= s for x in t) == n for n, s in p) and sum(n for n, _ in p) == len(t)
+            ),
         ),
         *ideas(
             "one true phrase is not enough: all of them have to be true.",
-            lambda p, t: any(len(_fitting(s, t)) == n for n, s in p)
-            and _covered(p, t),
+            lambda p, t: any(len(_fitting(s, t)) == n for n, s in p) and _covered(p, t),
             lambda p, t: any(len(_fitting(s, t)) == n for n, s in p),
         ),
         *ideas(
