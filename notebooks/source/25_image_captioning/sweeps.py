@@ -32,7 +32,8 @@ def note(rows, name, **values):
 def chosen(kind):
     """The learning rate with the lowest validation loss, by `rates`."""
     rows = stored("25", "rates")
-    return min(RATES, key=lambda rate: rows[f"{kind} {rate}"]["loss"])
+    tried = [name for name in rows if name.startswith(f"{kind} ")]
+    return float(min(tried, key=lambda name: rows[name]["loss"]).split()[1])
 
 
 def spaced(sentence):
