@@ -18,8 +18,7 @@ from course_utils.datasets.scene_truth import caption_truth, read_caption
 from course_utils.datasets.scene_words import RELATIONS, caption
 from course_utils.decoding import beam
 from course_utils.exercises import reference
-from course_utils.metrics import mean_interval
-from course_utils.rooms import load, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT, seed_everything
 from course_utils.text import PAD, Vocabulary
 
@@ -241,3 +240,186 @@ def test_the_librarys_captioner_speaks():
 
 
 # ---- what the page says of its stored runs ----
+
+
+CAPTIONS, PEOPLE, BLIND, MORE, RATES = (
+    stored("25", name) for name in ("captions", "people", "controls", "openings", "rates")
+)
+
+
+def values(name, what="strict", rows=CAPTIONS):
+    return rows[name]["accuracy"][what]
+
+
+def mean(name, what="strict", rows=CAPTIONS):
+    return 100 * sum(values(name, what, rows)) / 5
+
+
+def points(one, other):
+    """The paired difference as the page has it, and whether its interval leaves out 0."""
+    middle, half = gain(one, other)
+    return f"{middle:.1f} ± {half:.1f}", abs(middle) > half
+
+
+def ahead(start, what="strict", rows=CAPTIONS):
+    """The beam minus greedy, begun alike."""
+    return points(*(values(f"{start}: {how}", what, rows) for how in ("beam", "greedy")))
+
+
+def test_the_bet_in_numbers(text):
+    (lead, clear), (alike, too) = ahead("there are"), ahead("there are", "pairs")
+    assert f"the beam is ahead by {lead} points" in text and clear and lead[0] != "-"
+    assert f"without these pictures it is {alike} (five other models:" in text and too
+    assert f"(five other models: {ahead('there are', 'pairs', MORE)[0]})" in text
+    assert 'outcome("24.a", "Ada")' in text
+    assert f'begun with "there are" the beam is truer, by {lead} points' in text
+
+
+def test_the_score_that_flatters_in_numbers(text):
+    right, true = mean("sighted", "forced"), mean("sighted")
+    assert f"{right:.0f} % of the words, {true:.0f} % of the captions." in text
+    blind, said_blind = mean("blind", "forced", BLIND), mean("blind", rows=BLIND)
+    assert f"names {blind:.0f} % of the next words right, and {said_blind:.0f} % of its" in text
+    assert f"shown another scene's in test, {mean(OTHER):.1f} % of its captions are true" in text
+    assert f"{mean('sighted', 'hallucinated'):.1f} % of its phrases name what is not" in text
+    assert f"{mean('sighted', 'repeated'):.0f} % of its captions name a thing twice" in text
+    assert abs(right - 77) < 1  # what the guess is told
+
+
+OTHER = "another scene's picture"
+
+
+def test_relations_are_told_as_by_chance(text):
+    apart, clear = points(values("relations", "hold"), values("relations", "drawn"))
+    assert not clear and f"not clearly better than by chance ({apart} points)" in text
+    hold, drawn = mean("relations", "hold"), mean("relations", "drawn")
+    words = "of the relations that it tells {:.0f} % hold; with each of the four words in their"
+    assert words.format(hold) in text and f"in their place {drawn:.0f} % would" in text
+
+
+def test_rates_are_chosen_by_validation(text):
+    def losses(kind):
+        found = {n.split()[1]: r["loss"] for n, r in RATES.items() if n.startswith(kind)}
+        return found, min(found, key=found.get)
+
+    for kind in ("sighted", "blind"):
+        found, best = losses(kind)
+        assert best not in (list(found)[0], list(found)[-1])
+    assert losses("sighted")[1] == "0.006" and "RATE = 6e-3" in text
+    found, best = losses("shuffled")
+    assert best == list(found)[-1] and "the highest of the five tried" in text and len(found) == 5
+    late = list(found.values())[1:]
+    assert f"moves by {max(late) - min(late):.2f} only" in text
+
+
+def test_beams_in_numbers(text):
+    more, clear = points(values("beam, power 0"), values("sighted"))
+    assert f"captions are truer, by {more} points" in text and clear
+    lists = mean("beam, power 0", "form list"), mean("sighted", "form list")
+    assert "{:.0f} % lists in place of {:.0f}".format(*lists) in text
+    less, clear = points(values("beam, power 1"), values("sighted"))
+    assert f"*less* often true than greedy ({less})" in text and clear and less[0] == "-"
+    told = [1 - x for x in values("beam, power 1", "form list")]
+    assert sum(told) > sum(1 - x for x in values("beam, power 0", "form list"))
+
+
+def test_one_word_turns_the_sign(text):
+    for rows in (CAPTIONS, MORE):
+        loss, clear = points(
+            values("a picture of: greedy", rows=rows), values("a picture of: beam", rows=rows)
+        )
+        assert clear and loss[0] != "-"
+        assert f"the beam loses {loss} points" in text or f"(five other models: {loss})" in text
+    gained, clear = ahead("a picture of a")
+    others = ahead("a picture of a", rows=MORE)[0]
+    assert f"it gains {gained} ({others})" in text and clear and gained[0] != "-"
+    plural = mean("a picture of: beam", "plural"), mean("a picture of: greedy", "plural")
+    words = 'with "two" or "three" in {:.0f} % of the captions, greedy in {:.0f}.'
+    assert words.format(*plural) in text
+
+
+def test_the_small_tables_in_numbers(page, capsys, text):
+    names = dict(page) | {"verify": None, "beam_search": reference("25.2")}
+    exec(cell("def sentences"), names)
+    hits, total = names["hits"], len(names["totals"])
+    assert hits[64] == 20 and f"20 small tables of {total} sentences" in text
+    words = "which is greedy, finds the likeliest in {1}, one of 4 in {4}, and one of 64 in all"
+    assert words.format(*[hits.get(k) for k in range(5)]) in text
+
+
+def test_bleu_in_numbers(text):
+    one, own = mean("true", "bleu_one", PEOPLE), mean("sighted", "bleu_one")
+    wrong = 100 - mean("sighted")
+    words = "has {:.1f} against one other true one, and the model {:.1f}, though {:.0f} % of what"
+    assert words.format(one, own, wrong) in text
+    apart = [points(values("sighted", k), values("true", k, PEOPLE)) for k in BLEUS]
+    assert not apart[0][1] and not apart[1][1]
+    words = "(model minus people: {} points with one reference, {} with four)"
+    assert words.format(apart[0][0], apart[1][0]) in text
+    costs = [points(values("true", k, PEOPLE), values("turned", k, PEOPLE)) for k in BLEUS]
+    assert costs[0][1] and costs[1][1]
+    assert f"every relation costs {costs[0][0]} and {costs[1][0]} points" in text
+    assert abs(mean("turned", rows=PEOPLE) - 50) < 2 and "and half of the truth" in text
+    blind, other = mean("blind", "bleu_four", BLIND), mean("other", "bleu_four", PEOPLE)
+    assert f"({blind:.0f} with four) is far above a true caption of another" in text
+    assert f"another scene ({other:.0f})" in text and blind > other + 5
+    assert mean("blind", rows=BLIND) < 6 and mean("other", rows=PEOPLE) < 6
+
+
+BLEUS = ("bleu_one", "bleu_four")
+
+
+def test_the_checker_in_numbers(text):
+    alone, true = mean("sighted", "alone"), mean("sighted", "lists")
+    assert f"{alone:.1f} % of the lists pass phrase by phrase, and {true:.1f} % are true" in text
+    more, clear = points(values("sighted", "alone"), values("sighted", "lists"))
+    assert f"flatters by {more} points" in text and clear
+
+
+def test_where_it_looks_in_numbers(text):
+    noun = values("pointing: noun", "0 px")
+    words = "in {:.0f} % (the five models: {:.0f} to {:.0f}), far more than any control"
+    assert words.format(20 * sum(noun), 100 * min(noun), 100 * max(noun)) in text
+    for slack in ("0 px", "4 px"):
+        for control in ("largest", "centre", "any cell", "first word"):
+            assert points(values("pointing: noun", slack), values(f"pointing: {control}", slack))[1]
+    assert f"it does in {mean('pointing: first word', '0 px'):.0f} %" in text
+    none, named, other = (mean("hidden cells", k) / 100 for k in ("none", "named", "other"))
+    assert f"falls from {none:.2f} to {named:.2f};" in text
+    assert f"another thing touches it is {other:.2f}" in text
+    assert points(values("hidden cells", "other"), values("hidden cells", "named"))[1]
+
+
+def test_what_is_asked_for_in_numbers(text):
+    cool, clear = points(values("temperature 0.3"), values("sighted"))
+    assert not clear and f"not clearly lower than greedy's ({cool} points)" in text
+    hot, clear = points(values("sighted"), values("temperature 1.0"))
+    assert clear and f"by {hot}. In return" in text
+    first = "form relation first"
+    assert mean("sighted", first) == 0
+    drawn, own = mean("temperature 1.0", first), mean("true", first, PEOPLE)
+    assert f"= 1 {drawn:.0f} % do, among people's captions {own:.0f}" in text
+    after = mean("a picture of: greedy"), mean("left of: greedy")
+    assert '{:.0f} % after "a picture of", {:.0f} after "left of"'.format(*after) in text
+    lie = mean("there is a red: greedy", "hallucinated")
+    assert f'after "there is a red" {lie:.0f} % of the phrases' in text
+    assert abs(lie - 33) < 4  # "a third" of the questions
+
+
+def test_the_recap_in_numbers(text):
+    right, true = mean("sighted", "forced"), mean("sighted")
+    blind = mean("blind", "forced", BLIND), mean("blind", rows=BLIND)
+    words = "{:.0f} % of next words under teacher forcing, {:.0f} % of captions true; blind"
+    assert words.format(right, true) in text and "blind {:.0f} and {:.0f};".format(*blind) in text
+    lists = mean("sighted", "alone"), mean("sighted", "lists")
+    assert "{:.0f} % of lists by phrases, {:.0f} % as a whole".format(*lists) in text
+
+
+def test_binary_cross_entropy_sends_back_something_else():
+    draw = torch.Generator().manual_seed(0)
+    z = torch.randn(5, generator=draw, dtype=torch.float64).requires_grad_()
+    y, p = torch.eye(5, dtype=torch.float64)[2], z.softmax(0)
+    loss = -(y * p.log() + (1 - y) * (1 - p).log()).sum()
+    got, r = torch.autograd.grad(loss, z)[0], (1 - y) / (1 - p)
+    assert torch.allclose(got, p - y + p * (r - p @ r), atol=1e-12)
+    assert not torch.allclose(got, p - y, atol=0.01)
