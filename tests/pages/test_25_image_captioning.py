@@ -242,8 +242,8 @@ def test_the_librarys_captioner_speaks():
 # ---- what the page says of its stored runs ----
 
 
-CAPTIONS, PEOPLE, BLIND, MORE, RATES = (
-    stored("25", name) for name in ("captions", "people", "controls", "openings", "rates")
+CAPTIONS, TRUE_ONES, BLIND, MORE, RATES = (
+    stored("25", name) for name in ("captions", "true_captions", "controls", "openings", "rates")
 )
 
 
@@ -350,22 +350,22 @@ def test_the_small_tables_in_numbers(page, capsys, text):
 
 
 def test_bleu_in_numbers(text):
-    one, own = mean("true", "bleu_one", PEOPLE), mean("sighted", "bleu_one")
+    one, own = mean("true", "bleu_one", TRUE_ONES), mean("sighted", "bleu_one")
     wrong = 100 - mean("sighted")
     words = "has {:.1f} against one other true one, and the model {:.1f}, though {:.0f} % of what"
     assert words.format(one, own, wrong) in text
-    apart = [points(values("sighted", k), values("true", k, PEOPLE)) for k in BLEUS]
+    apart = [points(values("sighted", k), values("true", k, TRUE_ONES)) for k in BLEUS]
     assert not apart[0][1] and not apart[1][1]
-    words = "(model minus people: {} points with one reference, {} with four)"
+    words = "(model minus true captions: {} points with one reference, {} with four)"
     assert words.format(apart[0][0], apart[1][0]) in text
-    costs = [points(values("true", k, PEOPLE), values("turned", k, PEOPLE)) for k in BLEUS]
+    costs = [points(values("true", k, TRUE_ONES), values("turned", k, TRUE_ONES)) for k in BLEUS]
     assert costs[0][1] and costs[1][1]
     assert f"every relation costs {costs[0][0]} and {costs[1][0]} points" in text
-    assert abs(mean("turned", rows=PEOPLE) - 50) < 2 and "and half of the truth" in text
-    blind, other = mean("blind", "bleu_four", BLIND), mean("other", "bleu_four", PEOPLE)
+    assert abs(mean("turned", rows=TRUE_ONES) - 50) < 2 and "and half of the truth" in text
+    blind, other = mean("blind", "bleu_four", BLIND), mean("other", "bleu_four", TRUE_ONES)
     assert f"({blind:.0f} with four) is far above a true caption of another" in text
     assert f"another scene ({other:.0f})" in text and blind > other + 5
-    assert mean("blind", rows=BLIND) < 6 and mean("other", rows=PEOPLE) < 6
+    assert mean("blind", rows=BLIND) < 6 and mean("other", rows=TRUE_ONES) < 6
 
 
 BLEUS = ("bleu_one", "bleu_four")
@@ -399,8 +399,8 @@ def test_what_is_asked_for_in_numbers(text):
     assert clear and f"by {hot}. In return" in text
     first = "form relation first"
     assert mean("sighted", first) == 0
-    drawn, own = mean("temperature 1.0", first), mean("true", first, PEOPLE)
-    assert f"= 1 {drawn:.0f} % do, among people's captions {own:.0f}" in text
+    drawn, own = mean("temperature 1.0", first), mean("true", first, TRUE_ONES)
+    assert f"= 1 it does in {drawn:.0f} %, and {own:.0f} % of the true captions do" in text
     after = mean("a picture of: greedy"), mean("left of: greedy")
     assert '{:.0f} % after "a picture of", {:.0f} after "left of"'.format(*after) in text
     lie = mean("there is a red: greedy", "hallucinated")

@@ -477,7 +477,8 @@ line("five seeds, in %", "share of lists", "strictly true")
 for name in ("sighted", "beam, power 0", "beam, power 1"):
     label = {"sighted": "greedy", "beam, power 1": "beam of 3, by the mean"}.get(name, "beam of 3")
     line(label, percent(kept, name, "form list"), percent(kept, name))
-line("\nbegun with", "greedy", "beam of 3", "difference")
+print()
+line("begun with", "greedy", "beam of 3", "difference")
 for start in ("there are", "a picture of", "a picture of a", "left of"):
     two = [kept[f"{start}: {how}"]["accuracy"]["strict"] for how in ("greedy", "beam")]
     ahead, half = mean_interval([100 * (b - a) for a, b in zip(*two)])
@@ -491,7 +492,7 @@ for start in ("there are", "a picture of", "a picture of a", "left of"):
 #
 # ## BLEU, beside the truth
 #
-# On photographs nobody can compute truth, so captions are compared with what people wrote. **BLEU** (双语评估替补) counts which runs of one to four words the references have, too, takes the geometric mean of the four shares, and punishes what is too short ([Papineni and others, 2002](https://aclanthology.org/P02-1040/)). Here captions that are *all* true can take the test. Then each that tells a relation has its word turned, left for right, above for below: false, by one word.
+# On photographs nobody can compute truth, so captions are compared with those that people wrote. **BLEU** (双语评估替补) counts which runs of one to four words the references have, too, takes the geometric mean of the four shares, and punishes what is too short ([Papineni and others, 2002](https://aclanthology.org/P02-1040/)). Here captions that are *all* true can take the test. Then each that tells a relation has its word turned, left for right, above for below: false, by one word.
 
 # %% tags=["measured"]
 def turned(text):
@@ -504,9 +505,10 @@ def turned(text):
 # One of the stored numbers live; and BLEU is sacrebleu's, where that is installed.
 told = [" ".join(tokenize(each[4])) for each in test["captions"]]
 known = [[" ".join(tokenize(text)) for text in each[:4]] for each in test["captions"]]
-human = stored("25", "people")  # python tools/sweep.py 25 people
+trues = stored("25", "true_captions")  # python tools/sweep.py 25 true_captions
 live = bleu([turned(text) for text in told], known) / 100
-report("live minus stored", live - human["turned"]["accuracy"]["bleu_four"][0], 0, 0.001)
+apart = live - trues["turned"]["accuracy"]["bleu_four"][0]
+report("live minus stored", abs(apart), near=0, within=0.001)
 try:
     from sacrebleu import corpus_bleu
     theirs = corpus_bleu(told, list(zip(*known)), tokenize="none").score
@@ -516,13 +518,13 @@ except ImportError:
 
 # %%
 line("five seeds", "BLEU, one reference", "BLEU, four", "strictly true, %")
-for name, rows, label in (("true", human, "a true caption"), ("turned", human, "relations turned"),
-                          ("other", human, "of another scene"),
+for name, rows, label in (("true", trues, "a true caption"), ("turned", trues, "relations turned"),
+                          ("other", trues, "of another scene"),
                           ("sighted", kept, "the model, greedy"), ("blind", blind, "blind")):
     line(label, *(percent(rows, name, what) for what in ("bleu_one", "bleu_four", "strict")))
 
 # %% [markdown]
-# A true caption has 23.2 against one other true one, and the model 22.9, though 47 % of what it says is false. It stands at the ceiling (model minus people: -0.3 ± 2.0 points with one reference, 0.7 ± 4.6 with four). To turn every relation costs 0.6 ± 0.3 and 1.5 ± 0.3 points, and half of the truth. And a model that never saw a picture (30 with four) is far above a true caption of another scene (17); true are nearly none of either.
+# A true caption has 23.2 against one other true one, and the model 22.9, though 47 % of what it says is false. It stands at the ceiling (model minus true captions: -0.3 ± 2.0 points with one reference, 0.7 ± 4.6 with four). To turn every relation costs 0.6 ± 0.3 and 1.5 ± 0.3 points, and half of the truth. And a model that never saw a picture (30 with four) is far above a true caption of another scene (17); true are nearly none of either.
 #
 # So read a BLEU beside a second person's, and beside a blind model's. (CIDEr and CLIPScore, see *Read more*, are not measured here.)
 #
@@ -632,7 +634,8 @@ for name, label in (("noun", "at the noun"), ("first word", "at its phrase's a o
                     ("largest", "middle of the largest thing"),
                     ("centre", "middle of the picture"), ("any cell", "any cell")):
     line(label, *(percent(kept, f"pointing: {name}", f"{slack} px") for slack in (0, 4)))
-line("\nprobability of the noun, in %")
+print()
+line("probability of the noun, in %")
 for name, label in (("none", "all cells"), ("named", "without the named thing's"),
                     ("other", "without as many of another")):
     line(label, percent(kept, "hidden cells", name))
@@ -663,7 +666,7 @@ plots.points(
 )
 
 # %% [markdown]
-# At $\tau$ = 0.3 truth is not clearly lower than greedy's (-1.2 ± 3.6 points), at 1 it is, by 11.4 ± 2.1. In return all forms come back: greedy never begins with the relation, "left of a ... there is a ...", at $\tau$ = 1 16 % do, among people's captions 17. First words choose the form, and with it how much is true: 66 % after "a picture of", 27 after "left of". And a beginning can force a lie: after "there is a red" 35 % of the phrases name nothing that is there, for where nothing is red no end of this sentence is true.
+# At $\tau$ = 0.3 truth is not clearly lower than greedy's (-1.2 ± 3.6 points), at 1 it is, by 11.4 ± 2.1. In return all forms come back: greedy never begins with the relation, "left of a ... there is a ...", at $\tau$ = 1 it does in 16 %, and 17 % of the true captions do. First words choose the form, and with it how much is true: 66 % after "a picture of", 27 after "left of". And a beginning can force a lie: after "there is a red" 35 % of the phrases name nothing that is there, for where nothing is red no end of this sentence is true.
 #
 # ## With the library
 #

@@ -1,5 +1,5 @@
 """The stored comparisons of page 25: rates by validation; five captioners, how they speak and what
-of it is true; five that never saw their picture; and what BLEU says of captions that people wrote.
+of it is true; five that never saw their picture; and what BLEU says of true captions.
 """
 
 import itertools
@@ -282,7 +282,7 @@ def controls(page: dict) -> dict:
     return rows
 
 
-def people(page: dict) -> dict:
+def true_captions(page: dict) -> dict:
     """True captions in the place of a model's: against others of the same picture, with the
     relation turned, and of another scene. Five draws of 500 scenes.
 
@@ -304,4 +304,4 @@ def people(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [rates, captions, openings, controls, people]
+SWEEPS = [rates, captions, openings, controls, true_captions]
