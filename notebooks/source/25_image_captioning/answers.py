@@ -272,5 +272,9 @@ WRONG = {
             ),
             "numbers that add up",
         ),
+        (
+            changed(LIST, ("count[k] += 1", "count[things.index(thing)] += 1")),
+            "two things may look exactly alike",
+        ),
     ],
 }

@@ -240,8 +240,8 @@ def _grow(step, start, state, end, limit, width, add=None, rank=_total, **otherw
             logs, after = step(words[-1], state if otherwise.get("shared") else before)
             state = after
             more = [(words + [k], add(total, x), after) for k, x in enumerate(logs.tolist())]
-            alone = otherwise.get("alone") and len(kept) > 1
-            grown += sorted(more, key=rank, reverse=True)[: 1 if alone else None]
+            alone = otherwise.get("alone") if len(kept) > 1 else None
+            grown += sorted(more, key=rank, reverse=True)[:alone]
         if not grown:
             break
         grown = sorted(grown, key=rank, reverse=True)
@@ -303,7 +303,7 @@ def _beam_cases(seed=2):
     table[:, 2, 1:] = torch.tensor([-2.0, -3.0, -0.2], dtype=torch.float64)
     yield table, 0, 0, 3, 2, 2
     # here it matters that finished sentences and growing ones compete for the same places
-    for words, limit, width, drawn in ((3, 4, 2, 67), (3, 4, 2, 80), (4, 5, 2, 3)):
+    for words, limit, width, drawn in ((3, 4, 2, 67), (3, 4, 2, 80), (4, 4, 3, 17), (4, 5, 2, 3)):
         yield _table(words, torch.Generator().manual_seed(drawn)), 0, 0, words - 1, limit, width
     generator = torch.Generator().manual_seed(seed)
     for words, limit, width in (
@@ -329,9 +329,10 @@ BEAM_SEARCH = Exercise(
     misconceptions=(
         *ideas("the likeliest word is taken at each step: this is greedy, a beam of one.", _greedy),
         *ideas(
-            "each sentence keeps its own best continuation. All continuations of all sentences"
+            "each sentence keeps only its own best one or two. All continuations of all sentences"
             " compete for the `width` places.",
-            lambda f, w, m, e, n, k: _grow(f, w, m, e, n, k, alone=True),
+            lambda f, w, m, e, n, k: _grow(f, w, m, e, n, k, alone=1),
+            lambda f, w, m, e, n, k: _grow(f, w, m, e, n, k, alone=2),
         ),
         *ideas(
             "probabilities are added up. Probabilities of words one after the other multiply, so"
@@ -437,6 +438,17 @@ def _what_is_left(phrases, things):
     return not left
 
 
+def _by_words(phrases, things):
+    named = [frozenset(things[k]) for _, said in phrases for k in _fitting(said, things)]
+    all_of_them = {frozenset(thing) for thing in things}
+    return _alone(phrases, things) and len(named) == len(set(named)) and set(named) == all_of_them
+
+
+def _by_first_place(phrases, things):
+    named = [things.index(things[k]) for _, said in phrases for k in _fitting(said, things)]
+    return _alone(phrases, things) and sorted(named) == list(range(len(things)))
+
+
 def _list_cases(seed=3):
     red, small_red = {"large", "red", "circle"}, {"small", "red", "circle"}
     blue, cross = {"small", "blue", "square"}, {"large", "blue", "cross"}
@@ -454,6 +466,9 @@ def _list_cases(seed=3):
     yield [(2, {"blue"}), (1, {"cross"})], [blue, cross]
     yield [(2, {"blue"}), (1, {"red"})], [red, blue, cross]
     yield [(1, {"blue"}), (1, {"green"})], [blue]
+    # things that look exactly alike: about one scene of twenty has two
+    yield [(2, {"red"})], [red, set(red)]
+    yield [(2, {"red"}), (1, {"blue"})], [red, blue, set(red)]
     chance = torch.Generator().manual_seed(seed)
 
     def pick(items):
@@ -512,6 +527,12 @@ LIST_IS_TRUE = Exercise(
             lambda p, t: (
                 sorted(sorted(s) for n, s in p for _ in range(n)) == sorted(sorted(x) for x in t)
             ),
+        ),
+        *ideas(
+            "two things may look exactly alike: count them by their place in `things`, not by their"
+            " words.",
+            _by_words,
+            _by_first_place,
         ),
         *ideas(
             "one true phrase is not enough: all of them have to be true.",
