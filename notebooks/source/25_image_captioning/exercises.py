@@ -329,10 +329,9 @@ BEAM_SEARCH = Exercise(
     misconceptions=(
         *ideas("the likeliest word is taken at each step: this is greedy, a beam of one.", _greedy),
         *ideas(
-            "each sentence keeps only its own best one or two. All continuations of all sentences"
+            "each sentence keeps only its own best one. All continuations of all sentences"
             " compete for the `width` places.",
             lambda f, w, m, e, n, k: _grow(f, w, m, e, n, k, alone=1),
-            lambda f, w, m, e, n, k: _grow(f, w, m, e, n, k, alone=2),
         ),
         *ideas(
             "probabilities are added up. Probabilities of words one after the other multiply, so"
@@ -438,12 +437,6 @@ def _what_is_left(phrases, things):
     return not left
 
 
-def _by_words(phrases, things):
-    named = [frozenset(things[k]) for _, said in phrases for k in _fitting(said, things)]
-    all_of_them = {frozenset(thing) for thing in things}
-    return _alone(phrases, things) and len(named) == len(set(named)) and set(named) == all_of_them
-
-
 def _by_first_place(phrases, things):
     named = [things.index(things[k]) for _, said in phrases for k in _fitting(said, things)]
     return _alone(phrases, things) and sorted(named) == list(range(len(things)))
@@ -531,7 +524,6 @@ LIST_IS_TRUE = Exercise(
         *ideas(
             "two things may look exactly alike: count them by their place in `things`, not by their"
             " words.",
-            _by_words,
             _by_first_place,
         ),
         *ideas(
