@@ -203,11 +203,11 @@ loss = unseen_loss(caption_loss)
 print(f"noise cannot be learned: {loss > 3} (loss {loss:.4f})")
 
 # %% [markdown]
-# ## The eye and the mouth
+# ## Encoder and decoder
 #
-# **The eye** is `scenes-cnn`, a small CNN that the course ships, and it is *frozen*: each picture becomes 64 cells (8 x 8) of 64 numbers. It learned (`python tools/train_scene_encoder.py --write`) to name colour, shape and size of the thing in each cell: labels from true boxes, which photographs seldom have. So this is no learning from pixels.
+# **The encoder** is `scenes-cnn`, a small CNN that the course ships, and it is *frozen*: each picture becomes 64 cells (8 x 8) of 64 numbers. It learned (`python tools/train_scene_encoder.py --write`) to name colour, shape and size of the thing in each cell: labels from true boxes, which photographs seldom have. So this is no learning from pixels.
 #
-# **The mouth** is a decoder. A **GRU** (门控循环单元), a layer that takes a state from word to word, reads the words so far, and at each place its state $h_t$ asks the 64 cells by page 14's attention. In one head, with cells $x_i$ and a learned place vector $e_i$:
+# **The decoder** is trained here. A **GRU** (门控循环单元), a layer that takes a state from word to word, reads the words so far, and at each place its state $h_t$ asks the 64 cells by page 14's attention. In one head, with cells $x_i$ and a learned place vector $e_i$:
 #
 # $$ c_t = \sum_{i=1}^{64} \operatorname{softmax}_i \left( \frac{(W_q h_t)^\top W_k (x_i + e_i)}{\sqrt{d}} \right) W_v (x_i + e_i) \tag{25.2} $$
 #
@@ -221,7 +221,7 @@ def attend(query, keys, values, heads=4):
     return (weights @ v).transpose(1, 2).flatten(2), weights
 
 # %% tags=["measured"]
-class Mouth(nn.Module):
+class Decoder(nn.Module):
     """What is learned, and how words (B, T) are answered by logits of each next word."""
 
     def __init__(self, words):
@@ -240,7 +240,7 @@ class Mouth(nn.Module):
         return logits, (h[0], keys, values), weights
 
 # %% tags=["measured"]
-class Captioner(Mouth):
+class Captioner(Decoder):
     def see(self, cells):                                      # (B, 64, 64)
         x = cells + self.place
         return self.begin(cells.mean(dim=1)).tanh(), self.key(x), self.value(x)
@@ -663,7 +663,7 @@ plots.points(
 #
 # ## With the library
 #
-# BLIP (J. Li and others, 2022) captions photographs: a vision transformer for an eye, a language model that asks it by cross-attention for a mouth. Its weights are a gigabyte, and the course ships no captioned photographs, so nothing is measured here.
+# BLIP (J. Li and others, 2022) captions photographs: its encoder is a vision transformer, its decoder a language model that asks it by cross-attention. Its weights are a gigabyte, and the course ships no captioned photographs, so nothing is measured here.
 #
 # <details><summary>Ten lines of transformers, for a photograph of yours</summary>
 #
