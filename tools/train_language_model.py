@@ -45,7 +45,7 @@ from course_utils.masks import pad  # noqa: E402
 from course_utils.text import BOS, EOS  # noqa: E402
 
 SEED, SIZE = 1_000, 6_000  # of the scenes with each number of things; pages use small seeds
-STEPS, ROWS, TURNS, RATE, WARM = 2_800, 32, 6, 2e-3, 100
+STEPS, ROWS, TURNS, RATE, WARM = 2_400, 32, 6, 2e-3, 100
 TEXT = 0.1  # what a word counts in the loss that is not a reply; a reply's counts 1
 ASKED = ("exists", "count", "compare", *ATTRIBUTES)  # a description says no relations
 
