@@ -50,6 +50,8 @@ WAV2VEC2_SHA256 = "3249fe98bfc62fcbc26067f724716a6ec49d12c4728a2af1df659013905df
 DIGITS_CNN_SHA256 = "dcb862a1e0525f517b22afa9ee23b712d2bcc26f0dcd2d0fe45d38ffcdb0f523"
 # the course's own small network for `Scenes`, made by tools/train_scene_encoder.py
 SCENES_CNN_SHA256 = "43d7bee894ed0a8aef007168908dd6440bc786a3809623c0aa3c9ee972fbc102"
+# the course's own small language model, made by tools/train_language_model.py
+SCENES_GPT_SHA256 = "f0a23063d4c13b64f1fecbe9283a2326ec1c24bc7e316cc9cc8312cc230d242f"
 
 
 def package_folder(package: str, name: str) -> Path | None:

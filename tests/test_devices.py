@@ -22,6 +22,7 @@ from course_utils.datasets import collate
 from course_utils.decoding import beam, greedy, sample
 from course_utils.gradients.attention import PROJECTIONS
 from course_utils.image import SmallCNN, check_images, pixel_features, places
+from course_utils.language_model import reply_loss, with_soft_tokens
 from course_utils.metrics import accuracy, equal_names, recall_at, retrieval_ranks
 from course_utils.text import (
     Vocabulary,
@@ -292,6 +293,12 @@ CASES = {
     "image.check_images": (lambda x: check_images(x, 3, 8), (PICTURES,), None),
     "image.pixel_features": (pixel_features, (PICTURES,), None),
     "image.places": (places, (PICTURES,), None),
+    "language_model.reply_loss": (reply_loss, (X, IDS), VALUES),
+    "language_model.with_soft_tokens": (
+        lambda soft, inputs, kept: with_soft_tokens(soft, inputs, kept)[:2],
+        (X, X, ROWS),
+        None,
+    ),
     "losses.InfoNCE.forward": (run(losses.InfoNCE()), (WIDE, WIDE.flip(0)), VALUES),
     "losses.SigmoidLoss.forward": (run(losses.SigmoidLoss()), (WIDE, WIDE.flip(0)), VALUES),
     "losses.cosines": (losses.cosines, (FLAT, FLAT.flip(0)), None),
@@ -348,6 +355,7 @@ NO_CASE = {
     "gradients.verify.verify_gradient": "makes its inputs itself",
     "image_encoder.ImageEncoder.classes": "runs a network that is moved as a whole",
     "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
+    "language_model.LoRALinear.forward": "is plain layers, which are moved as a whole",
     "training.Evaluation.__init__": "holds results of evaluate, on the CPU",
 }
 

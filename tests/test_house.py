@@ -18,7 +18,7 @@ FLOORS = (
     (
         "extract",
         ("text", "image", "audio", "video", "sensors", "audio_augment")
-        + ("features", "text_encoder", "image_encoder", "audio_encoder"),
+        + ("features", "text_encoder", "image_encoder", "audio_encoder", "language_model"),
     ),
     ("fuse", ("fusion",)),
     ("learn", ("training", "metrics", "losses", "decoding")),
