@@ -106,8 +106,14 @@ RIGHT = {
     "26.2": [
         POINTERS,
         # in float32 where the lesson allows it: results as precise as their dtype
-        changed(POINTERS, ("grid = torch", "cells, first, second = cells.float(), first.float(),"
-                           " second.float()\n    grid = torch")),
+        changed(
+            POINTERS,
+            (
+                "grid = torch",
+                "cells, first, second = cells.float(), first.float(),"
+                " second.float()\n    grid = torch",
+            ),
+        ),
         # sample by sample
         """
         def f(first, second, cells):
@@ -125,7 +131,8 @@ RIGHT = {
         """
         def f(first, second, cells):
             q = torch.stack([first, second], dim=1)
-            maps = torch.softmax(torch.einsum("bpd,bkd->bpk", q, cells) / cells.shape[-1] ** 0.5, -1)
+            scores = torch.einsum("bpd,bkd->bpk", q, cells) / cells.shape[-1] ** 0.5
+            maps = torch.softmax(scores, -1)
             y, x = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
             places = torch.stack([x.flatten(), y.flatten()], -1).to(maps.dtype)
             return (maps[:, 0] - maps[:, 1]) @ places, maps
@@ -181,10 +188,7 @@ WRONG = {
         (changed(PRIOR, ("(-counts[answer], answer)", "-counts[answer]")), "seen first"),
         (changed(PRIOR, ("of.get(question, answers)", "answers")), "whatever is asked"),
         (changed(PRIOR, ("best(of.get(question, answers))", "best(of[question])")), "KeyError"),
-        (
-            changed(PRIOR, ("in asked]", "in asked if question in of]")),
-            "never seen gets no answer",
-        ),
+        (changed(PRIOR, ("in asked]", "in asked if question in of]")), "never seen gets no answer"),
         (changed(PRIOR, ("in asked]", "in questions]")), "that were counted"),
         (
             """
@@ -195,8 +199,13 @@ WRONG = {
             "keeps the last",
         ),
         (
-            changed(PRIOR, ("return [best(of.get(question, answers)) for question in asked]",
-                            "return {q: best(of.get(q, answers)) for q in asked}")),
+            changed(
+                PRIOR,
+                (
+                    "return [best(of.get(question, answers)) for question in asked]",
+                    "return {q: best(of.get(q, answers)) for q in asked}",
+                ),
+            ),
             "expected",
         ),
         (changed(PRIOR, ("of.get(question, answers)", 'of.get(question, ["no"])')), '"no"'),
@@ -209,11 +218,19 @@ WRONG = {
         (changed(POINTERS, (".softmax(1)", ".softmax(0)")), "questions of the batch"),
         (changed(POINTERS, (" / scale", "")), "not divided"),
         (changed(POINTERS, ("alpha @ grid - beta @ grid,", "")), "expected"),
-        (changed(POINTERS, ("torch.stack([alpha, beta], 1)", "torch.stack([alpha, beta])")), "expected"),
+        (
+            changed(POINTERS, ("torch.stack([alpha, beta], 1)", "torch.stack([alpha, beta])")),
+            "expected",
+        ),
         (changed(POINTERS, ("torch.stack([alpha, beta], 1)", "alpha, beta")), "expected"),
         (
-            changed(POINTERS, ("return alpha @ grid - beta @ grid",
-                               "return grid[alpha.argmax(1)] - grid[beta.argmax(1)]")),
+            changed(
+                POINTERS,
+                (
+                    "return alpha @ grid - beta @ grid",
+                    "return grid[alpha.argmax(1)] - grid[beta.argmax(1)]",
+                ),
+            ),
             "Through an argmax",
         ),
     ],
@@ -231,13 +248,12 @@ WRONG = {
             "ValueError",
         ),
         (
-            changed(PREDICT, ("    if not ids:\n        return [], unknown\n", "    ids = ids or [0]\n")),
+            changed(
+                PREDICT, ("    if not ids:\n        return [], unknown\n", "    ids = ids or [0]\n")
+            ),
             "gets an answer",
         ),
-        (
-            changed(PREDICT, ('if image.shape[2:] != (64, 64):', 'if False:')),
-            "the model takes",
-        ),
+        (changed(PREDICT, ("if image.shape[2:] != (64, 64):", "if False:")), "the model takes"),
         (changed(PREDICT, ("picture.unsqueeze(0)", "picture")), ""),
         (changed(PREDICT, ("return found, unknown", "return found")), "expected"),
         (changed(PREDICT, ("[(answers[i], p)", "[answers[i]")), "expected"),

@@ -82,7 +82,9 @@ PRIOR = Exercise(
                 q,
                 a,
                 asked,
-                lambda answers: answers[0] if len(answers) < len(a) else Counter(a).most_common()[0][0],
+                lambda answers: (
+                    answers[0] if len(answers) < len(a) else Counter(a).most_common()[0][0]
+                ),
             ),
         ),
         *ideas(
@@ -99,7 +101,9 @@ PRIOR = Exercise(
         ),
         *ideas(
             "a tie goes to the last answer of the alphabet. Here it goes to the first.",
-            lambda q, a, asked: _prior(q, a, asked, lambda x: max(sorted(set(x))[::-1], key=x.count)),
+            lambda q, a, asked: _prior(
+                q, a, asked, lambda x: max(sorted(set(x))[::-1], key=x.count)
+            ),
         ),
         *ideas(
             "a wording that was never seen gets no answer. It gets the most frequent of all.",
@@ -282,11 +286,14 @@ class Toy(nn.Module):
                 f" got {tuple(image.shape)}, {ids.dtype} and {tuple(mask.shape)}"
             )
         question = self.words(ids).sum(1)
-        seen = self.colours(F.avg_pool2d(image, 16).flatten(1)) * mask.double().mean(1)[:, None].float()
+        seen = (
+            self.colours(F.avg_pool2d(image, 16).flatten(1))
+            * mask.double().mean(1)[:, None].float()
+        )
         return 0.2 * self.head(self.dropout(torch.cat([question, 3 * seen], 1)))
 
 
-def predict(model, picture, question, words, answers, k):
+def predict(model, picture, question, words, answers, k=3):
     """Word by word, with a table of their numbers."""
     table = {word: number for number, word in enumerate(words, start=1)}
     split = "".join(" " if letter == "?" else letter for letter in question).lower().split()
@@ -303,11 +310,7 @@ def predict(model, picture, question, words, answers, k):
     model.eval()
     with torch.no_grad():
         logits = model(
-            {
-                "ids": torch.tensor([ids]),
-                "image": shown[None],
-                "mask": torch.full((1, 64), there),
-            }
+            {"ids": torch.tensor([ids]), "image": shown[None], "mask": torch.full((1, 64), there)}
         )
     probs = torch.exp(logits[0] - torch.logsumexp(logits[0], 0)).tolist()
     order = sorted(range(len(answers)), key=lambda i: -probs[i])[:k]
@@ -346,7 +349,9 @@ def _predict(
     if resize and shown.shape[-2:] != (64, 64):
         shown = F.interpolate(shown, (64, 64), mode="bilinear", antialias=True)
     if not resize:
-        shown = F.pad(shown[..., :64, :64], (0, max(0, 64 - shown.shape[3]), 0, max(0, 64 - shown.shape[2])))
+        shown = F.pad(
+            shown[..., :64, :64], (0, max(0, 64 - shown.shape[3]), 0, max(0, 64 - shown.shape[2]))
+        )
     if evaluate:
         model.eval()
     mask = torch.full((1, 64), picture is not None or missing)
@@ -376,8 +381,6 @@ def _predict_cases(seed=5):
     yield Toy(8), picture(96, 64), "is the square red ?", KNOWN, SAID, 2
 
 
-
-
 PREDICT = Exercise(
     key="26.3",
     reference=predict,
@@ -390,7 +393,7 @@ PREDICT = Exercise(
             lambda *a: _predict(*a, evaluate=False),
         ),
         *ideas(
-            "the picture is scaled twice: it comes with numbers from 0 to 1, as the model takes it.",
+            "the picture is scaled twice: its numbers come from 0 to 1, as the model takes them.",
             lambda *a: _predict(*a, change=lambda picture: picture / 255),
             lambda *a: _predict(*a, change=lambda picture: (picture - 0.5) / 0.5),
             lambda *a: _predict(*a, change=lambda picture: 255 * picture),

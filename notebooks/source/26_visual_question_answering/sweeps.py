@@ -2,13 +2,17 @@
 somebody picks freely, and easy-VQA.
 """
 
+import random
 from functools import partial
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
+from course_utils.datasets import EasyVQA
 from course_utils.exercises import reference
+from course_utils.runtime import seed_everything
 
 SEEDS = range(5)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -132,7 +136,7 @@ class Reader(nn.Module):
 
 def kinds(page: dict) -> dict:
     """All seven kinds of questions at once, a row a kind: attention with the question read in its
-    order, and with shuffled pictures.
+    order, with shuffled pictures, and the wording alone.
 
     About four minutes on one core.
     """
@@ -140,6 +144,15 @@ def kinds(page: dict) -> dict:
     for split, size in {"train": 4_200, "validation": 700, "test": 2_100}.items():
         data[split], items[split] = page["load"](split, page["KINDS"], size)
     of = [item["kind"] for item in items["test"]]
+    texts = {
+        split: [[item[name] for item in items[split]] for name in ("question", "answer")]
+        for split in ("train", "test")
+    }
+    told = reference("26.1")(*texts["train"], texts["test"][0])
+    hits = torch.tensor([a == b for a, b in zip(told, texts["test"][1])]).double()
+    for kind in page["KINDS"]:
+        chosen = torch.tensor([one == kind for one in of])
+        rows[f"the wording: {kind}"] = {"accuracy": [round(hits[chosen].mean().item(), 4)] * 5}
 
     class Ordered(page["Asker"]):
         def __init__(self):
@@ -150,7 +163,7 @@ def kinds(page: dict) -> dict:
             return self.reader(ids)
 
     for name in ("attention", "attention, pictures shuffled"):
-        for _, model, test in five(page, rows, name, Ordered, data, epochs=15):
+        for _, model, test in five(page, rows, name, Ordered, data, epochs=15, rates=RATES[1:]):
             good = page["right"](model, test)
             for kind in page["KINDS"]:
                 chosen = torch.tensor([one == kind for one in of])
@@ -218,7 +231,8 @@ class Pointers(nn.Module):
         found = {"cells": 128, "cells and places": 132, "places": 4, "offset": 2}[back]
         self.head = nn.Sequential(nn.Linear(width + found, 64), nn.ReLU(), nn.Linear(64, 2))
 
-    def forward(self, batch):
+    def look(self, batch):
+        """What came back, and both maps (B, 2, 64)."""
         if self.gru:
             relation = self.reader(batch["ids"])
             queries = self.query(relation).view(-1, 2, 64)
@@ -233,7 +247,10 @@ class Pointers(nn.Module):
             "places": [places.flatten(1)],
             "offset": [places[:, 0] - places[:, 1]],
         }
-        return self.head(torch.cat([*parts[self.back], relation], 1))
+        return torch.cat([*parts[self.back], relation], 1), weights
+
+    def forward(self, batch):
+        return self.head(self.look(batch)[0])
 
 
 def pointed(page, model, test, items, rows, name):
@@ -257,12 +274,12 @@ def pointed(page, model, test, items, rows, name):
 
 
 def relations(page: dict) -> dict:
-    """"Is the red circle left of the blue square?" from 3,000 questions, 20 passes.
+    """ "Is the red circle left of the blue square?" from 3,000 questions, 20 passes.
 
     About four minutes on one core.
     """
     rows = {}
-    data, items = relation_parts(page, 3_000)
+    data, _ = relation_parts(page, 3_000)
     makes = {
         "two rounds": partial(Rounds, page),
         "two rounds, learned places": partial(Rounds, page, "learned"),
@@ -270,13 +287,31 @@ def relations(page: dict) -> dict:
         "pointers: cells": partial(Pointers, page, "cells"),
         "pointers: cells and places": partial(Pointers, page, "cells and places"),
         "pointers: places": partial(Pointers, page, "places"),
-        "pointers: offset": lambda: page["Comparer"](reference("26.2")),
-        "pointers: offset, pictures shuffled": lambda: page["Comparer"](reference("26.2")),
         "pointers: offset, question read by a GRU": partial(Pointers, page, "offset", "gru"),
     }
     for name, make in makes.items():
+        for _ in five(page, rows, name, make, data):
+            pass
+    return rows
+
+
+def signs(page: dict) -> dict:
+    """The same from the offset of two pointers: a head learns from it, or its sign is the answer;
+    and whether the pointers point at their things.
+
+    About one minute on one core.
+    """
+    rows = {}
+    data, items = relation_parts(page, 3_000)
+    compare = partial(page["Comparer"], reference("26.2"))
+    makes = {
+        "pointers: offset": partial(Pointers, page, "offset"),
+        "pointers: sign of the offset": compare,
+        "pointers: sign of the offset, pictures shuffled": compare,
+    }
+    for name, make in makes.items():
         for _, model, test in five(page, rows, name, make, data):
-            if name == "pointers: offset":
+            if not name.endswith("shuffled"):
                 pointed(page, model, test, items, rows, name)
     return rows
 
@@ -291,7 +326,6 @@ def longer(page: dict) -> dict:
     few = many | {"train": {name: x[:3_000] for name, x in many["train"].items()}}
     runs = {
         "two rounds, 60 passes": (partial(Rounds, page), few, 60),
-        "two rounds, 12,000 questions": (partial(Rounds, page), many, 20),
         "two rounds, coordinates, 12,000 questions": (
             partial(Rounds, page, "coordinates"),
             many,
@@ -304,21 +338,31 @@ def longer(page: dict) -> dict:
         ),
     }
     for name, (make, data, epochs) in runs.items():
-        for _ in five(page, rows, name, make, data, epochs=epochs, rates=RATES[:3]):
+        for _ in five(page, rows, name, make, data, epochs=epochs, rates=(3e-3, 1e-2)):
             pass
     return rows
 
 
+def by_coin(page, split, size):
+    """A question "is there ...?" for each scene of `asked`, with the answer of a fair coin."""
+    scenes, draw, rows = page["Scenes"](split, size=size), random.Random(f"{split} 0"), []
+    for i in range(size):
+        answer = draw.choice(["no", "yes"])
+        every = [row for row in scenes.questions(i) if row[1:] == (answer, "exists")]
+        rows.append((*draw.choice(every)[:2], scenes[i]["image"]))
+    return page["as_part"](*zip(*rows))
+
+
 def unbalanced(page: dict) -> dict:
-    """"Is there ...?": trained on any question that makes sense, on such with weights, and on
+    """ "Is there ...?": trained on any question that makes sense, on such with weights, and on
     balanced ones; each tested on both, for 20 and for 60 passes.
 
     About three minutes on one core.
     """
     rows, free, coin, fair = {}, {}, {}, {}
     for split, size in SIZES.items():
-        free[split], _ = page["asked"](split, size)
-        coin[split], _ = page["asked"](split, size, "coin")
+        free[split] = page["asked"](split, size)
+        coin[split] = by_coin(page, split, size)
         fair[split], _ = page["load"](split, ("exists",), size)
     share = free["train"]["label"].bincount(minlength=len(page["ANSWERS"])) / SIZES["train"]
     weigh = torch.where(share > 0, 0.5 / share, 1.0)
@@ -335,7 +379,7 @@ def unbalanced(page: dict) -> dict:
             if epochs == 60 and name not in ("any question", "balanced scenes"):
                 continue
             label = name if epochs == 20 else f"{name}, 60 passes"
-            for seed, model, test in five(
+            for seed, model, _ in five(
                 page, rows, label, page["Asker"], data, epochs=epochs, **how
             ):
                 balanced = shuffled(fair, seed)["test"] if "shuffled" in name else fair["test"]
@@ -347,13 +391,82 @@ def unbalanced(page: dict) -> dict:
     return rows
 
 
+def easy_parts(page):
+    """easy-VQA by split: each picture once, at half its size, and for each question which it is
+    about; the questions and answers as texts; the number of words.
+    """
+    parts, texts = {}, {}
+    for split in ("train", "validation", "test"):
+        read = EasyVQA(split)
+        texts[split] = read.texts, [read.answers[i] for i in read.labels.tolist()]
+        parts[split] = {
+            "image": F.avg_pool2d(read.pictures / 255, 2),
+            "which": read.places,
+            "label": read.labels,
+        }
+    words = sorted(
+        {word for said, _ in texts.values() for q in said for word in page["words_of"](q)}
+    )
+    for split, (said, _) in texts.items():
+        rows = [torch.tensor([1 + words.index(word) for word in page["words_of"](q)]) for q in said]
+        parts[split]["ids"] = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    return parts, texts, len(words)
+
+
+class Viewer(nn.Module):
+    """The largest number over the places of a picture, times the question; `blind`, without it."""
+
+    def __init__(self, words, blind=False, width=64):
+        super().__init__()
+        self.blind, layers = blind, []
+        for inputs, outputs in ((3, 16), (16, 32), (32, width)):
+            conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.words = nn.EmbeddingBag(1 + words, width, mode="mean", padding_idx=0)
+        self.query = nn.Linear(width, width)
+        self.head = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 13))
+
+    def forward(self, batch):
+        question = self.query(self.words(batch["ids"]))  # (B, width)
+        if self.blind:
+            return self.head(question)
+        picture = self.body(batch["image"]).amax(dim=(2, 3))  # (P, width)
+        return self.head(question * picture[batch["which"]])
+
+
+def train_viewer(make, part, seed, lr=1e-2, epochs=10, pictures=48):
+    """All questions about 48 pictures at a time, a rate that rises and falls; the last weights."""
+    generator, model, P = seed_everything(seed), make(), len(part["image"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=epochs * -(-P // pictures) + 1
+    )
+    for _ in range(epochs):
+        for chosen in torch.randperm(P, generator=generator).split(pictures):
+            place = torch.full((P,), -1)
+            place[chosen] = torch.arange(len(chosen))
+            rows = place[part["which"]] >= 0
+            batch = {
+                "image": part["image"][chosen],
+                "which": place[part["which"]][rows],
+                "ids": part["ids"][rows],
+            }
+            loss = F.cross_entropy(model(batch), part["label"][rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return model.eval()
+
+
 def easy(page: dict) -> dict:
     """easy-VQA: pictures times question; the question alone; pictures shuffled among the samples.
     The rate is the best of three by the first seed's validation pictures, 500 of those that train.
 
     About two minutes on one core. Needs the package easy-vqa.
     """
-    parts, texts, words = page["easy_parts"]()
+    parts, texts, words = easy_parts(page)
     rows = {}
 
     def moved(seed):
@@ -370,8 +483,8 @@ def easy(page: dict) -> dict:
         for seed in tqdm(SEEDS, desc=name):
             here, tried = moved(seed) if "shuffled" in name else parts, []
             for lr in rates:
-                make = partial(page["Viewer"], words, blind)
-                model = page["train_viewer"](make, here["train"], seed, lr)
+                make = partial(Viewer, words, blind)
+                model = train_viewer(make, here["train"], seed, lr)
                 score = page["right"](model, here["validation"]).mean().item()
                 tried.append((score, lr, model))
             score, lr, model = max(tried, key=lambda run: run[0])
@@ -384,4 +497,4 @@ def easy(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [attributes, kinds, relations, longer, unbalanced, easy]
+SWEEPS = [attributes, kinds, relations, signs, longer, unbalanced, easy]
