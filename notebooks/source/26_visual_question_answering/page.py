@@ -42,6 +42,7 @@ from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
 from course_utils.training import Batches
 from course_utils.widgets import Explorer
+
 # %% [markdown]
 # ## The bet of page 25
 #
@@ -69,9 +70,9 @@ table("right answers in %, five seeds (chance 50)", kept, {
 outcome("25.c", "Ben")
 
 # %% [markdown]
-# Ben wins. The first row stays at a coin toss, also three times as long and with four times the questions. It has to, as far as a cell does not tell where it stands: attention is a sum over the cells, and a sum does not change when two cells change places. The answer does.
+# Ben wins. The first row stays at a coin toss, also three times as long. It has to, as far as a cell does not tell where it stands: attention is a sum over the cells, and a sum does not change when two cells change places. The answer does.
 #
-# Give it places, as a learned vector for each cell or as two coordinates in each cell, and this reason is gone. Yet with 3,000 questions it still tosses a coin. Only with coordinates *and* 12,000 questions does it begin to learn: «C12» %. So "stays at a coin toss" is a fact about these budgets, not about attention. Further down 3,000 questions are enough for something simpler.
+# Give it places, as a learned vector for each cell or as two coordinates in each cell, and this reason is gone. Yet with 3,000 questions it still tosses a coin. Only with coordinates *and* 12,000 questions does it begin to learn: «two rounds, coordinates, 12,000 questions» %. So "stays at a coin toss" is a fact about these budgets, not about attention. Further down 3,000 questions are enough for something simpler.
 #
 # ## The wording alone
 #
@@ -97,6 +98,7 @@ def as_part(questions, answers, images):
 
 SIZES, some = {"train": 3000, "validation": 500, "test": 1000}, Scenes("train", size=1400)
 WORDS = sorted({word for i in range(1400) for word in words_of(some[i]["question"])})      # 37
+
 # %% tags=["measured", "proof"]
 # A split of some kinds; "is there ...?" as somebody asks it; missing pictures; right answers.
 def load(split, kinds, size):
@@ -123,6 +125,7 @@ def some_missing(part, seed, share=0.1):
 @torch.no_grad()
 def right(model, part):
     return (model(part).argmax(dim=1) == part["label"]).double()
+
 # %% [markdown]
 # Before any picture: what does the question give away? Six questions with their answers.
 
@@ -248,6 +251,7 @@ class Asker(nn.Module):
     def forward(self, batch):
         question, found, _ = self.look(batch)
         return self.head(torch.cat([question, found], dim=1))
+
 # %% tags=["measured", "proof"]
 # Training: a rate that rises and falls; the weights of the epoch with the best validation loss.
 def train(make, part, validation, seed, epochs=20, lr=1e-2, weigh=None):
@@ -270,6 +274,7 @@ def train(make, part, validation, seed, epochs=20, lr=1e-2, weigh=None):
             best = now, {name: x.clone() for name, x in model.state_dict().items()}
     model.load_state_dict(best[1])
     return model.eval(), best[0]
+
 # %%
 three = ("colour", "shape", "size")
 data = {split: load(split, three, size)[0] for split, size in SIZES.items()}
@@ -291,14 +296,14 @@ for name in ("pointing", "largest", "centre"):
     print(f"    {name:12}", percent(look["attention"], f"{name}, tolerant"))
 
 # %% [markdown]
-# The question finds the thing in nearly all pictures, and answers «A1» % rightly. (Page 15's model stood on another frozen network, so the two rows differ in more than one thing.) The question alone has «Q1», the picture alone «P1», and with shuffled pictures «S1» are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance «PT» % of the maps point into its box, the largest thing would give «LT».
+# The question finds the thing in nearly all pictures, and answers «attention» % rightly. (Page 15's model stood on another frozen network, so the two rows differ in more than one thing.) The question alone has «question alone», the picture alone «picture alone», and with shuffled pictures «attention, pictures shuffled» are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance «attention» % of the maps point into its box, the largest thing would give «attention».
 
 # %% tags=["figure"]
 # Five questions, where each looks, and what this run says; and the first picture as a file.
-example, buffer = items[0], io.BytesIO()
+example, buffer = items[6], io.BytesIO()
 drawn = (255 * example["image"]).byte().permute(1, 2, 0).numpy()
 Image.fromarray(drawn).resize((192, 192)).save(buffer, "PNG")
-SAMPLES = [0, 1, 2, 4, 5]
+SAMPLES = [6, 2, 3, 5, 0]
 with torch.no_grad():
     part = {name: x[SAMPLES] for name, x in data["test"].items()}
     maps = model.look(part)[2][:, :64].view(-1, 8, 8)
@@ -428,6 +433,7 @@ class Comparer(nn.Module):
         offset, _ = self.look(batch)                              # (B, 2), in cells
         ahead = self.scale * (offset * WAYS[batch["relation"]]).sum(dim=1)     # (B,)
         return torch.stack([-ahead, ahead], dim=1)                # (B, 2): no, yes
+
 # %%
 pairs = {split: phrases(*between[split]) for split in SIZES}
 comparer, _ = train(lambda: Comparer(two_pointers), pairs["train"], pairs["validation"], seed=0,
@@ -453,9 +459,9 @@ for name in ("pointers: offset", "pointers: sign of the offset"):
     print(f"{name:30}", *(f"{share:.0%}" for share in kept[name]["own box, tolerant"]))
 
 # %% [markdown]
-# *Looking at two things is not comparing their places.* A head that gets what both pointers find has «cells» %, a coin toss; it has to, for the reason at the top. With both places it has «places», with the offset alone «offset»: so that places come back matters, and the subtraction does not. Beside the cells the same four numbers are not found, «cp»; with 12,000 questions they are, «cp12». And the split into phrases is not what it rests on: a GRU that reads the whole question has «gru».
+# *Looking at two things is not comparing their places.* A head that gets what both pointers find has 51 %, a coin toss; it has to, for the reason at the top. With both places it has 93, with the offset alone «pointers: offset»: so that places come back matters, and the subtraction does not. Beside the cells the same four numbers are not found, 51; with 12,000 questions they are, «pointers: cells and places, 12,000 questions». And the split into phrases is not what it rests on: a GRU that reads the whole question has 96.
 #
-# Now the last lines. The head's runs are right in 9 of 10 answers, and most of their pointers point elsewhere. A head may learn either sign: a pointer that looks *away* from its thing is as good, once the sign is turned round. Take the head away, and "left" means left: «sign» %, and all five runs point at what they speak of. Right answers do not say that a map is right.
+# Now the last lines. The head's runs are right in 9 of 10 answers, and most of their pointers point elsewhere. A head may learn either sign: a pointer that looks *away* from its thing is as good, once the sign is turned round. Take the head away, and "left" means left: «pointers: sign of the offset» %, and all five runs point at what they speak of. Right answers do not say that a map is right.
 
 # %% tags=["figure"]
 # Four questions about relations, both pointers as one picture each.
@@ -620,7 +626,7 @@ for name, (picture, question) in asks.items():
     print(f"{name:18}", ", ".join(f"{answer} {p:.0%}" for answer, p in found), unknown)
 
 # %% [markdown]
-# «PREDTEXT»
+# Three times as large, and the same answer. Without a picture comes a colour, none of them with much certainty: nobody has looked, and this is the prior of the wording, learned from the gaps in training (page 15). The unknown word is told; the answer is one to the rest of the question. And where no word is known there is no answer, which is one, too.
 #
 # **Try it.** Ask one of eight scenes. A sentence below says whether the question makes sense at all: the model answers in any case.
 
@@ -663,7 +669,7 @@ easy = stored("26", "easy")                                    # python tools/sw
 table("easy-VQA, test accuracy in %, five seeds", easy, {name: name for name in easy}, "accuracy")
 
 # %% [markdown]
-# «EASYTEXT»
+# Ours has 98.9 % (runs from 97.9 to 99.7) after ten passes, some seconds of work. The wording alone has 67, a network that sees the question alone 67.0, and pictures shuffled among the samples leave 66.8: two thirds of the questions are answered before anybody has looked. (Of three rates the largest was chosen, on the first seed's validation pictures. A smaller one may be steadier.)
 #
 # On photographs people disagree. **VQA accuracy** (视觉问答准确率), of [Antol and others](https://arxiv.org/abs/1505.00468), asks ten people. An answer that $n$ of the other nine give counts as
 #
@@ -707,13 +713,13 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 #
 # You can now
 #
-# 1. **settle** the bet: «R1»
+# 1. **settle** the bet: two rounds of attention toss a coin; without places they must, and with coordinates they need 12,000 questions to begin;
 # 2. **build** the answer of the wording, counted on training questions, and hold each kind against it;
-# 3. **let** a question look, and score where: «R3»
-# 4. **build** two pointers: «R4»
-# 5. **see** «R5»
+# 3. **let** a question look, and score where: «attention» % are right, and «attention» % of the maps point into the box, where the largest thing gives «attention»;
+# 4. **build** two pointers: that places come back is what counts; and a head can be right with pointers that look away, a sign cannot;
+# 5. **see** what unbalanced answers hide: 91 % as asked are 75 balanced; balancing the questions or training three times as long lifts that;
 # 6. **build** `predict`, which tells unknown words, resizes, and knows what it says without a picture;
-# 7. **beat** a published score: «R7»
+# 7. **beat** a published score: 98.9 % for 93.78; the wording alone has 67.
 #
 # ## Questions
 #
@@ -734,12 +740,12 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 # </details>
 # <details><summary>4. Your two pointers answer "above" wrongly in all cases, and "left of" rightly. What is it?</summary>
 #
-# Here nothing: the head learns the sign of each axis. But an offset with y upward fails as soon as its sign is read without a head. On this page's pointers a positive y is below.
+# The offset counts y upward. On a picture rows go down, so a thing above has the smaller y. (In training the pointers could not repair it: turned round, they would fail at "left of".)
 #
 # </details>
-# <details><summary>5. Without a picture the model says "circle" with 26 %. Is that a fault?</summary>
+# <details><summary>5. Without a picture the model still answers, with a low probability. Is that a fault?</summary>
 #
-# No. It is the prior of the wording, and that is what one knows who has not looked: four shapes, about a quarter each. It learned this from the gaps in training.
+# No, if somebody reads the probability. It is the prior of the wording, all that one knows who has not looked. A system that shows the answer alone hides this.
 #
 # </details>
 # <details><summary>6. With the whole page: a new system has 75 % on a set of photographs. Which five numbers do you want beside it?</summary>
