@@ -104,7 +104,7 @@ def attributes(page: dict) -> dict:
         "picture alone": partial(Blind, page, "picture alone"),
     }
     for name, make in makes.items():
-        for _, model, test in five(page, rows, name, make, data):
+        for _, model, test in five(page, rows, name, make, data, rates=RATES[1:]):
             if name != "attention":
                 continue
             gone = test | {"mask": torch.zeros_like(test["mask"])}
@@ -310,7 +310,7 @@ def signs(page: dict) -> dict:
         "pointers: sign of the offset, pictures shuffled": compare,
     }
     for name, make in makes.items():
-        for _, model, test in five(page, rows, name, make, data):
+        for _, model, test in five(page, rows, name, make, data, rates=RATES[:3]):
             if not name.endswith("shuffled"):
                 pointed(page, model, test, items, rows, name)
     return rows
