@@ -199,7 +199,11 @@ def test_pointers_in_numbers(text):
     assert f'"left" means left: {sign} %' in text
     assert min(of("signs: pointers: sign of the offset", "own box, tolerant")) > 0.95
     own = of("signs: pointers: offset", "own box, tolerant")
-    assert sum(share < 0.5 for share in own) >= 3
+    runs = list(zip(of("signs: pointers: offset"), own))
+    away = sorted(accuracy for accuracy, share in runs if share < 0.1)
+    assert len(away) == 4 and 0.905 < away[0] and away[-1] < 0.925
+    assert [round(100 * x, 1) for x, share in runs if share > 0.9] == [99.9]
+    assert "four runs of five have 91 to 92 %" in text and "the fifth has 99.9 and points" in text
     assert abs(float(shown("signs: pointers: sign of the offset, pictures shuffled")) - 50) < 3
 
 
@@ -250,3 +254,23 @@ def test_easy_vqa_in_numbers(text):
     assert f"The wording alone has {wording}" in text
     for name in ("question alone", "pictures shuffled"):
         assert abs(float(shown(f"easy: {name}")) - float(wording)) < 1
+
+
+def test_kinds_in_numbers(text):
+    rows = stored("26", "kinds")
+
+    def mean(name):
+        return 100 * sum(rows[name]["accuracy"]) / 5
+
+    whole, half = mean_interval([100 * x for x in rows["attention"]["accuracy"]])
+    mixed = mean("attention, pictures shuffled")
+    assert (
+        f"together have {whole:.1f} ± {half:.1f} %, and with shuffled pictures {mixed:.1f}" in text
+    )
+    three = [round(mean(f"attention: {kind}")) for kind in ("colour", "shape", "size")]
+    assert f"size stand at {min(three)} to {max(three)}." in text
+    for kind, words in (("exists", '"Is there" has runs from'), ("count", '"how many" from')):
+        runs = [100 * x for x in rows[f"attention: {kind}"]["accuracy"]]
+        assert f"{words} {min(runs):.0f} to {max(runs):.0f}" in text
+    compare, relation = mean("attention: compare"), mean("attention: relation")
+    assert f"Comparing numbers, {compare:.0f}, and relations, {relation:.0f}," in text
