@@ -177,9 +177,8 @@ def test_the_bet_in_numbers(text):
     for name in ("two rounds", "two rounds, learned places", "two rounds, coordinates"):
         assert abs(float(shown(f"relations: {name}")) - 50) < 3
     assert abs(float(shown("longer: two rounds, 60 passes")) - 50) < 3
-    runs = of("longer: two rounds, coordinates, 12,000 questions")
-    begun = f"{100 * sum(runs) / 5:.0f}"
-    assert f"does it begin to learn: {begun} %" in text and min(runs) > 0.49
+    late = shown("longer: two rounds, coordinates, 12,000 questions", decimals=0)
+    assert f"from 12,000 questions, too ({late} %)" in text and abs(float(late) - 50) < 3
     assert 'outcome("25.c", "Ben")' in text
 
 
@@ -191,8 +190,9 @@ def test_pointers_in_numbers(text):
     assert f"pointers find has {cells} %, a coin toss" in text
     assert f"it has {places}, with the offset alone {offset}:" in text
     few = shown("relations: pointers: cells and places", decimals=0)
-    many = shown("longer: pointers: cells and places, 12,000 questions", decimals=0)
-    assert f"are not found, {few}; with 12,000 questions they are, {many}." in text
+    many = sorted(of("longer: pointers: cells and places, 12,000 questions"))
+    assert f"are not found, {few}; from 12,000 questions one run of five" in text
+    assert f"finds them, and has {100 * many[-1]:.0f} %." in text and many[-2] < 0.6
     gru = shown("relations: pointers: offset, question read by a GRU", decimals=0)
     assert f"reads the whole question has {gru}." in text
     sign = shown("signs: pointers: sign of the offset")

@@ -73,7 +73,7 @@ outcome("25.c", "Ben")
 # %% [markdown]
 # Ben wins. The first row stays at a coin toss, also three times as long. It has to, as far as a cell does not tell where it stands: attention is a sum over the cells, and a sum does not change when two cells change places. The answer does.
 #
-# Give it places, as a learned vector for each cell or as two coordinates in each cell, and this reason is gone. Yet with 3,000 questions it still tosses a coin. Only with coordinates *and* 12,000 questions does it begin to learn: 49 %. So "stays at a coin toss" is a fact about this budget, not about attention. Further down 3,000 questions are enough for something simpler.
+# Give it places, as a learned vector for each cell or as two coordinates in each cell, and this reason is gone. It still tosses a coin, with coordinates from 12,000 questions, too (49 %). Why, these rows do not say; so this is a fact about these budgets, not about attention. Further down 3,000 questions are enough for something simpler.
 #
 # ## The wording alone
 #
@@ -140,7 +140,7 @@ for question, counted in counts.items():
     print(f"{question:12}", dict(counted))
 
 # %% [markdown]
-# Who has learned this table says "no" to "is it red?" and is right in two of three. This is the **prior** (先验) of a wording. For "how many?" two answers tie. And for a wording that was never seen there is the most frequent answer of all.
+# This table says "no" to "is it red?", rightly in two of three. It is the **prior** (先验) of a wording. For "how many?" two answers tie. And for a wording that was never seen there is the most frequent answer of all.
 #
 # The best that the wording alone can do, with the share $p(q)$ of each wording and its answers' shares $p(a \mid q)$, is
 #
@@ -297,7 +297,7 @@ for name in ("pointing", "largest", "centre"):
     print(f"    {name:12}", percent(look["attention"], f"{name}, tolerant"))
 
 # %% [markdown]
-# The question finds the thing in nearly all pictures, and answers 98 % rightly. (Page 15's model stood on another frozen network, so the two rows differ in more than one thing.) The question alone has 33, the picture alone 30, and with shuffled pictures 33 are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance 99 % of the maps point into its box, the largest thing would give 57. (Each row has the best of three learning rates by the first seed's validation loss; for the first row and the question alone that is the largest of them.)
+# The question finds the thing in nearly all pictures, and answers 98 % rightly. (Page 15 had another frozen network.) The question alone has 33, the picture alone 30, and with shuffled pictures 33 are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance 99 % of the maps point into its box, the largest thing would give 57. (Learning rates: the best of three by the first seed's validation loss; for the first row and the question alone, the largest.)
 
 # %% tags=["figure"]
 # Five questions, where each looks, and what this run says; and the first picture as a file.
@@ -460,7 +460,7 @@ for name in ("pointers: offset", "pointers: sign of the offset"):
     print(f"{name:30}", *(f"{share:.0%}" for share in kept[name]["own box, tolerant"]))
 
 # %% [markdown]
-# *Looking at two things is not comparing their places.* A head that gets what both pointers find has 51 %, a coin toss; it has to, for the reason at the top. With both places it has 93, with the offset alone 93: so that places come back matters, and the subtraction does not. Beside the cells the same four numbers are not found, 51; with 12,000 questions they are, 58. And the split into phrases is not what it rests on: a GRU that reads the whole question has 96.
+# *Looking at two things is not comparing their places.* A head that gets what both pointers find has 51 %, a coin toss; it has to, for the reason at the top. With both places it has 93, with the offset alone 93: so that places come back matters, and the subtraction does not. Beside the cells the same four numbers are not found, 51; from 12,000 questions one run of five finds them, and has 87 %. And the split into phrases is not what it rests on: a GRU that reads the whole question has 96.
 #
 # Now the last lines. With a head four runs of five have 91 to 92 %, and their pointers do not stand in the box of their own thing; the fifth has 99.9 and points. A head may learn either sign: a pointer that looks *away* answers nearly as well, once the sign is turned round. Take the head away, and "left" means left: 99.9 %, and all five runs point at what they speak of. So right answers do not say that a map is right.
 
@@ -488,7 +488,7 @@ plots.overlay(
 # %% [markdown]
 # ## What somebody asks
 #
-# So far the questions were drawn so that yes and no are equally frequent. People do not ask like that. Take all questions "is there a ...?" that make sense for a scene and pick one: mostly the answer is no.
+# So far yes and no were equally frequent. People do not ask like that. Take all questions "is there a ...?" that make sense for a scene and pick one: mostly the answer is no.
 
 # %%
 free = {split: asked(split, size) for split, size in SIZES.items()}
@@ -520,11 +520,11 @@ table(title, unbalanced, {
 # %% [markdown]
 # One model, two numbers: 91.3 % as asked, 75.5 balanced, 15.8 ± 9.8 less. The first one flatters. With shuffled pictures 84.2 are left of it: who knows the wordings and no picture is nearly as good.
 #
-# What helps? The same scenes, as many questions, but yes and no equally often: 17.1 ± 13.8 points more on balanced questions. Three times as many passes do as much, 20.0 ± 14.6. So unbalanced answers do not forbid to look; at this budget they delay it. More weight for yes is not clear (11.4 ± 22.1). And the balanced scenes hide two kinds of runs: three of five have 98 %, two have not begun to look after 20 passes, and one not after 60. Such a mean says little.
+# What helps? The same scenes, as many questions, but yes and no equally often: 17.1 ± 13.8 points more on balanced questions. Three times as many passes do as much, 20.0 ± 14.6. So unbalanced answers do not forbid to look; at this budget they delay it. More weight for yes is not clear (11.4 ± 22.1). And the balanced scenes hide two kinds of runs: three of five have 98 %, two have not begun to look after 20 passes, and one not after 60. 
 #
 # ## Ask a picture of your own
 #
-# A system is what takes a file and a question. First how it goes wrong. A common mistake: the question's numbers are taken for features, and added to those of the picture.
+# A common mistake first: the numbers of the question's words are taken for features, and added to those of the picture.
 
 # %% tags=["fault"]
 try:
@@ -534,7 +534,7 @@ except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %% [markdown]
-# A token's number is a label, and nothing can be added to it. Were there 64 of them, or one, it would even run. Both sides become vectors first; and the model of this page does that within:
+# A word's number is a label. (With 64 words, or one, it would even run.) Both sides become vectors first:
 
 # %%
 vector = model.read(numbered([example["question"]]))               # (1, 64)
@@ -627,7 +627,7 @@ for name, (picture, question) in asks.items():
     print(f"{name:18}", ", ".join(f"{answer} {p:.0%}" for answer, p in found), unknown)
 
 # %% [markdown]
-# Three times as large, and the same answer. Without a picture comes a colour, none of them with much certainty: nobody has looked, and this is the prior of the wording, learned from the gaps in training (page 15). The unknown word is told; the answer is one to the rest of the question. And where no word is known there is no answer, which is one, too.
+# Three times as large, and the same answer. Without a picture comes a colour, none of them with much certainty: the prior of the wording, learned from the gaps in training (page 15). The unknown word is told; the answer is one to the rest of the question. Where no word is known, there is no answer.
 #
 # **Try it.** Ask one of eight scenes. A sentence below says whether the question makes sense at all: the model answers in any case.
 
@@ -694,17 +694,16 @@ verify("26.3", by_hand=closed, reference=by_count)
 # %% [markdown]
 # ## With the library
 #
-# A transformer that reads words and patches in one sequence, with a head of one logit an answer. Here it is small and has learned nothing; `from_pretrained` brings one that has.
+# A transformer over words and patches, one logit an answer. Here it is small and has learned nothing; `from_pretrained` brings one that has.
 
 # %%
 import torch as pt
 from transformers import ViltConfig, ViltForQuestionAnswering
 
-config = ViltConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64,
-                    intermediate_size=64, patch_size=16, vocab_size=50, num_labels=19)
+config = ViltConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_labels=19)
 vqa = ViltForQuestionAnswering(config).eval()                  # eval: no dropout
 batch = {"input_ids": pt.randint(50, (2, 7)), "attention_mask": pt.ones(2, 7).long(),
-         "pixel_values": pt.randn(2, 3, 64, 64)}
+         "pixel_values": pt.randn(2, 3, 384, 384)}
 with pt.inference_mode():
     chances = vqa(**batch).logits.softmax(dim=-1)              # (2, 19): over the answers
 print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt.ones(2))))
@@ -714,7 +713,7 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 #
 # You can now
 #
-# 1. **settle** the bet: two rounds of attention toss a coin; without places they must, and with coordinates they need 12,000 questions to begin;
+# 1. **settle** the bet: two rounds of attention toss a coin: without places they must, with places they do, at these budgets;
 # 2. **build** the answer of the wording, counted on training questions, and hold each kind against it;
 # 3. **let** a question look, and score where: 98 % are right, and 99 % of the maps point into the box, where the largest thing gives 57;
 # 4. **build** two pointers: that places come back is what counts; and a head can be right with pointers that look away, a sign cannot;
