@@ -9,12 +9,11 @@
 # ## In this notebook you will
 #
 # 1. settle the bet of page 25: can two rounds of attention compare two places?
-# 2. build the answer of the wording alone, and hold a model against it, kind by kind;
-# 3. let a question look at a picture, and score where it looks;
-# 4. build two pointers and the way from one to the other, and find what mattered;
-# 5. see what questions with mostly one answer teach, and what they hide;
-# 6. build `predict`, for any picture, unknown words and no picture;
-# 7. beat a published score, and see how far the wording alone comes.
+# 2. build the answer of the wording alone, let a question look at a picture, and compare;
+# 3. build two pointers and the way from one to the other, and find what mattered;
+# 4. see what questions with mostly one answer teach, and what they hide;
+# 5. build `predict`, for any picture, unknown words and no picture;
+# 6. beat a published score, and see how far the wording alone comes.
 
 # %% tags=["measured", "imports"]
 # Imports.
@@ -57,10 +56,10 @@ def percent(row, what="accuracy"):
     mean, half = mean_interval([100 * share for share in row[what]])
     return f"{mean:.1f} ± {half:.1f}"
 
-def table(title, rows, names, *whats):
+def table(title, rows, names, *columns):
     print(title)
     for name, label in names.items():
-        print(f"{label:52}", *(f"{percent(rows[name], what):>12}" for what in whats))
+        print(f"{label:52}", *(f"{percent(rows[name], what):>12}" for what in columns))
 
 table("right answers in %, five seeds (chance 50)", kept, {
     "two rounds": "two rounds",
@@ -80,7 +79,7 @@ outcome("25.c", "Ben")
 # The data, folded: questions of seven kinds about `scenes`. A frozen network (also of page 25) makes 64 numbers of each of 8 x 8 cells. It was trained with true boxes, which real pictures seldom have.
 
 # %% tags=["measured", "proof"]
-# The data: a frozen network's 64 numbers of each of 8 x 8 cells; questions as numbers of words.
+# The data: a frozen network's numbers of each cell; questions as numbers of words.
 ANSWERS = ["no", "yes", *NUMBERS, *[word for words in ATTRIBUTES.values() for word in words]]  # 19
 encoder = load_image_encoder("scenes-cnn", cache=False)
 
@@ -101,7 +100,7 @@ SIZES, some = {"train": 3000, "validation": 500, "test": 1000}, Scenes("train", 
 WORDS = sorted({word for i in range(1400) for word in words_of(some[i]["question"])})      # 37
 
 # %% tags=["measured", "proof"]
-# A split of some kinds; "is there ...?" as somebody asks it; missing pictures; right answers.
+# A split of some kinds; "is there ...?" as somebody asks it; missing pictures.
 def load(split, kinds, size):
     """The first `size` scenes whose question is of these kinds: tensors, and the scenes."""
     places = [i for i in range(7 * size) if KINDS[i % 7] in kinds][:size]
@@ -254,7 +253,7 @@ class Asker(nn.Module):
         return self.head(torch.cat([question, found], dim=1))
 
 # %% tags=["measured", "proof"]
-# Training: a rate that rises and falls; the weights of the epoch with the best validation loss.
+# Training: a rate that rises and falls; the epoch with the best validation loss.
 def train(make, part, validation, seed, epochs=20, lr=1e-2, weigh=None):
     """The model and its best validation loss; `weigh`, a weight for each answer."""
     generator, model = seed_everything(seed), make()
@@ -412,7 +411,7 @@ verify("26.2", by_hand=two_pointers(a, b, c)[0], reference=expected)
 # `read_question` of the package splits the question into two phrases and a relation. Each phrase's mean word vector is a query. The answer is yes if the offset goes the way of the relation: for "left of", if its x is negative. Only words and queries are learned.
 
 # %% tags=["measured", "proof"]
-# The words of both phrases; a pointer for each; yes if their offset goes the way of the relation.
+# A pointer for each phrase; yes if their offset goes the way of the relation.
 def phrases(part, items):
     read = [read_question(item["question"]) for item in items]
     both = {name: numbered([getattr(q, name).phrase() for q in read])          # (N, 2) each
@@ -528,10 +527,10 @@ table(title, unbalanced, {
 
 # %% tags=["fault"]
 try:
-    vector = numbered([example["question"]])                       # (1, 6)
+    vector = numbered([example["question"]])                       # (1, 5)
     print("fused:", tuple((encoder(example["image"][None], "mean")[0] + vector).shape))
 except RuntimeError as error:
-    print("RuntimeError:", error)
+    print("RuntimeError:", str(error).split(" at ")[0])
 
 # %% [markdown]
 # A word's number is a label. (With 64 words, or one, it would even run.) Both sides become vectors first:
@@ -627,7 +626,7 @@ for name, (picture, question) in asks.items():
     print(f"{name:18}", ", ".join(f"{answer} {p:.0%}" for answer, p in found), unknown)
 
 # %% [markdown]
-# Three times as large, and the same answer. Without a picture comes a colour, none of them with much certainty: the prior of the wording, learned from the gaps in training (page 15). The unknown word is told; the answer is one to the rest of the question. Where no word is known, there is no answer.
+# Three times as large, and the same answer. Without a picture comes a colour, none of them certain: only the wording speaks. The unknown word is told; the answer is one to the rest of the question. Where no word is known, there is no answer.
 #
 # **Try it.** Ask one of eight scenes. A sentence below says whether the question makes sense at all: the model answers in any case.
 
@@ -679,7 +678,7 @@ table("easy-VQA, test accuracy in %, five seeds", easy, {name: name for name in 
 # the mean over the ten ways to leave one person out, where $n_{-i}$ is the number of the others who gave it. Three who agree are enough for a full point.
 
 # %% tags=["proof"]
-# (26.3) as a loop over who is left out, and in closed form, for every number of people who agree.
+# (26.3) as a loop over who is left out, and in closed form.
 def soft_accuracy(answer, people):
     shares = []
     for i in range(len(people)):
@@ -714,12 +713,11 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 # You can now
 #
 # 1. **settle** the bet: two rounds of attention toss a coin: without places they must, with places they do, at these budgets;
-# 2. **build** the answer of the wording, counted on training questions, and hold each kind against it;
-# 3. **let** a question look, and score where: 98 % are right, and 99 % of the maps point into the box, where the largest thing gives 57;
-# 4. **build** two pointers: that places come back is what counts; and a head can be right with pointers that look away, a sign cannot;
-# 5. **see** what unbalanced answers hide: 91 % as asked are 75 balanced; balancing the questions or training three times as long lifts that;
-# 6. **build** `predict`, which tells unknown words, resizes, and knows what it says without a picture;
-# 7. **beat** a published score: 98.9 % for 93.78; the wording alone has 67.
+# 2. **build** the answer of the wording, counted on training questions; a question that **looks**: 98 % are right, and 99 % of the maps point into the box, where the largest thing gives 57;
+# 3. **build** two pointers: that places come back is what counts; and a head can be right with pointers that look away, a sign cannot;
+# 4. **see** what unbalanced answers hide: 91 % as asked are 75 balanced; balancing the questions or training three times as long lifts that;
+# 5. **build** `predict`, which tells unknown words, resizes, and knows what to do without a picture;
+# 6. **beat** a published score: 98.9 % for 93.78; the wording alone has 67.
 #
 # ## Questions
 #
@@ -745,7 +743,7 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 # </details>
 # <details><summary>5. Without a picture the model still answers, with a low probability. Is that a fault?</summary>
 #
-# No, if somebody reads the probability. It is the prior of the wording, all that one knows who has not looked. A system that shows the answer alone hides this.
+# No, if somebody reads the probability. Only the wording speaks, all that one knows who has not looked. A system that shows the answer alone hides this.
 #
 # </details>
 # <details><summary>6. With the whole page: a new system has 75 % on a set of photographs. Which five numbers do you want beside it?</summary>
