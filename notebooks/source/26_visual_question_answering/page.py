@@ -464,12 +464,12 @@ for name in ("pointers: offset", "pointers: sign of the offset"):
 # Now the last lines. With a head four runs of five have 91 to 92 %, and their pointers do not stand in the box of their own thing; the fifth has 99.9 and points. A head may learn either sign: a pointer that looks *away* answers nearly as well, once the sign is turned round. Take the head away, and "left" means left: 99.9 %, and all five runs point at what they speak of. So right answers do not say that a map is right.
 
 # %% tags=["figure"]
-# Four questions about relations, both pointers as one picture each.
+# Two questions about relations, both pointers as one picture each.
 with torch.no_grad():
-    four = {name: x[:4] for name, x in pairs["test"].items()}
+    four = {name: x[2:4] for name, x in pairs["test"].items()}
     offsets, both = comparer.look(four)
     told4 = [ANSWERS[i] for i in comparer(four).argmax(dim=1)]
-relation_items = between["test"][1][:4]
+relation_items = between["test"][1][2:4]
 heads4 = []
 for item, word in zip(relation_items, told4):
     one, two = item["question"].split(" the ")[1:]
@@ -478,10 +478,10 @@ for item, word in zip(relation_items, told4):
 plots.overlay(
     [item["image"] for item in relation_items for _ in (0, 1)],
     titles=heads4,
-    attention=list(both.reshape(8, 8, 8)),
+    attention=list(both.reshape(4, 8, 8)),
     columns=4,
     size=1.9,
-    caption="Four questions, each as two pictures: where its first and its second phrase point.",
+    caption="Two questions, each as two pictures: where its first and its second phrase point.",
 )
 
 # %% [markdown]
