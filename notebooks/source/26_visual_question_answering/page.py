@@ -65,8 +65,8 @@ table("right answers in %, five seeds (chance 50)", kept, {
     "two rounds": "two rounds",
     "two rounds, 60 passes": "    60 passes in place of 20",
     "two rounds, learned places": "    a learned vector for each place, added",
-    "two rounds, coordinates, 12,000 questions": "    coordinates, 12,000 questions",
-    "two rounds, coordinates": "    coordinates in each cell"}, "accuracy")
+    "two rounds, coordinates": "    coordinates in each cell",
+    "two rounds, coordinates, 12,000 questions": "    coordinates, 12,000 questions"}, "accuracy")
 outcome("25.c", "Ben")
 
 # %% [markdown]
