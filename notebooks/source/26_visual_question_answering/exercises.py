@@ -48,8 +48,8 @@ def _skips_unknown(questions, answers, asked):
 
 
 def _prior_cases(seed=1):
-    yield ["is it red?", "is it red?", "is it red?"], ["no", "yes", "yes"], ["is it red?"]
     yield ["a?", "a?", "b?"], ["no", "yes", "four"], ["b?", "a?"]
+    yield ["is it red?", "is it red?", "is it red?"], ["no", "yes", "yes"], ["is it red?"]
     yield ["a?", "a?", "b?", "b?", "b?"], ["x", "x", "y", "y", "y"], ["c?", "a?", "b?"]
     yield ["a?", "a?", "a?", "a?"], ["yes", "no", "yes", "no"], ["a?", "z?"]
     yield ["a?", "b?", "b?", "a?", "c?"], ["u", "t", "u", "u", "t"], ["c?", "b?", "a?", "d?"]
@@ -66,9 +66,15 @@ def _prior_cases(seed=1):
         )
 
 
+def _prior_batch():
+    return ["is it red?", "is it red?", "is it?"] * 200, ["no", "yes", "no"] * 200, ["is it?"] * 50
+
+
 PRIOR = Exercise(
     key="26.1",
     reference=prior_answers,
+    batch=_prior_batch,
+    verified=True,
     cases=_prior_cases,
     returns="one answer for each question asked",
     misconceptions=(
@@ -97,7 +103,6 @@ PRIOR = Exercise(
             "a tie goes to the answer that was seen first. Here it goes to the one that comes first"
             " in the alphabet, so that the order of the rows does not matter.",
             lambda q, a, asked: _prior(q, a, asked, lambda x: Counter(x).most_common(1)[0][0]),
-            lambda q, a, asked: _prior(q, a, asked, lambda x: max(x, key=x.count)),
         ),
         *ideas(
             "a tie goes to the last answer of the alphabet. Here it goes to the first.",
@@ -212,7 +217,6 @@ TWO_POINTERS = Exercise(
         ),
         *ideas(
             "y is counted upward. Row 0 is at the top, and y grows downward, as in the boxes.",
-            lambda a, b, cells: _two(a, b, cells, y=lambda k: -(k // 8)),
             lambda a, b, cells: _two(a, b, cells, y=lambda k: 7 - k // 8),
         ),
         *ideas(
@@ -293,6 +297,11 @@ class Toy(nn.Module):
         return 0.2 * self.head(self.dropout(torch.cat([question, 3 * seen], 1)))
 
 
+def _use(answer, toy, picture, question, words, answers, k):
+    """The answer with the small model of this number."""
+    return answer(Toy(toy), picture, question, words, answers, k)
+
+
 def predict(model, picture, question, words, answers, k=3):
     """Word by word, with a table of their numbers."""
     table = {word: number for number, word in enumerate(words, start=1)}
@@ -369,78 +378,89 @@ def _predict_cases(seed=5):
         return torch.rand(3, height, width, generator=draw)
 
     flat = torch.stack([torch.full((64, 64), level) for level in (0.8, 0.1, 0.05)])
-    yield Toy(1), flat, "what colour is the circle?", KNOWN, SAID, 2
-    yield Toy(2), flat, "What colour is the square?", KNOWN, SAID, 3
-    yield Toy(3), flat, "what colour is the dog?", KNOWN, SAID, 2
-    yield Toy(3), None, "what colour is the circle?", KNOWN, SAID, 2
-    yield Toy(4), flat, "who are you?", KNOWN, SAID, 2
-    yield Toy(4), picture(128, 128), "what colour is the circle", KNOWN, SAID, 1
-    yield Toy(5), picture(40, 100), "is the wombat the red square?", KNOWN, SAID, 3
-    yield Toy(6), picture(), "the square is what colour?", KNOWN, SAID, 5
-    yield Toy(7), None, "is the circle red?", KNOWN, SAID, 4
-    yield Toy(8), picture(96, 64), "is the square red ?", KNOWN, SAID, 2
+    yield 7, None, "is the circle red?", KNOWN, SAID, 4
+    yield 9, None, "what colour is the circle?", KNOWN, SAID, 2
+    yield 1, flat, "what colour is the circle?", KNOWN, SAID, 2
+    yield 2, flat, "What colour is the square?", KNOWN, SAID, 3
+    yield 3, flat, "what colour is the dog?", KNOWN, SAID, 2
+    yield 4, flat, "who are you?", KNOWN, SAID, 2
+    yield 4, picture(128, 128), "what colour is the circle", KNOWN, SAID, 1
+    yield 5, picture(40, 100), "is the wombat the red square?", KNOWN, SAID, 3
+    yield 6, picture(), "the square is what colour?", KNOWN, SAID, 5
+    yield 8, picture(96, 64), "is the square red ?", KNOWN, SAID, 2
 
 
 PREDICT = Exercise(
     key="26.3",
     reference=predict,
     cases=_predict_cases,
+    use=_use,
     returns="the answers with their probabilities, and the unknown words",
     misconceptions=(
         *ideas(
             "the model is still in training mode: its dropout draws anew at each call, and the same"
             " question gets another answer. Put it into eval mode first.",
-            lambda *a: _predict(*a, evaluate=False),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, evaluate=False),
         ),
         *ideas(
             "the picture is scaled twice: its numbers come from 0 to 1, as the model takes them.",
-            lambda *a: _predict(*a, change=lambda picture: picture / 255),
-            lambda *a: _predict(*a, change=lambda picture: (picture - 0.5) / 0.5),
-            lambda *a: _predict(*a, change=lambda picture: 255 * picture),
+            lambda m, p, q, w, a, k: _predict(
+                m, p, q, w, a, k, change=lambda picture: picture / 255
+            ),
+            lambda m, p, q, w, a, k: _predict(
+                m, p, q, w, a, k, change=lambda picture: (picture - 0.5) / 0.5
+            ),
+            lambda m, p, q, w, a, k: _predict(
+                m, p, q, w, a, k, change=lambda picture: 255 * picture
+            ),
         ),
         *ideas(
             "the softmax goes over the questions, of which there is one, so that each probability"
             " is 1. It goes over the answers.",
-            lambda *a: _predict(*a, probs=lambda logits: logits.softmax(0)[0]),
+            lambda m, p, q, w, a, k: _predict(
+                m, p, q, w, a, k, probs=lambda logits: logits.softmax(0)[0]
+            ),
         ),
         *ideas(
             "these are logits. Probabilities are their softmax over the answers.",
-            lambda *a: _predict(*a, probs=lambda logits: logits[0]),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, probs=lambda logits: logits[0]),
         ),
         *ideas(
             "these are sigmoids, which do not sum to 1 over the answers.",
-            lambda *a: _predict(*a, probs=lambda logits: logits.sigmoid()[0]),
+            lambda m, p, q, w, a, k: _predict(
+                m, p, q, w, a, k, probs=lambda logits: logits.sigmoid()[0]
+            ),
         ),
         *ideas(
             "the first word has number 0 here, and 0 is padding: numbers begin with 1.",
-            lambda *a: _predict(*a, start=0),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, start=0),
         ),
         *ideas(
             "without a picture the mask must be False everywhere. With True the model looks at a"
             " black picture.",
-            lambda *a: _predict(*a, missing=True),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, missing=True),
         ),
         *ideas(
             "unknown words are left out without a word. Return them, so that nobody takes the"
             " answer for one to the whole question.",
-            lambda *a: _predict(*a, tell=False),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, tell=False),
         ),
         *ideas(
             "an unknown word gets the number of a known one. Leave it out.",
-            lambda *a: _predict(*a, unknown_as=1),
-            lambda *a: _predict(*a, unknown_as=len(KNOWN)),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, unknown_as=1),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, unknown_as=len(KNOWN)),
         ),
         *ideas(
             "capital letters make a word unknown. Put the question into small letters.",
-            lambda *a: _predict(*a, lower=False),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, lower=False),
         ),
         *ideas(
             "a question of which no word is known gets an answer. It gets none: [].",
-            lambda *a: _predict(*a, empty=False),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, empty=False),
         ),
         *ideas(
             "a picture of another size is cut, or padded. It is resized to 64 x 64.",
-            lambda *a: _predict(*a, resize=False),
+            lambda m, p, q, w, a, k: _predict(m, p, q, w, a, k, resize=False),
         ),
     ),
 )
