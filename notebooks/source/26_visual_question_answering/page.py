@@ -519,7 +519,7 @@ table(title, unbalanced, {
 # %% [markdown]
 # One model, two numbers: 91.3 % as asked, 75.5 balanced, 15.8 ± 9.8 less. The first one flatters. With shuffled pictures 84.2 are left of it: who knows the wordings and no picture is nearly as good.
 #
-# What helps? The same scenes, as many questions, but yes and no equally often: 17.1 ± 13.8 points more on balanced questions. Three times as many passes do as much, 20.0 ± 14.6. So unbalanced answers do not forbid to look; at this budget they delay it. More weight for yes is not clear (11.4 ± 22.1). And the balanced scenes hide two kinds of runs: three of five have 98 %, two have not begun to look after 20 passes, and one not after 60. 
+# What helps? The same scenes, as many questions, but yes and no equally often: 17.1 ± 13.8 points more on balanced questions. Three times as many passes do as much, 20.0 ± 14.6. So unbalanced answers do not forbid to look; at this budget they delay it. More weight for yes is not clear (11.4 ± 22.1). And the balanced scenes hide two kinds of runs: three of five have 98 %, two have not begun to look after 20 passes, and one not after 60.
 #
 # ## Ask a picture of your own
 #
@@ -662,7 +662,7 @@ Explorer(draw_put, {"scene": Dropdown(options=list(range(8))), "ask": Dropdown(o
 #
 # ## A real set
 #
-# [easy-VQA](https://github.com/vzhou842/easy-VQA) by Victor Zhou: 48,248 questions about 5,000 pictures of one shape each, most of them yes or no. [Its author's model](https://victorzhou.com/blog/easy-vqa/) reached 93.78 % after eight epochs (the test pictures served as validation, too). Ours: three convolutions, the *largest* number over the places, times the question. Rate and passes are chosen on 500 of the training pictures.
+# [easy-VQA](https://github.com/vzhou842/easy-VQA) by Victor Zhou: 48,248 questions about 5,000 pictures of one shape each, most of them yes or no. [Its author's model](https://victorzhou.com/blog/easy-vqa/) reached 93.78 % after eight epochs (the test pictures served as validation, too). Ours: three convolutions, the *largest* number over the places, times the question. The rate is chosen on 500 of the training pictures.
 
 # %%
 easy = stored("26", "easy")                                    # python tools/sweep.py 26 easy
@@ -714,7 +714,7 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 #
 # 1. **settle** the bet: two rounds of attention toss a coin: without places they must, with places they do, at these budgets;
 # 2. **build** the answer of the wording, counted on training questions; a question that **looks**: 98 % are right, and 99 % of the maps point into the box, where the largest thing gives 57;
-# 3. **build** two pointers: that places come back is what counts; and a head can be right with pointers that look away, a sign cannot;
+# 3. **build** two pointers: that places come back is what counts; a head was right with pointers that look away, and by the sign alone all runs point;
 # 4. **see** what unbalanced answers hide: 91 % as asked are 75 balanced; balancing the questions or training three times as long lifts that;
 # 5. **build** `predict`, which tells unknown words, resizes, and knows what to do without a picture;
 # 6. **beat** a published score: 98.9 % for 93.78; the wording alone has 67.
