@@ -209,6 +209,20 @@ WRONG = {
             "expected",
         ),
         (changed(PRIOR, ("of.get(question, answers)", 'of.get(question, ["no"])')), '"no"'),
+        (
+            changed(PRIOR, ("(-counts[answer], answer)", "(-counts[answer], len(answer), answer)")),
+            "expected",
+        ),
+        (
+            """
+        def f(questions, answers, asked):
+            def best(said):
+                return max(sorted(set(said)), key=said.count)
+            told = [[a for q, a in zip(questions, answers) if one in q] for one in asked]
+            return [best(said or list(answers)) for said in told]
+        """,
+            "expected",
+        ),
     ],
     "26.2": [
         (changed(POINTERS, ("[k % 8, k // 8]", "[k // 8, k % 8]")), "x and y are swapped"),
@@ -218,6 +232,11 @@ WRONG = {
         (changed(POINTERS, (".softmax(1)", ".softmax(0)")), "questions of the batch"),
         (changed(POINTERS, (" / scale", "")), "not divided"),
         (changed(POINTERS, ("alpha @ grid - beta @ grid,", "")), "expected"),
+        (changed(POINTERS, ("- beta @ grid,", "- beta @ grid, None")), "expected"),
+        (
+            changed(POINTERS, ("alpha @ grid - beta @ grid", "((alpha - beta) @ grid).detach()")),
+            "is detached",
+        ),
         (
             changed(POINTERS, ("torch.stack([alpha, beta], 1)", "torch.stack([alpha, beta])")),
             "expected",
@@ -255,6 +274,9 @@ WRONG = {
         ),
         (changed(PREDICT, ("if image.shape[2:] != (64, 64):", "if False:")), "the model takes"),
         (changed(PREDICT, ("picture.unsqueeze(0)", "picture")), ""),
+        (changed(PREDICT, ('.replace("?", " ")', '.rstrip("?")')), "expected"),
+        (changed(PREDICT, ("with torch.no_grad()", "if True")), "asked with gradients"),
+        (changed(PREDICT, ('"mask": mask}', '"mask": mask.float()}')), "as bool"),
         (changed(PREDICT, ("return found, unknown", "return found")), "expected"),
         (changed(PREDICT, ("[(answers[i], p)", "[answers[i]")), "expected"),
     ],

@@ -54,6 +54,9 @@ def _prior_cases(seed=1):
     yield ["a?", "a?", "a?", "a?"], ["yes", "no", "yes", "no"], ["a?", "z?"]
     yield ["a?", "b?", "b?", "a?", "c?"], ["u", "t", "u", "u", "t"], ["c?", "b?", "a?", "d?"]
     yield ["is it?", "is it red?"], ["no", "yes"], ["is it red?", "is it?", "is"]
+    # part of a wording is another wording, and a tie goes by the alphabet, not by the length
+    yield ["is it red?", "Is it?", "is it?", "b?"], ["yes", "four", "one", "four"], ["is it", "is it?"]
+    yield ["a?", "a?"], ["yes", "four"], ["a?", "z?"]
     draw = torch.Generator().manual_seed(seed)
     for size, wordings in ((20, 4), (60, 9)):
         places = torch.randint(wordings, (size,), generator=draw).tolist()
@@ -196,6 +199,17 @@ def _pointer_cases(seed=3):
     yield 40 * draw(2, 16), 40 * draw(2, 16), 5 * draw(2, 64, 16)
 
 
+def _with_gradient(answer, first, second, cells):
+    """What comes out, and behind it a remark if no gradient comes through the offset."""
+    out = answer(*(given.clone().requires_grad_() for given in (first, second, cells)))
+    if not (isinstance(out, (tuple, list)) and len(out) == 2):
+        return out
+    if not all(isinstance(one, torch.Tensor) for one in out):
+        return out
+    kept = tuple(one.detach() for one in out)
+    return kept if out[0].requires_grad else (*kept, "no gradient comes through this offset")
+
+
 def _pointer_batch():
     draw = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, 64, 64, generator=draw)
@@ -207,6 +221,7 @@ TWO_POINTERS = Exercise(
     key="26.2",
     reference=two_pointers,
     cases=_pointer_cases,
+    use=_with_gradient,
     returns="one row per sample",
     batch=_pointer_batch,
     verified=True,
@@ -249,6 +264,13 @@ TWO_POINTERS = Exercise(
             lambda a, b, cells: _two(a, b, cells, offset=_largest),
         ),
         *ideas(
+            "no gradient comes through the offset: it is detached, and nothing could be learned"
+            " from it.",
+            lambda a, b, cells: _two(
+                a, b, cells, offset=lambda maps, grid: ((maps[:, 0] - maps[:, 1]) @ grid).detach()
+            ),
+        ),
+        *ideas(
             "the scores are used as weights, without a softmax.",
             lambda a, b, cells: _two(a, b, cells, weigh=lambda scores: scores),
         ),
@@ -289,6 +311,10 @@ class Toy(nn.Module):
                 'the model takes "image" (B, 3, 64, 64), "ids" (B, T) int64 and "mask" (B, 64),'
                 f" got {tuple(image.shape)}, {ids.dtype} and {tuple(mask.shape)}"
             )
+        if mask.dtype != torch.bool:
+            raise ValueError(f'the model takes "mask" as bool, got {mask.dtype}')
+        if torch.is_grad_enabled():
+            raise ValueError("the model is asked with gradients; torch.no_grad() keeps none")
         question = self.words(ids).sum(1)
         seen = (
             self.colours(F.avg_pool2d(image, 16).flatten(1))
@@ -388,6 +414,7 @@ def _predict_cases(seed=5):
     yield 5, picture(40, 100), "is the wombat the red square?", KNOWN, SAID, 3
     yield 6, picture(), "the square is what colour?", KNOWN, SAID, 5
     yield 8, picture(96, 64), "is the square red ?", KNOWN, SAID, 2
+    yield 8, flat, "what?is the square red", KNOWN, SAID, 2
 
 
 PREDICT = Exercise(
