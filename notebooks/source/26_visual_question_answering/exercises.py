@@ -55,7 +55,11 @@ def _prior_cases(seed=1):
     yield ["a?", "b?", "b?", "a?", "c?"], ["u", "t", "u", "u", "t"], ["c?", "b?", "a?", "d?"]
     yield ["is it?", "is it red?"], ["no", "yes"], ["is it red?", "is it?", "is"]
     # part of a wording is another wording, and a tie goes by the alphabet, not by the length
-    yield ["is it red?", "Is it?", "is it?", "b?"], ["yes", "four", "one", "four"], ["is it", "is it?"]
+    yield (
+        ["is it red?", "Is it?", "is it?", "b?"],
+        ["yes", "four", "one", "four"],
+        ["is it", "is it?"],
+    )
     yield ["a?", "a?"], ["yes", "four"], ["a?", "z?"]
     draw = torch.Generator().manual_seed(seed)
     for size, wordings in ((20, 4), (60, 9)):
