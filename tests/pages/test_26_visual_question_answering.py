@@ -268,9 +268,11 @@ def test_looking_in_numbers(text):
 
 
 def test_three_of_ten_are_not_a_full_point(text):
-    names = {"verify": lambda *_, **__: None}
-    exec(cell("def soft_accuracy("), names)
-    assert [round(share, 2) for share in names["by_count"][2:5]] == [0.6, 0.9, 1.0]
+    def score(n):
+        ways = [n - (i < n) for i in range(10)]  # how many of the others gave it
+        return sum(min(others / 3, 1) for others in ways) / 10
+
+    assert [round(score(n), 2) for n in (2, 3, 4)] == [0.6, 0.9, 1.0]
     assert "Four of ten who agree make a full point, three make 0.9." in text
 
 
