@@ -48,8 +48,8 @@ from course_utils.widgets import Explorer
 # "Is the red circle left of the blue square?" In `scenes` such questions have yes and no equally often. Two rounds of attention with four heads ask the cells of the picture; the second round knows what the first has found. Both phrases and the relation are given to it as separate vectors. It learns from 3,000 questions, 20 times, and is asked 1,000 others:
 
 # %% tags=["proof"]
-# The stored runs: python tools/sweep.py 26 relations (or another of these names); a table of them.
-kept = {}
+# The stored runs, and a table of them.
+kept = {}                                                      # python tools/sweep.py 26 relations
 for name in ("relations", "signs", "longer", "whole", "empty"):
     kept |= stored("26", name)
 
@@ -210,11 +210,7 @@ between = {split: load(split, ("relation",), size) for split, size in SIZES.item
 def share_right(told):
     return sum(a == b for a, b in zip(told, new_answers)) / len(told)
 
-once = sum(count == 1 for count in Counter(new_questions).values())
-print("new questions with a wording of their own:", once, "of", len(new_questions))
-
-# %% tags=["proof"]
-# (26.1) against a count of right answers on the counted questions themselves.
+# (26.1) against a count of right answers on the counted questions themselves
 share = {q: sum(c.values()) / len(few) for q, c in counts.items()}
 best = [share[q] * max(c.values()) / sum(c.values()) for q, c in counts.items()]
 hits = [a == b for a, b in zip(prior_answers(few, said, few), said)]
@@ -295,8 +291,6 @@ look = stored("26", "attributes")                              # python tools/sw
 model, _ = train(Asker, gaps, data["validation"], seed=0, lr=look["attention"]["lr"][0])
 live = right(model, data["test"]).mean().item()
 report("colour, shape, size: live minus stored", live - look["attention"]["accuracy"][0], 0, 0.03)
-
-# %%
 table("colour, shape, size; test accuracy in %, five seeds", look | {
     "15": stored("15", "questions")["attention"]}, {
     "attention": "the question asks the cells", "15": "each word asks (page 15)",
@@ -351,23 +345,8 @@ for kind in KINDS:
 #
 # ## Two pointers
 #
-# Why does looking not answer "is the red circle left of the blue square"? What comes back from attention is *what* stands there. Asked is *where*. A thing's own cell hardly tells: a straight line from its 64 numbers to its column and row explains 3 % of them (folded). So let each phrase point, and take the places.
-
-# %% tags=["proof"]
-# Does a cell tell where it stands? Least squares from a thing's middle cell to its column and row.
-part, scenes_asked = between["train"]
-middles = [(n, 8 * ((b[1] + b[3]) // 16) + (b[0] + b[2]) // 16)
-           for n, item in enumerate(scenes_asked) for b in (t.box for t in item["objects"])]
-n, k = torch.tensor(middles).T
-X = F.pad(part["cells"][n, k], (0, 1), value=1.0)                  # (N, 65)
-Y = torch.stack([k % 8, k // 8], dim=1).float()                    # (N, 2)
-half = len(X) // 2
-line = torch.linalg.lstsq(X[:half], Y[:half]).solution
-left = (X[half:] @ line - Y[half:]).square().sum(0)                # (2,)
-told_place = 1 - left / (Y[half:] - Y[:half].mean(0)).square().sum(0)
-report("column and row explained", 100 * told_place.mean().item(), near=3.0, within=3, unit="%")
-
-# %% [markdown]
+# Why does looking not answer "is the red circle left of the blue square"? What comes back from attention is *what* stands there. Asked is *where*. A thing's own cell hardly tells: a straight line from its 64 numbers to its column and row explains 3 % of them (folded, below). So let each phrase point, and take the places.
+#
 # Three cells in a row stand at 0, 1 and 2. One pointer has the weights 0, 0.1 and 0.9: its expected place is 0.1 · 1 + 0.9 · 2 = 1.9. The other has 0.8, 0.2 and 0, and stands at 0.2. So the first thing is 1.7 cells to the *right* of the second. With queries $a$ and $b$, cells $c_k$ and the place $(x_k, y_k)$ of cell $k$:
 #
 # $$ o = \sum_k (\alpha_k - \beta_k) \begin{pmatrix} x_k \\ y_k \end{pmatrix}, \qquad \alpha = \operatorname{softmax}_k\!\left(\frac{a \cdot c_k}{\sqrt D}\right), \quad \beta = \operatorname{softmax}_k\!\left(\frac{b \cdot c_k}{\sqrt D}\right) \tag{26.2} $$
@@ -421,7 +400,20 @@ offset, _ = two_pointers(torch.tensor([[9.0, 0.0]]), torch.tensor([[0.0, 9.0]]),
 print("right 4, up 3:", offset[0].tolist())
 
 # %% tags=["proof"]
-# (26.2) in a loop over the cells.
+# Does a cell tell where it stands? Least squares from a thing's middle cell to its place.
+part, scenes_asked = between["train"]
+middles = [(n, 8 * ((b[1] + b[3]) // 16) + (b[0] + b[2]) // 16)
+           for n, item in enumerate(scenes_asked) for b in (t.box for t in item["objects"])]
+n, k = torch.tensor(middles).T
+X = F.pad(part["cells"][n, k], (0, 1), value=1.0)                  # (N, 65)
+Y = torch.stack([k % 8, k // 8], dim=1).float()                    # (N, 2)
+half = len(X) // 2
+line = torch.linalg.lstsq(X[:half], Y[:half]).solution
+left = (X[half:] @ line - Y[half:]).square().sum(0)                # (2,)
+told_place = 1 - left / (Y[half:] - Y[:half].mean(0)).square().sum(0)
+assert 0 < told_place.mean() < 0.06                              # 0.03
+
+# (26.2) in a loop over the cells
 draw = torch.Generator().manual_seed(0)
 a, b = torch.randn(2, 3, 5, dtype=torch.float64, generator=draw)
 c = torch.randn(3, 64, 5, dtype=torch.float64, generator=draw)
@@ -543,8 +535,6 @@ report("trained on such questions, tested on such", free_score, near=90.6, withi
 fair_test, _ = load("test", ("exists",), 1000)
 fair_score = 100 * right(free_model, fair_test).mean().item()
 report("the same model, balanced questions", fair_score, near=73.8, within=10, unit="%")
-
-# %%
 unbalanced = stored("26", "unbalanced")                        # python tools/sweep.py 26 unbalanced
 title = f"{'3,000 questions; test accuracy in %':52}      as asked     balanced      says no"
 table(title, unbalanced, {
@@ -641,8 +631,6 @@ def predict(
 # %%
 predict = mine("26.3", predict)
 
-# %% tags=["proof"]
-# The frozen network and the asker as one model.
 class Whole(nn.Module):
     """The frozen network and the asker as one model: a picture goes in."""
     def __init__(self, asker):
