@@ -232,7 +232,6 @@ WRONG = {
         (changed(POINTERS, (".softmax(1)", ".softmax(0)")), "questions of the batch"),
         (changed(POINTERS, (" / scale", "")), "not divided"),
         (changed(POINTERS, ("alpha @ grid - beta @ grid,", "")), "expected"),
-        (changed(POINTERS, ("- beta @ grid,", "- beta @ grid, None")), "expected"),
         (
             changed(POINTERS, ("alpha @ grid - beta @ grid", "((alpha - beta) @ grid).detach()")),
             "is detached",

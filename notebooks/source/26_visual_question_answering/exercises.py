@@ -60,7 +60,7 @@ def _prior_cases(seed=1):
         ["yes", "four", "one", "four"],
         ["is it", "is it?"],
     )
-    yield ["a?", "a?"], ["yes", "four"], ["a?", "z?"]
+    yield ["a?", "a?", "a?", "a?"], ["yes", "four", "yes", "four"], ["a?", "z?"]
     draw = torch.Generator().manual_seed(seed)
     for size, wordings in ((20, 4), (60, 9)):
         places = torch.randint(wordings, (size,), generator=draw).tolist()
