@@ -43,14 +43,21 @@ def _width(ratings, mask):
     return torch.where(mask & (mask.sum(1, keepdim=True) > 1), means, 0)
 
 
+def _no_clamp(ratings, mask):
+    """A row with one person divides by 0."""
+    there = torch.where(mask, ratings, 0)
+    means = (there.sum(1, keepdim=True) - there) / (mask.sum(1, keepdim=True) - 1)
+    return torch.where(mask, means, 0)
+
+
 def _others_cases(seed=1):
+    # two people: each one's other
+    yield torch.tensor([[4.0, -2.0]], dtype=torch.float64), torch.tensor([[True, True]])
     # three people and an empty place, in which anything may stand
     yield (
         torch.tensor([[3.0, 1.0, 2.0, 9.0]], dtype=torch.float64),
         torch.tensor([[True, True, True, False]]),
     )
-    # two people: each one's other
-    yield torch.tensor([[4.0, -2.0]], dtype=torch.float64), torch.tensor([[True, True]])
     # one alone has no others; a row without anybody
     yield (
         torch.tensor([[2.0, 5.0], [1.0, 1.0]], dtype=torch.float64),
@@ -101,6 +108,7 @@ OTHERS = Exercise(
         *ideas(
             "what stands where no rating is goes into the sum. The mask says what to leave out.",
             lambda r, m: _others(r, m, zeros=lambda r, m: r),
+            lambda r, m: _others(r, m, zeros=lambda r, m: r.nan_to_num()),
             lambda r, m: (r.sum(1, keepdim=True) - r) / (r.shape[1] - 1),
         ),
         *ideas(
@@ -115,12 +123,8 @@ OTHERS = Exercise(
         ),
         *ideas(
             "somebody alone in a row has no others, and should get 0.",
-            lambda r, m: (_t(r, m).sum(1, keepdim=True) - _t(r, m))
-            / (m.sum(1, keepdim=True) - 1)
-            * m,
-            lambda r, m: torch.where(
-                m & (m.sum(1, keepdim=True) == 1), r, _others(r, m)
-            ),
+            _no_clamp,
+            lambda r, m: torch.where(m & (m.sum(1, keepdim=True) == 1), r, _others(r, m)),
         ),
         *ideas(
             "the means are taken along the wrong axis: a row is a message.",
@@ -133,10 +137,6 @@ OTHERS = Exercise(
         ),
     ),
 )
-
-
-def _t(ratings, mask):
-    return torch.where(mask, ratings, 0)
 
 
 # 27.2 -----------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def _pack_cases(seed=2):
 
     yield case([1, 2], width=1, hidden=1)
     yield case([2, 1, 3], hidden=2)
-    yield case([2, 0], width=1, hidden=1)
+    yield case([2, 0], width=1, hidden=2)
     yield case([1, 3], width=1, hidden=2, both=True)
     yield case([2, 4, 3, 4], hidden=3)
     yield case([2, 2], wide=4)  # wider than its longest row
