@@ -292,8 +292,61 @@ def test_all_three_are_above_each_pair():
 
 
 def test_two_lstms_in_numbers(text):
-    for name, words in (("two LSTMs", "this has {} %"), ("bag of words' weights + tone", "have {}:")):
+    for name, words in (
+        ("two LSTMs", "this has {} %"),
+        ("bag of words' weights + tone", "have {}:"),
+    ):
         middle, half = mean_interval([100 * v for v in row("moods", name, "right")])
         assert words.format(f"{middle:.1f} ± {half:.1f}") in text
     staged, clear = apart("moods", "bag of words' weights + tone", "two LSTMs", "right", 100, 1)
     assert f"{staged} points apart, so no difference is shown" in text and not clear
+
+
+def test_another_place_in_numbers(text):
+    for domain, name in (("film", "films"), ("products", "products")):
+        ahead, clear = apart(
+            "shift", f"{domain}: learned there", f"{domain}: learned from posts", "r"
+        )
+        assert f"{ahead} on {name}" in text and clear
+        lower, clear = apart("shift", f"{domain}: learned from posts", f"{domain}: word list", "r")
+        assert clear and not lower.startswith("-")
+        few, clear = apart(
+            "shift", f"{domain}: learned there, 2595", f"{domain}: learned from posts", "r"
+        )
+        assert clear and not few.startswith("-")
+    fewer, clear = apart("shift", "film: learned there, 2595", "film: learned from posts", "r")
+    assert f"from 2,595 of its sentences, fewer than the 2,940 messages, {fewer}" in text
+
+
+def test_heads_in_numbers(text):
+    r, clear = apart("heads", "rating", "sign", "r")
+    assert f"costs {r} of r" in text and clear
+    mae, clear = apart("heads", "sign", "rating", "mae")
+    assert f"and {mae} of error" in text and clear
+    sign, clear = apart("heads", "sign", "rating", "sign", 100, 1)
+    assert f"right signs differ by {sign} points" in text and not clear
+    both, clear = apart("heads", "both", "rating", "mae")
+    assert f"Both heads on one trunk: {both} of error" in text and not clear
+
+
+def test_tones_in_numbers(text):
+    seeds = stored("27", "tone")["packed"]["accuracy"]
+    assert len(seeds) == 10 and "ten seeds" in text
+
+    def points(name):
+        rows = row("tone", "packed", "accuracy"), row("tone", name, "accuracy")
+        middle, half = gain(*rows, seeds=10)
+        return f"{middle:.1f} ± {half:.1f}", middle > half
+
+    lost, clear = points("read at the padding")
+    assert f"the state at the padding costs {lost} points" in text and clear
+    low, high = row("tone", "read at the padding", "packed leads, by voices")
+    assert f"from {100 * low:.1f} to {100 * high:.1f}" in text and low > 0
+    left, clear = points("padding on the left")
+    assert f"the padding *before* the steps, it is gone: {left}." in text and not clear
+    mean, clear = points("mean over the steps")
+    assert f"the mean of all states is {mean}" in text and not clear
+    centred, clear = points("packed, pitch not centred")
+    assert f"{centred} points" in text and clear
+    chance, half = mean_interval(row("tone", "packed, tones shuffled", "accuracy"))
+    assert chance - half < 1 / 3

@@ -135,18 +135,12 @@ WRONG = {
             """,
             "the mean holds the person's own rating",
         ),
-        (
-            changed(OTHERS, ("(count - 1).clamp", "count.clamp")),
-            "divide by the count less one",
-        ),
+        (changed(OTHERS, ("(count - 1).clamp", "count.clamp")), "divide by the count less one"),
         (
             changed(OTHERS, (".sum(1, keepdim=True) - there)", ".sum(1, keepdim=True) + 0*there)")),
             "still in the sum",
         ),
-        (
-            changed(OTHERS, ("ratings.masked_fill(~mask, 0)", "ratings * mask")),
-            "nan * 0 is nan",
-        ),
+        (changed(OTHERS, ("ratings.masked_fill(~mask, 0)", "ratings * mask")), "nan * 0 is nan"),
         (
             changed(OTHERS, ("ratings.masked_fill(~mask, 0)", "ratings.nan_to_num()")),
             "what stands where no rating is goes into the sum",
@@ -155,18 +149,12 @@ WRONG = {
             changed(OTHERS, ("means.masked_fill(~mask | (count < 2), 0)", "means")),
             "Asked is 0 there",
         ),
-        (
-            changed(OTHERS, (".clamp(min=1)", "")).replace(" | (count < 2)", ""),
-            "has no others",
-        ),
+        (changed(OTHERS, (".clamp(min=1)", "")).replace(" | (count < 2)", ""), "has no others"),
         (
             changed(OTHERS, ("(count - 1).clamp(min=1)", "(ratings.shape[1] - 1)")),
             "divides by the width of the table",
         ),
-        (
-            "def f(ratings, mask): return (ratings.sum(1) - ratings) / (mask.sum(1) - 1)",
-            "",
-        ),
+        ("def f(ratings, mask): return (ratings.sum(1) - ratings) / (mask.sum(1) - 1)", ""),
     ],
     "27.2": [
         (
@@ -182,10 +170,7 @@ WRONG = {
             """,
             "the state is read at the padding",
         ),
-        (
-            changed(PACKED, ("torch.cat([*h], dim=1)", "h[-1]")),
-            "of two directions one is returned",
-        ),
+        (changed(PACKED, ("torch.cat([*h], dim=1)", "h[-1]")), "of two directions one is returned"),
         (
             changed(PACKED, ("torch.cat([*h], dim=1)", "h.view(len(steps), -1)")),
             "A reshape mixes the rows",
@@ -199,10 +184,7 @@ WRONG = {
             "a row without a single step should get zeros",
         ),
         (changed(PACKED, ("lengths.clamp(min=1)", "lengths")), "raised RuntimeError"),
-        (
-            changed(PACKED, (", enforce_sorted=False", "")),
-            "raised RuntimeError",
-        ),
+        (changed(PACKED, (", enforce_sorted=False", "")), "raised RuntimeError"),
         (
             changed(PACKED, ("torch.cat([*h], dim=1)", "torch.cat([*h.flip(0)], dim=1)")),
             "backward stands before forward",

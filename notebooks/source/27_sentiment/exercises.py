@@ -298,8 +298,8 @@ PACKING = Exercise(
             ),
         ),
         *ideas(
-            "after packing, `output[:, -1]` is zeros for every row that is shorter than the longest."
-            " The LSTM's second result holds each row's last state.",
+            "after packing, `output[:, -1]` is zeros for every row that is shorter than the"
+            " longest. The LSTM's second result holds each row's last state.",
             _repadded,
         ),
         *ideas(

@@ -201,6 +201,17 @@ def posts(page: dict) -> dict:
     return rows
 
 
+def stack(texts, bags):
+    """The text's score and the emoticon's columns, side by side, of each split."""
+    return [np.c_[text, bag] for text, bag in zip(texts, bags)]
+
+
+def fitted(x, y):
+    """Ridge regression, its penalty chosen by validation."""
+    tried = [Ridge(alpha=penalty).fit(x[0], y[0]) for penalty in PENALTIES]
+    return min(tried, key=lambda one: error(one.predict(x[1]), y[1]))
+
+
 def plain(emoticons):
     """Emoticons in one spelling: without noses, at most two of a sign in a row."""
     import re
@@ -232,19 +243,12 @@ def emoticons(page: dict) -> dict:
         both = late(texts, alone, ys)
         scores(rows, "weighted mean", both[2], ys[2])
 
-        def stack(bags):
-            return [np.c_[t, b] for t, b in zip(texts, bags)]
-
-        def fitted(inputs):
-            tried = [Ridge(alpha=penalty).fit(inputs[0], ys[0]) for penalty in PENALTIES]
-            return min(tried, key=lambda one: error(one.predict(inputs[1]), ys[1]))
-
-        together = fitted(stack(x))
-        scores(rows, "together", together.predict(stack(x)[2]), ys[2])
+        together = fitted(stack(texts, x), ys)
+        scores(rows, "together", together.predict(stack(texts, x)[2]), ys[2])
         mixed = [part[rng.permutation(len(part))] for part in x]
-        control = fitted(stack(mixed))
-        scores(rows, "together, shuffled", control.predict(stack(mixed)[2]), ys[2])
-        wrong = stack([*x[:2], mixed[2]])[2]
+        control = fitted(stack(texts, mixed), ys)
+        scores(rows, "together, shuffled", control.predict(stack(texts, mixed)[2]), ys[2])
+        wrong = stack(texts, [*x[:2], mixed[2]])[2]
         scores(rows, "together, another's emoticon at the test", together.predict(wrong), ys[2])
 
         none = ~there[2]
@@ -496,6 +500,16 @@ def regress(x, y):
     return min(tried, key=lambda one: log_loss(y[1], one.predict_proba(x[1])))
 
 
+def fit_moods(x, y, names):
+    """A regression on these modalities glued together, and its inputs of each split."""
+    inputs = [np.hstack([x[split][name] for name in names]) for split in SPLITS]
+    return regress(inputs, [y[split] for split in SPLITS]), inputs
+
+
+def told_right(model, inputs, y):
+    return model.predict(inputs[2]) == y["test"]
+
+
 def end_to_end(page, data, seed):
     """Right in test of two LSTMs, words and melody, trained together on the mood alone."""
     tried = []
@@ -569,15 +583,6 @@ def moods(page: dict) -> dict:
         for split in SPLITS:
             x[split]["bag of words learned here"] = bag.transform(drawn[split].texts).toarray()
 
-        def fit(names, change=lambda name, part: part):
-            inputs = [
-                np.hstack([change(name, x[split][name]) for name in names]) for split in SPLITS
-            ]
-            return regress(inputs, [y[split] for split in SPLITS]), inputs
-
-        def right(model, inputs):
-            return model.predict(inputs[2]) == y["test"]
-
         all_three, found = ("words", "tone", "emoji"), {}
         for names in (
             ("words",),
@@ -594,22 +599,28 @@ def moods(page: dict) -> dict:
             ("bag of words' weights", "tone"),
             ("signs",),
         ):
-            found[names] = right(*fit(names))
+            found[names] = told_right(*fit_moods(x, y, names), y)
             note(rows, " + ".join(names), right=found[names].mean())
         for name in all_three:
-            control = fit(all_three, lambda n, p: p[rng.permutation(len(p))] if n == name else p)
-            note(rows, f"all, {name} shuffled", right=right(*control).mean())
-        model, inputs = fit(all_three)
+            mixed = {}
+            for split in SPLITS:
+                order = rng.permutation(len(y[split]))
+                mixed[split] = x[split] | {name: x[split][name][order]}
+            control = told_right(*fit_moods(mixed, y, all_three), y)
+            note(rows, f"all, {name} shuffled", right=control.mean())
+        model, inputs = fit_moods(x, y, all_three)
         for name, (start, end) in zip(all_three, ((0, 1), (1, 4), (4, 10))):
             other = inputs[2].copy()
             other[:, start:end] = other[rng.permutation(len(other)), start:end]
-            wrong = right(model, [None, None, other])
+            wrong = told_right(model, [None, None, other], y)
             note(rows, f"all, another's {name} at the test", right=wrong.mean())
         says = drawn["test"].says.numpy()
         there = says[:, 2] != 0
         note(rows, "all, samples with emoji", right=found[all_three][there].mean())
         note(rows, "all, samples without emoji", right=found[all_three][~there].mean())
-        note(rows, "words + tone, samples without emoji", right=found["words", "tone"][~there].mean())
+        note(
+            rows, "words + tone, samples without emoji", right=found["words", "tone"][~there].mean()
+        )
         apart = says[:, 0] * says[:, 1] == -1
         clips = len(set(drawn["test"].places[torch.from_numpy(apart)].tolist()))
         note(
