@@ -132,7 +132,7 @@ def test_pitch_is_the_pitch(page, hertz):
     inside = sounding.clone()
     inside[:, [0, -1]] = False
     assert sounding.sum() > 20 and not (sounding & ~heard).any()
-    assert (log_pitch[inside].exp() / hertz - 1).abs().median() < 0.03
+    assert (log_pitch[inside].exp() / hertz - 1).abs().median() < 0.06
     noise = 0.3 * torch.randn(8_000, generator=torch.Generator().manual_seed(0))
     assert page["pitch"]([noise])[1].double().mean() < 0.1
 
