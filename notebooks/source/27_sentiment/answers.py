@@ -154,7 +154,13 @@ WRONG = {
             changed(OTHERS, ("(count - 1).clamp(min=1)", "(ratings.shape[1] - 1)")),
             "divides by the width of the table",
         ),
-        ("def f(ratings, mask): return (ratings.sum(1) - ratings) / (mask.sum(1) - 1)", ""),
+        (changed(OTHERS, ("(count - 1)", "((there != 0).sum(1, keepdim=True) - 1)")), "of 0 counts"),
+        (changed(OTHERS, (", keepdim=True", "")).split("    return")[0] + "    return means", "keepdim"),
+        (
+            changed(OTHERS, ("ratings.masked_fill(~mask, 0)", "ratings * mask")).split("    return")[0]
+            + "    return means * mask",
+            "nan * 0 is nan",
+        ),
     ],
     "27.2": [
         (
@@ -212,6 +218,10 @@ WRONG = {
                 return out[:, -1] * (n > 0)[:, None]
             """,
             "is zeros for every row",
+        ),
+        (
+            changed(PACKED, ("clamp(min=1), batch_first=True,", "clamp(min=1),")),
+            "of its own",
         ),
         (
             """

@@ -50,6 +50,17 @@ def _no_clamp(ratings, mask):
     return torch.where(mask, means, 0)
 
 
+def _zero_is_missing(ratings, mask):
+    there = torch.where(mask, ratings, 0)
+    count = (there != 0).sum(1, keepdim=True)
+    return torch.where(mask, (there.sum(1, keepdim=True) - there) / (count - 1).clamp(min=1), 0)
+
+
+def _no_keepdim(ratings, mask):
+    there = torch.where(mask, ratings, 0)
+    return (there.sum(1) - there) / (mask.sum(1) - 1).clamp(min=1)
+
+
 def _others_cases(seed=1):
     # two people: each one's other
     yield torch.tensor([[4.0, -2.0]], dtype=torch.float64), torch.tensor([[True, True]])
@@ -115,6 +126,7 @@ OTHERS = Exercise(
             "nan * 0 is nan: a product with the mask does not remove what is not there."
             " `torch.where` chooses.",
             lambda r, m: _others(r, m, zeros=lambda r, m: r * m),
+            lambda r, m: _others(r, m, zeros=lambda r, m: r * m, end=lambda x, m, c: x * m),
         ),
         *ideas(
             "where no rating is stands the mean of the row. Asked is 0 there.",
@@ -129,6 +141,17 @@ OTHERS = Exercise(
         *ideas(
             "the means are taken along the wrong axis: a row is a message.",
             lambda r, m: _others(r, m, axis=0),
+        ),
+        *ideas(
+            "a rating of 0 counts as missing here. It is an answer, neutral; what is missing says"
+            " the mask.",
+            _zero_is_missing,
+        ),
+        *ideas(
+            "sum and count of the rows stand as one line and go down the columns of a square"
+            " table, each to the wrong ratings. Keep the axis: `keepdim=True`.",
+            _no_keepdim,
+            lambda r, m: torch.where(m, _no_keepdim(r, m), 0),
         ),
         *ideas(
             "this is how far each is from the others. Asked is the others' mean.",
@@ -178,10 +201,10 @@ def _pack(steps, lengths):
     return pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
 
 
-def _last(lstm, steps, mask, take=lambda h: h.transpose(0, 1).flatten(1), of=0, empty=True, less=0):
+def _last(lstm, steps, mask, take=lambda h: h.transpose(0, 1).flatten(1), of=0, empty=True):
     """The packed pass in steps that a wrong idea can change one by one."""
     lengths = _lengths(mask)
-    state = lstm(_pack(steps, (lengths - less).clamp(min=1)))[1][of]
+    state = lstm(_pack(steps, lengths.clamp(min=1)))[1][of]
     out = take(state)
     return torch.where(lengths[:, None] > 0, out, 0) if empty else out
 
@@ -236,6 +259,12 @@ def _mean(lstm, steps, mask):
     output = pad_packed_sequence(output, batch_first=True)[0]
     there = mask[:, : output.shape[1], None]
     return (output * there).sum(1) / there.sum(1).clamp(min=1)
+
+
+def _time_first(lstm, steps, mask):
+    lengths = _lengths(mask).clamp(min=1)
+    state = lstm(pack_padded_sequence(steps, lengths.cpu(), enforce_sorted=False))[1][0]
+    return state.transpose(0, 1).flatten(1)
 
 
 def _turn(state):
@@ -312,6 +341,8 @@ PACKING = Exercise(
             " within its own length.",
             _padded_both,
             _padded_own_end,
+            lambda lstm, s, m: _padded_both(lstm, s * m[..., None], m),
+            lambda lstm, s, m: _padded_own_end(lstm, s * m[..., None], m),
         ),
         *ideas(
             "of two directions one is returned. Both are asked for, forward first.",
@@ -343,8 +374,10 @@ PACKING = Exercise(
         ),
         *ideas("this is the mean over the steps. Asked is the last state.", _mean),
         *ideas(
-            "the last step of each row is left out: a row with n steps has read n of them.",
-            lambda lstm, s, m: _last(lstm, s, m, less=1),
+            "this packs as if time came first: `pack_padded_sequence` needs `batch_first=True` of"
+            " its own.",
+            _time_first,
+            lambda lstm, s, m: _zeros(lstm, s, m, _time_first(lstm, s, m)),
         ),
     ),
 )
