@@ -11,6 +11,7 @@ import torch
 from reading import gain, printed, said, the_cell
 from torch import nn
 
+from course_utils.datasets import Moods
 from course_utils.datasets.moods import ceilings
 from course_utils.exercises import reference
 from course_utils.masks import pad
@@ -101,6 +102,12 @@ def test_a_batch_is_taken_for_time(capsys):
     assert printed(capsys, cell("lstm = nn.LSTM(2, 3, batch_first=True)"), names) == "True"
 
 
+def test_without_time_a_batch_is_one_sequence():
+    seed_everything(0)
+    lstm, rows = nn.LSTM(2, 3, batch_first=True), torch.randn(4, 2)
+    assert torch.allclose(lstm(rows)[0], lstm(rows[None])[0][0], atol=1e-6)
+
+
 def test_a_state_is_read_at_the_padding(capsys):
     steps, mask = pad([torch.ones(2, 1), torch.tensor([[1.0], [1.0], [-1.0], [2.0]])])
     names = {
@@ -178,9 +185,12 @@ def test_the_bet_in_numbers(text):
     lead, clear = apart("posts", "one person", "word list", "mae")
     assert f"the list's error is {lead} smaller" in text and clear
     same, clear = apart("posts", "one person", "word list, against the others", "mae")
-    assert f"the list leads by {same}." in text and clear
-    lined, clear = apart("posts", "one person, on a line", "word list", "mae")
-    assert f"the lead is gone: {lined}." in text and not clear
+    assert f"it leads by {same}." in text and clear
+    rest = "word list, against the others"
+    lined, clear = apart("posts", "one person, on a line", rest, "mae")
+    assert f"no lead is shown: {lined}." in text and not clear
+    assert not apart("posts", "one person, on a line", "word list", "mae")[1]
+    assert not apart("posts", "one person", rest, "r")[1]
     r, clear = apart("posts", "one person", "word list", "r")
     assert f"no difference either: {r}." in text and not clear
     _, clear = apart("posts", "MiniLM", "word list", "mae")
@@ -268,6 +278,9 @@ def test_moods_in_numbers(text):
         f"{words['words']} points without the words, {words['emoji']} without the emoji,"
         f" {words['tone']} without the tone" in text
     )
+    for name in ("words", "emoji"):  # the tone adds least
+        more, clear = apart("moods", "all, tone shuffled", f"all, {name} shuffled", "right")
+        assert clear and not more.startswith("-")
     adds, clear = apart("moods", whole, "words + emoji", "right", 100, 1)
     assert f"adds to words and emoji, too: {adds}." in text and clear
     assert f"the same regression has {mean_interval(right('signs'))[0]:.1f} %" in text
@@ -283,6 +296,25 @@ def test_moods_in_numbers(text):
     )
     for name in (("words",), ("tone",), ("emoji",), ("words", "tone"), ("words", "tone", "emoji")):
         assert mean_interval(right(" + ".join(name)))[0] < 100 * ceilings()[name] + 1.5
+
+
+def test_the_bare_sign_of_the_lent_score_does_as_well():
+    score = stored("27", "read_sentences")["sentences"]["score"]
+    for seed, right in enumerate(row("moods", "words", "right")):
+        drawn = Moods("test", seed=seed)
+        sign = torch.tensor([score[text] > 0 for text in drawn.texts])
+        assert abs((sign == drawn.labels).double().mean().item() - right) < 1e-3
+
+
+def test_a_voice_has_three_clips_of_each_tone_and_no_sentence_twice(page):
+    own = [row for row in page["ROWS"] if row["voice"] == page["ROWS"][-1]["voice"]]
+    assert sorted(row["tone"] for row in own) == [-1] * 3 + [0] * 3 + [1] * 3
+    assert len({row["text"] for row in own}) == 9
+    first = [row for row in page["ROWS"] if row["split"] == "test"][:3]
+    assert [row["tone"] for row in first] == [-1, 0, 1]  # the three of the first figure
+    assert {row["words"] for row in first} == {-1} and len({row["voice"] for row in first}) == 1
+    low, plain, high = (row["text"] for row in first)
+    assert f'High it says "{high}", as it is "{plain}", low "{low}"' in said("27")
 
 
 def test_all_three_are_above_each_pair():
@@ -314,6 +346,9 @@ def test_another_place_in_numbers(text):
             "shift", f"{domain}: learned there, 2595", f"{domain}: learned from posts", "r"
         )
         assert clear and not few.startswith("-")
+    for name, r in (("posts", "0.81"), ("film", "0.67")):
+        assert f"{mean_interval(row('shift', f'{name}: learned there', 'r'))[0]:.2f}" == r
+    assert "learned *there*, too: 0.67 after 0.81." in text
     fewer, clear = apart("shift", "film: learned there, 2595", "film: learned from posts", "r")
     assert f"from 2,595 of its sentences, fewer than the 2,940 messages, {fewer}" in text
 
@@ -340,12 +375,20 @@ def test_tones_in_numbers(text):
 
     lost, clear = points("read at the padding")
     assert f"the state at the padding costs {lost} points" in text and clear
+    assert f"the state at the padding costs {lost.split()[0]} points, and" in text  # the recap
     low, high = row("tone", "read at the padding", "packed leads, by voices")
     assert f"from {100 * low:.1f} to {100 * high:.1f}" in text and low > 0
+    read = row("tone", "read at the padding", "accuracy")
+    runs = [100 * (a - b) for a, b in zip(seeds, read)]
+    assert f"(single runs: from {min(runs):.0f} to {max(runs):.0f};" in text
     left, clear = points("padding on the left")
-    assert f"the padding *before* the steps, it is gone: {left}." in text and not clear
+    assert f"no loss is shown: {left}." in text and not clear
     mean, clear = points("mean over the steps")
-    assert f"the mean of all states is {mean}" in text and not clear
+    assert f"over the real steps: {mean}." in text and not clear
+    # no row has most of its rates at the top of the grid
+    highest = max(load("27", "sweeps").TONE_RATES)
+    for name in ("packed", "read at the padding", "padding on the left", "mean over the steps"):
+        assert sum(rate == highest for rate in row("tone", name, "rate")) <= 5
     centred, clear = points("packed, pitch not centred")
     assert f"{centred} points" in text and clear
     chance, half = mean_interval(row("tone", "packed, tones shuffled", "accuracy"))

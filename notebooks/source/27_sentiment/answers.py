@@ -154,10 +154,18 @@ WRONG = {
             changed(OTHERS, ("(count - 1).clamp(min=1)", "(ratings.shape[1] - 1)")),
             "divides by the width of the table",
         ),
-        (changed(OTHERS, ("(count - 1)", "((there != 0).sum(1, keepdim=True) - 1)")), "of 0 counts"),
-        (changed(OTHERS, (", keepdim=True", "")).split("    return")[0] + "    return means", "keepdim"),
         (
-            changed(OTHERS, ("ratings.masked_fill(~mask, 0)", "ratings * mask")).split("    return")[0]
+            changed(OTHERS, ("(count - 1)", "((there != 0).sum(1, keepdim=True) - 1)")),
+            "of 0 counts",
+        ),
+        (
+            changed(OTHERS, (", keepdim=True", "")).split("    return")[0] + "    return means",
+            "keepdim",
+        ),
+        (
+            changed(OTHERS, ("ratings.masked_fill(~mask, 0)", "ratings * mask")).split(
+                "    return"
+            )[0]
             + "    return means * mask",
             "nan * 0 is nan",
         ),
@@ -219,10 +227,7 @@ WRONG = {
             """,
             "is zeros for every row",
         ),
-        (
-            changed(PACKED, ("clamp(min=1), batch_first=True,", "clamp(min=1),")),
-            "of its own",
-        ),
+        (changed(PACKED, ("clamp(min=1), batch_first=True,", "clamp(min=1),")), "of its own"),
         (
             """
             import torch
