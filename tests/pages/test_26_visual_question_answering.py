@@ -265,6 +265,11 @@ def test_looking_in_numbers(text):
     assert (
         f"{point} % of the maps point into its box, the largest thing would give {largest}." in text
     )
+    before = stored("15", "questions")
+    each, product, glued = (
+        f"{20 * sum(before[name]['accuracy']):.0f}" for name in ("attention", "product", "concat")
+    )
+    assert f"one vector of the whole picture, {each} for {product} and {glued};" in text
 
 
 def test_three_of_ten_are_not_a_full_point(text):
