@@ -216,7 +216,7 @@ def test_two_people_are_nearer(text):
 
 def test_oneself_flatters():
     some = stored("27", "posts")[TEST]
-    ratings, there = pad([torch.tensor(one).double() for one in some["ratings"]])
+    ratings, there = pad([torch.tensor(one, dtype=torch.float64) for one in some["ratings"]])
     others = reference("27.1")(ratings, there)
     own = (ratings - others).abs()[there].mean()
     everyone = (ratings * there).sum(1, keepdim=True) / there.sum(1, keepdim=True)

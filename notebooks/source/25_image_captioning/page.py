@@ -329,9 +329,9 @@ for t in range(5):
     powers = torch.stack([(q[0, t, 2:4] @ k[0, i, 2:4] / 2**0.5).exp() for i in range(5)])
     by_hand[t] = sum(p * v[0, i, 2:4] for i, p in enumerate(powers / powers.sum()))
 verify("25.2", by_hand=by_hand, reference=attend(q, k, v)[0][0, :, 2:4])
-tried = stored("25", "rates")  # python tools/sweep.py 25 rates
-best = min((row["loss"], name) for name, row in tried.items() if name.startswith("sighted"))[1]
-assert best == f"sighted {RATE}"
+tried = stored("25", "captions")  # python tools/sweep.py 25 captions
+best = min((row["loss"], name) for name, row in tried.items() if name.startswith("rate: "))[1]
+assert best == f"rate: sighted {RATE}"
 
 # %% [markdown]
 # ## The score that flatters
