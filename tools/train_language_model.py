@@ -29,9 +29,8 @@ sys.path.insert(0, str(ROOT))
 from course_utils.datasets import Scenes  # noqa: E402  (after the path)
 from course_utils.datasets.scene_words import (  # noqa: E402
     ATTRIBUTES,
-    NUMBERS,
-    Description,
     caption,
+    description,
     pick,
     shuffle,
 )
@@ -48,20 +47,6 @@ SEED, SIZE = 1_000, 6_000  # of the scenes with each number of things; pages use
 STEPS, ROWS, TURNS, RATE, WARM = 2_400, 32, 6, 2e-3, 100
 TEXT = 0.1  # what a word counts in the loss that is not a reply; a reply's counts 1
 ASKED = ("exists", "count", "compare", *ATTRIBUTES)  # a description says no relations
-
-
-def described(things: list, rng: Callable[[], float]) -> str:
-    """All things by all their words, in a random order: "two small red circles and a large blue
-    cross". Numbers are exact, as in captions.
-    """
-    groups = defaultdict(int)
-    for thing in shuffle(things, rng):
-        groups[Description(thing.size, thing.colour, thing.shape)] += 1
-    phrases = [
-        f"{'a' if number == 1 else NUMBERS[number]} {each.phrase(number)}"
-        for each, number in groups.items()
-    ]
-    return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
 
 
 def texts(split: str, things: int, size: int, seed: int) -> list[tuple[str, list, list]]:
@@ -83,7 +68,7 @@ def texts(split: str, things: int, size: int, seed: int) -> list[tuple[str, list
             answer = pick(list(answered[kind]), rng)
             asked.append((pick(answered[kind][answer], rng), answer))
         captions = [caption(objects, rng) for _ in range(4)]
-        found.append((described(objects, rng), asked, captions))
+        found.append((description(objects, rng), asked, captions))
     return found
 
 
@@ -158,7 +143,7 @@ def answered(model: nn.Module, split: str, things: int, size: int) -> Iterator[t
     words = remembered(scenes_tokenizer())
     model.eval()
     for item in items:
-        told = [BOS, *words(described(item["objects"], rng)), EOS]
+        told = [BOS, *words(description(item["objects"], rng)), EOS]
         prompt = [*told, BOS, *words(item["question"])]
         expected = [*words(item["answer"]), EOS]
         ids = torch.tensor([prompt + expected])

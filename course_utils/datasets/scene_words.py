@@ -108,16 +108,8 @@ def caption(things: list, rng) -> str:
     """One of many true captions. Numbers are exact: "a red circle" says that there is exactly
     one.
     """
-    naming = pick(CAPTION_NAMINGS, rng)
-    groups: dict[Description, list] = {}
-    for thing in shuffle(things, rng):
-        named = Description(**{name: getattr(thing, name) for name in naming})
-        groups.setdefault(named, []).append(thing)
-    phrases = [
-        f"{'a' if len(group) == 1 else NUMBERS[len(group)]} {named.phrase(len(group))}"
-        for named, group in groups.items()
-    ]
-    listed = " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
+    groups = _grouped(things, pick(CAPTION_NAMINGS, rng), rng)
+    listed = _listed(groups)
     single = [(named, group[0]) for named, group in groups.items() if len(group) == 1]
     true = [
         (a.phrase(), word, b.phrase())
@@ -134,8 +126,33 @@ def caption(things: list, rng) -> str:
             f"{word} a {b} there is a {a}",
         )
         return forms[form - 1]
-    verb = "is" if phrases[0].startswith("a ") else "are"
+    verb = "is" if listed.startswith("a ") else "are"
     return pick((listed, f"a picture of {listed}", f"there {verb} {listed}"), rng)
+
+
+def description(things: list, rng) -> str:
+    """All things by all their words, in a random order: "two small red circles and a large blue
+    cross". Numbers are exact, as in captions.
+    """
+    return _listed(_grouped(things, ATTRIBUTES, rng))
+
+
+def _grouped(things: list, naming, rng) -> dict[Description, list]:
+    """The things that are named alike, in a random order: {what they are called: these things}."""
+    groups: dict[Description, list] = {}
+    for thing in shuffle(things, rng):
+        named = Description(**{name: getattr(thing, name) for name in naming})
+        groups.setdefault(named, []).append(thing)
+    return groups
+
+
+def _listed(groups: dict[Description, list]) -> str:
+    """The groups as a list: "two red circles, a cross and a square"."""
+    phrases = [
+        f"{'a' if len(group) == 1 else NUMBERS[len(group)]} {named.phrase(len(group))}"
+        for named, group in groups.items()
+    ]
+    return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
 
 
 def related(one, word: str, other) -> str | None:

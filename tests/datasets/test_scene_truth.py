@@ -5,6 +5,7 @@ pictures small enough to be judged by hand.
 import re
 from collections import Counter
 from itertools import product
+from random import Random
 
 import pytest
 
@@ -17,7 +18,14 @@ from course_utils.datasets.scene_truth import (
     read_caption,
     read_question,
 )
-from course_utils.datasets.scene_words import COLOURS, NUMBERS, RELATIONS, SHAPES, Description
+from course_utils.datasets.scene_words import (
+    COLOURS,
+    NUMBERS,
+    RELATIONS,
+    SHAPES,
+    Description,
+    description,
+)
 
 TURNED = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 NUMBER = {"two": 2, "three": 3, "four": 4}
@@ -59,6 +67,16 @@ def test_every_own_caption_is_strictly_true(scenes):
             assert found.missed == 0 and found.phrases == len(listed(item["caption"]))
         forms[found.form] += 1
     assert set(forms) == set(FORMS[:-1]) and min(forms.values()) > 200
+
+
+def test_a_description_names_all_things_by_all_their_words(scenes):
+    for number, item in enumerate(scenes):
+        told = description(item["objects"], Random(number).random)
+        found = truth(item, told)
+        assert found.strict and found.form == "list" and found.relations == 0, told
+        assert all(None not in noun for _, noun in read_caption(told).phrases), told
+        kinds = {(thing.size, thing.colour, thing.shape) for thing in item["objects"]}
+        assert found.phrases == len(kinds)
 
 
 def test_the_caption_of_another_scene_is_seldom_true(scenes):
