@@ -56,7 +56,8 @@ def subset_scores(
     rows, more than 8 modalities, whole numbers that shall have a mean, an unknown `absent`, a model
     in training mode, outputs that have not a row for each sample, and a score that is no number.
     """
-    names = list(_check(predict, inputs, batch_size))
+    _check(predict, inputs, batch_size)
+    names = list(inputs)
     if len(names) > MOST_MODALITIES:
         raise ValueError(
             f"inputs: expected at most {MOST_MODALITIES} modalities, got {len(names)}, which have"
@@ -81,7 +82,8 @@ def ablation_scores(
     Two modalities that say the same look useless here, each of them: `subset_scores` sees it.
     Arguments and errors are those of `subset_scores`; "permutation" is permutation importance.
     """
-    names = list(_check(predict, inputs, batch_size))
+    _check(predict, inputs, batch_size)
+    names = list(inputs)
     outputs = _Outputs(predict, inputs, absent, batch_size, seed)
     return {name: _number(score(outputs.of(frozenset(names) - {name}))) for name in names}
 
@@ -159,8 +161,8 @@ def emap(
     Source: Hessel and Lee 2020, Does my multimodal model learn cross-modal interactions?
     (arXiv:2010.06572).
     """
-    count = _check(predict, inputs, batch_size)
-    names, rows = list(count), next(iter(count.values()))
+    rows = _check(predict, inputs, batch_size)
+    names = list(inputs)
     alone = names[0] if alone is None else alone
     if len(names) < 2:
         raise ValueError(f"inputs: expected at least two modalities, got {names}")
@@ -271,8 +273,8 @@ def _answer(predict, batch: dict, rows: int, **told) -> Tensor:
     return answer
 
 
-def _check(predict, inputs: dict, batch_size: int) -> dict[str, int]:
-    """{modality: its number of rows}, which all share."""
+def _check(predict, inputs: dict, batch_size: int) -> int:
+    """The number of rows, which all modalities share."""
     if isinstance(predict, nn.Module) and predict.training:
         raise ValueError("predict: expected a model in eval mode, got training mode: call .eval()")
     if not callable(predict):
@@ -292,7 +294,7 @@ def _check(predict, inputs: dict, batch_size: int) -> dict[str, int]:
             counts[where] = len(part)
     if len(set(counts.values())) != 1 or not min(counts.values()):
         raise ValueError(f"inputs: expected one common, non-zero number of rows, got {counts}")
-    return dict.fromkeys(inputs, min(counts.values()))
+    return min(counts.values())
 
 
 def _each(value, change: Callable):
