@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 import course_utils
-from course_utils import attribution, audio, audio_augment, gradients, losses, masks
+from course_utils import attribution, audio, audio_augment, gradients, losses, masks, video
 from course_utils.datasets import collate
 from course_utils.decoding import beam, greedy, sample
 from course_utils.gradients.attention import PROJECTIONS
@@ -341,6 +341,11 @@ CASES = {
         None,
     ),
     "training.shuffle_splits": (lambda x: shuffle_splits({"all": {"x": x}}, "x", 0), (X,), None),
+    "video.check_clips": (video.check_clips, (PICTURES, ROWS), None),
+    "video.frame_differences": (video.frame_differences, (PICTURES, ROWS), None),
+    "video.frame_features": (video.frame_features, (PICTURES, ROWS), VALUES),
+    "video.sample_frames": (lambda x, m: video.sample_frames(x, m, 2), (PICTURES, ROWS), None),
+    "video.trend": (video.trend, (X, ROWS), None),
 }
 # that take or give a tensor and are no case, with the reason
 NO_CASE = {

@@ -16,6 +16,7 @@ HOMES = {
     "LARGE": "gates",
     "MODALITIES": "names",
     "Moods": "moods",
+    "MovingDigits": "moving_digits",
     "RatedTexts": "rated_texts",
     "SMALL": "gates",
     "Scenes": "scenes",
