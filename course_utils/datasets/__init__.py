@@ -20,6 +20,7 @@ HOMES = {
     "RatedTexts": "rated_texts",
     "SMALL": "gates",
     "Scenes": "scenes",
+    "SmartHome": "smart_home",
     "answer_is_true": "scene_truth",
     "caption_truth": "scene_truth",
     "collate": "collation",
