@@ -13,6 +13,12 @@ answer, and for answer 0 the frames are turned round, the last one first. So
 
 and what does not depend on the order, such as the mean of the frames, is distributed alike under
 both answers: no rule that rests on it is right more often than 1/2.
+
+That is not yet to say that a model must see a movement. A digit that has to stay in the frame and
+goes right starts on the left: the first frame alone tells most answers. So in "side" and "height"
+it leaves the frame at one edge and comes back at the other (`wrap`), from a place that is uniform:
+then each single frame, the first one too, is distributed alike as well. In "size" and "first" the
+first frame always tells a part.
 """
 
 import math
@@ -47,6 +53,9 @@ class MovingDigits:
       side      pixels across the square frames, from 16 to 32
       noise     standard deviation of the Gaussian noise on each pixel; paper is 0, ink 1
       dropped   probability of each frame to be lost
+      wrap      in "side" and "height": True, what leaves the frame comes back at the other edge,
+                and no single frame tells the answer; False, the digit stays whole and starts on
+                the side that it leaves
 
     Raises ValueError for another question or dial.
     """
@@ -56,6 +65,7 @@ class MovingDigits:
     side: int = 24
     noise: float = 0.0
     dropped: float = 0.0
+    wrap: bool = True
 
     def __post_init__(self):
         noise, dropped = self.noise, self.dropped
@@ -64,6 +74,7 @@ class MovingDigits:
         _expect("side", _whole(self.side, 16, 32), "a whole number from 16 to 32", self.side)
         _expect("noise", 0 <= noise < math.inf, "a standard deviation of at least 0", noise)
         _expect("dropped", 0 <= dropped <= 1, "a probability between 0 and 1", dropped)
+        _expect("wrap", isinstance(self.wrap, bool), "True or False", self.wrap)
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -136,23 +147,35 @@ class MovingDigits:
         # how far from the middle the digit can stand without leaving the frame: (n, 1)
         room = (self.side - size.amax(1, keepdim=True)) / 2
         x, y = ((2 * u - 1) * room + 0 * step for u in (across, down))  # (n, T)
+        copies = [(x, y)]
         if self.question in ("side", "height"):
-            way = (0.5 + reach) * room  # from a quarter to three quarters of all there is
-            path = start * (2 * room - way) - room + way * step
-            x, y = (path, y) if self.question == "side" else (x, path)
+            way = (0.5 + reach) * room * step  # (n, T), at last half to three halves of the room
+            if self.wrap:
+                path = (start * self.side + way) % self.side - self.side / 2
+                # near an edge the rest of the digit is at the other one
+                paths = [path, torch.where(path < 0, path + self.side, path - self.side)]
+            else:
+                paths = [start * (1.5 - reach) * room - room + way]
+            copies = [(path, y) if self.question == "side" else (x, path) for path in paths]
         # the frame from which on the second digit is there, (n, 1); else never
         change = 1 + (cut * (frames - 1)).floor() if self.question == "first" else frames
         second = (torch.arange(frames) >= change).expand(n, frames)
         shown = torch.where(second[..., None, None], scans[:, 1:], scans[:, :1])  # (n, T, 8, 8)
+        return sum(self._place(shown, size, x, y) for x, y in copies)
+
+    def _place(self, scans: Tensor, size: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """A scan in each frame, `size` pixels across, its middle at x and y from the frame's:
+        (n, T, 8, 8) and three times (n, T) -> (n, T, H, W).
+        """
         zoom, still = self.side / size, torch.zeros_like(size)
         rows = [zoom, still, -2 * x / size, still, zoom, -2 * y / size]
         grid = affine_grid(
             torch.stack(rows, -1).reshape(-1, 2, 3),
-            [n * frames, 1, self.side, self.side],
+            [size.numel(), 1, self.side, self.side],
             align_corners=False,
         )
-        drawn = grid_sample(shown.reshape(-1, 1, 8, 8), grid, align_corners=False)
-        return drawn.reshape(n, frames, self.side, self.side)
+        drawn = grid_sample(scans.reshape(-1, 1, 8, 8), grid, align_corners=False)
+        return drawn.reshape(*size.shape, self.side, self.side)
 
 
 @cache

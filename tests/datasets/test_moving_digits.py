@@ -77,23 +77,63 @@ def centre(video, axis):
     return (ink * torch.arange(ink.shape[-1])).sum(-1) / ink.sum(-1)
 
 
+def angle(video, axis):
+    """Where it is on a circle, between -pi and pi, (n, T, H, W) -> (n, T)."""
+    ink = video.double().sum(3 - axis)
+    turn = 2 * math.pi * torch.arange(ink.shape[-1]) / ink.shape[-1]
+    return torch.atan2((ink * turn.sin()).sum(-1), (ink * turn.cos()).sum(-1))
+
+
 @pytest.mark.parametrize("question, axis", [("side", 1), ("height", 0)])
+@pytest.mark.parametrize("wrap", [False, True])
 @pytest.mark.parametrize("side", [16, 24, 32])
-def test_it_moves_the_way_that_the_label_says_and_stays_whole(question, axis, side):
-    world = MovingDigits(question, side=side)
+def test_it_moves_the_way_that_the_label_says(question, axis, side, wrap):
+    world = MovingDigits(question, side=side, wrap=wrap)
     batch = world.sample(200, seed=1)
-    path = centre(batch["video"], axis)  # (n, T), to a tenth of a pixel
+    video = batch["video"]
+    if wrap:
+        steps = angle(video, axis).diff(dim=1)
+        steps = torch.atan2(steps.sin(), steps.cos())  # the short way round
+        path = side / (2 * math.pi) * steps.cumsum(1)
+        path = torch.cat([torch.zeros(200, 1), path], 1)
+    else:
+        path = centre(video, axis)  # (n, T), to a tenth of a pixel
+        ink = video.sum((2, 3))
+        assert (ink / ink.mean(1, keepdim=True) - 1).abs().max() < 0.1  # it stays whole
     way = (path[:, -1] - path[:, 0]) / (side - 12)
     assert torch.equal(way > 0, batch["label"].bool())
     # evenly, from a quarter to three quarters of the room
-    assert 0.2 < way.abs().min() < 0.3 and 0.7 < way.abs().max() < 0.8
+    assert 0.15 < way.abs().min() < 0.3 and 0.7 < way.abs().max() < 0.85
     even = path[:, :1] + (path[:, -1:] - path[:, :1]) * torch.linspace(0, 1, 8)
-    assert (path - even).abs().max() < 0.3
-    across = centre(batch["video"], 1 - axis)
+    assert (path - even).abs().max() < 0.5
+    across = centre(video, 1 - axis)
     assert (across - across[:, :1]).abs().max() < 0.3
-    ink = batch["video"].sum((2, 3))
-    assert (ink / ink.mean(1, keepdim=True) - 1).abs().max() < 0.1
     assert world.answers == {1: ("left", "right"), 0: ("up", "down")}[axis]
+
+
+@pytest.mark.parametrize("question, axis", [("side", 1), ("height", 0)])
+def test_where_it_starts_says_nothing_when_it_comes_back_at_the_other_edge(question, axis):
+    """Uniform on the circle under both answers; by Rayleigh, (n / 2) |mean|^2 is exponential."""
+    batch = MovingDigits(question, frames=3).sample(2_000, seed=6)
+    for label in (0, 1):
+        for t in range(3):
+            at = angle(batch["video"][batch["label"] == label][:, t : t + 1], axis)
+            assert len(at) * (at.cos().mean() ** 2 + at.sin().mean() ** 2) < 9
+    stays = MovingDigits(question, frames=3, wrap=False).sample(2_000, seed=6)
+    start = centre(stays["video"][:, :1], axis)[:, 0]
+    assert ((start < 11.5) == stays["label"].bool()).double().mean() > 0.85
+
+
+def test_halves_at_two_edges_make_one_digit():
+    """Rolled back to the middle by whole pixels, a digit at the edge is the digit elsewhere."""
+    world = MovingDigits("side", frames=9)
+    shown = torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    for place in (0.0, 0.02, 0.3, 1 / 3, 0.5, 0.9):
+        one, other = (
+            world._draw(shown, np.array([[0.4, 0.5, 0.5, at, 0.5]]))
+            for at in (place, (place + 10 / 24) % 1)
+        )
+        torch.testing.assert_close(one.roll(10, -1), other, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("side", [16, 24, 32])
@@ -128,7 +168,7 @@ def test_noise_and_lost_frames_are_as_strong_as_their_dials():
     n = 800
     clean = MovingDigits().sample(n, seed=2)
     noisy = MovingDigits(noise=0.3).sample(n, seed=2)
-    assert clean["mask"].all() and clean["video"].min() == 0 and clean["video"].max() <= 1
+    assert clean["mask"].all() and clean["video"].min() >= 0 and clean["video"].max() <= 1
     error = noisy["video"] - clean["video"]
     assert abs(error.std() - 0.3) < 0.001 and abs(error.mean()) < 0.001
     lossy = MovingDigits(dropped=0.25).sample(n, seed=2)
@@ -169,6 +209,7 @@ def test_shapes_and_seeds():
         ({"noise": -0.1}, "noise: expected a standard deviation of at least 0, got -0.1"),
         ({"noise": math.nan}, "noise: expected a standard deviation of at least 0, got nan"),
         ({"noise": math.inf}, "noise: expected a standard deviation of at least 0, got inf"),
+        ({"wrap": 1}, "wrap: expected True or False, got 1"),
         ({"dropped": 1.1}, "dropped: expected a probability between 0 and 1, got 1.1"),
         ({"dropped": math.nan}, "dropped: expected a probability between 0 and 1, got nan"),
     ],
