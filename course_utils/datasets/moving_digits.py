@@ -17,8 +17,8 @@ both answers: no rule that rests on it is right more often than 1/2.
 That is not yet to say that a model must see a movement. A digit that has to stay in the frame and
 goes right starts on the left: the first frame alone tells most answers. So in "side" and "height"
 it leaves the frame at one edge and comes back at the other (`wrap`), from a place that is uniform:
-then each single frame, the first one too, is distributed alike as well. In "size" and "first" the
-first frame always tells a part.
+then each single frame, the first one too, is distributed alike as well. In "size" the first frame
+always tells, and in "first" it is right in at most 7 of 9 clips, by whether its digit is above 4.
 """
 
 import math
@@ -47,8 +47,8 @@ class MovingDigits:
     """The clips of one question, for example `MovingDigits("side").sample(500, seed=1)`.
 
       question  one of QUESTIONS: "side" (does it move left or right?), "height" (up or down?),
-                "size" (does it shrink or grow?), "first" (two digits, one after the other: which
-                comes first?)
+                "size" (does it shrink or grow?), "first" (two digits in the middle, one after the
+                other: which comes first?)
       frames    of a clip, from 2
       side      pixels across the square frames, from 16 to 32
       noise     standard deviation of the Gaussian noise on each pixel; paper is 0, ink 1
@@ -146,6 +146,8 @@ class MovingDigits:
             size = smallest + (largest - smallest) * step
         # how far from the middle the digit can stand without leaving the frame: (n, 1)
         room = (self.side - size.amax(1, keepdim=True)) / 2
+        if self.question == "first":  # where they stand is not the question
+            across = down = torch.full_like(room, 0.5)
         x, y = ((2 * u - 1) * room + 0 * step for u in (across, down))  # (n, T)
         copies = [(x, y)]
         if self.question in ("side", "height"):

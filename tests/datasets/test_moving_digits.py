@@ -160,6 +160,9 @@ def test_scans_are_of_the_split_the_writer_and_the_digit(question, split, marked
         return
     assert torch.equal(first < last, batch["label"].bool()) and (first != last).all()
     assert torch.equal(torch.minimum(first, last), batch["digit"])
+    # the Bayes rule of the first digit: the sum over d of max(d, 9 - d), of 90 pairs, is 70
+    right = ((first <= 4) == batch["label"].bool()).double().mean()
+    assert abs(right - 7 / 9) < 4 * math.sqrt(7 / 9 * 2 / 9 / 600)
     changes = (shown.diff(dim=1) != 0).float()
     assert (changes.sum(1) == 1).all() and changes.amax(0).all()  # once, at any place
 
