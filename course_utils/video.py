@@ -53,7 +53,7 @@ def frame_differences(frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     and their absolute values no longer tell which frame came first.
     Raises ValueError or TypeError for less than two frames, and for another shape or dtype.
     """
-    _check_frames(frames, mask, least=2)
+    _check_frames(frames, mask, "frames", least=2)
     both = mask[:, 1:] & mask[:, :-1]
     inside = both.reshape(*both.shape, *[1] * (frames.dim() - 2))
     # what is not there is taken out before the subtraction, so that no NaN reaches a gradient
@@ -68,7 +68,7 @@ def trend(features: Tensor, mask: Tensor) -> Tensor:
     sum_t (t - mean t) x_t / sum_t (t - mean t)^2. Zeros for a row with less than two frames.
     Raises ValueError or TypeError for another shape or dtype.
     """
-    _check_frames(features, mask)
+    _check_frames(features, mask, "features")
     if features.dim() != 3:
         raise ValueError(f"features: expected shape (B, T, D), got {tuple(features.shape)}")
     time = torch.arange(mask.shape[1], device=mask.device, dtype=features.dtype)  # (T,)
@@ -92,7 +92,7 @@ def sample_frames(clips: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tens
     Raises ValueError or TypeError for another shape or dtype, or a count that is no whole number
     from 1 to T.
     """
-    _check_frames(clips, mask)
+    _check_frames(clips, mask, "clips")
     check_whole(1, count=count)
     total = mask.shape[1]
     if count > total:
@@ -116,15 +116,15 @@ def check_clips(clips: Tensor, mask: Tensor) -> None:
         )
     if not clips.is_floating_point():
         raise TypeError(f"clips: expected floats, got {clips.dtype}; divide bytes by 255")
-    _check_frames(clips, mask)
+    _check_frames(clips, mask, "clips")
 
 
-def _check_frames(frames: Tensor, mask: Tensor, least: int = 1) -> None:
+def _check_frames(frames: Tensor, mask: Tensor, name: str, least: int = 1) -> None:
     """`frames` (B, T, ...) with T of at least `least`, and their `mask` (B, T)."""
-    check_floats(frames, "frames")
+    check_floats(frames, name)
     if frames.dim() < 3 or frames.shape[1] < least:
         raise ValueError(
-            f"frames: expected shape (B, T, ...) with T of at least {least}, got"
+            f"{name}: expected shape (B, T, ...) with T of at least {least}, got"
             f" {tuple(frames.shape)}"
         )
     check_tensor(mask, "mask", "a bool tensor")

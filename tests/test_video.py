@@ -242,7 +242,12 @@ GOOD, ALL = torch.ones(2, 3, 4, 4), torch.ones(2, 3, dtype=torch.bool)
         (
             lambda: trend(GOOD[0, 0], ALL),
             ValueError,
-            "frames: expected shape (B, T, ...) with T of at least 1, got (4, 4)",
+            "features: expected shape (B, T, ...) with T of at least 1, got (4, 4)",
+        ),
+        (
+            lambda: sample_frames(GOOD.int(), ALL, 2),
+            TypeError,
+            "clips: expected floats, got torch.int32",
         ),
         (
             lambda: sample_frames(GOOD, ALL, 4),
