@@ -127,6 +127,12 @@ def test_an_age_of_just_as_much_is_still_good():
         assert there.int().tolist() == expected, how
 
 
+def test_the_first_mean_is_over_a_time_as_long_as_to_the_second_tick():
+    times, clock = torch.tensor([10, 11, 20, 30, 31]), torch.tensor([20, 30])
+    found, there = resample(times, torch.tensor([9, 0.1, 0.3, 1 / 3, 9]), clock, how="mean")
+    assert torch.equal(found, torch.tensor([(0.1 + 0.3) / 2, 1 / 3])) and there.all()
+
+
 @pytest.mark.parametrize("how", WAYS)
 def test_a_date_in_whole_milliseconds_is_as_exact_as_a_small_number(how):
     times, values, clock = stream(5, whole=True)
