@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 import course_utils
-from course_utils import attribution, audio, audio_augment, gradients, losses, masks
-from course_utils.datasets import collate
+from course_utils import attribution, audio, audio_augment, gradients, losses, masks, sensors, video
+from course_utils.datasets import SmartHome, collate
 from course_utils.decoding import beam, greedy, sample
 from course_utils.gradients.attention import PROJECTIONS
 from course_utils.image import SmallCNN, check_images, pixel_features, places
@@ -49,6 +49,7 @@ HEARD = torch.ones(2, 600, dtype=torch.bool)
 # loud at all frequencies, since the logarithm of what is nearly silent is not the same twice
 HISS = torch.arange(1200, dtype=torch.float64).square().sin().reshape(2, 600)
 PICTURES = torch.linspace(0, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+TIMES, CLOCK = X[0, 0], X[0].flatten()
 VOCABULARY = Vocabulary(["a cat and a dog", "a cow"])
 
 
@@ -158,6 +159,12 @@ CASES = {
         lambda x: collate([{"s": x[0], "p": None, "y": 1}, {"s": None, "p": x, "y": 0}]),
         (PICTURES[0],),
         VALUES,
+    ),
+    "datasets.smart_home.SmartHome.alarm": (SmartHome().alarm, (CLOCK,), None),
+    "datasets.smart_home.SmartHome.signal": (
+        lambda times: SmartHome().signal("sound", times),
+        (CLOCK,),
+        None,
     ),
     "decoding.beam": (
         lambda start: beam(next_word, start, end=3, limit=4, width=2),
@@ -322,6 +329,16 @@ CASES = {
     ),
     "metrics.recall_at": (lambda ranks: recall_at(ranks, 1), (IDS[0],), VALUES),
     "metrics.retrieval_ranks": (retrieval_ranks, (FLAT, FLAT > FLAT[:, 1:2]), VALUES),
+    "sensors.age": (lambda t, c: sensors.age(t, c, arrived=t), (TIMES, CLOCK), VALUES),
+    "sensors.check_stream": (sensors.check_stream, (TIMES, X[0].mT), VALUES),
+    "sensors.resample": (
+        lambda t, x, c: [
+            *sensors.resample(t, x, c, arrived=t),
+            *(part for how in sensors.WAYS for part in sensors.resample(t, x, c, how=how)),
+        ],
+        (TIMES, X[0].mT, CLOCK),
+        VALUES,
+    ),
     "text.Vocabulary.decode": (VOCABULARY.decode, (IDS,), VALUES),
     "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
     "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
@@ -341,6 +358,11 @@ CASES = {
         None,
     ),
     "training.shuffle_splits": (lambda x: shuffle_splits({"all": {"x": x}}, "x", 0), (X,), None),
+    "video.check_clips": (video.check_clips, (PICTURES, ROWS), None),
+    "video.frame_differences": (video.frame_differences, (PICTURES, ROWS), None),
+    "video.frame_features": (video.frame_features, (PICTURES, ROWS), VALUES),
+    "video.sample_frames": (lambda x, m: video.sample_frames(x, m, 2), (PICTURES, ROWS), None),
+    "video.trend": (video.trend, (X, ROWS), None),
 }
 # that take or give a tensor and are no case, with the reason
 NO_CASE = {
