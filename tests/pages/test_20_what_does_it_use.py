@@ -4,20 +4,18 @@ its sentences are those of its stored runs.
 
 import sys
 from functools import partial
-from itertools import combinations, permutations
+from itertools import combinations
 
 import pytest
 import torch
-from reading import gain, said, the_cell
+from reading import said, the_cell
 
 from course_utils import attribution
 from course_utils.datasets import Gates
 from course_utils.datasets.gates import LARGE, SMALL
 from course_utils.exercises import _find, reference, verdict
-from course_utils.metrics import mean_interval
 from course_utils.rooms import stored
 from course_utils.runtime import ROOT
-from course_utils.theory import pid
 
 sys.path.insert(0, str(ROOT / "tools"))
 from sweep import measured_cells  # noqa: E402  (after the path)
@@ -110,10 +108,10 @@ def shown(capsys, code, names):
 
 
 def test_leaving_the_own_partner_out_is_the_fault(capsys, page):
-    exec(cell("def sum_of(text, image)"), page)
-    fault = cell("others = torch.ones(4, 4) - torch.eye(4)")
+    exec(cell("KNOWN = {"), page)
+    fault = cell("partners = torch.ones(4, 4) - torch.eye(4)")
     assert shown(capsys, fault, page) == "False"
-    assert shown(capsys, cell("others = torch.ones(4, 4)\n"), page) == "True"
+    assert shown(capsys, cell("partners = torch.ones(4, 4)\n"), page) == "True"
     whole = fault.replace(" - torch.eye(4)", "").replace("/ 3", "/ 4")
     assert shown(capsys, whole, page) == "True"
 
@@ -220,7 +218,7 @@ def row_of(numbers):
 )
 def test_the_rule(page, numbers, words):
     names = page | {"own": {}}
-    exec(cell("def points(row, one, other)").partition("print(")[0].replace("own = ", "# "), names)
+
     exec(cell("def verdict(row)").partition("\nprint(")[0], names)
     assert words in names["verdict"](row_of(numbers))
 

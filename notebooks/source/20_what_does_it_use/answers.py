@@ -142,13 +142,11 @@ WRONG = {
             "only pairs that belong together",
         ),
         (changed(PROJECTION, (" - rows.mean(dim=0)", "")), "it stands in the sum twice"),
+        (changed(PROJECTION, ("- rows.mean(dim=0)", "- 2 * rows.mean(dim=0)")), "subtracted twice"),
         (
-            changed(PROJECTION, ("- rows.mean(dim=0)", "- 2 * rows.mean(dim=0)")),
-            "subtracted twice",
-        ),
-        (
-            changed(PROJECTION, ("answers = predict(", "answers = torch.softmax(predict("))
-            .replace(", image)\n", ", image), 1)\n"),
+            changed(PROJECTION, ("answers = predict(", "answers = torch.softmax(predict(")).replace(
+                ", image)\n", ", image), 1)\n"
+            ),
             "these are probabilities",
         ),
         (
@@ -205,10 +203,18 @@ WRONG = {
         ),
         (changed(VALUES, (" - scores[present])", ")")), "these are scores, not gains"),
         (changed(VALUES, (" / len(orders)", "")), "not divided by their number"),
-        (changed(VALUES, ("list(permutations(names))", "[tuple(sorted(names))]")), "one order only"),
         (
-            changed(VALUES, ("scores[present | {name}] - scores[present]",
-                             "scores[present | {name}] - (scores[present] if present else 0)")),
+            changed(VALUES, ("list(permutations(names))", "[tuple(sorted(names))]")),
+            "one order only",
+        ),
+        (
+            changed(
+                VALUES,
+                (
+                    "scores[present | {name}] - scores[present]",
+                    "scores[present | {name}] - (scores[present] if present else 0)",
+                ),
+            ),
             "the score of nothing is taken as 0",
         ),
         (

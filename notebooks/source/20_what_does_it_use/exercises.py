@@ -147,10 +147,7 @@ EMAP = Exercise(
             "a mean runs over the classes, too. Each class has its own table.",
             lambda f, a, b: _sum(_table(f, a, b), middle=0) - _table(f, a, b).mean(),
         ),
-        *ideas(
-            "each row got one other partner. The mean runs over all N.",
-            _one_partner,
-        ),
+        *ideas("each row got one other partner. The mean runs over all N.", _one_partner),
     ),
 )
 
@@ -310,10 +307,7 @@ SHAPLEY = Exercise(
             lambda v: _orders(v, lambda v, s, n: v[s | {n}]),
             lambda v: _named(v, lambda name: _mean(x for s, x in v.items() if name in s)),
         ),
-        *ideas(
-            "one order only. All M! orders count, because none is special.",
-            _one_order,
-        ),
+        *ideas("one order only. All M! orders count, because none is special.", _one_order),
         *ideas(
             "the values are scaled to a sum of 1, or of v(all). Together they are"
             " v(all) - v(nothing), without any scaling.",

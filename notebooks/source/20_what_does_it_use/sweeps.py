@@ -121,9 +121,7 @@ def digit_models(page: dict, source: str, names: tuple, **dials):
         data = old["load"](seed, **dials)
         for strategy in names:
             row = rows[strategy]
-            model = train_digits(
-                old, strategy, data, seed, lr=row["lr"], decay=row["weight_decay"]
-            )
+            model = train_digits(old, strategy, data, seed, lr=row["lr"], decay=row["weight_decay"])
             yield f"digits, {strategy}", model, inputs_of(data["test"]), data["test"]["label"]
 
 
@@ -140,10 +138,7 @@ def asking(model):
 
 
 def scene_inputs(part: dict) -> dict:
-    return {
-        "question": part["ids"],
-        "picture": {"cells": part["cells"], "mask": part["mask"]},
-    }
+    return {"question": part["ids"], "picture": {"cells": part["cells"], "mask": part["mask"]}}
 
 
 def scene_models(page: dict):
@@ -186,9 +181,7 @@ def mood_models(page: dict):
         x, y = {}, {}
         for split, part in melodies.items():
             with torch.no_grad():
-                found, y[split] = old["features"](
-                    split, seed, reader(part["steps"], part["mask"])
-                )
+                found, y[split] = old["features"](split, seed, reader(part["steps"], part["mask"]))
             x[split] = {name: value.numpy() for name, value in found.items()}
         answers = {split: one.numpy() for split, one in y.items()}
         model, _ = own.fit_moods(x, answers, ("words", "tone", "emoji"))
