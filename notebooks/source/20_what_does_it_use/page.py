@@ -79,9 +79,9 @@ for ax, (name, table) in zip(grid, tables.items()):
 grid[0].set_ylabel("text's bit")
 plots.show(
     figure,
-    "What a good model answers, as logits: above 0, purple, it says yes. Beside it the nearest table that is"
-    " a number for each text plus a number for each image. Of XOR nothing is left. AND keeps all"
-    " four signs.",
+    "What a good model answers, as logits: above 0, purple, it says yes. Beside it the nearest"
+    " table that is a number for each text plus a number for each image. Of XOR nothing is left. AND"
+    " keeps all four signs.",
 )
 
 # %% tags=["measured", "proof"]
