@@ -4,18 +4,20 @@ its sentences are those of its stored runs.
 
 import sys
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 
 import pytest
 import torch
-from reading import said, the_cell
+from reading import gain, said, the_cell
 
 from course_utils import attribution
 from course_utils.datasets import Gates
 from course_utils.datasets.gates import LARGE, SMALL
 from course_utils.exercises import _find, reference, verdict
+from course_utils.metrics import mean_interval
 from course_utils.rooms import stored
 from course_utils.runtime import ROOT
+from course_utils.theory import pid
 
 sys.path.insert(0, str(ROOT / "tools"))
 from sweep import measured_cells  # noqa: E402  (after the path)
@@ -244,3 +246,115 @@ def mean(runs):
 
 
 WHOLE = "text + image + audio"
+FEW, PAIR = "is there, 500", "question + picture"
+
+
+def test_the_bet_in_numbers(text):
+    lost = gain(of("digits, tensor of 8", WHOLE), of("digits, tensor of 8", "additive"))
+    assert lost[0] - lost[1] > 0 and f"Ada wins: {points(lost)} points less" in text
+    assert 'outcome("19.c", "Ada")' in text
+    assert f"tensor fusion loses {lost[0]:.0f} points" in text
+    glue = of("digits, concat", WHOLE)
+    assert glue == of("digits, concat", "additive")
+    more = gain(glue, of("digits, tensor of 8", WHOLE))
+    assert f"the glue is right on {points(more)} points more" in text and more[0] > more[1]
+    for name in ("concat", "tensor of 8"):  # page 13's own runs
+        assert of(f"digits, {name}", WHOLE) == stored("13", "digits")[name]["accuracy"]
+
+
+def test_the_model_that_does_not_look_in_numbers(text):
+    row = partial(of, FEW, sweep="few")
+    assert "as trained; with another's picture" in text
+    assert f"it is {points(mean_interval([100 * x for x in row(PAIR)]))} % as trained" in text
+    lost = gain(row(PAIR), row("question"))
+    assert f"it loses {points(lost)} points" in text and lost[0] + lost[1] < 1
+    control = mean_interval([100 * x for x in of("is there, shuffled", PAIR, "few")])
+    assert f"*cannot* look, has {points(control)}" in text
+    assert abs(mean(row("question")) - 82) < 1 and 'outcome("20.a", 0.82, within=0.03)' in text
+    assert abs(gain(row("those 200"), row("additive"))[0]) < 1
+    long = gain(of("is there, 100 passes", PAIR), of("is there, 100 passes", "additive"))
+    runs = mean_interval([100 * x for x in of("is there, 100 passes", PAIR)])
+    assert f"has {points(runs)} %, and loses {points(long)} points as a sum" in text
+    named = gain(of("colour, shape, size", PAIR), of("colour, shape, size", "additive"))
+    assert f"size it loses {points(named)}:" in text
+    unsure = gain(of("is there, 20 passes", PAIR), of("is there, 20 passes", "question"))
+    assert f"after 20 passes, {points(unsure)} points" in text and unsure[0] < unsure[1]
+
+
+def test_ways_to_switch_off_in_numbers(text):
+    row = "text + image"
+    shown = {
+        way: points(mean_interval([100 * x for x in of(way, row, "ways")]))
+        for way in ("mean", "permutation", "zero")
+    }
+    assert f"Without the sound {shown['mean']} % are left if it is silent" in text
+    assert f"{shown['permutation']} if it is another's, and {shown['zero']} if it is z" in text
+    alone = mean_interval([100 * x for x in of("mean", "text", "ways")])
+    assert f"all else silent there are {points(alone)}" in text
+    tuned = stored("13", "digits")["text alone"]["accuracy"]
+    assert f"has {points(mean_interval([100 * x for x in tuned]))}: a model" in text
+    assert gain(tuned, of("mean", "text", "ways"))[0] > 5
+    credit = {}
+    for way, row in stored("20", "ways").items():
+        for seed in range(5):
+            game = {
+                frozenset(key.split(" + ")) - {"none"}: one[seed]
+                for key, one in row["accuracy"].items()
+            }
+            for name, value in attribution.shapley(game).items():
+                credit.setdefault((way, name), []).append(100 * value)
+    zero, other = (
+        mean_interval(credit[key]) for key in (("zero", "audio"), ("permutation", "image"))
+    )
+    assert f"the sound, {points(zero)} points" in text and f"picture, {points(other)}." in text
+    assert all(25 <= sum(credit["mean", name]) / 5 <= 30 for name in NAMES)
+
+
+def test_what_the_bits_foretell_in_numbers(text):
+    small = stored("13", "small")
+    hidden = gain(small["and: concat, hidden"]["accuracy"], small["and: concat"]["accuracy"])
+    assert f"it gains {points(hidden)}." in text and hidden[0] > hidden[1]
+    full = gain(small["redundant: concat"]["accuracy"], small["redundant: tensor"]["accuracy"])
+    assert f"loses {points(full)} points to the glue" in text and full[0] > full[1]
+    shares = pid(Gates("and", **SMALL).joint())
+    assert f"On AND, {100 * shares.synergistic / sum(shares):.0f} % of the bits" in text
+    shares = pid(Gates("redundant", **SMALL).joint())
+    assert round(300 * shares.synergistic / sum(shares)) == 93 and "a third of the bits" in text
+    for runs in (
+        small["xor: concat"]["accuracy"],
+        stored("19", "fusion_gates")["xor: concat"]["accuracy"],
+    ):
+        assert abs(mean(runs) - 50) < 2
+    assert shares_of("and") == [0.311, 0.0, 0.0, 0.5] and ".311 redundant bits and .5" in text
+
+
+def shares_of(gate):
+    return [round(bits, 3) + 0.0 for bits in pid(Gates(gate, noise=0, flips=0).joint())]
+
+
+def test_copies_in_numbers(text):
+    silent = gain(
+        of("redundant: mean", "text + image", "gates"), of("redundant: mean", "image", "gates")
+    )
+    assert f"taking one copy away costs {points(silent)} points" in text
+    lying = gain(
+        of("redundant: permutation", "text + image", "gates"),
+        of("redundant: permutation", "image", "gates"),
+    )
+    assert f"ablation sees it: {points(lying)} points" in text and lying[0] > lying[1]
+    for way, low, high in (("redundant: mean", -45, -30), ("xor: mean", 35, 45)):
+        row, indices = stored("20", "gates")[way]["accuracy"], []
+        for both, t, v, none in zip(row["text + image"], row["text"], row["image"], row["none"]):
+            indices.append(100 * (both - t - v + none))
+        assert all(low < one < high for one in indices)
+
+
+def test_the_hand_worked_gains_are_those_of_its_cell(page, text):
+    scores = page | {}
+    exec(cell("scores = {(): 0.1"), scores)
+    gains = []
+    for order in permutations(NAMES):
+        before = frozenset(order[: order.index("text")])
+        gains.append(round(scores["scores"][before | {"text"}] - scores["scores"][before], 1))
+    assert gains == [0.5, 0.5, 0.2, 0.1, 0.3, 0.1] and f"{sum(gains) / 6:.3f}"[1:] == ".283"
+    assert "adds .5, .5, .2, .1, .3 and .1: in the mean .283" in text
