@@ -85,10 +85,10 @@ def ways(page: dict) -> dict:
     return rows
 
 
-def digit_models(page: dict, source: str, names: tuple, **dials):
+def digit_models(page: dict, stored_as: str, names: tuple, **dials):
     """Yields (name, predict, inputs, labels) for strategies of page 13 with its rate and decay."""
-    old, rows = sweep.measured_cells("13"), stored("13", source)
-    for seed in tqdm(SEEDS, source):
+    old, rows = sweep.measured_cells("13"), stored("13", stored_as)
+    for seed in tqdm(SEEDS, stored_as):
         data = old["load"](seed, **dials)
         for strategy in names:
             row = rows[strategy]
