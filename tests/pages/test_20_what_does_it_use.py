@@ -25,6 +25,12 @@ from sweep import measured_cells  # noqa: E402  (after the path)
 NAMES = ("text", "image", "audio")
 cell = partial(the_cell, "20")
 
+
+@pytest.fixture(scope="module")
+def text():
+    return said("20")
+
+
 # ---- the reader's own code ----
 
 
@@ -200,6 +206,13 @@ def test_best_rules_and_bits(page):
         assert page["best_rules"](Gates("xor", **dials))[1] == pytest.approx(0.5, abs=1e-3)
 
 
+def test_zeros_never_come_among_the_sounds(page, text):
+    sounds = page["load"](0)["train"]["audio"]
+    low, high, middle = (one.item() for one in (sounds.min(), sounds.max(), sounds.mean()))
+    words = f"between {low:.3f} and {high:.1f} in training, {middle:.1f} on average"
+    assert words in text
+
+
 # ---- the rule ----
 
 
@@ -226,11 +239,6 @@ def test_the_rule(page, numbers, words):
 
 
 # ---- what the page says of its stored runs ----
-
-
-@pytest.fixture(scope="module")
-def text():
-    return said("20")
 
 
 def of(row, name, sweep="own"):
@@ -312,8 +320,8 @@ def test_ways_to_switch_off_in_numbers(text):
 
 def test_what_the_bits_foretell_in_numbers(text):
     small = stored("13", "small")
-    hidden = gain(small["and: concat, hidden"]["accuracy"], small["and: concat"]["accuracy"])
-    assert f"it gains {points(hidden)}." in text and hidden[0] > hidden[1]
+    more = gain(small["and: tensor of 8"]["accuracy"], small["and: concat"]["accuracy"])
+    assert f"has {points(more)} points more there" in text and more[0] > more[1]
     full = gain(small["redundant: concat"]["accuracy"], small["redundant: tensor"]["accuracy"])
     assert f"loses {points(full)} points to the glue" in text and full[0] > full[1]
     shares = pid(Gates("and", **SMALL).joint())
@@ -358,3 +366,14 @@ def test_the_hand_worked_gains_are_those_of_its_cell(page, text):
         gains.append(round(scores["scores"][before | {"text"}] - scores["scores"][before], 1))
     assert gains == [0.5, 0.5, 0.2, 0.1, 0.3, 0.1] and f"{sum(gains) / 6:.3f}"[1:] == ".283"
     assert "adds .5, .5, .2, .1, .3 and .1: in the mean .283" in text
+
+
+def test_public_data_in_numbers(text):
+    rows = stored("20", "own_real")
+    glue, fused = (rows[f"real digits, {name}"]["accuracy"] for name in ("concat", "tensor of 8"))
+    assert f"tensor fusion loses {points(gain(fused[WHOLE], fused['additive']))} points" in text
+    lost = sorted(100 * (a - b) for a, b in zip(fused[WHOLE], fused["additive"]))
+    assert f"from {lost[0]:.0f} to {lost[-1]:.0f} by the run" in text
+    shown = [points(mean_interval([100 * x for x in one[WHOLE]])) for one in (glue, fused)]
+    assert "without: {} % against {}.".format(*shown) in text
+    assert gain(glue[WHOLE], fused[WHOLE])[0] > 0
