@@ -16,26 +16,22 @@
 # 6. give a verdict on models of pages 13, 26 and 27.
 
 # %% tags=["measured", "imports"]
-# Imports; accuracies over five seeds in words.
-from collections.abc import Callable
+# Imports.
 from functools import partial
 from itertools import permutations
-from random import Random
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils import attribution, plots
+from course_utils import plots
 from course_utils.attribution import interactions, subset_scores
 from course_utils.audio import band_features
 from course_utils.datasets import Digits, Gates, Scenes, collate, store
 from course_utils.datasets.gates import LARGE, SMALL
-from course_utils.datasets.scene_words import ATTRIBUTES, NUMBERS
 from course_utils.exercises import check, mine
 from course_utils.fusion import ConcatFusion, TensorFusion
 from course_utils.image import pixel_features
-from course_utils.image_encoder import load_image_encoder
 from course_utils.masks import masked_mean
 from course_utils.metrics import accuracy, mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
@@ -45,23 +41,12 @@ from course_utils.text import letter_features
 from course_utils.theory import mutual_information, pid
 from course_utils.training import Batches, fit
 
-
-def percent(values):
-    return "{:.1f} ± {:.1f}".format(*mean_interval([100 * value for value in values]))
-
-def points(row, one, other):
-    """Paired difference of two accuracies in points: its mean and half its 95 % interval."""
-    pairs = zip(row["accuracy"][one], row["accuracy"][other])
-    return mean_interval([100 * (a - b) for a, b in pairs])
-
 # %% tags=["figure"]
 # XOR and AND as tables of logits, and what is left of them as a sum, drawn.
 figure, grid = plots.axes(width=7.0, height=2.3, columns=4)
-gates_drawn = {"XOR": [[-2.2, 2.2], [2.2, -2.2]], "AND": [[-2.2, -2.2], [-2.2, 2.2]]}
-tables = {}
-for name, four in gates_drawn.items():
-    table = torch.tensor(four)
-    tables[name] = table
+tables, a = {}, 2.2
+for name, four in {"XOR": [[-a, a], [a, -a]], "AND": [[-a, -a], [-a, a]]}.items():
+    tables[name] = table = torch.tensor(four)
     tables[f"{name}, as a sum"] = table.mean(1)[:, None] + table.mean(0) - table.mean()
 for ax, (name, table) in zip(grid, tables.items()):
     for i in range(2):
@@ -72,20 +57,19 @@ for ax, (name, table) in zip(grid, tables.items()):
             words = f"{value:+.1f}" if abs(value) > 0.1 else "0"
             ax.text(j, i, words, ha="center", va="center", fontsize=12)
     ax.set(xlim=(-0.6, 1.6), ylim=(1.6, -0.6), title=name, xlabel="image's bit")
-    ax.set_xticks(range(2))
-    ax.set_yticks(range(2))
+    ax.set(xticks=(0, 1), yticks=(0, 1))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 grid[0].set_ylabel("text's bit")
 plots.show(
     figure,
     "What a good model answers, as logits: above 0, purple, it says yes. Beside it the nearest"
-    " table that is a number for each text plus a number for each image. Of XOR nothing is left. AND"
-    " keeps all four signs.",
+    " table that is a number for each text plus a number for each image. Of XOR nothing is left."
+    " AND keeps all four signs.",
 )
 
 # %% tags=["measured", "proof"]
-# `digits` as vectors; a layer of page 13 behind columns of mean 0 and spread 1; its training.
+# `digits` as vectors; a layer of page 13 behind standardised columns; its training.
 NAMES, SPLITS = ("text", "image", "audio"), ("train", "validation", "test")
 def load(seed, **dials):
     data = {}
@@ -111,7 +95,12 @@ def train(kind, data, seed, lr, decay):
     return model.eval()
 
 # %% tags=["measured", "proof"]
-# The additive part of answers about two, three or more modalities.
+# The additive part of answers about two or more modalities; accuracies over seeds in words.
+def percent(values):
+    return "{:.1f} ± {:.1f}".format(*mean_interval([100 * value for value in values]))
+def points(row, one, other):                             # paired, with half the 95 % interval
+    pairs = zip(row["accuracy"][one], row["accuracy"][other])
+    return mean_interval([100 * (a - b) for a, b in pairs])
 def additive(predict, inputs, rounds=2):
     """Of {name: (N, D)} the sum of a term for each modality, nearest to `predict`: (N, C)."""
     draw, N = torch.Generator().manual_seed(0), len(next(iter(inputs.values())))
@@ -154,7 +143,12 @@ outcome("19.c", "Ada")
 # It will be right in 82 %. Then each question gets the picture of *another* sample. How many answers will be right? In percent, to within 3.
 
 # %% tags=["measured", "proof"]
-# The data of page 26: a frozen network's numbers of each cell; questions as numbers of words.
+# The data of page 26: a network's numbers of each cell; questions as numbers of words.
+from random import Random
+
+from course_utils.datasets.scene_words import ATTRIBUTES, NUMBERS
+from course_utils.image_encoder import load_image_encoder
+
 ANSWERS = ["no", "yes", *NUMBERS, *[word for words in ATTRIBUTES.values() for word in words]]  # 19
 ASKED = {"train": 500, "validation": 500, "test": 500}
 encoder, some = load_image_encoder("scenes-cnn", cache=False), Scenes("train", size=1400)
@@ -282,7 +276,8 @@ print("as averaged over all sounds:", torch.allclose(without_sound, averaged, at
 
 # %%
 ways = stored("20", "ways")                                   # python tools/sweep.py 20 ways
-singles, WAYS = stored("13", "digits"), {"zero": "zeros", "mean": "means", "permutation": "another's"}
+singles = stored("13", "digits")
+WAYS = {"zero": "zeros", "mean": "means", "permutation": "another's"}
 print("the others are:", "".join(f"{words:>14}" for words in WAYS.values()), " trained on it")
 for there in ("image + audio", "text + audio", "text + image", *NAMES):
     shown = [percent(ways[way]["accuracy"][there]) for way in WAYS]
@@ -327,7 +322,7 @@ print("all three      ", percent(ways["mean"]["accuracy"]["text + image + audio"
 # > - (In the case that `check` shows, `predict` stands as weights w: $w_0 + w_1 a + w_2 b + w_3 ab + w_4 \max(a, b)$ for text a and image b.)
 
 # %% exercise="20.1"
-def emap(predict: Callable, text: Tensor, image: Tensor) -> Tensor:
+def emap(predict, text: Tensor, image: Tensor) -> Tensor:
     """The additive part of `predict` on N rows: f(text (B, ..), image (B, ..)) -> logits (N, C).
 
     Example: of a product of signs, texts [[1.], [-1.]] and images [[1.], [-1.]], [[0.], [0.]].
@@ -385,7 +380,7 @@ by_hand = table.mean(dim=1) + table.mean(dim=0) - table.mean(dim=(0, 1))       #
 one = torch.eye(6, dtype=torch.float64)
 design = torch.cat([one.repeat_interleave(6, 0), one.repeat(6, 1)], dim=1)     # (36, 12)
 nearest = design @ torch.linalg.lstsq(design, table.flatten(0, 1), driver="gelsd").solution
-verify("20.1", nearest.view(6, 6, 3).diagonal().T, by_hand)
+assert torch.allclose(nearest.view(6, 6, 3).diagonal().T, by_hand)
 verify("20.1", emap(tangled, texts, images), by_hand)
 
 # %% [markdown]
@@ -431,7 +426,7 @@ for name in ("is there, 500", "is there, 100 passes", "colour, shape, size"):
 # **Three modalities.** One term for each is its mean over partners of all other kinds. That would be $N^3$ rows. `additive` (folded) draws for each modality twice 252 pairs of partners, each sample equally often, so that a sum comes back exactly. Tensor fusion also has an exact value (folded):
 
 # %% tags=["proof"]
-# Tensor fusion is linear in each modality's vector: the term of one is its value at the others' mean.
+# Tensor fusion is linear in each vector: the term of one is its value at the others' mean.
 tensor = train(TensorFusion, data, seed=0, lr=1e-2, decay=3.0)
 inputs = {name: test[name] for name in NAMES}
 with torch.no_grad():
@@ -584,7 +579,7 @@ for name, numbers in GAMES.items():
     print("interaction", interactions(game)["text", "image"])
 
 # %% tags=["proof"]
-# (20.3) over subsets, on random scores, and (20.4) as the package has it; four axioms.
+# (20.3) over subsets, on random scores; the terms of (20.4).
 seed_everything(0)
 drawn_scores = {subset: torch.rand((), dtype=torch.float64).item() for subset in scores}
 weights, by_subsets = (1 / 3, 1 / 6, 1 / 3), []
@@ -598,7 +593,6 @@ pair = {}
 for s in (frozenset(), frozenset({"audio"})):
     both, t, v = s | {"text", "image"}, s | {"text"}, s | {"image"}
     pair[s] = drawn_scores[both] - drawn_scores[t] - drawn_scores[v] + drawn_scores[s]
-verify("20.4", [sum(pair.values()) / 2], [interactions(drawn_scores)["text", "image"]])
 
 # %% [markdown]
 # Here is the blind spot: of two copies ablation says 0 and 0. Shapley shares their credit, .25 each. But XOR gets the same .25 and .25. What tells them apart is the **interaction index** (交互指数): what both add beyond what each adds alone. For two modalities, and with others averaged over the subsets S of these as before,
@@ -624,7 +618,7 @@ for name, row in stored("20", "gates").items():               # python tools/swe
 # The Shapley value has four properties. *Efficiency*: the credits add up to v(all) - v(nothing). *Symmetry*: who adds the same to every subset gets the same. *Null*: who adds nothing gets nothing. *Additivity*: the credits of two scores add up. All four, checked on your glue with a fourth modality that it never gets:
 
 # %% tags=["proof"]
-# The four properties: of accuracy, and, for additivity, of how sure the glue is of the truth.
+# The four properties, of accuracy and of how sure the glue is of the truth; (20.4).
 def sure(logits):
     return logits.softmax(dim=1)[range(252), test["label"]].mean().item()
 
@@ -636,7 +630,8 @@ together = shapley({subset: found[subset] + other[subset] for subset in found})[
 alike = shapley({s: len(s & {"text", "image"}) ** 2 + 0.5 * ("audio" in s) for s in scores})
 assert abs(lead - sum(values.values())) < 1e-9 and abs(values["noise"]) < 1e-9
 assert abs(together - values["text"] - shapley(other)["text"]) < 1e-9
-print("all four hold:", abs(alike["text"] - alike["image"]) < 1e-9)
+assert abs(alike["text"] - alike["image"]) < 1e-9
+verify("20.4", [sum(pair.values()) / 2], [interactions(drawn_scores)["text", "image"]])
 
 # %% [markdown]
 # [Shapley proved](https://www.rand.org/pubs/papers/P295.html) that no other rule has all four. That makes it fair, not true: everything hangs on how $v$ of a subset is measured. The same glue, its credit by what stands for the absent (stored, points of accuracy):
@@ -660,7 +655,6 @@ for way, words in WAYS.items():
 
 # %%
 def verdict(row):
-    """Shares of credit in points, and a sentence by the rule."""
     keys = [key for key in row["accuracy"] if key not in ("additive", "those 200")]
     whole, credit = max(keys, key=len), {}
     same = "those 200" if "those 200" in row["accuracy"] else whole         # the rows of EMAP
@@ -673,7 +667,7 @@ def verdict(row):
     (alone, half), (taken, width) = points(row, whole, best), points(row, same, "additive")
     words = "secretly unimodal" if alone + half < 1 else "cannot tell how many it uses"
     words = "uses more than one" if alone - half > 0 and alone + half >= 1 else words
-    words += "; uses interaction" if taken - width > 0 else "; no interaction shown"
+    words += "; uses interaction" if taken > width else "; no interaction shown"
     shares = ", ".join(f"{name} {100 * sum(credit[name]) / 5:.0f}" for name in names)
     return f"{alone:5.1f} ± {half:3.1f}  {taken:7.1f} ± {width:3.1f}  {shares}\n    {words}"
 
@@ -789,7 +783,7 @@ if store.have("mnist", "fsdd"):
 #
 # - J. Hessel, L. Lee, *Does my multimodal model learn cross-modal interactions? It's harder to tell than you might think!*, EMNLP 2020. EMAP, and models whose accuracy it leaves.
 # - Y. Goyal and others, *Making the V in VQA Matter*, CVPR 2017. Questions that answer themselves, and a data set in which they do not.
-# - I. Covert, S. Lundberg, S.-I. Lee, *Explaining by Removing: A Unified Framework for Model Explanation*, JMLR 2021. What "absent" can mean.
+# - S. Hooker and others, *A Benchmark for Interpretability Methods in Deep Neural Networks*, NeurIPS 2019. What one removes, one should also train without.
 # - M. Grabisch, M. Roubens, *An axiomatic approach to the concept of interaction among players in cooperative games*, 1999. Equation (20.4).
 # - N. Bertschinger and others, *Quantifying Unique Information*, Entropy 2014. BROJA.
 # - P. P. Liang and others, *Quantifying & Modeling Multimodal Interactions: An Information Decomposition Framework*, NeurIPS 2023. PID of data sets and of models.
