@@ -9,7 +9,7 @@
 # ## In this notebook you will
 #
 # 1. settle the bet of page 19: take out of tensor fusion's answers all that is no sum;
-# 2. meet a model that scores and does not look, and switch modalities off in three ways;
+# 2. meet a model that scores and gains nothing by looking, and switch modalities off in three ways;
 # 3. build EMAP, the additive part of a model's answers, and try it where the answer is known;
 # 4. read the bits of a gate, and compare what they foretell with stored runs;
 # 5. build the Shapley value, which shares a score among modalities;
@@ -95,7 +95,7 @@ def train(kind, data, seed, lr, decay):
     return model.eval()
 
 # %% tags=["measured", "proof"]
-# The additive part of answers about two or more modalities; accuracies over seeds in words.
+# The additive part of answers about two or more modalities; accuracies in words.
 def percent(values):
     return "{:.1f} ± {:.1f}".format(*mean_interval([100 * value for value in values]))
 def points(row, one, other):                             # paired, with half the 95 % interval
@@ -136,7 +136,7 @@ outcome("19.c", "Ada")
 # %% [markdown]
 # Ada wins: 15.2 ± 3.1 points less. What this tensor fusion answers is more than a sum. But look at the second row. The glue, which *cannot* use it, is right more often. So "does this model use it?" and "does the task need it?" are two questions, and this page keeps them apart.
 #
-# ## A model that scores and does not look
+# ## A model that scores and need not look
 #
 # Page 26 asks about scenes. Here are 500 questions "is there a red circle?" as somebody asks them, about things chosen freely, so that the answer is mostly no. Page 26's model answers: a question that looks at the cells of a picture by attention. Rate and passes (20) are those of page 26, which had six times as many questions, not tuned anew.
 #
@@ -228,6 +228,7 @@ swapped = scenes | {"cells": scenes["cells"][order]}
 report("another's picture", right(asker, swapped), near=0.82, within=0.03)
 with torch.no_grad():
     said, moved = (asker(batch).argmax(dim=1) for batch in (scenes, swapped))
+report("answers that change", (said != moved).double().mean(), near=0.03, within=0.03)
 for i in (2, 86, 7, 280, 56):
     question = " ".join(WORDS[k - 1] for k in scenes["ids"][i].tolist() if k > 0)
     truth, own_picture, others = (ANSWERS[x[i]] for x in (scenes["label"], said, moved))
@@ -236,7 +237,7 @@ print("always no:", (scenes["label"] == 0).double().mean().item())
 outcome("20.a", 0.82, within=0.03)
 
 # %% [markdown]
-# Of another's picture it is right as often. Two questions have the same words and different truths, and get the same answer: what decides is the wording. Over five seeds it is 82.4 ± 1.7 % as trained; with another's picture it loses -0.1 ± 0.6 points. A model trained on shuffled pictures, which *cannot* look, has 81.8 ± 1.4. This model is **secretly unimodal**. Who sees only the 82 % does not know; beside "always no", 81 %, one begins to ask.
+# With another's picture it is right as often. The same words get the same answer, whatever the truth. Over five seeds it is 82.4 ± 1.7 % as trained; with another's picture it loses -0.1 ± 0.6 points. A model trained on shuffled pictures, where looking *cannot* help, has 81.8 ± 1.4. It does look a little: with another's picture 0.5 to 3.6 % of its answers change, by the seed. That brings it nothing. In its score, this model is **secretly unimodal**: one modality does as well as both. (Not even that one is sure: what it has above "always no", 1.4 ± 1.7 points, is not clear of 0.) Who sees only the 82 % does not know.
 #
 # Drawing from other samples is **permutation** (置换): what remains of the modality is its distribution, and what goes is that it belongs to its row. To take a modality away altogether is **ablation** (消融). For a model that must have *some* input this needs a stand-in, and the stand-in decides what you measure.
 #
@@ -312,7 +313,7 @@ print("all three      ", percent(ways["mean"]["accuracy"]["text + image + audio"
 #
 # $$ \hat f(t_i, v_i) = \frac1N \sum_j f(t_i, v_j) + \frac1N \sum_j f(t_j, v_i) - \frac1{N^2} \sum_{j,k} f(t_j, v_k) \tag{20.1} $$
 #
-# Then take the accuracy of $\hat f$. If it is the model's own, these answers did not *need* anything that is no sum. If it falls, they did.
+# Then take the accuracy of $\hat f$. If it is the model's own, a sum is right as often. If it falls, the model is no sum.
 #
 # > **Exercise 20.1 · EMAP** — *8 minutes · core*
 # >
@@ -355,7 +356,7 @@ def emap(predict, text: Tensor, image: Tensor) -> Tensor:
 # </details>
 
 # %% [markdown]
-# First where the answer is known. Four rows: both bits, all pairs once. A sum; XOR and AND as in the picture at the top:
+# First where the answer is known. Four rows: both bits, all pairs once. A sum; XOR and AND as in the picture at the top; AND with a much surer yes:
 
 # %%
 emap = mine("20.1", emap)
@@ -363,10 +364,11 @@ bits = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])          #
 text, image = bits[:, :1], bits[:, 1:]                                         # (4, 1) each
 KNOWN = {"sum": lambda text, image: 3 * text - 2 * image + 1,
          "XOR": lambda text, image: 2.2 * (1 - 2 * text) * (2 * image - 1),
-         "AND": lambda text, image: 4.4 * text * image - 2.2}
+         "AND": lambda text, image: 4.4 * text * image - 2.2,
+         "surer": lambda text, image: 13.2 * text * image - 2.2}
 for name, predict in KNOWN.items():
     whole, part = predict(text, image)[:, 0], emap(predict, text, image)[:, 0]
-    print(f"{name:5}{[round(x, 1) for x in whole.tolist()]}", end="  as a sum ")
+    print(f"{name:6}{[round(x, 1) for x in whole.tolist()]}", end="  as a sum ")
     print([round(x, 1) + 0.0 for x in part.tolist()])
 
 # %% tags=["proof"]
@@ -384,7 +386,9 @@ assert torch.allclose(nearest.view(6, 6, 3).diagonal().T, by_hand)
 verify("20.1", emap(tangled, texts, images), by_hand)
 
 # %% [markdown]
-# The sum comes back, AND keeps its signs, of XOR nothing is left: these are your tool's own controls. A tempting variant leaves the own partner out, "since that one is known". On the sum:
+# The sum comes back, AND keeps its signs, of XOR nothing is left: these are your tool's own controls. The last line is a warning: as a sum it says yes three times, though the sum above it has all four signs right. The projection is nearest in squares, not in answers; so a fall does not say that *no* sum answers like this.
+#
+# A tempting variant leaves the own partner out, "since that one is known". On the sum:
 
 # %% tags=["fault"]
 partners = torch.ones(4, 4) - torch.eye(4)                                       # without the own
@@ -400,9 +404,9 @@ part = text_part + image_part - text_part.mean()
 print("a sum comes back:", torch.allclose(part, KNOWN["sum"](text, image)[:, 0]))
 
 # %% [markdown]
-# On trained models nobody would notice. Try any such tool on a sum first.
+# Try any such tool on a sum first.
 #
-# Now the model that does not look, and the one of page 26 that does: questions about colour, shape and size, where the answer stands in the picture (stored). 200 rows are 40,000 pairs: the price is $N^2$, so take some hundred.
+# Now the model that need not look, and one of page 26 that must: questions about colour, shape and size, where the answer stands in the picture (stored). 200 rows are 40,000 pairs: the price is $N^2$, so take some hundred.
 
 # %%
 def answers_of(ids, cells):
@@ -419,11 +423,11 @@ for name in ("is there, 500", "is there, 100 passes", "colour, shape, size"):
     print(f"{name:22}{whole} %, as a sum {percent(row['additive'])}")
 
 # %% [markdown]
-# The model that does not look keeps everything: what does not depend on the picture is a sum. With three times as many questions and five times as many passes the same model has 93.6 ± 6.3 %, and loses 9.5 ± 6.5 points as a sum. For colour, shape and size it loses 29.5 ± 2.0: which cell to look at, the question says, and what is there, the picture; a number for each question plus a number for each picture cannot say that.
+# The model that need not look loses 0.1 ± 0.3 points: what does not depend on the picture is a sum. With three times as many questions and five times as many passes the same model has 93.6 ± 6.3 %, and loses 9.5 ± 6.5 points as a sum. For colour, shape and size it loses 29.5 ± 2.0: which cell to look at, the question says, and what is there, the picture; a number for each question plus a number for each picture cannot say that.
 #
-# **What EMAP does not say.** It asks pairs that never come together, such as a typed 3 with a picture of a 7. What the model answers there counts, too. So a fall says that *this model*, on such pairs, is no sum; it does not say that the task needs more than a sum. And only the argmax is scored: EMAP may change all probabilities and no answer.
+# **What EMAP does not say.** It asks pairs that never come together, such as a typed 3 with a picture of a 7. What the model answers there counts, too. So a fall says that *this model*, on such pairs, is no sum; not that the task needs more. And only the argmax is scored: EMAP may change all probabilities and no answer.
 #
-# **Three modalities.** One term for each is its mean over partners of all other kinds. That would be $N^3$ rows. `additive` (folded) draws for each modality twice 252 pairs of partners, each sample equally often, so that a sum comes back exactly. Tensor fusion also has an exact value (folded):
+# **Three modalities.** The nearest sum over all $N^3$ triples: each modality's mean over its partners of the other kinds, added up, less twice the mean of all. `additive` (folded) draws for each modality twice 252 pairs of partners, each sample equally often, so that a sum comes back exactly. Tensor fusion also has an exact value (folded):
 
 # %% tags=["proof"]
 # Tensor fusion is linear in each vector: the term of one is its value at the others' mean.
@@ -499,9 +503,9 @@ for size, gate in (("2,000", "xor"), ("150", "xor"), ("150", "and"), ("150", "re
     print(line + ", ".join(seen))
 
 # %% [markdown]
-# On XOR, S is everything: as a sum a coin is left, and the glue, which is a sum, stays at a coin at both sizes. Predicted and seen. On AND, 57 % of the bits are synergy, and yet as a sum the best rule loses less than 0.1 points. Tensor fusion has 6.0 ± 3.6 points more there than the glue, a sum of *straight* terms; by its bits nobody can tell that a sum of bent ones could do as well. (Whether one learns them from 150 samples, nothing here shows.) And of two copies, all redundancy without noise, a third of the bits is synergy with it, and a sum is still best.
+# On XOR, S is everything: as a sum a coin is left, and the glue, which is a sum, stays at a coin at both sizes. On AND, 57 % of the bits are synergy, and yet as a sum the best rule loses less than 0.1 points. Tensor fusion has 6.0 ± 3.6 points more there than the glue, a sum of *straight* terms; by its bits nobody can tell that a sum of bent ones could do as well. (Whether one learns them from 150 samples, nothing here shows.) And of two copies, all redundancy without noise, a third of the bits is synergy with it, and a sum is still best.
 #
-# **PID tells whether there is something that only both tell; EMAP of the best rule tells whether interaction is needed to get it.** Where S is everything, they agree. On AND they part.
+# **PID tells whether there is something that only both tell; where EMAP of the best rule keeps it, no interaction is needed to get it.** On AND they part. (Where EMAP loses it, another sum may still get a part: question 2.)
 #
 # What neither foretells: how many samples a layer needs. On 150 samples of two copies page 13's full tensor loses 11.9 ± 1.9 points to the glue, and nothing in R, U and S says so. And nobody hands you the joint distribution of real data.
 #
@@ -595,11 +599,11 @@ for s in (frozenset(), frozenset({"audio"})):
     pair[s] = drawn_scores[both] - drawn_scores[t] - drawn_scores[v] + drawn_scores[s]
 
 # %% [markdown]
-# Here is the blind spot: of two copies ablation says 0 and 0. Shapley shares their credit, .25 each. But XOR gets the same .25 and .25. What tells them apart is the **interaction index** (交互指数): what both add beyond what each adds alone. For two modalities, and with others averaged over the subsets S of these as before,
+# Here is the blind spot: of two copies ablation says 0 and 0. Shapley shares their credit, .25 each. But XOR gets the same .25 and .25. What tells them apart is the **interaction index** (交互指数): what both add beyond what each adds alone. For two modalities m and n, averaged over the subsets S of the others as before,
 #
-# $$ v(S \cup \{t, v\}) - v(S \cup \{t\}) - v(S \cup \{v\}) + v(S) \tag{20.4} $$
+# $$ v(S \cup \{m, n\}) - v(S \cup \{m\}) - v(S \cup \{n\}) + v(S) \tag{20.4} $$
 #
-# Above 0, each needs the other; below 0, one will do. Do trained models behave so? Tensor fusion on 2,000 samples of two copies and of XOR (stored, five seeds, points), by what stands for the absent:
+# Above 0, each adds more beside the other; below 0, less. Do trained models behave so? Tensor fusion on 2,000 samples of two copies and of XOR (stored, five seeds, points), by what stands for the absent:
 
 # %%
 for name, row in stored("20", "gates").items():               # python tools/sweep.py 20 gates
@@ -651,9 +655,10 @@ for way, words in WAYS.items():
 #
 # ## The verdict
 #
-# Models of pages 13, 26 and 27, trained by those pages' code; absent is another's (mean of three draws). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule: **secretly unimodal** if the best alone loses less than a point, **uses more than one** if it loses something and not less than that, and **uses interaction** if EMAP takes something; each with the whole interval over five seeds.
+# Models of pages 13, 26 and 27, trained by those pages' code; absent is another's (mean of three draws; two absent ones come from the *same* other sample). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule (folded) looks at the intervals over five seeds. **Secretly unimodal**: what the best alone loses is below a point. **Uses more than one**: it is above 0, and not all below a point. **Uses interaction**: what EMAP takes is above 0.
 
-# %%
+# %% tags=["proof"]
+# The rule, and the credits.
 def verdict(row):
     keys = [key for key in row["accuracy"] if key not in ("additive", "those 200")]
     whole, credit = max(keys, key=len), {}
@@ -665,23 +670,24 @@ def verdict(row):
     names = whole.split(" + ")
     best = max(names, key=lambda name: sum(row["accuracy"][name]))
     (alone, half), (taken, width) = points(row, whole, best), points(row, same, "additive")
-    words = "secretly unimodal" if alone + half < 1 else "cannot tell how many it uses"
+    words = "secretly unimodal" if alone + half < 1 else "cannot tell how many count"
     words = "uses more than one" if alone - half > 0 and alone + half >= 1 else words
     words += "; uses interaction" if taken > width else "; no interaction shown"
     shares = ", ".join(f"{name} {100 * sum(credit[name]) / 5:.0f}" for name in names)
     return f"{alone:5.1f} ± {half:3.1f}  {taken:7.1f} ± {width:3.1f}  {shares}\n    {words}"
 
+# %%
 print("points lost:             best alone     as a sum  credit of each, in points")
 for name, row in own.items():
     print(f"{name:22}", verdict(row))
 
 # %% [markdown]
-# - **Secretly unimodal**: the 500 questions, and their control, a model trained on shuffled pictures. The rule finds what was built in.
-# - **Cannot tell**: 1,500 questions after 20 passes, 3.0 ± 3.6 points; the runs differ. After 100 passes the same model looks.
+# - **Secretly unimodal**: the 500 questions, and their control, a model trained on shuffled pictures. The rule finds what was built in. (An "always no" would pass for it, too: read the credits.)
+# - **Cannot tell**: 1,500 questions after 20 passes, 3.0 ± 3.6 points; the runs differ. But EMAP takes 1.6 ± 1.4, and from a model that never looks it takes nothing. After 100 passes the picture counts, by all measures.
 # - **More than one, no interaction**: the glue and the regression. Both are sums by construction: the second control.
 # - **Interaction**: tensor fusion, the questions. It is no praise: on `digits` the glue is right on 5.4 ± 3.0 points more.
 #
-# The rule counts *answers*: a model that looks, and only becomes surer, passes for unimodal. And where "no" is right in 81 %, few answers can change: page 26 also asks balanced questions.
+# The rule counts *right answers*: a model that looks, and only becomes surer, passes for unimodal. And where "no" is right in 81 %, few answers can change: page 26 also asks balanced questions.
 #
 # ## With the library
 #
@@ -742,9 +748,11 @@ if store.have("mnist", "fsdd"):
 # Whether zeros ever came in training. If not, part of the fall is a strange input that votes. Ask for the mean, another's audio, and a model trained without.
 #
 # </details>
-# <details><summary>2. EMAP leaves a model's accuracy as it was. Is the model a sum?</summary>
+# <details><summary>2. EMAP leaves a model's accuracy as it was. Is the model a sum? EMAP leaves a coin. Does every sum?</summary>
 #
 # Not necessarily. Its logits may be far from a sum, and the argmax the same. AND in the picture at the top: the logits change, the signs do not.
+#
+# No. Of XOR's four rows the sum "at least one bit is 1" has three right. All four no sum has: the logits of 00 and 11 would add up to less than 0, those of 01 and 10 to more, and in a sum of a term for each bit the two are equal.
 #
 # </details>
 # <details><summary>3. EMAP takes 17 points. Does the task need interaction?</summary>
@@ -754,7 +762,7 @@ if store.have("mnist", "fsdd"):
 # </details>
 # <details><summary>4. Two sensors show the same. What do ablation, Shapley and the interaction index say?</summary>
 #
-# Ablation: neither matters. Shapley: half the credit each. The index: below 0, one will do.
+# With silence for the absent: ablation says that neither matters, Shapley gives each half the credit, and the index is below 0. With another's in its place ablation sees both.
 #
 # </details>
 # <details><summary>5. Is multimodal learning right for every task with language?</summary>

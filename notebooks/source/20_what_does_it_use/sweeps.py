@@ -138,7 +138,7 @@ def scene_models(page: dict):
 
 def few(page: dict) -> dict:
     """500 questions "is there ...?" for 20 passes, and the same with the pictures shuffled in all
-    splits; EMAP on 200 test samples.
+    splits; EMAP on 200 test samples; the share of answers that another's picture changes.
 
     About twenty seconds on one core.
     """
@@ -152,6 +152,9 @@ def few(page: dict) -> dict:
             predict, inputs = asking(model), scene_inputs(here["test"])
             right = partial(accuracy, labels=here["test"]["label"])
             note(row, by_subset(predict, inputs, right))
+            said = predict(inputs).argmax(dim=1)
+            kept = by_subset(predict, inputs, partial(accuracy, labels=said))["question"]
+            row.setdefault("moved", []).append(round(1 - kept, 4))
             some = scene_inputs({key: x[:200] for key, x in here["test"].items()})
             labels = here["test"]["label"][:200]
             note(row, {"additive": accuracy(emap(predict, some), labels)})
