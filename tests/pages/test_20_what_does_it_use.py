@@ -254,7 +254,7 @@ def row_of(numbers):
 def test_the_rule(page, numbers, words):
     names = page | {"own": {}}
 
-    exec(cell("def verdict(row)"), names)
+    exec(cell("def verdict(row)").partition("\nprint(")[0], names)
     assert words in names["verdict"](row_of(numbers))
 
 

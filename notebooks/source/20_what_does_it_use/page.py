@@ -655,10 +655,9 @@ for way, words in WAYS.items():
 #
 # ## The verdict
 #
-# Models of pages 13, 26 and 27, trained by those pages' code; absent is another's (mean of three draws; two absent ones come from the *same* other sample). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule (folded) looks at the intervals over five seeds. **Secretly unimodal**: what the best alone loses is below a point. **Uses more than one**: it is above 0, and not all below a point. **Uses interaction**: what EMAP takes is above 0.
+# Models of pages 13, 26 and 27, trained by those pages' code; absent is another's (mean of three draws; two absent ones come from the *same* other sample). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule looks at the intervals over five seeds. **Secretly unimodal**: what the best alone loses is below a point. **Uses more than one**: it is above 0, and not all below a point. **Uses interaction**: what EMAP takes is above 0.
 
-# %% tags=["proof"]
-# The rule, and the credits.
+# %%
 def verdict(row):
     keys = [key for key in row["accuracy"] if key not in ("additive", "those 200")]
     whole, credit = max(keys, key=len), {}
@@ -676,7 +675,6 @@ def verdict(row):
     shares = ", ".join(f"{name} {100 * sum(credit[name]) / 5:.0f}" for name in names)
     return f"{alone:5.1f} ± {half:3.1f}  {taken:7.1f} ± {width:3.1f}  {shares}\n    {words}"
 
-# %%
 print("points lost:             best alone     as a sum  credit of each, in points")
 for name, row in own.items():
     print(f"{name:22}", verdict(row))

@@ -643,8 +643,7 @@ for name, row in rare_rows.items():
     for kind in ("rare", "others"):
         mean, half = mean_interval([100 * one for one in row["accuracy"][kind]])
         print(f"{name:10} {kind:7} {mean:5.1f} ± {half:.1f} %")
-balanced = rare_rows["weights"]["accuracy"]
-behind = [100 * (a - b) for a, b in zip(balanced["others"], balanced["rare"])]
+behind = [100 * (a - b) for a, b in zip(*reversed(rare_rows["weights"]["accuracy"].values()))]
 print("with weights the rare stay behind by {:.1f} ± {:.1f} points".format(*mean_interval(behind)))
 outcome("20.c", "Ben")
 
