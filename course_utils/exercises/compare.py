@@ -84,7 +84,7 @@ def freeze(value):
 
 def _hashable(value):
     value = freeze(value)
-    return value if isinstance(value, (str, int)) else show(value)
+    return value if isinstance(value, (str, int, frozenset)) else show(value)
 
 
 def _kind(dtype):
@@ -132,7 +132,8 @@ def describe(value) -> str:
 
 
 def _keys(mapping):
-    return f"the key{'s' * (len(mapping) != 1)} " + ", ".join(map(str, mapping))
+    words = (str(key) if isinstance(key, (str, int)) else show(key) for key in mapping)
+    return f"the key{'s' * (len(mapping) != 1)} " + ", ".join(words)
 
 
 def paste(value) -> str:
@@ -164,6 +165,9 @@ def paste(value) -> str:
             return f"({inner},)" if len(value) == 1 else f"({inner})"
         case dict() if len(value) <= PASTED:
             return "{" + ", ".join(f"{paste(k)}: {paste(v)}" for k, v in value.items()) + "}"
+        case frozenset() if len(value) <= PASTED:
+            inner = ", ".join(sorted(map(paste, value)))
+            return f"frozenset({{{inner}}})" if inner else "frozenset()"
     return show(value)
 
 

@@ -230,6 +230,7 @@ CASES = [
     (torch.zeros(0, 3), torch.tensor(0.7), torch.zeros(2, 0, dtype=torch.int64)),
     (np.array([[0.3, 1 / 3]]), np.array([0.3], dtype=np.float32), np.array([1, 2])),
     ({"a word": [(0.1 + 0.2,), None], "b": "the reader's own, " * 8}, [1 / 3] * 30, float("nan")),
+    ({frozenset(): 0.1, frozenset({"text"}): 0.5, frozenset({"text", "image"}): 1 / 3},),
 ]
 
 

@@ -278,6 +278,14 @@ def test_weights_of_rare_classes_in_numbers(text):
     assert mean - half > 0 and f"they take {mean:.0f} from the rare" in text
 
 
+def test_the_bet_of_page_20_in_numbers(text):
+    """More than five points stay between the common and the rare digits, and the bet's 93 %."""
+    mean, half = won("rare", ("weights", "others"), ("weights", "rare"))
+    assert mean - half > 5 and f"the rare ones stay {mean:.0f} points behind" in text
+    assert 'outcome("20.c", "Ben")' in text
+    assert percent(of("rare", "weights", "others")) == "93" and "about 93 %" in said("20")
+
+
 def test_one_run_of_each_made_again_agrees(page):
     data = page["load"](1)
     head = page["train"](page["twice_gradient"], data["train"], 1, 0.03)
