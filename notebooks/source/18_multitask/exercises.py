@@ -46,10 +46,6 @@ class TwoQuestions(nn.Module):
         return first + weight * second
 
 
-class _Net(TwoQuestions):
-    """For wrong ideas about the two means: `label_mean` and `value_mean`."""
-
-
 class _EveryRow(TwoQuestions):
     def first(self, logits, labels):
         return super().first(logits, labels) * (labels >= 0).double().mean()
@@ -99,12 +95,6 @@ class _Zeros(TwoQuestions):
         return (values - targets.nan_to_num()).square().mean()
 
 
-class _ZerosOverKnown(TwoQuestions):
-    def second(self, values, targets):
-        total = (values - targets.nan_to_num()).square().sum()
-        return total / _there(targets).sum().clamp(min=1)
-
-
 class _ClassZero(TwoQuestions):
     def first(self, logits, labels):
         return F.cross_entropy(logits, labels.clamp(min=0))
@@ -114,11 +104,6 @@ class _ChosenLate(TwoQuestions):
     def second(self, values, targets):
         squares = torch.where(_there(targets), (values - targets).square(), 0.0)
         return squares.sum() / _there(targets).sum().clamp(min=1)
-
-
-class _NanSum(TwoQuestions):
-    def second(self, values, targets):
-        return (values - targets).square().nansum() / _there(targets).sum().clamp(min=1)
 
 
 class _NoneKnown(TwoQuestions):
@@ -144,11 +129,6 @@ class _WeightOnFirst(TwoQuestions):
 class _WeightOnBoth(TwoQuestions):
     def total(self, first, second, weight):
         return weight * (first + second)
-
-
-class _Shares(TwoQuestions):
-    def total(self, first, second, weight):
-        return (1 - weight) * first + weight * second
 
 
 class _NoWeight(TwoQuestions):
@@ -185,12 +165,6 @@ class _Softmax(TwoQuestions):
         return super().first(logits.softmax(1), labels)
 
 
-class _Absolute(TwoQuestions):
-    def second(self, values, targets):
-        there = _there(targets)
-        return (values - targets)[there].abs().sum() / there.sum().clamp(min=1)
-
-
 def _built(model, inputs, width, classes, values, state, x, labels, targets, weight):
     """What forward and losses give, and the gradients of the total, of a model with these weights,
     which go by the names that the card gives.
@@ -208,8 +182,9 @@ def _built(model, inputs, width, classes, values, state, x, labels, targets, wei
         built = built.double()
     weights = {name: value.detach().clone().requires_grad_() for name, value in state.items()}
     named = {own[name]: value for name, value in weights.items()}
-    out = functional_call(_Losses(built), {f"model.{n}": v for n, v in named.items()},
-                          (x, labels, targets, weight))
+    out = functional_call(
+        _Losses(built), {f"model.{n}": v for n, v in named.items()}, (x, labels, targets, weight)
+    )
     (logits, values_), losses = out
     found = {"logits": logits, "values": values_}
     if not (isinstance(losses, tuple) and len(losses) == 3):
@@ -235,9 +210,14 @@ class _Losses(nn.Module):
 
 
 def _state(draw, inputs, width, classes, values):
-    shapes = {"trunk.weight": (width, inputs), "trunk.bias": (width,),
-              "digit.weight": (classes, width), "digit.bias": (classes,),
-              "other.weight": (values, width), "other.bias": (values,)}
+    shapes = {
+        "trunk.weight": (width, inputs),
+        "trunk.bias": (width,),
+        "digit.weight": (classes, width),
+        "digit.bias": (classes,),
+        "other.weight": (values, width),
+        "other.bias": (values,),
+    }
     return {name: draw(*shape) for name, shape in shapes.items()}
 
 
@@ -251,8 +231,14 @@ def _question_cases(seed=1):
         targets = draw(len(labels), values)
         for row, column in missing:
             targets[row, column] = nan
-        return (*sizes, _state(draw, *sizes), draw(len(labels), inputs), torch.tensor(labels),
-                targets, weight)
+        return (
+            *sizes,
+            _state(draw, *sizes),
+            draw(len(labels), inputs),
+            torch.tensor(labels),
+            targets,
+            weight,
+        )
 
     small = (2, 2, 2, 1)
     yield case(small, [0], [], 1.0)
@@ -296,10 +282,7 @@ TWO_QUESTIONS = Exercise(
             _EveryRow,
             _Both,
         ),
-        *ideas(
-            "the squares are divided by all targets, also by those that are NaN.",
-            _EveryValue,
-        ),
+        *ideas("the squares are divided by all targets, also by those that are NaN.", _EveryValue),
         *ideas(
             "the mean of the squares is one over all numbers that are there, not over rows, and"
             " not a mean of the rows' means.",
@@ -315,14 +298,12 @@ TWO_QUESTIONS = Exercise(
             "a missing target counts as 0, and a missing label as class 0: the model then learns"
             " what nobody has said.",
             _Zeros,
-            _ZerosOverKnown,
             _ClassZero,
         ),
         *ideas(
             "the losses are right and the gradients NaN: the NaN was in the difference, and was"
             " chosen away after it. Take it out of the targets before you subtract.",
             _ChosenLate,
-            _NanSum,
         ),
         *ideas(
             "a batch without a single label (or target) gives 0 / 0. Nothing asked costs 0.",
@@ -335,7 +316,6 @@ TWO_QUESTIONS = Exercise(
             " `second` come back as they are.",
             _WeightOnFirst,
             _WeightOnBoth,
-            _Shares,
             _NoWeight,
             _Weighted,
         ),
@@ -349,14 +329,7 @@ TWO_QUESTIONS = Exercise(
             " `detach`.",
             _Cut,
         ),
-        *ideas(
-            "cross-entropy takes logits: its softmax is inside.",
-            _Softmax,
-        ),
-        *ideas(
-            "the second loss is the mean of squares, not of absolute values.",
-            _Absolute,
-        ),
+        *ideas("cross-entropy takes logits: its softmax is inside.", _Softmax),
     ),
 )
 
@@ -401,7 +374,7 @@ class _Pair(nn.Module):
         return first, ((h @ self.second) - z).square().mean()
 
 
-def _angled(function, network, x, y, z):
+def _angled(function, network, x, goals):
     """The cosine that a function finds in the network that `network` describes: its kind, its
     state and what its `.grad` still hold; whether these are as they were, and whether both losses
     can still be stepped on.
@@ -411,15 +384,18 @@ def _angled(function, network, x, y, z):
     if left:
         for p in pair.parameters():
             p.grad = torch.full_like(p, left)
-    first, second = pair.losses(x, y, z)
+    first, second = pair.losses(x, *goals)
     if network["kind"] == "one question twice":
         second = first * 2.5
     if network["kind"] == "turned round":
         second = -0.3 * first
     said = function(first, second, pair.shared())
+    if said is None:
+        return None
     grads = [p.grad for p in pair.parameters()]
-    kept = all((g is None) if not left else (g is not None and bool((g == left).all()))
-               for g in grads)
+    kept = all(
+        (g is None) if not left else (g is not None and bool((g == left).all())) for g in grads
+    )
     try:
         (first + second).backward()
         steps = True
@@ -430,18 +406,24 @@ def _angled(function, network, x, y, z):
 
 
 def _one(said):
-    return isinstance(said, float) or (isinstance(said, torch.Tensor) and said.numel() == 1
-                                       and said.dim() == 0)
+    return isinstance(said, float) or (
+        isinstance(said, torch.Tensor) and said.numel() == 1 and said.dim() == 0
+    )
 
 
 def _angle_cases(seed=2):
     draw = draws(seed)
 
     def case(kind, rows, left=0.0):
-        state = {"one": draw(2, 2), "bias": draw(2), "two": draw(2, 2), "first": draw(2),
-                 "second": draw(2) if kind != "the second never looks" else draw(1)}
+        state = {
+            "one": draw(2, 2),
+            "bias": draw(2),
+            "two": draw(2, 2),
+            "first": draw(2),
+            "second": draw(2) if kind != "the second never looks" else draw(1),
+        }
         network = {"kind": kind, "state": state, "gradients left": left}
-        return network, draw(rows, 2), draw(rows), draw(rows)
+        return network, draw(rows, 2), (draw(rows), draw(rows))
 
     yield case("two questions", 1)
     yield case("the second skips a layer", 2)
@@ -469,8 +451,9 @@ def _cosine(a, b):
     return F.cosine_similarity(a, b, dim=0)
 
 
-def _wrong(of):
-    return lambda first, second, shared: of(*_vectors(first, second, shared))
+def _of(first, second, shared, what):
+    """`what` of both lists of gradients."""
+    return what(*_vectors(first, second, shared))
 
 
 def _mean_of_cosines(a, b):
@@ -479,27 +462,26 @@ def _mean_of_cosines(a, b):
 
 def _both_touched(first, second, shared):
     """Leaves out, for both losses, what one of them does not touch."""
-    a, b = (torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
-            for loss in (first, second))
+    a, b = (
+        torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+        for loss in (first, second)
+    )
     pairs = [(x, y) for x, y in zip(a, b) if x is not None and y is not None]
     if not pairs:
         return torch.zeros((), dtype=first.dtype)
     return _cosine(_flat([x for x, _ in pairs]), _flat([y for _, y in pairs]))
 
 
-def _backward(first, second, shared, clear=True):
-    """By backward(), which fills `.grad`."""
+def _backward(first, second, shared, before=True, between=True):
+    """By backward(), which fills `.grad`; cleared before it and between both, or not."""
     vectors = []
-    if clear:
+    for loss, clear in ((first, before), (second, between)):
         for p in shared:
-            p.grad = None
-    for loss in (first, second):
+            p.grad = None if clear else p.grad
         loss.backward(retain_graph=True)
-        vectors.append(_flat([torch.zeros_like(p) if p.grad is None else p.grad.clone()
-                              for p in shared]))
-        if clear:
-            for p in shared:
-                p.grad = None
+        vectors.append(
+            _flat([torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in shared])
+        )
     return _cosine(*vectors)
 
 
@@ -507,8 +489,9 @@ def _released(first, second, shared):
     vectors = []
     for loss in (first, second):
         grads = torch.autograd.grad(loss, shared, allow_unused=True)
-        vectors.append(_flat([torch.zeros_like(p) if g is None else g
-                              for p, g in zip(shared, grads)]))
+        vectors.append(
+            _flat([torch.zeros_like(p) if g is None else g for p, g in zip(shared, grads)])
+        )
     return _cosine(*vectors)
 
 
@@ -529,13 +512,17 @@ ANGLE = Exercise(
         *ideas(
             "each parameter has a cosine of its own here, and their mean is taken. Lay all"
             " gradients into one vector first.",
-            _wrong(_mean_of_cosines),
+            lambda first, second, shared: _of(first, second, shared, _mean_of_cosines),
         ),
         *ideas(
             "only the first parameter is looked at, or only the last. All that are shared make one"
             " vector.",
-            _wrong(lambda a, b: _cosine(a[0].flatten(), b[0].flatten())),
-            _wrong(lambda a, b: _cosine(a[-1].flatten(), b[-1].flatten())),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: _cosine(a[0].flatten(), b[0].flatten())
+            ),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: _cosine(a[-1].flatten(), b[-1].flatten())
+            ),
         ),
         *ideas(
             "a parameter that one loss does not touch is left out for both. It counts as 0 for that"
@@ -553,8 +540,9 @@ ANGLE = Exercise(
             "backward() adds to what .grad holds, and leaves it changed: the next step of the"
             " optimiser would take it along. torch.autograd.grad gives gradients and touches"
             " nothing.",
-            _backward,
-            lambda first, second, shared: _backward(first, second, shared, clear=False),
+            lambda first, second, shared: _backward(first, second, shared),
+            lambda first, second, shared: _backward(first, second, shared, between=False),
+            lambda first, second, shared: _backward(first, second, shared, False, False),
         ),
         *ideas(
             "the graph is used up by the first gradient: retain_graph=True keeps it, for both, so"
@@ -563,26 +551,41 @@ ANGLE = Exercise(
         ),
         *ideas(
             "0 / 0: a question that touches nothing has a vector of zeros. Its cosine is 0.",
-            _wrong(_undefined),
+            lambda first, second, shared: _of(first, second, shared, _undefined),
         ),
         *ideas(
             "this is the dot product. Divide by both lengths: the angle does not know how loud a"
             " question is.",
-            _wrong(lambda a, b: _flat(a) @ _flat(b)),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: _flat(a) @ _flat(b)
+            ),
         ),
         *ideas(
             "the sign is lost. Below 0 is what we look for: the questions pull apart.",
-            _wrong(lambda a, b: _cosine(_flat(a), _flat(b)).abs()),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: _cosine(_flat(a), _flat(b)).abs()
+            ),
         ),
         *ideas(
             "this is the angle, or one minus the cosine. Asked is the cosine.",
-            _wrong(lambda a, b: _cosine(_flat(a), _flat(b)).clamp(-1, 1).acos()),
-            _wrong(lambda a, b: torch.rad2deg(_cosine(_flat(a), _flat(b)).clamp(-1, 1).acos())),
-            _wrong(lambda a, b: 1 - _cosine(_flat(a), _flat(b))),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: _cosine(_flat(a), _flat(b)).clamp(-1, 1).acos()
+            ),
+            lambda first, second, shared: _of(
+                first,
+                second,
+                shared,
+                lambda a, b: torch.rad2deg(_cosine(_flat(a), _flat(b)).clamp(-1, 1).acos()),
+            ),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: 1 - _cosine(_flat(a), _flat(b))
+            ),
         ),
         *ideas(
             "the cosine of the first question with the *sum* is taken, not with the second.",
-            _wrong(lambda a, b: _cosine(_flat(a), _flat(a) + _flat(b))),
+            lambda first, second, shared: _of(
+                first, second, shared, lambda a, b: _cosine(_flat(a), _flat(a) + _flat(b))
+            ),
         ),
     ),
 )
