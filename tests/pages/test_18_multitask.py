@@ -1,0 +1,175 @@
+"""What page 18 goes on with of the reader's own code, what its faults are, and what it says of its
+stored runs.
+"""
+
+import math
+import sys
+from functools import partial
+
+import pytest
+import torch
+from reading import gain, said, the_cell
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.exercises import reference
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+from sweep import measured_cells  # noqa: E402  (after the path)
+
+# ---- the reader's own code ----
+
+
+class ByRows(nn.Module):
+    def __init__(self, inputs, width, classes, values):
+        super().__init__()
+        self.trunk = nn.Linear(inputs, width)
+        self.digit, self.other = nn.Linear(width, classes), nn.Linear(width, values)
+
+    def forward(self, x):
+        h = F.relu(self.trunk(x))
+        return self.digit(h), self.other(h)
+
+    def losses(self, x, labels, targets, weight):
+        logits, values = self(x)
+        kept, there = labels != -100, ~targets.isnan()
+        first, second = logits.sum() * 0, values.sum() * 0
+        if kept.any():
+            first = F.nll_loss(logits[kept].log_softmax(1), labels[kept])
+        if there.any():
+            second = F.mse_loss(values[there], targets[there])
+        return first + weight * second, first, second
+
+
+def by_hstack(first, second, shared):
+    def vector(loss):
+        grads = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+        return torch.hstack([(0 * p if g is None else g).ravel() for p, g in zip(shared, grads)])
+
+    return F.cosine_similarity(vector(first), vector(second), dim=0)
+
+
+@pytest.mark.parametrize("key, answer", [("18.1", ByRows), ("18.2", by_hstack)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+# ---- what stands in its cells ----
+
+
+cell = partial(the_cell, "18")
+
+
+@pytest.fixture(scope="module")
+def page():
+    return measured_cells("18")
+
+
+def test_without_its_last_term_nothing_is_asked(page, capsys):
+    names = {"torch": torch, "LearnedWeights": page["LearnedWeights"]}
+    exec(cell("def settle(weigh"), names)
+    fault = cell("class Weighing", "second / 2\n")
+    exec(fault, names)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("False")
+    exec(cell("class Weighing", "pass"), names)
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].endswith("True") and "weights [1.0, 25.0]" in out
+    exec(fault.replace(" / 2\n", " / 2 + self.s.sum() / 2\n"), names)  # the term alone mends it
+    assert capsys.readouterr().out.splitlines()[-1].endswith("True")
+    low = 1 + math.log(2 * 0.5) / 2 + math.log(0.02) / 2
+    assert f"the weights become 1 and 25, and L = {low:.2f}" in said("18")
+
+
+def test_small_numbers_in_words():
+    logits = torch.tensor([[2.0, 0], [0, 1], [1, 1]])
+    first = F.cross_entropy(logits[:2], torch.tensor([0, 1])).item()
+    second = ((1 - 2) ** 2 + 0) / 2
+    assert f"{first:.2f}" == "0.22" and f"{first + 10 * second:.2f}" == "5.22"
+    assert "the losses are 5.22, 0.22 and 0.5" in " ".join(cell('exercise="18.1"').split())
+    assert (9 - 16) / 25 == -0.28
+
+
+def test_hidden_labels_and_second_questions(page):
+    count = 60
+    part = {
+        "image": torch.arange(count)[:, None].float(),
+        "label": torch.arange(count) % 10,
+        "ink": torch.rand(count, 1),
+        "words": torch.rand(count, 78),
+    }
+    few = page["hide"](part, 20, seed=3)
+    assert (few["label"] >= 0).tolist() == [True] * 20 + [False] * 40
+    assert torch.equal(few["label"][:20], few["image"][:20, 0].long() % 10)  # rows stay together
+    even = page["second_question"]("even", few, 0)
+    assert torch.equal(even[:20, 0] == 1, few["label"][:20] % 2 == 0) and even[20:].isnan().all()
+    letters = page["second_question"]("letters", few, 0)
+    assert letters.shape == (count, 26) and abs(letters.square().mean() - 1) < 1e-5
+    mixed = page["second_question"]("letters, shuffled", few, 0)
+    assert not torch.equal(letters, mixed)
+    assert torch.allclose(letters.sort(0).values, mixed.sort(0).values)
+    own = page["second_question"]("letters of the few", few, 0)
+    assert torch.equal(own[:20], letters[:20]) and own[20:].isnan().all()
+    rows = page["batch_rows"](few["label"], torch.Generator().manual_seed(0), size=50)
+    assert rows[:20].tolist() == list(range(20)) and rows[20:].min() >= 20
+
+
+@pytest.mark.parametrize("squares", [True, False])
+def test_many_models_at_a_time_learn_as_one(page, squares):
+    """The stored runs train many models at a time; the page's loop gives the same."""
+    sweeps, draw = load("18", "sweeps"), torch.Generator().manual_seed(0)
+    x, labels = torch.randn(80, 12, generator=draw), torch.arange(80) % 10
+    part = {"image": x, "label": labels.where(torch.arange(80) < 30, -100)}
+    held = {"image": torch.randn(50, 12, generator=draw), "label": torch.arange(50) % 10}
+    targets = torch.randn(80, 3, generator=draw)
+    targets[5:9] = torch.nan
+
+    class Yes(reference("18.1")):
+        def second(self, values, targets):
+            kept = ~targets.isnan()
+            yes = (targets[kept] > 0).float()
+            return F.binary_cross_entropy_with_logits(values[kept], yes)
+
+    dials = sweeps.choices((0.0, 2.0), rates=(1e-3, 1e-2))
+    best, models, _ = sweeps.many(
+        page, part, targets, [held], 4, dials, squares=squares, steps=25
+    )
+    for i, one in enumerate(dials):
+        model, score = page["train"](
+            reference("18.1") if squares else Yes, part, targets, held, 4, one["weight"],
+            rate=one["rate"], decay=one["decay"], steps=25,
+        )  # fmt: skip
+        assert abs(score - best[i]) < 0.03
+        for name, p in model.named_parameters():
+            assert torch.allclose(p, models[name][i], atol=2e-4), (one, name)
+
+
+def test_learned_weights_are_learned_alike(page):
+    sweeps, draw = load("18", "sweeps"), torch.Generator().manual_seed(1)
+    part = {"image": torch.randn(300, 12, generator=draw), "label": torch.arange(300) % 10}
+    targets, weigh = torch.randn(300, 3, generator=draw), page["LearnedWeights"]()
+    dials = sweeps.choices((0.0,), rates=(1e-2,), decays=(0.0,))
+    path = sweeps.many(page, part, targets, [part], 2, dials, learned=True, steps=11)[2]
+    page["train"](reference("18.1"), part, targets, part, 2, 0.0, rate=1e-2, steps=10, weigh=weigh)
+    assert torch.allclose(path[-1][0], weigh.s.detach(), atol=1e-4)
+
+
+# ---- what the page says of its stored runs ----
+
+
+@pytest.fixture(scope="module")
+def rows():
+    names = ("even", "even_or_odd", "second", "others", "units", "modality", "angles", "real")
+    return {name: stored("18", name) for name in names}
+
+
+def points(row, other, seeds=5, sign=""):
+    """As the page says a paired difference."""
+    mean, half = gain(row["accuracy"][:seeds], other["accuracy"][:seeds], seeds)
+    return f"{mean:{sign}.1f} ± {half:.1f}"
+
+
+def percent(row, seeds=None):
+    return "{:.1f} ± {:.1f}".format(*mean_interval([100 * x for x in row["accuracy"][:seeds]]))
