@@ -133,9 +133,7 @@ def test_many_models_at_a_time_learn_as_one(page, squares):
             return F.binary_cross_entropy_with_logits(values[kept], yes)
 
     dials = sweeps.choices((0.0, 2.0), rates=(1e-3, 1e-2))
-    best, models, _ = sweeps.many(
-        page, part, targets, [held], 4, dials, squares=squares, steps=25
-    )
+    best, models, _ = sweeps.many(page, part, targets, [held], 4, dials, squares=squares, steps=25)
     for i, one in enumerate(dials):
         model, score = page["train"](
             reference("18.1") if squares else Yes, part, targets, held, 4, one["weight"],
@@ -173,3 +171,84 @@ def points(row, other, seeds=5, sign=""):
 
 def percent(row, seeds=None):
     return "{:.1f} ± {:.1f}".format(*mean_interval([100 * x for x in row["accuracy"][:seeds]]))
+
+
+def test_the_bet(rows):
+    even, odd, alone = rows["even"], rows["even_or_odd"], rows["even"]["digit alone"]
+    for row in (even["even, tuned"], odd["even, cross-entropy, tuned"]):
+        for seeds in (5, 10):
+            mean, half = gain(row["accuracy"][:seeds], alone["accuracy"][:seeds], seeds)
+            assert abs(mean) < half  # Ben, in all four
+    one = odd["even, cross-entropy, weight 1"]
+    assert (
+        f"at the *fixed* weight 1 gains {points(one, alone)} in the bet's five seeds, one of eight"
+        f" such rows; in ten seeds {points(one, alone, 10)}." in said("18")
+    )
+    loud = [
+        points(r, alone, sign="+")
+        for r in (even["even, weight 100"], odd["even, cross-entropy, weight 100"])
+    ]
+    assert "both lose: {} (squares) and {} points".format(*loud) in said("18")
+    assert sum(", weight" in name for name in even | odd) == 8
+
+
+def test_what_helps_and_its_controls(rows):
+    alone, other = rows["even"]["digit alone"], rows["second"] | rows["others"]
+    helps = gain(other["letters, tuned"]["accuracy"], alone["accuracy"][:5])
+    assert helps[0] > helps[1]
+    for name in ("letters, shuffled", "letters of the few", "ink"):
+        mean, half = gain(other[f"{name}, tuned"]["accuracy"], alone["accuracy"][:5])
+        assert abs(mean) < half, name
+    for name in ("letters, shuffled", "ink"):
+        mean, half = gain(other[f"{name}, weight 100"]["accuracy"], alone["accuracy"][:5])
+        assert mean < -half
+    told = {n: points(other[f"{n}, tuned"], alone, sign="+") for n in ("letters of the few", "ink")}
+    assert f"of the 100 alone: {told['letters of the few']}, so it takes" in said("18")
+    assert f"known for all 1,287: {told['ink']}." in said("18")
+    whole = other["all labels: digit alone"], other["all labels: letters, tuned"]
+    assert (
+        f"the digit alone has {percent(whole[0])} %, and the letters change"
+        f" {points(whole[1], whole[0], sign='+')} points" in said("18")
+    )
+    loud = [
+        points(other[f"{n}, weight 100"], alone, sign="+") for n in ("ink", "letters, shuffled")
+    ]
+    loud.append(points(rows["even"]["even, weight 100"], alone, sign="+"))
+    assert "ink {}, shuffled letters {}, even {}.".format(*loud) in said("18")
+
+
+def test_units_and_learned_weights(rows):
+    units = rows["units"]
+    best = units["weight 100"]
+    lost = points(best, units["times 100: weight 100"])
+    assert f"With the weight kept the digit loses {lost} points" in said("18")
+    mended = units["times 100: weight 0.01"]
+    mean, half = gain(mended["accuracy"], best["accuracy"])
+    assert abs(mean) < half and f"still {mean:+.1f} ± {half:.1f}, an interval" in said("18")
+    lost = points(best, units["learned"])
+    assert f"**Learned weights** lose {lost} points against the grid" in said("18")
+    low, high = min(units["learned"]["ratio"]), max(units["learned"]["ratio"])
+    assert f"gave the letters {low:.2f} to {high:.2f} times the weight of the digit" in said("18")
+    assert min(rows["second"]["letters, tuned"]["weight"]) == 100
+
+
+def test_angles(rows):
+    def mean_of(name, key):
+        mean, half = mean_interval([sum(path) / len(path) for path in rows["angles"][name][key]])
+        return f"{mean:.2f} ± {half:.2f}"
+
+    text = said("18")
+    assert f"The same question of other samples has {mean_of('letters', 'unseen')}:" in text
+    assert f"their cosine is below 0: {mean_of('letters', 'between')}." in text
+    assert f"hurts at this weight, and its cosine is {mean_of('ink', 'between')}." in text
+    assert f"know nothing, stand at {mean_of('letters, shuffled', 'between')}," in text
+    means = {n: [sum(p) / 10 for p in r["between"]] for n, r in rows["angles"].items()}
+    gaps = [a - b for a, b in zip(means["letters"], means["letters, shuffled"])]
+    mean, half = mean_interval(gaps)
+    assert mean > half  # "the letters are above it"
+
+
+def test_real(rows):
+    real = rows["real"]
+    shown = [points(real[n], real["digit alone"]) for n in ("letters", "letters, shuffled")]
+    assert "On MNIST the letters give {} points, shuffled ones {}.".format(*shown) in said("18")
