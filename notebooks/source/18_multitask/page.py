@@ -310,7 +310,8 @@ for name in ("letters", "letters, shuffled", "ink"):
 plots.curves(
     steps_of, series, xlabel="weight of the second question", label="gain (points)", log="x",
     caption="What a second question gives the digit, against its weight: mean of five seeds, and"
-    " 95 % intervals. Letters help more from 1 to 100; shuffled letters and ink cost more, the louder they are.",
+    " 95 % intervals. Letters help more from 1 to 100; shuffled letters and ink cost more,"
+    " the louder they are.",
 )
 
 # %% [markdown]
@@ -387,7 +388,7 @@ weights = settle(Weighing())
 print("both questions still count:", bool((weights > 0.5).all()))
 
 # %% tags=["proof"]
-# (18.3) by the normal density; (18.4) on a fine grid.
+# (18.3) by the normal density.
 noise = torch.tensor([0.3, -1.2, 0.5], dtype=torch.float64)
 s = torch.tensor([0.4, -0.7], dtype=torch.float64)
 weigher = LearnedWeights().double()
@@ -397,6 +398,9 @@ density = -normal.log_prob(noise).mean() - math.log(2 * math.pi) / 2
 loss_one = torch.tensor(0.9, dtype=torch.float64)
 verify("18.3", by_hand=(-s[0]).exp() * loss_one + s[0] / 2 + density,
        reference=weigher(loss_one, noise.square().mean()).detach())
+
+# %% tags=["proof"]
+# (18.4): there the slopes by s are 0, and this is the value.
 s = torch.tensor([2 * 0.5, 0.02], dtype=torch.float64).log().requires_grad_()
 value = (-s[0]).exp() * 0.5 + (-s[1]).exp() * 0.02 / 2 + s.sum() / 2
 slopes = torch.autograd.grad(value, s)[0]
@@ -508,7 +512,9 @@ series = {name: [mean_interval([path[i] for path in angle[name]["between"]]) for
           for name in ("letters", "letters, shuffled", "ink")}
 plots.curves(
     looks, series, xlabel="step", label="cosine of digit and second",
-    caption="The cosine of what the digit and a second question ask of the trunk, over the training: five seeds, 95 % intervals. Letters help, ink and shuffled letters hurt; the lines do not say so.",
+    caption="The cosine of what the digit and a second question ask of the trunk, over the"
+    " training: five seeds, 95 % intervals. Letters help, ink and shuffled letters hurt; the sign"
+    " of the lines does not say so.",
 )
 
 # %% [markdown]
@@ -582,7 +588,7 @@ attempt(overwritten)
 print(failures)
 
 # %% tags=["proof"]
-# All mended, and joint, end to end: a CNN for the picture, an LSTM for the letters, two questions.
+# All mended, and joint, end to end: a CNN for the picture, an LSTM for the letters.
 class CnnLstm(nn.Module):
     def __init__(self):
         super().__init__()
@@ -597,6 +603,8 @@ class CnnLstm(nn.Module):
         h = torch.cat([self.look(image), last], dim=1).relu()              # (B, 64)
         return self.digit(h), self.ink(h)
 
+# %% tags=["proof"]
+# Its training, on both questions.
 generator, digits = seed_everything(0), Digits("train")
 batch = collate([digits[i] for i in range(256)])
 lengths, ink = batch["mask"]["text"].sum(dim=1).clamp(min=1), scaled(batch["image"].mean((2, 3)))
