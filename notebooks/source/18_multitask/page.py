@@ -270,7 +270,7 @@ plots.pictures(
     test["image"][picked].view(-1, 16, 16).clamp(0, 1),
     titles=[f"a {truth[i]}\nalone: {solo_says[i].argmax()}\nwith letters: {duo_says[i].argmax()}"
             for i in picked],
-    size=1.4,
+    size=1.5,
     caption="Five noisy test pictures, and what two networks of the same size say, trained with"
     " the same 100 labels: alone, and with the question for the typed letters beside it. The three"
     " that gain most by the second question, and the two that lose most.",
