@@ -246,6 +246,35 @@ def test_angles(rows):
     gaps = [a - b for a, b in zip(means["letters"], means["letters, shuffled"])]
     mean, half = mean_interval(gaps)
     assert mean > half  # "the letters are above it"
+    for name in ("letters of the few", "ink"):
+        assert set(rows["others"][f"{name}, tuned"]["weight"]) == {1}
+
+
+def test_a_modality_is_not_a_task(rows):
+    def row(name, count="few"):
+        return rows["modality"][f"{count}: {name}"]
+
+    def change(one, other, count="few", sign="+"):
+        return points(row(one, count), row(other, count), sign=sign)
+
+    text, dropped = said("18"), "two modalities, dropped: picture"
+    questions, modalities = row("two questions: picture"), row("two modalities: picture")
+    assert f"the two questions have {percent(questions)} %; two modalities" in text
+    below = change("two modalities: picture", "picture: picture")
+    assert f"two modalities {percent(modalities)}, which is {below} against" in text
+    assert f"also came without its word, {percent(row(dropped))}." in text
+    gained = change("two questions: picture", dropped, sign="")
+    assert f"Over that the question gains {gained}." in text
+    both = [percent(row("two modalities: both", count)) for count in ("few", "all")]
+    assert "the modality has {}, and with all labels {};".format(*both) in text
+    pairs = [(f"two classifiers: {m}", f"{m}: {m}") for m in ("picture", "word")]
+    shown = [change(*pair, count) for count in ("few", "all") for pair in pairs]
+    assert (
+        "changes {} points for the picture and {} for the word, with all {} and {}.".format(*shown)
+        in text
+    )
+    unseen = percent(row("two classifiers: both", "all"))
+    assert f"asked with both, after all labels, it has {unseen} %" in text
 
 
 def test_real(rows):

@@ -294,7 +294,7 @@ both = zip(kept["letters, tuned"]["accuracy"], alone["accuracy"])
 outcome("18.a", mean_interval([100 * (a - b) for a, b in both])[0], within=2)
 
 # %% [markdown]
-# The letters help. Three controls say what helps in them; each changes one thing. *Shuffled*: the same letters, dealt out anew among the pictures. The gain is gone, so it is not a second loss as such. *Letters of the few*: the same question, of the 100 alone: +0.7 ± 1.3, so it takes the other pictures. *Ink*: how dark the clean sheet is, known for all 1,287: +0.3 ± 2.8. So many answers are not enough either. The letters say something of the digit that no label has said.
+# The letters help. Three controls say what helps in them; each changes one thing. *Shuffled*: the same letters, dealt out anew among the pictures. The gain is gone, so it is not a second loss as such. *Letters of the few*: the same question, of the 100 alone: +0.7 ± 1.3, so it takes the other pictures. (Here and for ink, the weight chosen is the lowest of the grid, 1, in all seeds.) *Ink*: how dark the clean sheet is, known for all 1,287: +0.3 ± 2.8. So many answers are not enough either. The letters say something of the digit that no label has said.
 #
 # And where nothing is hidden? With all 1,287 labels the digit alone has 64.0 ± 2.3 %, and the letters change +1.1 ± 1.8 points.
 #
@@ -310,12 +310,12 @@ for name in ("letters", "letters, shuffled", "ink"):
 plots.curves(
     steps_of, series, xlabel="weight of the second question", label="gain (points)", log="x",
     caption="What a second question gives the digit, against its weight: mean of five seeds, and"
-    " 95 % intervals. Letters help more from 1 to 100; shuffled letters and ink cost more,"
-    " the louder they are.",
+    " 95 % intervals. Letters help more from 1 to 100; from 10 on"
+    " shuffled letters and ink cost more, the louder they are.",
 )
 
 # %% [markdown]
-# All that differs between the blue line and the others is which numbers are asked for. The head for them is thrown away at test time: what answers has the same size in all.
+# All that differs between the upper line and the others is which numbers are asked for. The head for them is thrown away at test time: what answers has the same size in all.
 #
 # ## What is the right weight?
 #
@@ -418,7 +418,7 @@ for name in weighing:
 # %% [markdown]
 # **Units.** With the weight kept the digit loses 4.5 ± 2.6 points. With the weight by (18.2) the value of the loss is as before, and the mean still -3.2 ± 3.5, an interval that holds 0: equal in value is not equal in training, since the head must now learn numbers a hundred times as large, at the same rate. Targets with mean 0 and deviation 1, as in our first unit, spare all of this.
 #
-# **Learned weights** lose 6.5 ± 2.9 points against the grid, in the *good* unit. At the end they gave the letters 0.07 to 0.56 times the weight of the digit; validation had asked for 100 times. (18.4) says why: a learned weight is one over twice the loss. It measures how well a question is answered in training, and the 100 labels are soon known by heart. How much a question helps another one does not occur in it.
+# **Learned weights** lose 6.5 ± 2.9 points against the grid, in the *good* unit. At the end they gave the letters 0.07 to 0.56 times the weight of the digit; validation had asked for 100 times. (18.4) says why: where it settles, a learned weight is one over twice the training loss. It measures how well a question is answered; how much it helps another one does not occur in it.
 #
 # ## Do both pull the same way?
 #
@@ -547,7 +547,7 @@ outcome("18.b", "questions")
 #
 # So the same word is one or the other, by what you do with it. A modality goes *in*: it must be there when the model is asked, and the model leans on it. A task comes *out*: it is needed in training alone, and may know samples that have no label. Its head is then cut off, and since (18.1) reads the logits from the trunk alone, not one answer changes.
 #
-# The last row, *two classifiers in one*, got each picture and each word as a sample of its own: picture classification and text classification as two tasks of one model. With 100 labels that changes -1.6 ± 1.2 points for the picture and +0.3 ± 1.7 for the word, with all +0.6 ± 2.2 and -0.0 ± 1.1. Neither task helps the other. It never saw both at once; asked with both, after all labels, it has 86.3 ± 3.3 %.
+# The last row, *two classifiers in one*, got each picture and each word as a sample of its own: picture classification and text classification as two tasks of one model. With 100 labels that changes -1.6 ± 1.2 points for the picture and +0.3 ± 1.7 for the word, with all +0.6 ± 2.2 and -0.0 ± 1.1. Neither task helps the other here. It never saw both at once; asked with both, after all labels, it has 86.3 ± 3.3 %.
 #
 # ## Common mistakes
 #
