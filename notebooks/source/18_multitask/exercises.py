@@ -187,7 +187,7 @@ def _built(model, inputs, width, classes, values, state, x, labels, targets, wei
     )
     (logits, values_), losses = out
     found = {"logits": logits, "values": values_}
-    if not (isinstance(losses, tuple) and len(losses) == 3):
+    if not (isinstance(losses, (tuple, list)) and len(losses) == 3):
         return found | {"losses": losses}
     found |= dict(zip(("total", "first", "second"), losses))
     total = losses[0]
@@ -401,12 +401,12 @@ def _angled(function, network, x, goals):
         steps = True
     except RuntimeError:
         steps = False
-    said = torch.as_tensor(said).detach() if _one(said) else said
+    said = torch.as_tensor(said, dtype=first.dtype).detach() if _one(said) else said
     return {"cosine": said, ".grad as it was": kept, "backward() still works": steps}
 
 
 def _one(said):
-    return isinstance(said, float) or (
+    return isinstance(said, (int, float)) or (
         isinstance(said, torch.Tensor) and said.numel() == 1 and said.dim() == 0
     )
 
@@ -449,6 +449,10 @@ def _flat(grads):
 
 def _cosine(a, b):
     return F.cosine_similarity(a, b, dim=0)
+
+
+def _flat_cosine(a, b):
+    return _cosine(_flat(a), _flat(b))
 
 
 def _of(first, second, shared, what):
@@ -515,13 +519,16 @@ ANGLE = Exercise(
             lambda first, second, shared: _of(first, second, shared, _mean_of_cosines),
         ),
         *ideas(
-            "only the first parameter is looked at, or only the last. All that are shared make one"
-            " vector.",
+            "only the first parameter is looked at, or only the last, or the matrices without the"
+            " biases. All that are shared make one vector.",
             lambda first, second, shared: _of(
                 first, second, shared, lambda a, b: _cosine(a[0].flatten(), b[0].flatten())
             ),
             lambda first, second, shared: _of(
                 first, second, shared, lambda a, b: _cosine(a[-1].flatten(), b[-1].flatten())
+            ),
+            lambda first, second, shared: _of(
+                first, second, [p for p in shared if p.dim() > 1], _flat_cosine
             ),
         ),
         *ideas(
