@@ -12,6 +12,7 @@ from reading import gain, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils.datasets import Digits
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored
@@ -156,10 +157,15 @@ def test_learned_weights_are_learned_alike(page):
 
 # ---- what the page says of its stored runs ----
 
+YES = "even, cross-entropy"
+
 
 @pytest.fixture(scope="module")
 def rows():
-    names = ("even", "even_or_odd", "second", "others", "units", "modality", "angles", "real")
+    names = (
+        "even", "even_or_odd", "second", "others", "wide", "units", "learned", "modality",
+        "angles", "angles_elsewhere", "real",
+    )  # fmt: skip
     return {name: stored("18", name) for name in names}
 
 
@@ -190,6 +196,15 @@ def test_the_bet(rows):
     ]
     assert "both lose: {} (squares) and {} points".format(*loud) in said("18")
     assert sum(", weight" in name for name in even | odd) == 8
+    low = [r[f"{n}, tuned"]["weight"].count(0.1) for r, n in ((even, "even"), (odd, YES))]
+    assert "is chosen in {} of ten seeds (squares) and in {};".format(*low) in said("18")
+    quiet = [points(r[f"{n}, weight 0.1"], alone, 10) for r, n in ((even, "even"), (odd, YES))]
+    assert "fixed, it changes {} and {} points in ten seeds".format(*quiet) in said("18")
+
+
+def test_how_many_choose(page):
+    validation, labels = Digits("validation"), 258
+    assert len(validation) == labels and f"Validation has {labels} labelled" in said("18")
 
 
 def test_what_helps_and_its_controls(rows):
@@ -205,6 +220,14 @@ def test_what_helps_and_its_controls(rows):
     told = {n: points(other[f"{n}, tuned"], alone, sign="+") for n in ("letters of the few", "ink")}
     assert f"of the 100 alone: {told['letters of the few']}, so it takes" in said("18")
     assert f"known for all 1,287: {told['ink']}." in said("18")
+    wide = rows["wide"]
+    for name, before in (("digit alone", alone), ("letters, tuned", other["letters, tuned"])):
+        assert wide[name]["accuracy"] == before["accuracy"][:5]
+        assert wide[name]["rate"] == before["rate"][:5]
+    names = ("letters, shuffled", "letters of the few", "ink")
+    shown = [points(wide[f"{name}, tuned"], alone, sign="+") for name in names]
+    assert "the controls give {}, {} and {}.".format(*shown) in said("18")
+    assert 0.01 in alone["rate"][:5] and 0.01 in other["letters, tuned"]["rate"]
     whole = other["all labels: digit alone"], other["all labels: letters, tuned"]
     assert (
         f"the digit alone has {percent(whole[0])} %, and the letters change"
@@ -226,10 +249,16 @@ def test_units_and_learned_weights(rows):
     mean, half = gain(mended["accuracy"], best["accuracy"])
     assert abs(mean) < half and f"still {mean:+.1f} ± {half:.1f}, an interval" in said("18")
     lost = points(best, units["learned"])
-    assert f"**Learned weights** lose {lost} points against the grid" in said("18")
+    assert f"**Learned weights** lose {lost} points against the weight 100" in said("18")
+    added = points(units["learned"], rows["even"]["digit alone"])
+    assert f"to the digit alone they add {added}." in said("18")
     low, high = min(units["learned"]["ratio"]), max(units["learned"]["ratio"])
-    assert f"gave the letters {low:.2f} to {high:.2f} times the weight of the digit" in said("18")
-    assert min(rows["second"]["letters, tuned"]["weight"]) == 100
+    assert f"the digit and end with {low:.2f} to {high:.2f} times" in said("18")
+    assert set(rows["second"]["letters, tuned"]["weight"]) == {100, 1000}
+    own = rows["learned"]["learned, own rate"]
+    assert max(own["ratio"]) < 0.04 and sum(x == 5e-6 for x in own["ratio"]) == 4
+    assert f"Right are again {percent(own)} %" in said("18")
+    assert percent(own).split()[0] == percent(units["learned"]).split()[0]
 
 
 def test_angles(rows):
@@ -245,7 +274,24 @@ def test_angles(rows):
     means = {n: [sum(p) / 10 for p in r["between"]] for n, r in rows["angles"].items()}
     gaps = [a - b for a, b in zip(means["letters"], means["letters, shuffled"])]
     mean, half = mean_interval(gaps)
-    assert mean > half  # "the letters are above it"
+    assert mean > half and f"the letters are {mean:.2f} ± {half:.2f} above it" in text
+    elsewhere = {
+        n: [sum(p) / 10 for p in r["between"]] for n, r in rows["angles_elsewhere"].items()
+    }
+    for where, words in (
+        ("weight 100, rate 0.003", "At the rate 0.003 they are {} above"),
+        ("weight 10, rate 0.001", "at the weight 10 only {}, though they help there"),
+    ):
+        own = elsewhere[f"letters, {where}"]
+        gap = mean_interval([a - b for a, b in zip(own, elsewhere[f"letters, shuffled, {where}"])])
+        assert words.format("{:.2f} ± {:.2f}".format(*gap)) in text
+        mean, half = mean_interval(own)
+        assert mean < -half  # "letters stay below 0"
+        mean, half = mean_interval(elsewhere[f"ink, {where}"])
+        assert mean > 0  # "and ink does not"
+    alone = rows["even"]["digit alone"]["accuracy"][:5]
+    mean, half = gain(rows["second"]["letters, weight 10"]["accuracy"], alone)
+    assert mean > half
     for name in ("letters of the few", "ink"):
         assert set(rows["others"][f"{name}, tuned"]["weight"]) == {1}
 
@@ -265,10 +311,18 @@ def test_a_modality_is_not_a_task(rows):
     assert f"also came without its word, {percent(row(dropped))}." in text
     gained = change("two questions: picture", dropped, sign="")
     assert f"Over that the question gains {gained}." in text
+    ahead = change("two questions: picture", dropped, "all", sign="")
+    assert f"with all labels it is no longer ahead, {ahead}." in text
     both = [percent(row("two modalities: both", count)) for count in ("few", "all")]
-    assert "the modality has {}, and with all labels {};".format(*both) in text
+    assert "the modality reads it: {}, and with all labels {}.".format(*both) in text
+    beside = [change("two modalities: both", "word: word", c, sign="") for c in ("all", "few")]
+    assert f"With all labels yes, {beside[0]} over the word alone." in text
+    assert f"the word *alone* has {percent(row('word: word'))}, and picture and word" in text
+    assert f"in one network change that by {beside[1]}." in text
     pairs = [(f"two classifiers: {m}", f"{m}: {m}") for m in ("picture", "word")]
     shown = [change(*pair, count) for count in ("few", "all") for pair in pairs]
+    mean, half = gain(*(row(name)["accuracy"] for name in pairs[0]))
+    assert mean < -half  # "The picture loses a little, with 100 labels"
     assert (
         "changes {} points for the picture and {} for the word, with all {} and {}.".format(*shown)
         in text

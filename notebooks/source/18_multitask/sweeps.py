@@ -14,8 +14,10 @@ from course_utils.runtime import seed_everything
 SEEDS = range(5)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 DECAYS = (0.0, 3.0)
+WIDE_RATES = (*RATES, 3e-2)
 WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
 SMALL_WEIGHTS = (0.1, 1.0, 10.0, 100.0)  # for even or odd: the best were small
+ANGLED = ("letters", "letters, shuffled", "even", "ink")
 FEW, ALL = 100, 1287
 
 
@@ -79,11 +81,11 @@ def shares(models, x, labels):
     return (given(models, x)[0].argmax(2) == labels).double().mean(1)
 
 
-def many(page, part, targets, held, seed, dials, squares=True, learned=False, steps=300):
+def many(page, part, targets, held, seed, dials, squares=True, learned=False, steps=300, own=None):
     """The page's `train` for all these weights, rates and decays at a time, from the same first
     numbers and with the same batches: the best score of each on `held`, a list of parts whose
     scores are averaged, and the models as they were then. With `learned` the weights are learned,
-    and come third: their s after each ten steps.
+    and come third: their s after each ten steps; they go at the rate `own`, or else the model's.
     """
     generator, g = seed_everything(seed), len(dials)
     model = reference("18.1")(part["image"].shape[1], 64, 10, targets.shape[1])
@@ -126,21 +128,24 @@ def many(page, part, targets, held, seed, dials, squares=True, learned=False, st
                 m = first_moment[n].lerp_(d, 0.1)
                 v = second_moment[n].mul_(0.999).addcmul_(d, d, value=0.001)
                 m, v = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.999 ** (step + 1))
-                p.sub_(rate.view(shape) * m / (v.sqrt() + 1e-8))
+                pace = torch.full(shape, own) if n == "s" and own else rate.view(shape)
+                p.sub_(pace * m / (v.sqrt() + 1e-8))
     return best, kept, path
 
 
 # ---- the comparisons ----
 
 
-def weighed(page, rows, name, question, parts, count=FEW, weights=WEIGHTS, squares=True):
+def weighed(
+    page, rows, name, question, parts, count=FEW, weights=WEIGHTS, squares=True, rates=RATES
+):
     """A question at each weight, rate and decay chosen by validation: "NAME, weight 10"; and all
     three chosen: "NAME, tuned".
     """
     train, validation, test = parts
     for seed in tqdm(train, desc=name):
         part = page["hide"](train[seed], count, seed)
-        targets, dials = page["second_question"](question, part, seed), choices(weights)
+        targets, dials = page["second_question"](question, part, seed), choices(weights, rates)
         best, models, _ = many(page, part, targets, [validation], seed, dials, squares)
         right = shares(models, test["image"], test["label"])
         for weight in weights:
@@ -201,6 +206,24 @@ def others(page: dict) -> dict:
     return rows
 
 
+def wide(page: dict) -> dict:
+    """As `second` and `others`, on a wider grid: rates to 0.03; for the letters the loud weights,
+    for their controls the low ones, from 0.1.
+
+    About six minutes on one core.
+    """
+    rows, parts = {}, data(page)
+    weighed(page, rows, "digit alone", "even", parts, weights=(0.0,), rates=WIDE_RATES)
+    for name, weights in (
+        ("letters", (100.0, 1000.0)),
+        ("letters of the few", (0.1, 1.0)),
+        ("ink", (0.1, 1.0)),
+        ("letters, shuffled", (0.1, 1.0, 10.0)),
+    ):
+        weighed(page, rows, name, name, parts, weights=weights, rates=WIDE_RATES)
+    return rows
+
+
 def units(page: dict) -> dict:
     """The letters in other units, a hundred times as large: the same weight, the weight by (18.2),
     weights learned by (18.3), and all of this in the first units.
@@ -229,6 +252,26 @@ def units(page: dict) -> dict:
                 more["ratio"] = round(((s[0] - s[1]).exp() / 2).item(), 6)
                 more["s"] = [round(x, 3) for x in s.tolist()]
             note(rows, name, right[i], rate=dials[i]["rate"], decay=dials[i]["decay"], **more)
+    return rows
+
+
+def learned(page: dict) -> dict:
+    """As "learned" of `units`, with a rate of 0.05 for s alone, so that the weights settle.
+
+    About half a minute on one core.
+    """
+    rows, (train, validation, test) = {}, data(page)
+    for seed in tqdm(SEEDS):
+        part, dials = page["hide"](train[seed], FEW, seed), choices()
+        targets = page["second_question"]("letters", part, seed)
+        best, models, path = many(
+            page, part, targets, [validation], seed, dials, learned=True, own=0.05
+        )
+        i, s = int(best.argmax()), path[-1][int(best.argmax())]
+        more = {"ratio": round(((s[0] - s[1]).exp() / 2).item(), 6)}
+        more |= {"s": [round(x, 3) for x in s.tolist()]}
+        right = shares(models, test["image"], test["label"])
+        note(rows, "learned, own rate", right[i], **dials[i], **more)
     return rows
 
 
@@ -287,10 +330,10 @@ def modality(page: dict) -> dict:
     return rows
 
 
-def angles(page: dict) -> dict:
-    """Cosines over a training with 100 labels and weight 100, at every thirtieth step: what the
-    digit's loss asks of the trunk, on its 100 rows, against what the second question asks on all
-    ("between"); what the digit's loss asks on unseen rows against both ("unseen", "ahead").
+def angles(page: dict, weight=100.0, rate=1e-3, names=ANGLED) -> dict:
+    """Cosines over a training with 100 labels, at this weight and rate, at every thirtieth step:
+    what the digit's loss asks of the trunk, on its 100 rows, against what the second question asks
+    on all ("between"); what the digit's loss asks on unseen rows against both ("unseen", "ahead").
 
     About a minute on one core.
     """
@@ -298,7 +341,7 @@ def angles(page: dict) -> dict:
     angle = reference("18.2")
     for seed in tqdm(SEEDS):
         part = page["hide"](train[seed], FEW, seed)
-        for name in ("letters", "letters, shuffled", "even", "ink"):
+        for name in names:
             targets = page["second_question"](name, part, seed)
             nothing = torch.full((len(validation["label"]), targets.shape[1]), torch.nan)
             path = {"between": [], "unseen": [], "ahead": []}
@@ -316,10 +359,22 @@ def angles(page: dict) -> dict:
                         path[key].append(round(angle(*pair, shared).item(), 4))
 
             model, _ = page["train"](
-                reference("18.1"), part, targets, validation, seed, 100.0, watch=watch
+                reference("18.1"), part, targets, validation, seed, weight, watch=watch, rate=rate
             )
             note(rows, name, page["score"](model, test), **path)
     return rows
+
+
+def angles_elsewhere(page: dict) -> dict:
+    """The angles at another weight, and at another rate.
+
+    About a minute and a half on one core.
+    """
+    found = {}
+    for weight, rate in ((10.0, 1e-3), (100.0, 3e-3)):
+        rows = angles(page, weight, rate, ("letters", "letters, shuffled", "ink"))
+        found |= {f"{name}, weight {weight:g}, rate {rate:g}": row for name, row in rows.items()}
+    return found
 
 
 def real(page: dict) -> dict:
@@ -345,4 +400,16 @@ def real(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [even, even_or_odd, second, others, units, modality, angles, real]
+SWEEPS = [
+    even,
+    even_or_odd,
+    second,
+    others,
+    wide,
+    units,
+    learned,
+    modality,
+    angles,
+    angles_elsewhere,
+    real,
+]
