@@ -163,8 +163,8 @@ YES = "even, cross-entropy"
 @pytest.fixture(scope="module")
 def rows():
     names = (
-        "even", "even_or_odd", "second", "others", "wide", "units", "learned", "modality",
-        "angles", "angles_elsewhere", "real",
+        "even", "even_or_odd", "even_again", "second", "others", "wide", "units", "learned",
+        "modality", "angles", "angles_elsewhere", "real",
     )  # fmt: skip
     return {name: stored("18", name) for name in names}
 
@@ -190,6 +190,9 @@ def test_the_bet(rows):
         f"at the *fixed* weight 1 gains {points(one, alone)} in the bet's five seeds, one of eight"
         f" such rows; in ten seeds {points(one, alone, 10)}." in said("18")
     )
+    again = rows["even_again"]
+    fresh = [points(again[f"{YES}, {n}"], again["digit alone"], 10) for n in ("weight 1", "tuned")]
+    assert "say {} at this weight, and {} tuned:".format(*fresh) in said("18")
     loud = [
         points(r, alone, sign="+")
         for r in (even["even, weight 100"], odd["even, cross-entropy, weight 100"])
@@ -308,7 +311,7 @@ def test_a_modality_is_not_a_task(rows):
     assert f"the two questions have {percent(questions)} %; two modalities" in text
     below = change("two modalities: picture", "picture: picture")
     assert f"two modalities {percent(modalities)}, which is {below} against" in text
-    assert f"also came without its word, {percent(row(dropped))}." in text
+    assert f"and the choice was made for both uses, {percent(row(dropped))}." in text
     gained = change("two questions: picture", dropped, sign="")
     assert f"Over that the question gains {gained}." in text
     ahead = change("two questions: picture", dropped, "all", sign="")
