@@ -85,6 +85,14 @@ RIGHT = {
                 "        second = second / torch.clamp(there.sum(), min=1)",
             ),
         ),
+        # a list of three
+        changed(
+            MODEL,
+            (
+                "return first + weight * second, first, second",
+                "return [first + weight * second, first, second]",
+            ),
+        ),
         # row by row, place by place
         changed(
             MODEL,
@@ -111,6 +119,8 @@ RIGHT = {
     ],
     "18.2": [
         ANGLE,
+        # 0 as a whole number
+        changed(ANGLE, ("return torch.tensor(0.0)", "return 0")),
         # as a float
         changed(
             ANGLE,
@@ -229,6 +239,14 @@ WRONG = {
             ),
             "",
         ),
+        # the second question of labelled rows alone
+        (
+            changed(
+                MODEL,
+                ("there = ~torch.isnan(targets)", "there = ~torch.isnan(targets) & known[:, None]"),
+            ),
+            "not its row",
+        ),
         # missing numbers as 0
         (
             changed(
@@ -275,6 +293,14 @@ WRONG = {
                 ),
             ),
             "a cosine of its own",
+        ),
+        # the biases left out
+        (
+            changed(
+                ANGLE,
+                ("    flat = []", "    flat, shared = [], [p for p in shared if p.dim() > 1]"),
+            ),
+            "without the biases",
         ),
         # one length alone
         (changed(ANGLE, ("(a.norm() * b.norm())", "a.norm() ** 2")), ""),

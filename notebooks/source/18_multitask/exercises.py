@@ -90,6 +90,14 @@ class _WholeRows(TwoQuestions):
         return super().second(values[full], targets[full])
 
 
+class _LabelledAlone(TwoQuestions):
+    """Asks the second question only of rows that have an answer to the first."""
+
+    def losses(self, x, labels, targets, weight):
+        hidden = (labels < 0)[:, None]
+        return super().losses(x, labels, targets.masked_fill(hidden, math.nan), weight)
+
+
 class _Zeros(TwoQuestions):
     def second(self, values, targets):
         return (values - targets.nan_to_num()).square().mean()
@@ -146,12 +154,6 @@ class _NoReLU(TwoQuestions):
     def forward(self, x):
         h = self.trunk(x)
         return self.digit(h), self.other(h)
-
-
-class _ReLUOnHeads(TwoQuestions):
-    def forward(self, x):
-        logits, values = super().forward(x)
-        return logits, values.relu()
 
 
 class _Cut(TwoQuestions):
@@ -290,9 +292,10 @@ TWO_QUESTIONS = Exercise(
             _RowByRow,
         ),
         *ideas(
-            "a row that lacks one target loses its others, too. Leave out the numbers that are NaN,"
-            " not their rows.",
+            "a row that lacks one answer loses its others, too. Leave out the number or the label"
+            " that is missing, not its row.",
             _WholeRows,
+            _LabelledAlone,
         ),
         *ideas(
             "a missing target counts as 0, and a missing label as class 0: the model then learns"
@@ -320,9 +323,7 @@ TWO_QUESTIONS = Exercise(
             _Weighted,
         ),
         *ideas(
-            "the trunk ends in a ReLU, and the heads are linear: nothing comes after them.",
-            _NoReLU,
-            _ReLUOnHeads,
+            "the trunk ends in a ReLU, and the heads are linear: nothing comes after them.", _NoReLU
         ),
         *ideas(
             "the second question does not reach the trunk: no gradient comes back through a"
