@@ -1,0 +1,231 @@
+"""The stored comparisons of page 28: learning rates by validation; how much of a language model is
+trained; few labels, two stages, numbers of soft tokens; and language models as extractors.
+"""
+
+from time import process_time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from course_utils.exercises import reference
+from course_utils.language_model import DESCRIBE
+from course_utils.runtime import seed_everything
+from course_utils.text_encoder import load_text_encoder
+
+SEEDS = range(5)
+DESCRIBED = 60  # scenes for each number of things of which a description is read
+# the rates (projector, language model) that each kind tries on the validation scenes of seed 0
+GRIDS = {
+    "projector": [(3e-3, 0.0), (1e-2, 0.0), (2e-2, 0.0)],
+    "LoRA": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
+    "last layer": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
+    "all": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
+    "from scratch": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
+    "blind": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
+}
+
+
+def note(rows, name, **numbers):
+    for key, value in numbers.items():
+        rows.setdefault(name, {}).setdefault(key, []).append(round(float(value), 4))
+
+
+def parts(page, split, size):
+    """A part for each number of things from one to three."""
+    return [page["load"](split, size, (n, n)) for n in (1, 2, 3)]
+
+
+def score(page, rows, name, sees, test):
+    """Exact answers of all, by number of things and by kind, and with another scene's picture."""
+    found, other, kinds = [], [], []
+    for things, part in enumerate(test, 1):
+        right = page["right"](sees, part)
+        found.append(right)
+        kinds += part["kind"]
+        note(rows, name, **{f"{things} things": right.mean()})
+        other.append(page["right"](sees, part | {"cells": part["cells"].roll(1, 0)}))
+    found = torch.cat(found)
+    note(rows, name, accuracy=found.mean(), other_picture=torch.cat(other).mean())
+    for kind in sorted(set(kinds)):
+        here = torch.tensor([each == kind for each in kinds])
+        note(rows, name, **{kind: found[here].mean()})
+
+
+def describe(page, rows, name, sees, test):
+    """What is true of free descriptions, and the share of tokens that are right when forced."""
+    told, forced = [], []
+    for things, part in enumerate(test, 1):
+        few = page["first"](part, DESCRIBED)
+        truths = page["truths"](sees, few)
+        told += truths
+        strict = sum(truth.strict for truth in truths) / len(truths)
+        forced.append(page["forced"](sees, few))
+        note(rows, name, **{f"true, {things} things": strict})
+    mean = {
+        what: sum(getattr(truth, what) for truth in told) / len(told)
+        for what in ("strict", "phrases", "right", "hallucinated", "missed")
+    }
+    note(rows, name, forced=sum(forced) / 3, **{f"description, {k}": v for k, v in mean.items()})
+
+
+def five(page, kinds, described=True, label="{}", seeds=SEEDS, **how):
+    """Five seeds of each kind of training, at the page's rates."""
+    rows, train, test = {}, page["load"]("train", 7_000, (1, 3)), parts(page, "test", 350)
+    for kind in kinds:
+        for seed in tqdm(seeds, desc=kind):
+            start = process_time()
+            sees = page["tune"](kind, train, seed, **how)
+            name = label.format(kind)
+            trained = sum(p.numel() for p in sees.parameters() if p.requires_grad)
+            note(rows, name, seconds=process_time() - start, trained=trained)
+            score(page, rows, name, sees, test)
+            if described:
+                describe(page, rows, name, sees, test)
+    return rows
+
+
+def rates(page: dict, seeds=(0,)) -> dict:
+    """Validation accuracy of every kind at three pairs of rates, first seed. About seven minutes."""
+    rows, train, valid = {}, page["load"]("train", 7_000, (1, 3)), parts(page, "validation", 210)
+    for kind, grid in GRIDS.items():
+        for rate in tqdm(grid, desc=kind):
+            sees = page["tune"](kind, train, seeds[0], rate=rate)
+            right = torch.cat([page["right"](sees, part) for part in valid])
+            note(rows, f"{kind} {rate[0]:g} {rate[1]:g}", accuracy=right.mean())
+    return rows
+
+
+def much(page: dict) -> dict:
+    """All weights, LoRA, the projector alone. About seven minutes on one core."""
+    return five(page, ("all", "LoRA", "projector"))
+
+
+def controls(page: dict) -> dict:
+    """The last layer, from scratch, blind. About seven minutes on one core."""
+    return five(page, ("last layer", "from scratch", "blind"))
+
+
+def few(page: dict) -> dict:
+    """100 scenes, others for each seed; the step, of 25, 50, 100 and 200, that is best on
+    validation scenes is kept. About seven minutes on one core.
+    """
+    rows, train = {}, page["load"]("train", 7_000, (1, 3))
+    valid, test = parts(page, "validation", 210), parts(page, "test", 350)
+    for kind in ("all", "LoRA", "projector"):
+        for seed in tqdm(SEEDS, desc=kind):
+            pool = page["first"](train, 100, start=100 * seed)
+            steps = []
+
+            def look(step, sees):
+                right = torch.cat([page["right"](sees, part) for part in valid]).mean().item()
+                steps.append((right, -step, {k: v.clone() for k, v in sees.state_dict().items()}))
+
+            sees = page["tune"](kind, pool, seed, look=look, at=(25, 50, 100, 200))
+            score(page, rows, f"{kind}, last step", sees, test)
+            right, step, state = max(steps, key=lambda each: each[:2])
+            sees.load_state_dict(state)
+            score(page, rows, f"{kind}, best step", sees, test)
+            note(rows, f"{kind}, best step", step=-step)
+    return rows
+
+
+def stages(page: dict) -> dict:
+    """The projector alone for the first half of the steps. About four minutes on one core."""
+    return five(page, ("all", "LoRA"), False, "{}, two stages", stages=2)
+
+
+def tokens(page: dict) -> dict:
+    """64 and 4 soft tokens in place of 16, all weights trained. About seven minutes."""
+    rows = {}
+    for number in (64, 4):
+        rows |= five(page, ("all",), False, f"{number} tokens", tokens=number)
+    return rows
+
+
+def prompt(page: dict) -> dict:
+    """The loss on the prompt too, all weights trained. About two minutes."""
+    plain = reference("28.1")
+
+    def everything(logits, ids, given, mask):
+        return plain(logits, ids, given.clamp(max=1), mask)  # the first mark alone stays out
+
+    return five(page, ("all",), False, "{}, loss on the prompt too", loss=everything)
+
+
+# ---- a language model as an extractor ----
+
+
+def head(x, label, seed, rate, valid):
+    """A small classifier on frozen features: the epoch with the best validation accuracy."""
+    generator = seed_everything(seed)
+    model = nn.Sequential(nn.Linear(x.shape[1], 256), nn.ReLU(), nn.Linear(256, 24))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    best = (-1.0, None)
+    for _ in range(15):
+        for rows in torch.randperm(len(x), generator=generator).split(64):
+            loss = F.cross_entropy(model(x[rows]), label[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            now = (model(valid[0]).argmax(1) == valid[1]).float().mean().item()
+        if now > best[0]:
+            best = now, {name: v.clone() for name, v in model.state_dict().items()}
+    model.load_state_dict(best[1])
+    return best[0], model
+
+
+def extractor(page: dict) -> dict:
+    """Frozen sentence features beside picture features, a small classifier on top: MiniLM, and the
+    course's model; the picture shuffled in training and test. About three minutes.
+    """
+    rows, data = {}, {"train": [page["load"]("train", 7_000, (1, 3))]}
+    for split, size in (("validation", 210), ("test", 350)):
+        data[split] = parts(page, split, size)
+    minilm = load_text_encoder("minilm", cache=False)
+    answers = sorted({answer for part in data["train"] for answer in part["answer"]})
+    made = {}
+    for split, several in data.items():
+        questions = [question for part in several for question in part["question"]]
+        label = torch.tensor([answers.index(a) for part in several for a in part["answer"]])
+        cells = torch.cat([part["cells"] for part in several])  # (N, 16, 256)
+        distinct = sorted(set(questions))
+        place = torch.tensor([distinct.index(question) for question in questions])
+        said = {
+            "MiniLM": torch.cat(
+                [minilm(distinct[i : i + 256])[0] for i in range(0, len(distinct), 256)]
+            )[place],
+            "the course's model": page["last_state"](distinct)[place],
+        }
+        made[split] = label, {"mean": cells.mean(1), "all places": cells.flatten(1)}, said
+    for text in ("MiniLM", "the course's model"):
+        for image in ("mean", "all places"):
+            x = {s: torch.cat([m[2][text], m[1][image]], 1) for s, m in made.items()}
+            centre, spread = x["train"].mean(0), x["train"].std(0) + 1e-3
+            x = {split: (value - centre) / spread for split, value in x.items()}
+            wide = made["train"][2][text].shape[1]
+            for shuffled in (False, True):
+                name, rate = f"{text}, {image}{', pictures shuffled' * shuffled}", None
+                for seed in tqdm(SEEDS, desc=name):
+                    given = dict(x)
+                    if shuffled:
+                        draw = torch.Generator().manual_seed(seed)
+                        for split, value in x.items():
+                            order = torch.randperm(len(value), generator=draw)
+                            mixed = [value[:, :wide], value[order, wide:]]
+                            given[split] = torch.cat(mixed, 1)
+                    valid = given["validation"], made["validation"][0]
+                    fits = [
+                        (*head(given["train"], made["train"][0], seed, lr, valid), lr)
+                        for lr in ((3e-4, 1e-3, 3e-3) if rate is None else (rate,))
+                    ]
+                    _, model, rate = max(fits, key=lambda fit: fit[0])
+                    with torch.no_grad():
+                        right = model(given["test"]).argmax(1) == made["test"][0]
+                    note(rows, name, accuracy=right.float().mean(), lr=rate)
+    return rows
+
+
+SWEEPS = [rates, much, controls, few, stages, tokens, prompt, extractor]
