@@ -42,8 +42,6 @@ def _mean_of_rows(logits, ids, given, mask):
     return torch.stack(rows).mean()
 
 
-
-
 def _from_the_front(logits, ids, given, mask):
     keep = (mask & (torch.arange(ids.shape[1]) >= given[:, None]))[:, 1:]
     return F.cross_entropy(logits[:, : ids.shape[1] - 1][keep], ids[:, 1:][keep])
@@ -272,10 +270,7 @@ LORA = Exercise(
             "A begins with zeros as B does. Then both gradients are 0, and nothing ever moves.",
             _with(random=False),
         ),
-        *ideas(
-            "A is zero and B random here. Asked is the other way round.",
-            _Swapped,
-        ),
+        *ideas("A is zero and B random here. Asked is the other way round.", _Swapped),
         *ideas(
             "the change is scaled by alpha / r, r the rank.",
             _with(ratio="alpha"),
@@ -287,16 +282,11 @@ LORA = Exercise(
             _with(own=False),
         ),
         *ideas(
-            "the scale belongs to the change alone, not to the inner layer's output.",
-            _ScaledAll,
+            "the scale belongs to the change alone, not to the inner layer's output.", _ScaledAll
         ),
+        *ideas("the inner layer's bias is lost.", _NoBias),
         *ideas(
-            "the inner layer's bias is lost.",
-            _NoBias,
-        ),
-        *ideas(
-            "A is (r, in) and B is (out, r), as a linear layer's weight is (out, in).",
-            _Transposed,
+            "A is (r, in) and B is (out, r), as a linear layer's weight is (out, in).", _Transposed
         ),
     ),
 )
