@@ -122,15 +122,15 @@ WRONG = {
         # the logits taken from the front
         (changed(LOSS, ("logits[:, -T:-1]", "logits[:, : T - 1]")), "taken from the front"),
         # a row's prompt compared with places of the whole batch's longest prompt
-        (changed(LOSS, ("given[:, None]", "given.max()")), "smallest case"),
+        (changed(LOSS, ("given[:, None]", "given.max()")), "the result is"),
         # keepdim forgotten: given goes along the row
-        (changed(LOSS, ("given[:, None]", "given")), "smallest case"),
+        (changed(LOSS, ("given[:, None]", "given")), "raised"),
         # the prompt counts
         (changed(LOSS, ("mask & (place >= given[:, None])", "mask")), "the prompt counts too"),
         # the padding counts
         (changed(LOSS, ("mask & (place", "(place")), "the padding counts too"),
         # padding told by the id
-        (changed(LOSS, ("mask & (place", "(ids != 0) & (place")), "smallest case"),
+        (changed(LOSS, ("mask & (place", "(ids != 0) & (place")), "the result is"),
         # off by one
         (changed(LOSS, ("place >= given", "place > given")), "the reply's first word is missing"),
         # a sum
@@ -144,7 +144,7 @@ WRONG = {
                     "torch.where(counts[:, :-1], ids[:, 1:], -100)",
                 ),
             ),
-            "smallest case",
+            "the result is",
         ),
     ],
     "28.2": [

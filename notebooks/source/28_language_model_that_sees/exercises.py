@@ -22,15 +22,13 @@ def reply_only_loss(logits, ids, given, mask):
     return torch.cat(losses).mean()
 
 
-def _loss(logits, ids, given, mask, shift=1, counted=None, soft=None, reduction="mean"):
+def _loss(logits, ids, given, mask, shift=1, counted=None, reduction="mean"):
     """The same in steps that a wrong idea can change one by one."""
-    soft = logits.shape[1] - ids.shape[1] if soft is None else soft(logits, ids)
-    place = torch.arange(ids.shape[1])
+    T = ids.shape[1]
+    place = torch.arange(T)
     keep = mask & (place >= given[:, None]) if counted is None else counted(place, given, mask)
-    foretold = logits[:, soft:] if shift == 0 else logits[:, soft - shift : -shift]
-    if foretold.shape[1] != ids.shape[1]:
-        foretold = foretold[:, -ids.shape[1] + 1 :]
-        ids, keep = ids[:, 1:], keep[:, 1:]
+    foretold = logits[:, -T : logits.shape[1] - shift]
+    ids, keep = ids[:, shift:], keep[:, shift:]
     return F.cross_entropy(foretold[keep], ids[keep], reduction=reduction)
 
 
@@ -54,10 +52,10 @@ def _over_all_places(logits, ids, given, mask):
 
 def _loss_cases(seed=1):
     draw, choose = draws(seed), torch.Generator().manual_seed(seed)
-    # one row, no soft token: <bos>, one word of prompt, one of reply
-    yield draw(1, 3, 4), torch.tensor([[2, 1, 3]]), torch.tensor([2]), torch.ones(1, 3).bool()
+    # one row, no soft token: <bos>, two words of prompt, two of reply
+    yield draw(1, 5, 4), torch.tensor([[2, 1, 1, 0, 3]]), torch.tensor([3]), torch.ones(1, 5).bool()
     # two soft tokens before it
-    yield draw(1, 5, 4), torch.tensor([[2, 1, 3]]), torch.tensor([2]), torch.ones(1, 3).bool()
+    yield draw(1, 7, 4), torch.tensor([[2, 1, 1, 0, 3]]), torch.tensor([3]), torch.ones(1, 5).bool()
     # a shorter row: padding is 0, and 0 may also be a word
     yield (
         draw(2, 6, 5),
@@ -70,7 +68,7 @@ def _loss_cases(seed=1):
         lengths[0] = longest
         mask = torch.arange(longest) < lengths[:, None]
         ids = torch.randint(1, 6, (rows, longest), generator=choose) * mask
-        given = torch.randint(1, 3, (rows,), generator=choose)
+        given = torch.randint(1, 4, (rows,), generator=choose)
         yield draw(rows, soft + longest, 6), ids, given, mask
 
 
@@ -150,7 +148,9 @@ REPLY = Exercise(
 
 
 def _facts(cls, weight, bias, A, B, x, alpha):
-    """What a layer computes at the start and with given A and B, and which weights are trained."""
+    """Whether nothing is changed at the start, what is trained, whether A is drawn, and the result
+    with other A and B.
+    """
     (rank, wide), out = A.shape, len(weight)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -161,11 +161,12 @@ def _facts(cls, weight, bias, A, B, x, alpha):
                 inner.bias.copy_(bias)
         layer = cls(inner, rank, alpha).double()
     trained = {n: tuple(p.shape) for n, p in layer.named_parameters() if p.requires_grad}
-    start, drawn = layer(x), bool((layer.A != 0).all())
+    same = bool(torch.allclose(layer(x), inner(x)))
+    drawn = bool((layer.A != 0).all())
     with torch.no_grad():
         layer.A.copy_(A)
         layer.B.copy_(B)
-    return start, trained, drawn, layer(x)
+    return same, trained, drawn, layer(x)
 
 
 class _Other(LoRALinear):
@@ -254,8 +255,8 @@ LORA = Exercise(
     use=_facts,
     batch=_lora_batch,
     verified=True,
-    returns="what it gives at the start, the shapes of what is trained, whether A is drawn at"
-    " random, and what it gives with other A and B",
+    returns="whether it changes nothing at the start, the shapes of what is trained, whether A is"
+    " drawn at random, and what it gives with other A and B",
     misconceptions=(
         *ideas(
             "the inner layer is still trained: `inner.requires_grad_(False)`, weight and bias.",

@@ -34,7 +34,11 @@ from course_utils.datasets.scene_words import ATTRIBUTES, NUMBERS, Description
 from course_utils.exercises import check, mine, reference
 from course_utils.image_encoder import load_image_encoder
 from course_utils.language_model import (
-    DESCRIBE, load_language_model, prompt_and_reply, scenes_gpt, with_soft_tokens,
+    DESCRIBE,
+    load_language_model,
+    prompt_and_reply,
+    scenes_gpt,
+    with_soft_tokens,
 )
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
@@ -290,9 +294,10 @@ def optimizer_for(sees, rates, steps, both):
 
 # %% tags=["measured", "proof"]
 # Training: 32 rows a step, three of four a question, else the whole description.
-def tune(kind, part, seed, steps=200, rate=None, loss=reference("28.1"),
-         Layer=reference("28.2"), tokens=16, stages=1, look=None, at=()):
+def tune(kind, part, seed, steps=200, rate=None, loss=None, Layer=None, tokens=16,
+         stages=1, look=None, at=()):
     """A model that sees. `look(step, sees)` is called after the steps `at`."""
+    loss, Layer = loss or reference("28.1"), Layer or reference("28.2")
     seed_everything(seed)
     draw, order, each = random.Random(seed), [], steps // stages
     sees = Sees(opened(kind, Layer), tokens, kind == "blind")
@@ -462,14 +467,16 @@ class LoRA(nn.Module):
     """
 
     def __init__(self, inner: nn.Linear, rank: int = 8, alpha: float = 16.0):
-        super().__init__()
+        """Keeps `inner`, makes `A` and `B`; `super().__init__()` comes first."""
         ### BEGIN SOLUTION
+        super().__init__()
         self.inner, self.scale = inner.requires_grad_(False), alpha / rank
         self.A = nn.Parameter(torch.randn(rank, inner.in_features) / inner.in_features**0.5)
         self.B = nn.Parameter(torch.zeros(inner.out_features, rank))
         ### END SOLUTION
 
     def forward(self, x: Tensor) -> Tensor:
+        """(28.2), (..., in) -> (..., out)."""
         ### BEGIN SOLUTION
         return self.inner(x) + self.scale * F.linear(F.linear(x, self.A), self.B)
         ### END SOLUTION

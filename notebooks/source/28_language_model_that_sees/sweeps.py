@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from course_utils.exercises import reference
-from course_utils.language_model import DESCRIBE
 from course_utils.runtime import seed_everything
 from course_utils.text_encoder import load_text_encoder
 
@@ -87,7 +86,7 @@ def five(page, kinds, described=True, label="{}", size=7_000, **how):
 
 
 def rates(page: dict, seeds=(0,)) -> dict:
-    """Validation accuracy of every kind at three pairs of rates, first seed. About seven minutes."""
+    """Validation accuracy of each kind at three pairs of rates, first seed. About seven minutes."""
     rows, train, valid = {}, page["load"]("train", 7_000, (1, 3)), parts(page, "validation", 210)
     for kind, grid in GRIDS.items():
         for rate in tqdm(grid, desc=kind):
@@ -123,7 +122,7 @@ def few(page: dict) -> dict:
             pool = page["first"](train, 100, start=100 * seed)
             steps = []
 
-            def look(step, sees):
+            def look(step, sees, steps=steps):
                 right = torch.cat([page["right"](sees, part) for part in valid]).mean().item()
                 steps.append((right, -step, {k: v.clone() for k, v in sees.state_dict().items()}))
 
