@@ -130,7 +130,7 @@ WRONG = {
         # the padding counts
         (changed(LOSS, ("mask & (place", "(place")), "the padding counts too"),
         # padding told by the id
-        (changed(LOSS, ("mask & (place", "(ids != 0) & (place")), "the result is"),
+        (changed(LOSS, ("mask & (place", "(ids != 0) & (place")), "its id is 0"),
         # off by one
         (changed(LOSS, ("place >= given", "place > given")), "the reply's first word is missing"),
         # a sum

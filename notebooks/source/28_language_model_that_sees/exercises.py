@@ -147,9 +147,13 @@ REPLY = Exercise(
 # 28.2 -----------------------------------------------------------------------------------------
 
 
+class LoRA(LoRALinear):
+    """The package's layer: the change by two products, A drawn as nn.Linear's weights are."""
+
+
 def _facts(cls, weight, bias, A, B, x, alpha):
-    """Whether nothing is changed at the start, what is trained, whether A is drawn, and the result
-    with other A and B.
+    """Whether nothing is changed at the start, what is trained, whether A and B are drawn, and
+    the result with others.
     """
     (rank, wide), out = A.shape, len(weight)
     with torch.random.fork_rng(devices=[]):
@@ -162,14 +166,14 @@ def _facts(cls, weight, bias, A, B, x, alpha):
         layer = cls(inner, rank, alpha).double()
     trained = {n: tuple(p.shape) for n, p in layer.named_parameters() if p.requires_grad}
     same = bool(torch.allclose(layer(x), inner(x)))
-    drawn = bool((layer.A != 0).all())
+    drawn = {"A": bool((layer.A != 0).all()), "B": bool((layer.B != 0).any())}
     with torch.no_grad():
         layer.A.copy_(A)
         layer.B.copy_(B)
     return same, trained, drawn, layer(x)
 
 
-class _Other(LoRALinear):
+class _Other(LoRA):
     """The reference in parts that a wrong idea can change one by one."""
 
     freeze, zero, random, ratio, own, order = True, True, True, "alpha / r", True, False
@@ -250,13 +254,13 @@ def _lora_batch():
 
 LORA = Exercise(
     key="28.2",
-    reference=LoRALinear,
+    reference=LoRA,
     cases=_lora_cases,
     use=_facts,
     batch=_lora_batch,
     verified=True,
-    returns="whether it changes nothing at the start, the shapes of what is trained, whether A is"
-    " drawn at random, and what it gives with other A and B",
+    returns="whether it changes nothing at the start, the shapes of what is trained, which of A and B is"
+    " other than 0, and what it gives with other A and B",
     misconceptions=(
         *ideas(
             "the inner layer is still trained: `inner.requires_grad_(False)`, weight and bias.",
