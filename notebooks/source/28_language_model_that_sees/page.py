@@ -92,17 +92,18 @@ def answer(text):
     said = model.generate(**batch, max_new_tokens=8, do_sample=False)
     return tokenizer.decode(said[0, batch["input_ids"].shape[1]:], skip_special_tokens=True)
 
-for told in ("a small red circle and a large blue cross", "a small red circle and a large red cross"):
-    for question in ("what colour is the cross?", "is there a square?", "how many red things are there?"):
-        print(f"{told}: {question:32}", answer(f"{told} <eos> <bos> {question}"))
+ASKED = ("what colour is the cross?", "is there a square?", "how many red things are there?")
+for colour in ("yellow", "red", "blue"):
+    told = f"a small red circle and a large {colour} cross"
+    print(f"{told}:", *(answer(f"{told} <eos> <bos> {question}") for question in ASKED))
 
 # %% [markdown]
-# One word of the description changes, and the answers follow. From a true description it answers 100, 98 and 97 % of the questions about scenes of one, two and three things rightly (the test split, in the model's card). So what will be missing with pictures is not missing in the language model as such.
+# One word of the description changes, and the answers follow: "yellow, no, one", then "red, no, two". The third is wrong: the cross is blue. Blue crosses stand in no text that it has read, since the data keep some pairs of colour and shape back (the split "novel"). It knows both words, and not this pair. In the other splits, from a true description it answers 100, 98 and 97 % of the questions about scenes of one, two and three things rightly (the test split, in the model's card). So what will be missing with pictures is not missing in the language model as such.
 #
 # Two questions at once need padding, as they have not the same length. The tokenizer's habit is to pad on the right:
 
 # %% tags=["fault"]
-two = ["a red circle <eos> <bos> what colour is the circle?", "a red circle <eos> <bos> is there a cross?"]
+two = [f"a red circle <eos> <bos> {ask}?" for ask in ("is there a cross", "what size is the circle")]
 batch = tokenizer([f"<bos> {text}" for text in two], padding=True, return_tensors="pt")
 said = model.generate(**batch, max_new_tokens=1, do_sample=False)[:, -1]
 print("the same as alone:", tokenizer.batch_decode(said[:, None]) == [answer(text) for text in two])
@@ -525,8 +526,8 @@ live = torch.cat([right(with_lora, some) for some in test]).mean().item()
 report("LoRA: live minus stored", live - short["LoRA"]["accuracy"][0], 0, 0.05)
 
 # %%
-print(f"{'6,000 questions, 200 steps; %, five seeds':40}  right answers  other picture  true descriptions")
-table("", much, {
+title = f"{'6,000 questions, 200 steps; %, five seeds':42} right  other picture  true descriptions"
+table(title, much, {
     "all": "all, 697 thousand", "last layer": "projector, last layer, 197 thousand",
     "LoRA": "projector, LoRA, 45 thousand", "projector": "projector alone, 33 thousand",
     "from scratch": "from scratch, 697 thousand"},
@@ -632,8 +633,8 @@ import torch as pt
 from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig
 
 small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-config = LlavaConfig(CLIPVisionConfig(image_size=32, patch_size=8, **small),
-                     LlamaConfig(vocab_size=60, **small), image_token_index=59, image_seq_length=16)
+config = LlavaConfig(vision_config=CLIPVisionConfig(image_size=32, patch_size=8, **small),
+                     text_config=LlamaConfig(vocab_size=60, **small), image_token_index=59)
 speaker = AutoModelForImageTextToText.from_config(config).eval()
 ids = pt.tensor([[1] + [59] * 16 + [5, 6, 7]])                 # 59: here comes a soft token
 labels = pt.tensor([[-100] * 19 + [7]])                        # the reply alone; shifted inside
