@@ -259,8 +259,8 @@ LORA = Exercise(
     use=_facts,
     batch=_lora_batch,
     verified=True,
-    returns="whether it changes nothing at the start, the shapes of what is trained, which of A and B is"
-    " other than 0, and what it gives with other A and B",
+    returns="whether it changes nothing at the start, the shapes of what is trained, which of A and"
+    " B is other than 0, and what it gives with other A and B",
     misconceptions=(
         *ideas(
             "the inner layer is still trained: `inner.requires_grad_(False)`, weight and bias.",

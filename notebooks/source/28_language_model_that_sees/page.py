@@ -22,29 +22,21 @@ import random
 from collections import Counter
 
 import torch
-from ipywidgets import Dropdown
 from sklearn.metrics import classification_report
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils import plots
+from course_utils import language_model, plots
 from course_utils.datasets import Scenes
 from course_utils.datasets.scene_truth import caption_truth, read_question
 from course_utils.datasets.scene_words import ATTRIBUTES, NUMBERS, Description
 from course_utils.exercises import check, mine, reference
 from course_utils.image_encoder import load_image_encoder
-from course_utils.language_model import (
-    DESCRIBE,
-    load_language_model,
-    prompt_and_reply,
-    scenes_gpt,
-    with_soft_tokens,
-)
+from course_utils.language_model import load_language_model, with_soft_tokens
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
-from course_utils.widgets import Explorer
 
 # %% [markdown]
 # ## The bet of page 27
@@ -103,7 +95,8 @@ for colour in ("yellow", "red", "blue"):
 # Two questions at once need padding, as they have not the same length. The tokenizer's habit is to pad on the right:
 
 # %% tags=["fault"]
-two = [f"a red circle <eos> <bos> {ask}?" for ask in ("is there a cross", "what size is the circle")]
+asks = ("is there a cross?", "what colour is the circle?")
+two = [f"a red circle <eos> <bos> {ask}" for ask in asks]
 batch = tokenizer([f"<bos> {text}" for text in two], padding=True, return_tensors="pt")
 said = model.generate(**batch, max_new_tokens=1, do_sample=False)[:, -1]
 print("the same as alone:", tokenizer.batch_decode(said[:, None]) == [answer(text) for text in two])
@@ -130,11 +123,12 @@ print("the same as alone:", tokenizer.batch_decode(said[:, None]) == [answer(tex
 scene = Scenes("test", size=8)[1]
 ids = tokenizer(["what is in the picture?"], return_tensors="pt")["input_ids"]           # (1, 6)
 mask = torch.ones_like(ids, dtype=torch.bool)
+pixels = (255 * scene["image"]).long().flatten()[None]         # (1, 12288), 0 to 255
 
 # %% tags=["fault"]
-pixels = (255 * scene["image"]).long().flatten()[None]         # (1, 12288), 0 to 255
 try:
-    print("vectors:", model.get_input_embeddings()(torch.cat([ids, pixels], dim=1)).shape[-1])
+    inputs = model.get_input_embeddings()(torch.cat([ids, pixels], dim=1))
+    print("vectors:", inputs.shape[-1])
 except IndexError as error:
     print("IndexError:", error)
 
@@ -217,7 +211,7 @@ for b, t in ((0, 2), (0, 3), (1, 1), (1, 2)):                  # R: places in th
 verify("28.1", by_hand=reply_only_loss(z, words, given, kept), reference=-sum(logs) / len(logs))
 
 # %% tags=["measured", "proof"]
-# Scenes with a question (none about relations), a description, and the cells of a frozen network.
+# Scenes: a question (none about relations), a description, a frozen network's cells.
 encoder, tokenizer = load_image_encoder("scenes-cnn", cache=False), load_language_model()[1]
 
 def described(things, draw):
@@ -235,6 +229,7 @@ def load(split, size, things):
     columns = ("kind", "question", "answer", "objects", "image")
     part = {name: [item[name] for item in items] for name in columns}
     part["told"] = [described(things, draw) for things in part["objects"]]
+    part["ask"] = [language_model.DESCRIBE] * len(items)
     return part | {"cells": encoder(torch.stack(part["image"]))[0]}            # (N, 64, 64)
 
 def first(part, size, start=0):
@@ -264,7 +259,7 @@ class Sees(nn.Module):
 
 def as_rows(prompts, replies):
     """ids (B, T), how many of each row are given (B,), mask (B, T)."""
-    ids, mask, labels = prompt_and_reply(tokenizer, prompts, replies)
+    ids, mask, labels = language_model.prompt_and_reply(tokenizer, prompts, replies)
     return ids, (mask & (labels < 0)).sum(1), mask
 
 # %% tags=["measured", "proof"]
@@ -274,7 +269,7 @@ RATES = {"projector": (1e-2, 0.0), "LoRA": (1e-2, 3e-3), "last layer": (1e-2, 1e
 
 def opened(kind, Layer):
     """The language model with those weights to be trained that `kind` says."""
-    model = scenes_gpt() if kind == "from scratch" else load_language_model()[0]
+    model = language_model.scenes_gpt() if kind == "from scratch" else load_language_model()[0]
     model.requires_grad_(kind in ("all", "from scratch", "blind"))
     if kind == "last layer":
         model.model.layers[-1].requires_grad_()
@@ -299,8 +294,7 @@ def tune(kind, part, seed, steps=200, rate=None, loss=None, Layer=None, tokens=1
          stages=1, look=None, at=()):
     """A model that sees. `look(step, sees)` is called after the steps `at`."""
     loss, Layer = loss or reference("28.1"), Layer or reference("28.2")
-    seed_everything(seed)
-    draw, order, each = random.Random(seed), [], steps // stages
+    _, draw, order, each = seed_everything(seed), random.Random(seed), [], steps // stages
     sees = Sees(opened(kind, Layer), tokens, kind == "blind")
     for step in range(steps):
         if step % each == 0:                                   # in two stages: first the projector
@@ -309,9 +303,9 @@ def tune(kind, part, seed, steps=200, rate=None, loss=None, Layer=None, tokens=1
         if len(order) < 32:
             order = order + draw.sample(range(len(part["cells"])), len(part["cells"]))
         rows, order = order[:32], order[32:]
-        asked = [("question", "answer") if draw.random() < 0.75 else ("", "told") for _ in rows]
-        prompts = [part[q][i] if q else DESCRIBE for i, (q, _) in zip(rows, asked)]
-        ids, given, mask = as_rows(prompts, [part[a][i] for i, (_, a) in zip(rows, asked)])
+        forms = [("question", "answer") if draw.random() < 0.75 else ("ask", "told") for _ in rows]
+        texts = [[part[form[k]][i] for i, form in zip(rows, forms)] for k in (0, 1)]
+        ids, given, mask = as_rows(*texts)
         sees.zero_grad()
         loss(sees(part["cells"][rows], ids, mask), ids, given, mask).backward()
         nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
@@ -322,7 +316,7 @@ def tune(kind, part, seed, steps=200, rate=None, loss=None, Layer=None, tokens=1
     return sees.eval()
 
 # %% tags=["measured", "proof"]
-# Scores: exact answers; what it says freely; words that are right when the true ones are before.
+# Scores: exact answers; words right after the true ones; what it says freely.
 @torch.no_grad()
 def hits(sees, cells, prompts, replies):
     """Whether each next word is the likeliest (B, T - 1), and which words are of the reply."""
@@ -336,7 +330,7 @@ def right(sees, part):
     return torch.cat([(same | ~counts).all(dim=1) for same, counts in found]).double()     # (N,)
 
 def forced(sees, part):
-    same, counts = hits(sees, part["cells"], [DESCRIBE] * len(part["told"]), part["told"])
+    same, counts = hits(sees, part["cells"], part["ask"], part["told"])
     return same[counts].double().mean().item()
 
 @torch.no_grad()
@@ -352,7 +346,7 @@ def replies(sees, cells, question, longest=32):
 # The truth of free descriptions; the last state of a text in the frozen language model.
 def truths(sees, part):
     return [caption_truth(text, things)
-            for text, things in zip(replies(sees, part["cells"], DESCRIBE), part["objects"])]
+            for text, things in zip(replies(sees, part["cells"], part["ask"][0]), part["objects"])]
 
 @torch.no_grad()
 def last_state(texts):
@@ -374,7 +368,8 @@ mixed = [some | {"cells": some["cells"].roll(1, 0)} for some in test]
 other = torch.cat([right(projected, some) for some in mixed]).mean().item()
 short = stored("28", "short")                                  # python tools/sweep.py 28 short
 report("projector alone: live minus stored", own - short["projector"]["accuracy"][0], 0, 0.03)
-report("another picture: live minus stored", other - short["projector"]["other_picture"][0], 0, 0.03)
+gap = other - short["projector"]["other_picture"][0]
+report("another picture: live minus stored", gap, 0, 0.03)
 
 # %% [markdown]
 # Does it look? Two controls. The **other picture**: the same model, asked with the picture of another scene. **Blind**: a model that is trained and asked without soft tokens. The longer, stored runs (6,000 questions, 200 steps):
@@ -383,19 +378,16 @@ report("another picture: live minus stored", other - short["projector"]["other_p
 table(f"{'%, five seeds':40}   own picture other picture", much, {
     "projector": "projector alone", "all": "all"}, "accuracy", "other_picture")
 table("", much, {"blind": "blind (all, no soft tokens)"}, "accuracy")
-
-# %% [markdown]
-# It looks: with its own picture the projector alone has 79 %, with another one 40, and the blind model has 37. The 40 are no coin toss: they are what the wording gives, and what two scenes have in common.
-#
-# A frozen model that has never seen anything answers four of five questions about pictures, because one linear layer has learned to speak to it in its own terms. Kind by kind, with all trained:
-
-# %%
 KINDS = ("exists", "count", "colour", "shape", "size", "compare")
 print("all trained, %, five seeds")
 for kind in (*KINDS, "1 things", "2 things", "3 things"):
     print(f"{kind:10} {percent(much['all'], kind):>12}")
 
 # %% [markdown]
+# It looks: with its own picture the projector alone has 79 %, with another one 40, and the blind model has 37. The 40 are no coin toss: they are what the wording gives, and what two scenes have in common.
+#
+# A frozen model that has never seen anything answers four of five questions about pictures, because one linear layer has learned to speak to it in its own terms.
+#
 # Shapes and colours are best, counting is worst, and each thing more in the picture costs. From a true *text* the same network counts 95 % rightly.
 #
 # ## Is it true what it says?
@@ -404,7 +396,7 @@ for kind in (*KINDS, "1 things", "2 things", "3 things"):
 
 # %%
 SHOWN = first(test[1], 4)
-for text, things in zip(replies(projected, SHOWN["cells"], DESCRIBE), SHOWN["objects"]):
+for text, things in zip(replies(projected, SHOWN["cells"], SHOWN["ask"][0]), SHOWN["objects"]):
     truth = caption_truth(text, things)
     print(f"{text:60} right {truth.right} of {truth.phrases}, missed {truth.missed}")
 
@@ -506,7 +498,7 @@ layer(torch.ones(5, 4)).sum().backward()
 print("first gradients: A", layer.A.grad.abs().sum().item(), " B moves:", bool(layer.B.grad.any()))
 
 # %% tags=["proof"]
-# (28.2) against one plain layer with the weight W + (alpha / r) B A, and the gradient of A by hand.
+# (28.2) against one plain layer with the weight W + (alpha / r) B A.
 layer = LoRA(nn.Linear(4, 3), rank=2, alpha=6.0).double()
 draw = torch.Generator().manual_seed(0)
 x = torch.randn(5, 4, dtype=torch.float64, generator=draw)
@@ -597,13 +589,19 @@ print("a row for each of two classes:", sum(name.isdigit() for name in counted) 
 
 # %% tags=["figure"]
 # The widget: a scene and a question from three lists.
+from ipywidgets import Dropdown
+
+from course_utils.widgets import Explorer
+
 CHAT = first(test[2], 8)
-ASKS = ("what is in the picture?", "is there a", "how many", "what colour is the", "what size is the")
+ASKS = ("what is in the picture?", "is there a", "how many",
+        *(f"what {name} is the" for name in ATTRIBUTES))
 NOUNS = ["thing", *ATTRIBUTES["shape"], *(f"{colour} thing" for colour in ATTRIBUTES["colour"])]
 
 def put(scene, ask, of):
     many = "crosses" if of == "cross" else f"{of}s"
-    question = {ASKS[0]: ASKS[0], "how many": f"how many {many} are there?"}.get(ask, f"{ask} {of}?")
+    whole = {ASKS[0]: ASKS[0], "how many": f"how many {many} are there?"}
+    question = whole.get(ask, f"{ask} {of}?")
     return question, replies(with_lora, CHAT["cells"][scene : scene + 1], question)[0]
 
 def draw_put(scene, ask, of):
@@ -632,7 +630,8 @@ Explorer(draw_put, {"scene": Dropdown(options=list(range(8))), "ask": Dropdown(o
 import torch as pt
 from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig
 
-small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+         "num_attention_heads": 2}
 config = LlavaConfig(vision_config=CLIPVisionConfig(image_size=32, patch_size=8, **small),
                      text_config=LlamaConfig(vocab_size=60, **small), image_token_index=59)
 speaker = AutoModelForImageTextToText.from_config(config).eval()
