@@ -44,7 +44,11 @@ from course_utils.runtime import seed_everything
 # A small language model that knows only text gets pictures. It is trained for 200 steps on questions about them: *all* of it, or two small matrices beside some of its layers (**LoRA**, low-rank adaptation, 低秩适配), the rest frozen. Both ways also train the projector that makes words of a picture. Each has its own best learning rates.
 
 # %% tags=["proof"]
-# The stored runs, and a table of them.
+# The stored runs, and a table of them; what the widget takes.
+from ipywidgets import Dropdown
+
+from course_utils.widgets import Explorer
+
 much = stored("28", "much") | stored("28", "controls")         # python tools/sweep.py 28 much
 
 def percent(row, what="accuracy"):
@@ -140,7 +144,7 @@ encoder = load_image_encoder("scenes-cnn", cache=False)
 cells, _ = encoder(scene["image"][None])                       # (1, 64, 64): a row for each cell
 groups = cells.reshape(1, 4, 2, 4, 2, 64).transpose(2, 3).reshape(1, 16, 256)
 soft = nn.Linear(256, 128)(groups)                             # (1, 16, 256) -> (1, 16, 128)
-inputs, mask, _ = with_soft_tokens(soft, model.get_input_embeddings()(ids), mask)
+inputs, longer, _ = with_soft_tokens(soft, model.get_input_embeddings()(ids), mask)
 print("vectors:", inputs.shape[-1])
 
 # %% [markdown]
@@ -589,10 +593,6 @@ print("a row for each of two classes:", sum(name.isdigit() for name in counted) 
 
 # %% tags=["figure"]
 # The widget: a scene and a question from three lists.
-from ipywidgets import Dropdown
-
-from course_utils.widgets import Explorer
-
 CHAT = first(test[2], 8)
 ASKS = ("what is in the picture?", "is there a", "how many",
         *(f"what {name} is the" for name in ATTRIBUTES))

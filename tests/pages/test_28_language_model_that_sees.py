@@ -1,0 +1,201 @@
+"""What page 28 goes on with of the reader's own code, what its faults are, and what it says of its
+stored runs.
+"""
+
+import sys
+from functools import partial
+
+import pytest
+import torch
+from reading import gain, printed, said, the_cell
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.exercises import reference
+from course_utils.language_model import prompt_and_reply, reply_loss
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT, seed_everything
+
+sys.path.insert(0, str(ROOT / "tools"))
+from sweep import measured_cells  # noqa: E402  (after the path)
+
+cell = partial(the_cell, "28")
+
+
+@pytest.fixture(scope="module")
+def page():
+    return measured_cells("28")
+
+
+@pytest.fixture(scope="module")
+def much():
+    return stored("28", "much") | stored("28", "controls")
+
+
+def mean(row, what="accuracy"):
+    return mean_interval([100 * share for share in row[what]])[0]
+
+
+def half(row, what="accuracy"):
+    return mean_interval([100 * share for share in row[what]])[1]
+
+
+# ---- the reader's own code ----
+
+
+def by_gathering(logits, ids, given, mask):
+    place = torch.arange(ids.shape[1])
+    counts = (mask & (place >= given[:, None]))[:, 1:]
+    logs = logits[:, -ids.shape[1] : -1].log_softmax(2).gather(2, ids[:, 1:, None])[..., 0]
+    return -logs[counts].mean()
+
+
+class LoRA(nn.Module):
+    def __init__(self, inner, rank=8, alpha=16.0):
+        super().__init__()
+        self.inner, self.scale = inner.requires_grad_(False), alpha / rank
+        self.A = nn.Parameter(torch.randn(rank, inner.in_features))
+        self.B = nn.Parameter(torch.zeros(inner.out_features, rank))
+
+    def forward(self, x):
+        return F.linear(x, self.inner.weight + self.scale * self.B @ self.A, self.inner.bias)
+
+
+@pytest.mark.parametrize("key, answer", [("28.1", by_gathering), ("28.2", LoRA)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def test_the_loss_is_the_package_s_on_its_own_rows(page):
+    ids, given, mask = page["as_rows"](["is there a circle?", "how many?"], ["yes", "two"])
+    _, _, labels = prompt_and_reply(
+        page["tokenizer"], ["is there a circle?", "how many?"], ["yes", "two"]
+    )
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3 + ids.shape[1], 54, generator=draw)
+    theirs = reply_loss(logits, F.pad(labels, (3, 0), value=-100))
+    assert torch.allclose(reference("28.1")(logits, ids, given, mask), theirs)
+
+
+# ---- the page's own code ----
+
+
+def test_soft_tokens_hold_neighbours(page):
+    """A cell moves the one soft token of its group and no other."""
+    seed_everything(0)
+    sees = page["Sees"](page["opened"]("projector", LoRA))
+    cells = torch.randn(1, 64, 64)
+    for place in (0, 9, 27, 63):
+        other = cells.clone()
+        other[0, place] += 1
+        moved = (sees.soft(other) != sees.soft(cells)).any(2)[0].nonzero()[:, 0].tolist()
+        assert moved == [(place // 8) // 2 * 4 + (place % 8) // 2]
+
+
+@pytest.mark.parametrize(
+    "kind, trained",
+    [
+        ("projector", 32_896),
+        ("LoRA", 32_896 + 6 * 8 * 256),
+        ("all", 32_896 + 664_192),
+        ("blind", 32_896 + 664_192),
+    ],
+)
+def test_what_each_way_trains(page, kind, trained):
+    sees = page["Sees"](page["opened"](kind, reference("28.2")))
+    assert sum(w.numel() for w in sees.parameters() if w.requires_grad) == trained
+
+
+def test_an_answer_that_counts_is_what_it_says_freely(page):
+    """The likeliest words with the right ones before are right just where it writes them."""
+    seed_everything(0)
+    part = page["load"]("test", 70, (1, 1))
+    sees = page["tune"]("projector", part, 0, steps=60)
+    same = 0
+    for i in range(20):
+        one = page["first"](part, 1, i)
+        free = page["replies"](sees, one["cells"], one["question"][0])[0]
+        assert (free == one["answer"][0]) == bool(page["right"](sees, one))
+        same += free == one["answer"][0]
+    assert 0 < same < 20
+
+
+# ---- what stands in its cells ----
+
+
+def test_padding_on_the_right_is_a_fault_and_on_the_left_none(capsys):
+    names = {}
+    exec(cell("# Imports."), names)
+    exec(cell("def answer(text)"), names)
+    capsys.readouterr()
+    assert printed(capsys, cell("padding=True, return_tensors"), names) == "False"
+    assert printed(capsys, cell("padding_side"), names) == "True"
+
+
+def test_lists_of_labels_are_read_as_many_labels(capsys):
+    names = {}
+    exec(cell("# Imports."), names)
+    assert printed(capsys, cell("true, told = [[1, 0, 1]"), names) == "False"
+    assert printed(capsys, cell("for label in row"), names) == "True"
+
+
+# ---- what it says of its stored runs ----
+
+
+def test_the_page_trains_with_the_rates_that_validation_chose(page):
+    """And no chosen rate stands at the edge of its grid, where the grid has one to widen."""
+    tried, grids = stored("28", "rates"), load("28", "sweeps").GRIDS
+    for kind, grid in grids.items():
+        best = max(grid, key=lambda r, k=kind: tried[f"{k} {r[0]:g} {r[1]:g}"]["accuracy"][0])
+        assert best == page["RATES"][kind], kind
+
+
+def test_the_bet(much):
+    gap, wide = gain(much["LoRA"]["accuracy"], much["all"]["accuracy"])
+    assert gap + wide < 0  # Ada
+    assert f"{-gap:.1f} ± {wide:.1f} points less" in said("28")
+    assert f"by {-gap:.1f} ± {wide:.1f} points" in said("28")
+    assert f"has {mean(much['LoRA']):.1f} % in place of {mean(much['all']):.1f}" in said("28")
+
+
+def test_it_looks(much):
+    words = said("28")
+    own, other = mean(much["projector"]), mean(much["projector"], "other_picture")
+    assert f"the projector alone has {own:.0f} %, with another one {other:.0f}" in words
+    assert f"the blind model has {mean(much['blind']):.0f}" in words
+    for kind in ("all", "LoRA", "last layer", "projector", "from scratch"):
+        gap, wide = gain(much[kind]["accuracy"], much[kind]["other_picture"])
+        assert gap - wide > 10
+
+
+def test_what_is_true_of_descriptions(much):
+    words, every = said("28"), much["all"]
+    three = mean(every, "true, 3 things")
+    assert f"{mean(every, 'forced'):.0f} % of the words, and {three:.0f} % of the" in words
+    assert f"still has {mean(much['blind'], 'forced'):.0f} % of the words" in words
+    numbers = {k: mean(every, f"description, {k}") / 100 for k in ("phrases", "right", "missed")}
+    assert f"has {numbers['phrases']:.1f} phrases, of which {numbers['right']:.1f} are" in words
+    invented = mean(every, "description, hallucinated") / 100
+    assert f"right and {invented:.2f} name something" in words
+    assert f"{numbers['missed']:.1f} things are missed" in words
+    alone = mean(much["projector"], "description, hallucinated") / 100
+    assert f"The projector alone invents {alone:.1f} a picture" in words
+
+
+def test_how_much_was_trained(much):
+    words = said("28")
+    gap, wide = gain(much["from scratch"]["accuracy"], much["all"]["accuracy"])
+    assert gap + wide < 0
+    assert f"has {mean(much['from scratch']):.0f} %, {-gap:.0f} points less" in words
+    frozen, wide = gain(much["projector"]["accuracy"], much["from scratch"]["accuracy"])
+    assert frozen - wide > 0
+    for kind in ("last layer", "LoRA"):
+        gap, wide = gain(much["all"]["accuracy"], much[kind]["accuracy"])
+        assert gap - wide > 0
+    gap, wide = gain(much["LoRA"]["accuracy"], much["projector"]["accuracy"])
+    assert gap - wide < 0 < gap + wide  # not clear
+
+
+def test_nothing_is_left_to_be_written():
+    assert "TODO" not in said("28")
