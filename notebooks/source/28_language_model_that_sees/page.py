@@ -22,6 +22,7 @@ import random
 from collections import Counter
 
 import torch
+from ipywidgets import Dropdown
 from sklearn.metrics import classification_report
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +38,7 @@ from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
+from course_utils.widgets import Explorer
 
 # %% [markdown]
 # ## The bet of page 27
@@ -44,11 +46,7 @@ from course_utils.runtime import seed_everything
 # A small language model that knows only text gets pictures. It is trained for 200 steps on questions about them: *all* of it, or two small matrices beside some of its layers (**LoRA**, low-rank adaptation, 低秩适配), the rest frozen. Both ways also train the projector that makes words of a picture. Each has its own best learning rates.
 
 # %% tags=["proof"]
-# The stored runs, and a table of them; what the widget takes.
-from ipywidgets import Dropdown
-
-from course_utils.widgets import Explorer
-
+# The stored runs, and a table of them.
 much = stored("28", "much") | stored("28", "controls")         # python tools/sweep.py 28 much
 
 def percent(row, what="accuracy"):
@@ -77,7 +75,7 @@ outcome("27.c", "Ada")
 #
 # ## What it knows from text
 #
-# The model has 664,192 parameters and 54 words and marks. It was trained on texts about scenes (how, and how well, says its card in `data/language_model`), each a description and questions with answers, between the marks `<bos>` and `<eos>`. Describe a picture to it:
+# The model has 664,000 parameters and 54 words and marks. It was trained on texts about scenes (how, and how well, says its card in `data/language_model`), each a description and questions with answers, between the marks `<bos>` and `<eos>`. Describe a picture to it:
 
 # %%
 model, tokenizer = load_language_model()
@@ -593,20 +591,19 @@ print("a row for each of two classes:", sum(name.isdigit() for name in counted) 
 
 # %% tags=["figure"]
 # The widget: a scene and a question from three lists.
-CHAT = first(test[2], 8)
-ASKS = ("what is in the picture?", "is there a", "how many",
-        *(f"what {name} is the" for name in ATTRIBUTES))
+CHAT, ABOUT = first(test[2], 8), [f"what {name} is the" for name in ATTRIBUTES]
+ASKS = ("what is in the picture?", "is there a", "how many", *ABOUT)
 NOUNS = ["thing", *ATTRIBUTES["shape"], *(f"{colour} thing" for colour in ATTRIBUTES["colour"])]
 
 def put(scene, ask, of):
-    many = "crosses" if of == "cross" else f"{of}s"
+    many = f"{of}s".replace("crosss", "crosses")
     whole = {ASKS[0]: ASKS[0], "how many": f"how many {many} are there?"}
     question = whole.get(ask, f"{ask} {of}?")
     return question, replies(with_lora, CHAT["cells"][scene : scene + 1], question)[0]
 
 def draw_put(scene, ask, of):
     question, said = put(scene, ask, of)
-    title = f"{question}\n" + said.replace(" and ", "\nand ").replace(", ", ",\n")
+    title = f"{question}\n" + said.replace(", ", ",\n").replace(" and ", "\nand ")
     return plots.overlay.figure([CHAT["image"][scene]], titles=[title], size=3.0)
 
 def tell_put(scene, ask, of):
