@@ -159,6 +159,15 @@ def test_the_bet(much):
     assert f"has {mean(much['LoRA']):.1f} % in place of {mean(much['all']):.1f}" in said("28")
 
 
+def test_what_is_trained_and_how_long(much):
+    words = said("28")
+    for kind in ("all", "LoRA", "projector", "last layer", "from scratch"):
+        thousand = much[kind]["trained"][0] / 1000
+        assert f"{thousand:.0f} thousand" in words
+    one, other = (sum(much[kind]["seconds"]) / 5 for kind in ("LoRA", "all"))
+    assert f"{one:.0f} seconds in place of {other:.0f}" in words
+
+
 def test_it_looks(much):
     words = said("28")
     own, other = mean(much["projector"]), mean(much["projector"], "other_picture")

@@ -211,7 +211,7 @@ def extractor(page: dict) -> dict:
             x = {split: (value - centre) / spread for split, value in x.items()}
             wide = made["train"][2][text].shape[1]
             for shuffled in (False, True):
-                name, rate = f"{text}, {image}{', pictures shuffled' * shuffled}", None
+                name, rate = f"{text}, {image}{', shuffled' * shuffled}", None
                 for seed in tqdm(SEEDS, desc=name):
                     given = dict(x)
                     if shuffled:
