@@ -151,8 +151,7 @@ print("vectors:", inputs.shape[-1])
 # | place | 0 | 1 | 2 | 3 | 4 |
 # |---|---|---|---|---|---|
 # | there | *soft* | `<bos>` | red? | yes | `<eos>` |
-# | foretells | | | | | |
-# | should foretell | `<bos>` | red? | **yes** | **`<eos>`** | |
+# | foretells | `<bos>` | red? | **yes** | **`<eos>`** | |
 # | counts | no | no | yes | yes | no |
 #
 # Nobody has to foretell a picture or a question: they are given. So only the **reply** counts, its end included; the place *before* its first word foretells that word. With $y_t$ the word at place $t$, $R$ the places of all replies of the batch (padding is in none), and $p$ the softmax of the logits:
