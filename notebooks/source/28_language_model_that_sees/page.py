@@ -534,7 +534,7 @@ for one, two in (("LoRA", "projector"), ("last layer", "LoRA"), ("projector", "f
 # - **More weights, more answers**, here: all are above the last layer and LoRA. That LoRA is above the projector alone is not clear, nor is its difference from the last layer large.
 # - **Descriptions** profit less: from scratch 44 % are wholly true, with all trained 47, and the intervals overlap.
 #
-# LoRA is not a way to save much time here: a step goes through the whole network in any case, 17 seconds in place of 23. It saves memory for the optimizer, and a file of 45 thousand numbers for each task.
+# LoRA is not a way to save much time here: a step goes through the whole network in any case, 17 seconds in place of 23. What it saves is the optimizer's memory; and a task's file has 45 thousand numbers.
 #
 # Fewer scenes, more or fewer soft tokens, two stages, the loss on the prompt too:
 
