@@ -199,7 +199,7 @@ def test_how_much_was_trained(much):
     assert f"has {mean(much['from scratch']):.0f} %, {-gap:.0f} points less" in words
     frozen, wide = gain(much["projector"]["accuracy"], much["from scratch"]["accuracy"])
     assert frozen - wide > 0
-    for kind in ("last layer", "LoRA"):
+    for kind in ("projector", "LoRA"):
         gap, wide = gain(much["all"]["accuracy"], much[kind]["accuracy"])
         assert gap - wide > 0
     gap, wide = gain(much["LoRA"]["accuracy"], much["projector"]["accuracy"])
