@@ -19,7 +19,6 @@
 # Imports.
 import math
 import random
-from collections import Counter
 
 import torch
 from ipywidgets import Dropdown
@@ -30,7 +29,7 @@ from torch.nn import functional as F
 from course_utils import language_model, plots
 from course_utils.datasets import Scenes
 from course_utils.datasets.scene_truth import caption_truth, read_question
-from course_utils.datasets.scene_words import ATTRIBUTES, NUMBERS, Description
+from course_utils.datasets.scene_words import ATTRIBUTES, description
 from course_utils.exercises import check, mine, reference
 from course_utils.image_encoder import load_image_encoder
 from course_utils.language_model import load_language_model, with_soft_tokens
@@ -215,13 +214,6 @@ verify("28.1", by_hand=reply_only_loss(z, words, given, kept), reference=-sum(lo
 # Scenes: a question (none about relations), a description, a frozen network's cells.
 encoder, tokenizer = load_image_encoder("scenes-cnn", cache=False), load_language_model()[1]
 
-def described(things, draw):
-    """All things by all their words: "two small red circles and a large blue cross"."""
-    things = draw.sample(things, len(things))
-    counted = Counter(Description(each.size, each.colour, each.shape) for each in things)
-    phrases = [f"{'a' if n == 1 else NUMBERS[n]} {name.phrase(n)}" for name, n in counted.items()]
-    return " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
-
 @torch.no_grad()
 def load(split, size, things):
     """The first `size` scenes with from things[0] to things[1] things, those of relations out."""
@@ -229,7 +221,7 @@ def load(split, size, things):
     items = [item for item in (scenes[i] for i in range(size)) if item["kind"] != "relation"]
     columns = ("kind", "question", "answer", "objects", "image")
     part = {name: [item[name] for item in items] for name in columns}
-    part["told"] = [described(things, draw) for things in part["objects"]]
+    part["told"] = [description(things, draw.random) for things in part["objects"]]
     part["ask"] = [language_model.DESCRIBE] * len(items)
     return part | {"cells": encoder(torch.stack(part["image"]))[0]}            # (N, 64, 64)
 
