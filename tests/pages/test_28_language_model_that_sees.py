@@ -2,8 +2,10 @@
 stored runs.
 """
 
+import re
 import sys
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -11,16 +13,19 @@ from reading import gain, printed, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils.datasets.scene_words import ATTRIBUTES
+from course_utils.datasets.scenes import HELD_OUT
 from course_utils.exercises import reference
-from course_utils.language_model import prompt_and_reply, reply_loss
+from course_utils.language_model import load_language_model, prompt_and_reply, reply_loss
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored
-from course_utils.runtime import ROOT, seed_everything
+from course_utils.runtime import DATA, ROOT, seed_everything
 
 sys.path.insert(0, str(ROOT / "tools"))
 from sweep import measured_cells  # noqa: E402  (after the path)
 
 cell = partial(the_cell, "28")
+CARD = DATA / "language_model" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +148,17 @@ def test_lists_of_labels_are_read_as_many_labels(capsys):
 # ---- what it says of its stored runs ----
 
 
-def test_the_page_trains_with_the_rates_that_validation_chose(page):
-    """And no chosen rate stands at the edge of its grid, where the grid has one to widen."""
-    tried, grids = stored("28", "rates"), load("28", "sweeps").GRIDS
-    for kind, grid in grids.items():
-        best = max(grid, key=lambda r, k=kind: tried[f"{k} {r[0]:g} {r[1]:g}"]["accuracy"][0])
+def best_rates(tried, grid, kind):
+    return max(grid, key=lambda rate: tried[f"rate: {kind} {rate[0]:g} {rate[1]:g}"]["validation"])
+
+
+def test_the_page_trains_with_the_rates_that_validation_chose(page, much):
+    """And the language model's is no edge of its grid, so that widening might find a better one."""
+    for kind, grid in load("28", "sweeps").GRIDS.items():
+        best = best_rates(much, grid, kind)
         assert best == page["RATES"][kind], kind
+        if kind != "projector":
+            assert best[1] not in (min(grid)[1], max(grid)[1]), kind
 
 
 def test_the_bet(much):
@@ -173,9 +183,51 @@ def test_it_looks(much):
     own, other = mean(much["projector"]), mean(much["projector"], "other_picture")
     assert f"the projector alone has {own:.0f} %, with another one {other:.0f}" in words
     assert f"the blind model has {mean(much['blind']):.0f}" in words
+    own, other = mean(much["all"]), mean(much["all"], "other_picture")
+    assert f"with all trained still answers {other:.0f} % rightly" in words and own > 2 * other
     for kind in ("all", "LoRA", "last layer", "projector", "from scratch"):
         gap, wide = gain(much[kind]["accuracy"], much[kind]["other_picture"])
         assert gap - wide > 10
+
+
+def card():
+    """The table of the language model's card: {split: {column: share}}."""
+    rows = re.findall(r"^\|(.+)\|$", CARD.read_text(encoding="utf-8"), re.M)
+    head, _, *rows = [[part.strip() for part in row.split("|")] for row in rows]
+    return {row[0]: dict(zip(head[1:], map(float, row[1:]))) for row in rows}
+
+
+def test_what_it_knows_from_text():
+    words, shares = said("28"), card()
+    few = ("1 thing", "2 things", "3 things")
+    for split, text in (
+        ("test", "{} {} and {} % of the questions about one, two and three things"),
+        ("novel", "together, {} {} and {};"),
+    ):
+        one, two, three = (round(100 * shares[split][column]) for column in few)
+        assert text.format(f"{one},", two, three) in words
+    assert f"and {100 * shares['test']['4 things']:.0f} about *four* things" in words
+    assert (
+        f"From a true *text* the same network counts {100 * shares['test']['count']:.0f} %" in words
+    )
+
+
+def test_pairs_that_it_never_read_are_where_it_fails():
+    """The colour of one of two things, from text: it errs in no pair that it has read."""
+    model, tokenizer = load_language_model()
+    texts, true, held = [], [], []
+    for colour, shape in product(ATTRIBUTES["colour"], ATTRIBUTES["shape"]):
+        for other, beside in product(ATTRIBUTES["colour"], ATTRIBUTES["shape"]):
+            if beside != shape and other != colour and (other, beside) not in HELD_OUT:
+                told = f"a small {other} {beside} and a large {colour} {shape}"
+                texts.append(f"<bos> {told} <eos> <bos> what colour is the {shape}?")
+                true.append(colour)
+                held.append((colour, shape))
+    ids = tokenizer(texts, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        answered = tokenizer.batch_decode(model(ids).logits[:, -1].argmax(1)[:, None])
+    wrong = {pair for pair, a, b in zip(held, answered, true) if a != b}
+    assert ("blue", "cross") in wrong and wrong < set(HELD_OUT)
 
 
 def test_what_is_true_of_descriptions(much):

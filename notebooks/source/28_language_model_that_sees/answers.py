@@ -162,6 +162,13 @@ WRONG = {
         ),
         (changed(LORA, ("alpha / rank", "alpha")), "scaled by alpha / r"),
         (changed(LORA, ("self.inner(x) + ", "")), "own output is missing"),
+        # frozen twice: nothing comes back through it
+        (
+            changed(LORA, ("return self.inner(x) +", "return self.inner(x).detach() +")),
+            "no gradient reaches x",
+        ),
+        # the scale divided in whole numbers
+        (changed(LORA, ("alpha / rank", "alpha // rank")), "entry [3]"),
         # plain tensors are no parameters
         (
             changed(

@@ -153,7 +153,7 @@ class LoRA(LoRALinear):
 
 def _facts(cls, weight, bias, A, B, x, alpha):
     """Whether nothing is changed at the start, what is trained, whether A and B are drawn, and
-    the result with others.
+    with others the result and the gradient of its sum by x.
     """
     (rank, wide), out = A.shape, len(weight)
     with torch.random.fork_rng(devices=[]):
@@ -170,7 +170,10 @@ def _facts(cls, weight, bias, A, B, x, alpha):
     with torch.no_grad():
         layer.A.copy_(A)
         layer.B.copy_(B)
-    return same, trained, drawn, layer(x)
+    x = x if x.requires_grad else x.clone().requires_grad_()
+    result = layer(x)
+    (slope,) = torch.autograd.grad(result.sum(), x, retain_graph=True)
+    return same, trained, drawn, result, slope
 
 
 class _Other(LoRA):
@@ -227,6 +230,13 @@ class _Transposed(nn.Module):
         return self.inner(x) + self.scale * (x @ self.A @ self.B)
 
 
+class _NoGradient(_Other):
+    def forward(self, x):
+        with torch.no_grad():
+            kept = self.inner(x)
+        return kept + self.scale * (x @ self.A.T @ self.B.T)
+
+
 class _OnlyWeight(_Other):
     def __init__(self, inner, rank=8, alpha=16.0):
         super().__init__(inner, rank, alpha)
@@ -260,7 +270,7 @@ LORA = Exercise(
     batch=_lora_batch,
     verified=True,
     returns="whether it changes nothing at the start, the shapes of what is trained, which of A and"
-    " B is other than 0, and what it gives with other A and B",
+    " B is other than 0, and with other A and B what it gives, and its sum's gradient by x",
     misconceptions=(
         *ideas(
             "the inner layer is still trained: `inner.requires_grad_(False)`, weight and bias.",
@@ -290,6 +300,11 @@ LORA = Exercise(
             "the scale belongs to the change alone, not to the inner layer's output.", _ScaledAll
         ),
         *ideas("the inner layer's bias is lost.", _NoBias),
+        *ideas(
+            "no gradient reaches x through the inner layer, so layers before it learn wrongly. Its"
+            " weights are frozen by `requires_grad_(False)`, without `no_grad` and `detach`.",
+            _NoGradient,
+        ),
         *ideas(
             "A is (r, in) and B is (out, r), as a linear layer's weight is (out, in).", _Transposed
         ),
