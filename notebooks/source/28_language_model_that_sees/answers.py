@@ -134,7 +134,31 @@ WRONG = {
         # off by one
         (changed(LOSS, ("place >= given", "place > given")), "the reply's first word is missing"),
         # a sum
-        (changed(LOSS, ("ignore_index=-100", "ignore_index=-100, reduction='sum'")), "is a sum"),
+        (
+            changed(LOSS, ("ignore_index=-100", "ignore_index=-100, reduction='sum'")),
+            "has to be divided",
+        ),
+        # without the end
+        (
+            changed(
+                LOSS, ("T = ids.shape[1]", "T, mask = ids.shape[1], F.pad(mask[:, 1:], (0, 1))")
+            ),
+            "a model never learns to stop",
+        ),
+        # the prompt counted along the whole row, soft tokens too
+        (
+            """
+            import torch
+            from torch.nn import functional as F
+            def f(logits, ids, given, mask):
+                soft = logits.shape[1] - ids.shape[1]
+                labels = F.pad(ids.masked_fill(~mask, -100), (soft, 0), value=-100)
+                place = torch.arange(labels.shape[1])
+                labels = labels.masked_fill(place < given[:, None], -100)
+                return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+            """,
+            "places of the whole row",
+        ),
         # shifted before the mask is
         (
             changed(

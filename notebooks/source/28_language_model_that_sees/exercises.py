@@ -45,6 +45,12 @@ def _from_the_front(logits, ids, given, mask):
     return F.cross_entropy(logits[:, : ids.shape[1] - 1][keep], ids[:, 1:][keep])
 
 
+def _places_of_the_row(logits, ids, given, mask):
+    soft = logits.shape[1] - ids.shape[1]
+    ids, mask = F.pad(ids, (soft, 0)), F.pad(mask, (soft, 0))
+    return _loss(logits, ids, given, mask)
+
+
 def _over_all_places(logits, ids, given, mask):
     keep = mask & (torch.arange(ids.shape[1]) >= given[:, None])
     return _loss(logits, ids, given, mask, reduction="sum") / keep.numel()
@@ -133,12 +139,24 @@ REPLY = Exercise(
             _mean_of_rows,
         ),
         *ideas(
-            "this is a sum. Divide by the number of words that count.",
+            "the sum has to be divided by the number of words that count, no other number.",
             lambda z, i, g, m: _loss(z, i, g, m, reduction="sum"),
+            _over_all_places,
         ),
         *ideas(
-            "the sum is divided by all places of the batch, not by the words that count.",
-            _over_all_places,
+            "`given` counts places of the text. Here it is compared with places of the whole row,"
+            " soft tokens included.",
+            _places_of_the_row,
+        ),
+        *ideas(
+            "each reply's last word, its end, is missing. So a model never learns to stop.",
+            lambda z, i, g, m: _loss(
+                z,
+                i,
+                g,
+                m,
+                counted=lambda p, g, m: (p >= g[:, None]) & (p < m.sum(1, keepdim=True) - 1),
+            ),
         ),
     ),
 )
