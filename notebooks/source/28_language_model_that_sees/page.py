@@ -371,12 +371,12 @@ report("another picture: live minus stored", gap, 0, 0.03)
 
 # %%
 table(f"{'%, five seeds':40}   own picture other picture", much, {
-    "projector": "projector alone", "all": "all"}, "accuracy", "other_picture")
-table("", much, {"blind": "blind (all, no soft tokens)"}, "accuracy")
+    "projector": "projector alone", "all": "all", "blind": "blind (all, no soft tokens)"},
+      "accuracy", "other_picture")
 KINDS = ("exists", "count", "colour", "shape", "size", "compare")
 print("all trained, %, five seeds")
 for kind in (*KINDS, "1 things", "2 things", "3 things"):
-    print(f"{kind:10} {percent(much['all'], kind):>12}")
+    print(f"{kind.replace('1 things', '1 thing'):40} {percent(much['all'], kind):>13}")
 
 # %% [markdown]
 # It looks: with its own picture the projector alone has 79 %, with another one 41, and the blind model has 37. The 41 are no coin toss: they are what the wording gives, and what two scenes have in common.
