@@ -26,8 +26,12 @@ GRIDS = {
     "blind": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
 }
 
-# the same with 100 scenes
-FEW_GRIDS = GRIDS | {"all": [(1e-2, 1e-4), (1e-2, 3e-4), (1e-2, 1e-3)]}
+# the same with 100 scenes, one seed
+FEW_GRIDS = {
+    "projector": [(3e-3, 0.0), (1e-2, 0.0), (2e-2, 0.0)],
+    "LoRA": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
+    "all": [(1e-2, 1e-4), (1e-2, 3e-4), (1e-2, 1e-3)],
+}
 
 
 def note(rows, name, **numbers):
