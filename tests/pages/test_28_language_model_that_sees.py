@@ -261,5 +261,21 @@ def test_how_much_was_trained(much):
     assert gap - wide < 0 < gap + wide  # not clear
 
 
+def test_few_labels(much):
+    words, few = said("28"), stored("28", "few")
+    every, lora, alone = (few[f"{kind}, best step"] for kind in ("all", "LoRA", "projector"))
+    shares = [round(mean(row)) for row in (every, lora, alone)]
+    assert "all have {} %, LoRA {}, the projector {}, and no".format(*shares) in words
+    for one, other in ((every, alone), (lora, alone), (lora, every)):
+        gap, wide = gain(one["accuracy"], other["accuracy"])
+        assert gap - wide < 0 < gap + wide
+    for kind, grid in load("28", "sweeps").FEW_GRIDS.items():
+        tried = {r: few[f"rate: {kind} {r[0]:g} {r[1]:g}"]["validation"] for r in grid}
+        best = max(tried, key=tried.get)
+        assert best == (max(grid) if kind == "projector" else min(grid))  # as the page says
+    scratch = mean(much["from scratch"])
+    assert f"from scratch had {scratch:.0f} % with 6,000" in words and scratch < min(shares)
+
+
 def test_nothing_is_left_to_be_written():
     assert "TODO" not in said("28")

@@ -539,15 +539,18 @@ few, others = stored("28", "few"), {}                          # python tools/sw
 for name in ("stages", "tokens", "prompt"):
     others |= stored("28", name)
 table("100 scenes in place of 6,000, right answers in %, five seeds", few, {
-    f"{kind}, {step} step": f"{kind}, {step} step"
-    for kind in ("all", "LoRA", "projector") for step in ("last", "best")}, "accuracy")
+    "all, last step": "all, last step", "all, best step": "all, best step",
+    "LoRA, best step": "LoRA, best step", "projector, best step": "projector alone, best step"},
+      "accuracy")
+paired(few, "LoRA, best step", "projector, best step")
 table("6,000 questions", much | others, {
     "all": "all, 16 soft tokens", "64 tokens": "64 soft tokens", "4 tokens": "4 soft tokens",
     "all, two stages": "all, two stages", "LoRA": "LoRA", "LoRA, two stages": "LoRA, two stages",
     "all, loss on the prompt too": "all, loss on the prompt too"}, "accuracy")
 
 # %% [markdown]
-# TODO after the sweeps: few labels, stages, tokens, prompt.
+# - **Few labels.** With 100 scenes nothing is gained over the projector alone: all have 69 %, LoRA 69, the projector 69, and no difference is clear. Each seed has another hundred; rates and step were chosen by 570 validation questions, more than there are to learn from. The rates chosen for the language model are the smallest that were tried, 1e-4 and 1e-3: towards the frozen one. The network from scratch had 65 % with 6,000.
+# - TODO after the sweeps: stages, tokens, prompt.
 #
 # ## A language model as an extractor
 #
