@@ -177,8 +177,8 @@ def test_what_is_trained_and_how_long(much):
     for kind in ("all", "LoRA", "projector", "last layer", "from scratch"):
         thousand = much[kind]["trained"][0] / 1000
         assert f"{thousand:.0f} thousand" in words
-    one, other = (sum(much[kind]["seconds"]) / 5 for kind in ("LoRA", "all"))
-    assert f"{one:.0f} seconds in place of {other:.0f}" in words
+    one, other = (sum(much[kind]["seconds"]) for kind in ("LoRA", "all"))
+    assert "no way to save much time" in words and one > 0.7 * other
 
 
 def test_it_looks(much):
