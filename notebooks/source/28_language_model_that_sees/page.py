@@ -259,7 +259,7 @@ def as_rows(prompts, replies):
 
 # %% tags=["measured", "proof"]
 # What of a model is trained, and with which rates: of the projector, of the language model.
-RATES = {"projector": (1e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 1e-3),
+RATES = {"projector": (2e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 1e-3),
          "all": (1e-2, 1e-3), "from scratch": (1e-2, 3e-3), "blind": (1e-2, 1e-3)}
 
 def opened(kind, Layer):
@@ -545,7 +545,7 @@ table("100 scenes in place of 6,000, right answers in %, five seeds", few, {
 paired(few, "LoRA, best step", "projector, best step")
 table("6,000 questions", much | others, {
     "all": "all, 16 soft tokens", "64 tokens": "64 soft tokens", "4 tokens": "4 soft tokens",
-    "all, two stages": "all, two stages", "LoRA": "LoRA", "LoRA, two stages": "LoRA, two stages",
+    "all, two stages": "all, two stages",
     "all, loss on the prompt too": "all, loss on the prompt too"}, "accuracy")
 
 # %% [markdown]
