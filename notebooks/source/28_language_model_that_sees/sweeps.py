@@ -130,7 +130,7 @@ def much(page: dict) -> dict:
 
 
 def controls(page: dict) -> dict:
-    """From scratch, the last layer, blind; the rates by one seed. About nine minutes on one core."""
+    """From scratch, the last layer, blind; rates by one seed. About nine minutes on one core."""
     return tuned(page, ("from scratch", "last layer", "blind"), tries=1)
 
 
