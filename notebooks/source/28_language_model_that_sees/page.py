@@ -353,7 +353,7 @@ def last_state(texts):
     return states[torch.arange(len(texts)), batch["attention_mask"].sum(1) - 1]
 
 # %% [markdown]
-# Now train the **projector alone**, with your loss: 33 thousand numbers, the language model frozen. Folded above: 2,000 scenes of one to three things, 32 rows a step, AdamW, 100 steps; one row in four asks for the whole description. An answer counts if the word *and* the end are the likeliest, each in its turn. (Then the model, writing freely, says exactly this: each next word is chosen with the right ones before it.)
+# Now train the **projector alone**, with your loss: 33 thousand numbers, the language model frozen. Folded above: 2,000 scenes of one to three things, 32 rows a step, AdamW, 100 steps, a lower rate than in the long runs; one row in four asks for the whole description. An answer counts if the word *and* the end are the likeliest, each in its turn. (Then the model, writing freely, says exactly this: each next word is chosen with the right ones before it.)
 
 # %%
 part = load("train", 2000, (1, 3))
