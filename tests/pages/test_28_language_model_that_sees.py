@@ -277,5 +277,12 @@ def test_few_labels(much):
     assert f"from scratch had {scratch:.0f} % with 6,000" in words and scratch < min(shares)
 
 
+def test_the_loss_on_the_prompt_too_does_no_harm(much):
+    words, row = said("28"), stored("28", "prompt")["all, loss on the prompt too"]
+    gap, wide = gain(row["accuracy"], much["all"]["accuracy"])
+    assert f"prompt too** has {mean(row):.1f} %, {gap:.1f} ± {wide:.1f} points *more*" in words
+    assert f"here it does not, by {gap:.1f} ± {wide:.1f} points" in words and gap - wide > 0
+
+
 def test_nothing_is_left_to_be_written():
     assert "TODO" not in said("28")
