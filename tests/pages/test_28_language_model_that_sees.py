@@ -261,6 +261,32 @@ def test_how_much_was_trained(much):
     assert gap - wide < 0 < gap + wide  # not clear
 
 
+def test_pictures_of_another_kind():
+    words, short = said("28"), stored("28", "short")
+    lora, alone = short["LoRA"], short["projector"]
+    low, high = min(alone["accuracy"]), max(alone["accuracy"])
+    assert f"depends on the seed: {100 * low:.0f} to {100 * high:.0f} %" in words
+    here, there = (f"{mean(row):.0f} to {mean(row, 'never met'):.0f}" for row in (lora, alone))
+    assert f"LoRA falls from {here} %, the projector alone from {there}." in words
+    four = f"{mean(lora, '4 things'):.0f} % in place of {mean(lora, '3 things'):.0f} with three"
+    assert f"With four things LoRA has {four}" in words
+    for row, one, other in (
+        (lora, "accuracy", "never met"),
+        (alone, "accuracy", "never met"),
+        (lora, "3 things", "4 things"),
+    ):
+        gap, wide = gain(row[one], row[other])
+        assert gap - wide > 0
+
+
+@pytest.mark.parametrize("kind, band", [("projector", "0.15"), ("LoRA", "0.12")])
+def test_what_another_seed_gives_is_within_the_band(kind, band):
+    """So a reader's own LoRA, which draws otherwise, stays inside, and so does another machine."""
+    first, *others = stored("28", "short")[kind]["accuracy"]
+    assert f'short["{kind}"]["accuracy"][0], 0, {band})' in said("28")
+    assert max(abs(other - first) for other in others) < float(band)
+
+
 def test_few_labels(much):
     words, few = said("28"), stored("28", "few")
     every, lora, alone = (few[f"{kind}, best step"] for kind in ("all", "LoRA", "projector"))

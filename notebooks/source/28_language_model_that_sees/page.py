@@ -363,11 +363,14 @@ own = torch.cat([right(projected, some) for some in test]).mean().item()
 mixed = [some | {"cells": some["cells"].roll(1, 0)} for some in test]
 other = torch.cat([right(projected, some) for some in mixed]).mean().item()
 short = stored("28", "short")                                  # python tools/sweep.py 28 short
-report("projector alone: live minus stored", own - short["projector"]["accuracy"][0], 0, 0.03)
+print("five stored seeds:", *(f"{share:.0%}" for share in short["projector"]["accuracy"]))
+report("projector alone: live minus stored", own - short["projector"]["accuracy"][0], 0, 0.15)
 gap = other - short["projector"]["other_picture"][0]
 report("another picture: live minus stored", gap, 0, 0.03)
 
 # %% [markdown]
+# One hundred steps are few, and where they end depends on the seed: 55 to 69 %.
+#
 # Does it look? Two controls. The **other picture**: the same model, asked with the picture of another scene. **Blind**: a model that is trained and asked without soft tokens. The longer, stored runs (6,000 questions, 200 steps):
 
 # %%
@@ -511,11 +514,16 @@ with torch.no_grad():
 # %%
 with_lora = tune("LoRA", part, 0, 100, rate=(1e-2, 3e-3), loss=reply_only_loss, Layer=LoRA)
 live = torch.cat([right(with_lora, some) for some in test]).mean().item()
-report("LoRA: live minus stored", live - short["LoRA"]["accuracy"][0], 0, 0.05)
+report("LoRA: live minus stored", live - short["LoRA"]["accuracy"][0], 0, 0.12)
 heads = {"all": "accuracy", "never met": "never met"}
 heads |= {f"{n} things": f"{n} things" for n in (3, 4)}
 table("2,000 scenes, 100 steps; %, five seeds", short,
       {"LoRA": "LoRA", "projector": "projector alone"}, heads)
+
+# %% [markdown]
+# "Never met" are pictures of the split "novel", where there is a pair of colour and shape that stood in no text and in no picture of training: the domain shift, now with pictures. LoRA falls from 69 to 56 %, the projector alone from 64 to 56. With four things LoRA has 55 % in place of 63 with three. (At these 100 steps; the pairs were new to the network that reads the pictures, too.)
+#
+# Now the long runs:
 
 # %%
 heads = {"right": "accuracy", "other picture": "other_picture", "all true": "description, strict"}
