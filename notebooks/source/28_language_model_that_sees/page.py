@@ -260,8 +260,8 @@ def as_rows(prompts, replies):
 
 # %% tags=["measured", "proof"]
 # What of a model is trained, and with which rates: of the projector, of the language model.
-RATES = {"projector": (2e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 1e-3),
-         "all": (1e-2, 1e-3), "from scratch": (1e-2, 3e-3), "blind": (1e-2, 1e-3)}
+RATES = {"projector": (2e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 3e-3),
+         "all": (1e-2, 1e-3), "from scratch": (1e-2, 3e-3), "blind": (1e-2, 3e-3)}
 
 def opened(kind, Layer):
     """The language model with those weights to be trained that `kind` says."""

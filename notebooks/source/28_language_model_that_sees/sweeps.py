@@ -20,10 +20,10 @@ DESCRIBED = 60  # scenes for each number of things of which a description is rea
 GRIDS = {
     "projector": [(1e-2, 0.0), (2e-2, 0.0), (4e-2, 0.0)],
     "LoRA": [(1e-2, 3e-3), (1e-2, 1e-2), (1e-2, 2e-2)],
-    "last layer": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
+    "last layer": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
     "all": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
     "from scratch": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
-    "blind": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
+    "blind": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
 }
 
 # the same with 100 scenes, one seed
