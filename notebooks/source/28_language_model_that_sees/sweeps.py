@@ -1,6 +1,5 @@
 """The stored comparisons of page 28: how much of a language model is trained, with learning rates
-chosen by validation; few labels, two stages, numbers of soft tokens; and language models as
-extractors.
+chosen by validation; few labels, the loss on the prompt too; and language models as extractors.
 """
 
 from time import process_time
@@ -181,19 +180,6 @@ def few(page: dict) -> dict:
     return rows
 
 
-def stages(page: dict) -> dict:
-    """The projector alone for the first half of the steps. About two minutes on one core."""
-    return five(page, ("all",), "{}, two stages", stages=2)
-
-
-def tokens(page: dict) -> dict:
-    """64 and 4 soft tokens in place of 16, all weights trained. About seven minutes."""
-    rows = {}
-    for number in (4, 64):
-        rows |= five(page, ("all",), f"{number} tokens", tokens=number)
-    return rows
-
-
 def prompt(page: dict) -> dict:
     """The loss on the prompt too, all weights trained. About two minutes."""
     plain = reference("28.1")
@@ -278,4 +264,4 @@ def extractor(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [much, controls, short, few, stages, tokens, prompt, extractor]
+SWEEPS = [much, controls, short, few, prompt, extractor]
