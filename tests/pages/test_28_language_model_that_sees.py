@@ -254,11 +254,12 @@ def test_how_much_was_trained(much):
     assert f"has {mean(much['from scratch']):.0f} %, {-gap:.0f} points less" in words
     frozen, wide = gain(much["projector"]["accuracy"], much["from scratch"]["accuracy"])
     assert frozen - wide > 0
-    for kind in ("projector", "LoRA"):
+    for kind in ("projector", "LoRA", "last layer"):
         gap, wide = gain(much["all"]["accuracy"], much[kind]["accuracy"])
         assert gap - wide > 0
-    gap, wide = gain(much["LoRA"]["accuracy"], much["projector"]["accuracy"])
-    assert gap - wide < 0 < gap + wide  # not clear
+    for kind, other in (("LoRA", "projector"), ("last layer", "LoRA")):
+        gap, wide = gain(much[kind]["accuracy"], much[other]["accuracy"])
+        assert gap - wide < 0 < gap + wide  # not clear
 
 
 def test_pictures_of_another_kind():
