@@ -215,7 +215,7 @@ def head(x, label, seed, rate, valid):
 
 def extractor(page: dict) -> dict:
     """Frozen sentence features beside picture features, a small classifier on top: MiniLM, and the
-    course's model; the picture shuffled in training and test. About three minutes.
+    course's model; the picture shuffled in training and test. About seven minutes.
     """
     rows, data = {}, {"train": [page["load"]("train", 7_000, (1, 3))]}
     for split, size in (("validation", 210), ("test", 350)):
