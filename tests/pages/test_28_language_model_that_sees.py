@@ -252,6 +252,13 @@ def test_how_much_was_trained(much):
     gap, wide = gain(much["from scratch"]["accuracy"], much["all"]["accuracy"])
     assert gap + wide < 0
     assert f"has {mean(much['from scratch']):.0f} %, {-gap:.0f} points less" in words
+    assert f"what was read is worth {-gap:.0f} points at equal steps" in words
+    wholly = "description, strict"
+    scratch, every = much["from scratch"], much["all"]
+    text = f"from scratch {mean(scratch, wholly):.0f} % are wholly true, with all trained"
+    assert f"{text} {mean(every, wholly):.0f}, and the intervals overlap" in words
+    reach = half(scratch, wholly) + half(every, wholly)
+    assert abs(mean(scratch, wholly) - mean(every, wholly)) < reach
     frozen, wide = gain(much["projector"]["accuracy"], much["from scratch"]["accuracy"])
     assert frozen - wide > 0
     for kind in ("projector", "LoRA", "last layer"):
@@ -309,6 +316,20 @@ def test_the_loss_on_the_prompt_too_does_no_harm(much):
     gap, wide = gain(row["accuracy"], much["all"]["accuracy"])
     assert f"prompt too** has {mean(row):.1f} %, {gap:.1f} ± {wide:.1f} points *more*" in words
     assert f"here it does not, by {gap:.1f} ± {wide:.1f} points" in words and gap - wide > 0
+
+
+def test_the_extractors(much):
+    words, rows = said("28"), stored("28", "extractor")
+    names = ("MiniLM", "the course's model")
+    means = {round(mean(rows[f"{name}, mean"])) for name in names}
+    mixed = {round(mean(rows[f"{name}, mean, shuffled"])) for name in names}
+    assert len(means) == len(mixed) == 1
+    assert f"both have {means.pop()} %, and {max(mixed)} with shuffled pictures" in words
+    assert abs(mean(much["blind"]) - mixed.pop()) < half(much["blind"])
+    wide = [round(mean(rows[f"{name}, all places"])) for name in names]
+    assert "have {} and {} (at the lowest rate".format(*wide) in words
+    assert all(rows[f"{name}, all places"]["lr"][0] == 3e-4 for name in names)
+    assert f"behind a projector had {mean(much['projector']):.0f};" in words
 
 
 def test_nothing_is_left_to_be_written():
