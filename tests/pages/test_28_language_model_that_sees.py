@@ -142,7 +142,7 @@ def test_lists_of_labels_are_read_as_many_labels(capsys):
     names = {}
     exec(cell("# Imports."), names)
     assert printed(capsys, cell("true, told = [[1, 0, 1]"), names) == "False"
-    assert printed(capsys, cell("for label in row"), names) == "True"
+    assert printed(capsys, cell("true, told = [1, 0, 1, 0"), names) == "True"
 
 
 # ---- what it says of its stored runs ----
