@@ -637,9 +637,9 @@ small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
 config = LlavaConfig(vision_config=CLIPVisionConfig(image_size=32, patch_size=8, **small),
                      text_config=LlamaConfig(vocab_size=60, **small), image_token_index=59)
 speaker = AutoModelForImageTextToText.from_config(config).eval()
-ids = pt.tensor([[1] + [59] * 16 + [5, 6, 7]])                 # 59: here comes a soft token
+places = pt.tensor([[1] + [59] * 16 + [5, 6, 7]])              # 59: here comes a soft token
 labels = pt.tensor([[-100] * 19 + [7]])                        # the reply alone; shifted inside
-out = speaker(input_ids=ids, pixel_values=pt.randn(1, 3, 32, 32), labels=labels)
+out = speaker(input_ids=places, pixel_values=pt.randn(1, 3, 32, 32), labels=labels)
 print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 
 # %% [markdown]
