@@ -112,6 +112,21 @@ RIGHT = {
                 change = torch.einsum("...i,ri,or->...o", x, self.A, self.B)
                 return self.inner(x) + change * self.alpha / self.rank
         """,
+        # weight and bias of its own, one plain layer
+        """
+        import torch
+        from torch import nn
+        from torch.nn import functional as F
+        class f(nn.Module):
+            def __init__(self, inner, rank=8, alpha=16.0):
+                super().__init__()
+                self.kept, self.scale = [inner.requires_grad_(False)], alpha / rank
+                self.A = nn.Parameter(torch.randn(rank, inner.in_features))
+                self.B = nn.Parameter(torch.zeros(inner.out_features, rank))
+            def forward(self, x):
+                weight = self.kept[0].weight + self.scale * self.B @ self.A
+                return F.linear(x, weight, self.kept[0].bias)
+        """,
     ],
 }
 
@@ -183,6 +198,20 @@ WRONG = {
                 ),
             ),
             "A begins with zeros",
+        ),
+        # A of ones
+        (changed(LORA, ("torch.randn(rank", "torch.ones(rank")), "all rows of A are alike"),
+        # another layer in place of the given one
+        (
+            changed(
+                LORA,
+                (
+                    "inner.requires_grad_(False)",
+                    "nn.Linear(*inner.weight.shape[::-1], inner.bias is not None)",
+                ),
+                ("super().__init__()", "super().__init__(); inner.requires_grad_(False)"),
+            ),
+            "",
         ),
         (changed(LORA, ("alpha / rank", "alpha")), "scaled by alpha / r"),
         (changed(LORA, ("self.inner(x) + ", "")), "own output is missing"),

@@ -170,13 +170,13 @@ class LoRA(LoRALinear):
 
 
 def _facts(cls, weight, bias, A, B, x, alpha):
-    """Whether nothing is changed at the start, what is trained, whether A and B are drawn, and
-    with others the result and the gradient of its sum by x.
+    """Whether nothing is changed at the start, what is trained, whether A and B are drawn and A's
+    rows differ, and with others the result and the gradient of its sum by x.
     """
     (rank, wide), out = A.shape, len(weight)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        inner = nn.Linear(wide, out, bias=bias is not None)
+        inner = nn.Linear(wide, out, bias=bias is not None).double()
         with torch.no_grad():
             inner.weight.copy_(weight)
             if bias is not None:
@@ -185,6 +185,7 @@ def _facts(cls, weight, bias, A, B, x, alpha):
     trained = {n: tuple(p.shape) for n, p in layer.named_parameters() if p.requires_grad}
     same = bool(torch.allclose(layer(x), inner(x)))
     drawn = {"A": bool((layer.A != 0).all()), "B": bool((layer.B != 0).any())}
+    drawn["rows differ"] = len(layer.A.detach().unique(dim=0)) == len(layer.A)
     with torch.no_grad():
         layer.A.copy_(A)
         layer.B.copy_(B)
@@ -225,6 +226,13 @@ class _Swapped(_Other):
         with torch.no_grad():
             self.B.normal_()
             self.A.zero_()
+
+
+class _Alike(_Other):
+    def __init__(self, inner, rank=8, alpha=16.0):
+        super().__init__(inner, rank, alpha)
+        with torch.no_grad():
+            self.A.fill_(1.0)
 
 
 class _ScaledAll(_Other):
@@ -288,7 +296,8 @@ LORA = Exercise(
     batch=_lora_batch,
     verified=True,
     returns="whether it changes nothing at the start, the shapes of what is trained, which of A and"
-    " B is other than 0, and with other A and B what it gives, and its sum's gradient by x",
+    " B is other than 0, whether A's rows differ, and with other A and B what it gives, and its"
+    " sum's gradient by x",
     misconceptions=(
         *ideas(
             "the inner layer is still trained: `inner.requires_grad_(False)`, weight and bias.",
@@ -302,6 +311,11 @@ LORA = Exercise(
         *ideas(
             "A begins with zeros as B does. Then both gradients are 0, and nothing ever moves.",
             _with(random=False),
+        ),
+        *ideas(
+            "all rows of A are alike. They get the same gradient, so B A stays a matrix of rank 1:"
+            " draw A at random.",
+            _Alike,
         ),
         *ideas("A is zero and B random here. Asked is the other way round.", _Swapped),
         *ideas(
