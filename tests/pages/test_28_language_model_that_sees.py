@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from sweep import measured_cells  # noqa: E402  (after the path)
 
 cell = partial(the_cell, "28")
+KINDS = ("exists", "count", "colour", "shape", "size", "compare")
 CARD = DATA / "language_model" / "README.md"
 
 
@@ -116,7 +117,7 @@ def test_an_answer_that_counts_is_what_it_says_freely(page):
     """The likeliest words with the right ones before are right just where it writes them."""
     seed_everything(0)
     part = page["load"]("test", 70, (1, 1))
-    sees = page["tune"]("projector", part, 0, steps=60)
+    sees = page["tune"]("projector", part, 0, steps=20)
     same = 0
     for i in range(20):
         one = page["first"](part, 1, i)
@@ -177,6 +178,13 @@ def test_what_is_trained_and_how_long(much):
     for kind in ("all", "LoRA", "projector", "last layer", "from scratch"):
         thousand = much[kind]["trained"][0] / 1000
         assert f"{thousand:.0f} thousand" in words
+    alone = much["projector"]["trained"][0]
+    added = much["LoRA"]["trained"][0] - alone
+    assert (
+        f"({added / 1000:.0f} thousand in its matrices, the projector's {alone / 1000:.0f})"
+        in words
+    )
+    assert round(added / 664_000, 2) == 0.02 and "two in a hundred of its weights" in words
     one, other = (sum(much[kind]["seconds"]) for kind in ("LoRA", "all"))
     assert "no way to save much time" in words and one > 0.7 * other
 
@@ -198,6 +206,17 @@ def card():
     rows = re.findall(r"^\|(.+)\|$", CARD.read_text(encoding="utf-8"), re.M)
     head, _, *rows = [[part.strip() for part in row.split("|")] for row in rows]
     return {row[0]: dict(zip(head[1:], map(float, row[1:]))) for row in rows}
+
+
+def test_what_is_easy_and_what_is_hard(much):
+    shares = {kind: mean(much["all"], kind) for kind in KINDS}
+    assert set(sorted(shares, key=shares.get)[-2:]) == {"colour", "shape"}
+    for kind in set(KINDS) - {"count"}:
+        gap, wide = gain(much["all"][kind], much["all"]["count"])
+        assert gap - wide > 0
+    for few, many in ((1, 2), (2, 3)):
+        gap, wide = gain(much["all"][f"{few} things"], much["all"][f"{many} things"])
+        assert gap - wide > 0
 
 
 def test_what_it_knows_from_text():
@@ -256,9 +275,9 @@ def test_how_much_was_trained(much):
     wholly = "description, strict"
     scratch, every = much["from scratch"], much["all"]
     text = f"from scratch {mean(scratch, wholly):.0f} % are wholly true, with all trained"
-    assert f"{text} {mean(every, wholly):.0f}, and the intervals overlap" in words
-    reach = half(scratch, wholly) + half(every, wholly)
-    assert abs(mean(scratch, wholly) - mean(every, wholly)) < reach
+    gap, wide = gain(scratch[wholly], every[wholly])
+    assert f"{text} {mean(every, wholly):.0f}. The gap of {gap:.1f} ± {wide:.1f} points" in words
+    assert gap - wide < 0 < gap + wide
     frozen, wide = gain(much["projector"]["accuracy"], much["from scratch"]["accuracy"])
     assert frozen - wide > 0
     for kind in ("projector", "LoRA", "last layer"):
@@ -299,16 +318,56 @@ def test_few_labels(much):
     words, few = said("28"), stored("28", "few")
     every, lora, alone = (few[f"{kind}, best step"] for kind in ("all", "LoRA", "projector"))
     shares = [round(mean(row)) for row in (every, lora, alone)]
-    assert "all have {} %, LoRA {}, the projector {}, and no".format(*shares) in words
+    assert "all have {} %, LoRA {}, the projector {}, and each".format(*shares) in words
     for one, other in ((every, alone), (lora, alone), (lora, every)):
         gap, wide = gain(one["accuracy"], other["accuracy"])
-        assert gap - wide < 0 < gap + wide
+        assert gap - wide < 0 < gap + wide and 2.5 < abs(gap) + wide < 4.5  # "three points"
+    gap, wide = gain(every["accuracy"], lora["accuracy"])
+    assert f"is gone ({abs(gap):.1f} ± {wide:.1f})" in words
+    before, reach = gain(much["all"]["accuracy"], much["LoRA"]["accuracy"])
+    assert before - gap > (wide**2 + reach**2) ** 0.5
     for kind, grid in load("28", "sweeps").FEW_GRIDS.items():
         tried = {r: few[f"rate: {kind} {r[0]:g} {r[1]:g}"]["validation"] for r in grid}
         best = max(tried, key=tried.get)
         assert best == (max(grid) if kind == "projector" else min(grid))  # as the page says
     scratch = mean(much["from scratch"])
     assert f"from scratch had {scratch:.0f} % with 6,000" in words and scratch < min(shares)
+
+
+def test_lora_at_every_layer_is_not_clearly_below_all(much):
+    words, rows = said("28"), stored("28", "every")
+    (kind, grid), row = *load("28", "sweeps").EVERY_GRIDS.items(), rows["LoRA at every layer"]
+    gap, wide = gain(much["all"]["accuracy"], row["accuracy"])
+    added = (row["trained"][0] - much["projector"]["trained"][0]) / 1000
+    whole = sum(w.numel() for w in load_language_model()[0].parameters()) / 1000
+    assert f"({added:.0f} thousand numbers, ten in a hundred)" in words
+    assert round(added / whole, 2) == 0.1
+    assert f"it has {mean(row):.1f} %, {gap:.1f} ± {wide:.1f} points below all: no" in words
+    assert gap - wide < 0 < gap
+    gap, wide = gain(row["accuracy"], much["LoRA"]["accuracy"])
+    assert f"against the six places: {gap:.1f} ± {wide:.1f} points more" in words
+    assert gap - wide < 0 < gap
+    best = best_rates(rows, grid, kind)
+    assert best not in (min(grid), max(grid))
+
+
+def test_two_stages(much):
+    words, row = said("28"), stored("28", "stages")["all, two stages"]
+    gap, wide = gain(much["all"]["accuracy"], row["accuracy"])
+    text = f"have {mean(row):.1f} %, {gap:.1f} ± {wide:.1f} points *less* at equal steps"
+    assert text in words and gap - wide > 0
+
+
+def test_numbers_of_soft_tokens(page, much):
+    words, rows = said("28"), stored("28", "tokens")
+    for number in (4, 64):
+        row = rows[f"{number} tokens"]
+        gap, wide = gain(row["accuracy"], much["all"]["accuracy"])
+        clear = "less" if gap + wide < 0 else "more" if gap - wide > 0 else "not clear"
+        assert f"{number} have {mean(row):.1f} %, {gap:+.1f} ± {wide:.1f} points ({clear})" in words
+    made = [page["Sees"](load_language_model()[0], number).projector for number in (4, 16, 64)]
+    sizes = [round(sum(w.numel() for w in each.parameters()) / 1000) for each in made]
+    assert "projector changes with them: {}, {} and {} thousand numbers".format(*sizes) in words
 
 
 def test_the_loss_on_the_prompt_too_does_no_harm(much):

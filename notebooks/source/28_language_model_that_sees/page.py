@@ -63,7 +63,8 @@ def paired(rows, one, other, what="accuracy"):
     """Points that one has more than the other, seed by seed."""
     gaps = [100 * (a - b) for a, b in zip(rows[one][what], rows[other][what])]
     mean, half = mean_interval(gaps)
-    print(f"{one} minus {other}: {mean:+.1f} ± {half:.1f} points")
+    of = "" if what == "accuracy" else f" ({what})"
+    print(f"{one} minus {other}{of}: {mean:+.1f} ± {half:.1f} points")
 
 # %%
 table("answers to new questions, %, five seeds", much, {"all": "all", "LoRA": "LoRA"})
@@ -71,7 +72,7 @@ paired(much, "LoRA", "all")
 outcome("27.c", "Ada")
 
 # %% [markdown]
-# Ada wins. LoRA trains 45 thousand numbers in place of 697 thousand and has 83.1 % in place of 89.6: 6.5 ± 2.8 points less. That is for 6,000 questions, 200 steps and this small model. With few labels the order may change; a row further down asks for that.
+# Ada wins. LoRA trains 45 thousand numbers (12 thousand in its matrices, the projector's 33) in place of 697 thousand and has 83.1 % in place of 89.6: 6.5 ± 2.8 points less. That is for 6,000 questions, 200 steps, this small model, and matrices in six places, two in a hundred of its weights. With matrices in more places, or with few labels, the order may change; rows further down ask for that.
 #
 # ## What it knows from text
 #
@@ -261,7 +262,7 @@ def as_rows(prompts, replies):
 # %% tags=["measured", "proof"]
 # What of a model is trained, and with which rates: of the projector, of the language model.
 RATES = {"projector": (2e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 3e-3),
-         "all": (1e-2, 1e-3), "from scratch": (1e-2, 3e-3), "blind": (1e-2, 3e-3)}
+         "all": (1e-2, 1e-3), "from scratch": (1e-2, 1e-3), "blind": (1e-2, 3e-3)}
 
 def opened(kind, Layer):
     """The language model with those weights to be trained that `kind` says."""
@@ -385,9 +386,9 @@ for kind in (*KINDS, "1 things", "2 things", "3 things"):
 # %% [markdown]
 # It looks: with its own picture the projector alone has 80 %, with another one 39, and the blind model has 37. The 39 are no coin toss: they are what the wording gives, and what two scenes have in common.
 #
-# A frozen model that has never seen anything answers four of five questions about pictures, and one linear layer in front of it is all that was trained.
+# A frozen model that has never seen anything answers four of five questions about pictures, and all that learned from these questions is one linear layer in front of it. (The network of the cells had learned from boxes before.)
 #
-# Shapes and colours are best, counting is worst, and each thing more in the picture costs. From a true *text* the same network counts 95 % rightly.
+# Shapes and colours have the most right answers, counting has the fewest, and each thing more in the picture costs. From a true *text* the same network counts 95 % rightly.
 #
 # ## Is it true what it says?
 #
@@ -448,7 +449,7 @@ print("A x:", (A @ x).tolist(), " B learned:", (W @ x + 2 / 1 * B @ (A @ x)).tol
 # > **Exercise 28.2 · LoRA** — *10 minutes · core*
 # >
 # > - A layer around `inner`, an `nn.Linear` with `weight` `(out, in)` and with or without a bias. It computes (28.2) for `x` `(..., in)`.
-# > - Names of the trained parameters: `A` `(rank, in)`, random, none of it 0; `B` `(out, rank)`, zeros.
+# > - Names of the trained parameters: `A` `(rank, in)`, random, none of it 0, no two rows alike; `B` `(out, rank)`, zeros.
 # > - `inner` is kept and gets no gradient: weight and bias.
 
 # %% exercise="28.2"
@@ -534,29 +535,38 @@ table("6,000 scenes, 200 steps; %, five seeds", much, {
 for one, two in (("last layer", "all"), ("last layer", "LoRA"), ("LoRA", "projector"),
                  ("projector", "from scratch"), ("from scratch", "all")):
     paired(much, one, two)
+paired(much, "from scratch", "all", "description, strict")
 
 # %% [markdown]
-# - **What was read is worth much.** Learned on texts, used on pictures: that is **cross-modal transfer** (跨模态迁移). Its control is the same network from scratch, which has 65 %, 25 points less, with the same steps and its own rates. Even the frozen one with a projector is above it. (More steps may bring it nearer; none were run.)
-# - **More weights, more answers**, here: all are above the last layer, above LoRA and above the projector alone. That LoRA is above the projector alone, or the last layer above LoRA, is not clear.
-# - **Descriptions** show no profit here: from scratch 47 % are wholly true, with all trained 47, and the intervals overlap.
+# - **What was read is worth much.** Learned on texts, used on pictures: that is **cross-modal transfer** (跨模态迁移). Its control is the same network from scratch, which has 65 %, 25 points less, with the same steps and its own rates. Even the frozen one with a projector is above it. But what was read were questions of just this kind, with answers, about 18,000 scenes in words: other texts may be worth less. (And more steps may bring the control nearer. Neither was run.)
+# - **All weights are ahead** of the last layer, of LoRA in six places and of the projector alone. That LoRA is above the projector alone, or the last layer above LoRA, is not clear.
+# - **Descriptions** show no clear profit: from scratch 48 % are wholly true, with all trained 47. The gap of 0.2 ± 8.8 points leaves room for one, either way.
 #
 # LoRA is no way to save much time here: a step goes through the whole network in any case. What it saves is the optimizer's memory; and a task's file has 45 thousand numbers.
 #
-# Fewer scenes, and the loss on the prompt too:
+# Fewer scenes, LoRA in more places, two stages, other numbers of soft tokens, the loss on the prompt too:
 
 # %%
 few = stored("28", "few")                                      # python tools/sweep.py 28 few
-others = much | stored("28", "prompt")
+others = much | stored("28", "prompt") | stored("28", "stages") | stored("28", "tokens")
+others |= stored("28", "every")                                # python tools/sweep.py 28 every
 table("100 scenes, %, five seeds", few, {
     "all, last step": "all, last step", "all, best step": "all, best step",
     "LoRA, best step": "LoRA, best step", "projector, best step": "projector alone, best step"})
-paired(few, "LoRA, best step", "projector, best step")
-table("6,000 scenes, %, five seeds", others, {
-    "all": "all", "all, loss on the prompt too": "all, loss on the prompt too"})
-paired(others, "all, loss on the prompt too", "all")
+for one, two in (("all", "LoRA"), ("all", "projector"), ("LoRA", "projector")):
+    paired(few, f"{one}, best step", f"{two}, best step")
+ONES = ("LoRA at every layer", "all, two stages", "4 tokens", "64 tokens",
+        "all, loss on the prompt too")
+table("6,000 scenes, %, five seeds", others, {name: name for name in ("all", *ONES)})
+for name in ONES:
+    paired(others, name, "all")
+paired(others, "LoRA at every layer", "LoRA")
 
 # %% [markdown]
-# - **Few labels.** With 100 scenes nothing is gained over the projector alone: all have 69 %, LoRA 69, the projector 69, and no difference is clear. Each seed has another hundred; rates and step were chosen by 570 validation questions, more than there are to learn from. The rates chosen for the language model are the smallest that were tried, 1e-4 and 1e-3: towards the frozen one. The network from scratch had 65 % with 6,000.
+# - **Few labels.** With 100 scenes no order is shown: all have 69 %, LoRA 69, the projector 69, and each gap may be three points either way. What all had ahead of LoRA with 6,000 scenes is gone (0.0 ± 3.3). Each seed has another hundred; rates and step were chosen by 570 validation questions, more than there are to learn from. The rates chosen for the language model are the smallest that were tried, 1e-4 and 1e-3: towards the frozen one. The network from scratch had 65 % with 6,000.
+# - **LoRA in more places**: at every linear layer (68 thousand numbers, ten in a hundred) it has 86.3 %, 3.3 ± 4.0 points below all: no difference is shown. So the bet is settled for two in a hundred, not for LoRA as such. (Nor is it clear against the six places: 3.2 ± 5.2 points more.)
+# - **Two stages**, 100 steps of the projector alone and then 100 of all, have 86.6 %, 3.0 ± 1.9 points *less* at equal steps. (All weights then have 100 steps only; more were not run.)
+# - **Soft tokens.** 4 have 73.5 %, -16.1 ± 2.5 points (less); 64 have ZZ. The projector changes with them: 131, 33 and 8 thousand numbers. The rates are those of 16.
 # - **The loss on the prompt too** has 90.6 %, 1.1 ± 1.0 points *more*. So (28.1) is a habit that is no gain here; perhaps because a question like "what shape is the green thing?" also tells something of its picture.
 #
 # ## A language model as an extractor
@@ -664,7 +674,7 @@ print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 # </details>
 # <details><summary>How many soft tokens?</summary>
 #
-# A photograph of 336 x 336 in patches of 14 makes 576 soft tokens. A large picture, cut into several tiles, makes thousands, and attention looks at each of them for each word. So neighbours are laid together, as our 2 x 2 cells (**pixel shuffle**), or a few queries of learned vectors ask the patches ([BLIP-2](https://arxiv.org/abs/2301.12597) has 32).
+# A photograph of 336 x 336 in patches of 14 makes 576 soft tokens. A large picture, cut into several tiles, makes thousands, and attention looks at each of them for each word. So neighbours are laid together, as our 2 x 2 cells (**pixel shuffle**), or a few queries of learned vectors ask the patches ([BLIP-2](https://arxiv.org/abs/2301.12597) has 32). The table above has 64, 16 and 4 tokens.
 #
 # </details>
 # <details><summary>What benchmarks miss</summary>
@@ -682,7 +692,7 @@ print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 #
 # You can now
 #
-# 1. **settle** the bet: all parameters are above LoRA, by 6.5 ± 2.8 points, with 6,000 questions and 200 steps;
+# 1. **settle** the bet: all parameters are above LoRA in six places, by 6.5 ± 2.8 points, with 6,000 questions and 200 steps; with LoRA at every layer no difference is shown;
 # 2. **ask** a model that only read: from true text it answers 97 to 100 %; to write on, pad on the left;
 # 3. **build** the loss on the reply alone, shifted once; a projector in front of a frozen model has 80 %, with another picture 39;
 # 4. **count** what is true: 90 % of the words forced, 5 % of the free descriptions of three things;
@@ -698,7 +708,7 @@ print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 # </details>
 # <details><summary>2. You hand labels that you have shifted to a model of transformers. What happens?</summary>
 #
-# It shifts once more: each place learns to foretell the word after the next. No error comes; the loss even falls.
+# It shifts once more: each place learns to foretell the word after the next. No error comes.
 #
 # </details>
 # <details><summary>3. Why may B be zero and A not?</summary>

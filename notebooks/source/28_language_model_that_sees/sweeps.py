@@ -1,5 +1,6 @@
 """The stored comparisons of page 28: how much of a language model is trained, with learning rates
-chosen by validation; few labels, the loss on the prompt too; and language models as extractors.
+chosen by validation; few labels, two stages, numbers of soft tokens, the loss on the prompt too;
+and language models as extractors.
 """
 
 from time import process_time
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from course_utils.exercises import reference
+from course_utils.language_model import add_lora, load_language_model
 from course_utils.runtime import seed_everything
 from course_utils.text_encoder import load_text_encoder
 
@@ -21,9 +23,13 @@ GRIDS = {
     "LoRA": [(1e-2, 3e-3), (1e-2, 1e-2), (1e-2, 2e-2)],
     "last layer": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
     "all": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3)],
-    "from scratch": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
+    "from scratch": [(1e-2, 3e-4), (1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
     "blind": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)],
 }
+
+# LoRA at every linear layer of the language model: their names, and the rates, one seed
+EVERY = ("in_proj", "q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3")
+EVERY_GRIDS = {"LoRA at every layer": [(1e-2, 1e-3), (1e-2, 3e-3), (1e-2, 1e-2)]}
 
 # the same with 100 scenes, one seed
 FEW_GRIDS = {
@@ -91,7 +97,7 @@ def five(page, kinds, label="{}", size=7_000, elsewhere=None, **how):
     return rows
 
 
-def tuned(page, kinds, tries=2):
+def tuned(page, kinds, tries=2, grids=GRIDS):
     """Each kind at the rates that are best on validation scenes, over the first seeds; then five
     seeds of it.
     """
@@ -99,7 +105,7 @@ def tuned(page, kinds, tries=2):
     valid, test = parts(page, "validation", 210), parts(page, "test", 350)
     for kind in kinds:
         made, tried = {}, {}
-        for rate in GRIDS[kind]:
+        for rate in grids[kind]:
             for seed in tqdm(SEEDS[:tries], desc=f"{kind} {rate}"):
                 start = process_time()
                 sees = page["tune"](kind, train, seed, rate=rate)
@@ -131,6 +137,18 @@ def much(page: dict) -> dict:
 def controls(page: dict) -> dict:
     """From scratch, the last layer, blind; rates by one seed. About nine minutes on one core."""
     return tuned(page, ("from scratch", "last layer", "blind"), tries=1)
+
+
+def every(page: dict) -> dict:
+    """LoRA at every linear layer, its rate by one seed. About four minutes on one core."""
+
+    def opened(kind, Layer):
+        model = load_language_model()[0]
+        add_lora(model, EVERY, 8, 16.0)
+        return model
+
+    page["opened"] = opened  # `tune` takes it from there
+    return tuned(page, EVERY_GRIDS, 1, EVERY_GRIDS)
 
 
 def short(page: dict) -> dict:
@@ -177,6 +195,19 @@ def few(page: dict) -> dict:
             sees.load_state_dict(state)
             score(page, rows, f"{kind}, best step", sees, test)
             note(rows, f"{kind}, best step", step=-step)
+    return rows
+
+
+def stages(page: dict) -> dict:
+    """The projector alone for the first half of the steps. About two minutes on one core."""
+    return five(page, ("all",), "{}, two stages", stages=2)
+
+
+def tokens(page: dict) -> dict:
+    """64 and 4 soft tokens in place of 16, all weights trained. About seven minutes."""
+    rows = {}
+    for number in (4, 64):
+        rows |= five(page, ("all",), f"{number} tokens", tokens=number)
     return rows
 
 
@@ -264,4 +295,4 @@ def extractor(page: dict) -> dict:
     return rows
 
 
-SWEEPS = [much, controls, short, few, prompt, extractor]
+SWEEPS = [much, controls, every, short, few, stages, tokens, prompt, extractor]
