@@ -557,6 +557,7 @@ for one, two in (("all", "LoRA"), ("all", "projector"), ("LoRA", "projector")):
     paired(few, f"{one}, best step", f"{two}, best step")
 ONES = ("LoRA at every layer", "all, two stages", "4 tokens", "64 tokens",
         "all, loss on the prompt too")
+print()
 table("6,000 scenes, %, five seeds", others, {name: name for name in ("all", *ONES)})
 for name in ONES:
     paired(others, name, "all")
