@@ -35,14 +35,14 @@ def test_a_comparison_says_how_long_it_takes(page, name):
     assert "About" in sweep.sweeps(page)[name].__doc__
 
 
-PAGE = '''# %% [markdown]
+PAGE = """# %% [markdown]
 # # One
 # %%
 raise ValueError("not measured")
 # %% tags=["measured"]
 def double(x):
     return 2 * x
-'''
+"""
 SWEEPS = '''SEEDS = range(5)
 
 
@@ -184,7 +184,7 @@ def test_one_strategy_alone(by_row, capsys):
     "line, other",
     [
         ("grid=(1, 2)", "grid=(3, 2)"),  # the grid
-        ('[grid[0] / 10] * 5', '[grid[1] / 10] * 5'),  # the code
+        ("[grid[0] / 10] * 5", "[grid[1] / 10] * 5"),  # the code
         ("range(5)", "range(5, 10)"),  # the seeds
         ('partial(one, f"{world}: {name}")', 'partial(one, f"{world}: {name}", (1, 2))'),
     ],

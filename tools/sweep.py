@@ -11,10 +11,11 @@ page's own cells tagged `measured` define, because what is measured is what is t
 with the seeds, the command and the versions that made them. Some need public data:
 python -m course_utils.datasets.store mnist fsdd
 
-A long one gives back, in the place of each row, a `functools.partial` that makes it. These rows are
-made and stored one by one, and a row that is stored is not made again: stop it, start it again. Each
-keeps a short "fingerprint" of its function, its arguments and the versions. Where one in the file
-has another, nothing is run and nothing is lost: move the file away, or put back what was changed.
+A long one gives back, in the place of each row, a `functools.partial` that makes it. These rows
+are made and stored one by one, and a row that is stored is not made again: stop it, start it
+again. Each keeps a short "fingerprint" of its function, its arguments and the versions. Where one
+in the file has another, nothing is run and nothing is lost: move the file away, or put back what
+was changed.
 """
 
 import hashlib

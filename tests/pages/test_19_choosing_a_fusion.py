@@ -1,0 +1,219 @@
+"""What page 19 stores, judges and says: the runs that it rests on, and the table that it prints."""
+
+import json
+import statistics
+import sys
+from functools import partial
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from reading import gain, printed, said, the_cell
+from scipy import stats
+
+from course_utils.exercises import reference
+from course_utils.fusion import STRATEGIES, describe
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, room, stored
+from course_utils.runtime import ROOT, seed_everything
+from course_utils.training import Batches, fit
+
+sys.path.insert(0, str(ROOT / "tools"))
+cell = partial(the_cell, "19")
+
+
+@pytest.fixture(scope="module")
+def sweeps():
+    import sweep  # noqa: F401  (the room's sweeps import it)
+
+    return load("19", "sweeps")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    found = {}
+    for size, name in (("150", "small"), ("2,000", "large")):
+        for key, row in stored("19", name).items():
+            world, _, who = key.partition(": ")
+            found.setdefault(f"{world}, {size}", {})[who] = row
+    return found | {"digits": stored("19", "digits")}
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """What the built page prints."""
+    notebook = nbformat.read(ROOT / "notebooks" / "19_choosing_a_fusion.ipynb", 4)
+    texts = [
+        out.text
+        for one in notebook.cells
+        if one.cell_type == "code"
+        for out in one.outputs
+        if out.output_type == "stream"
+    ]
+    return "".join(texts)
+
+
+# ---- the reader's own code ----
+
+
+def by_p_value(a, b, comparisons):
+    if len(a) != len(b):
+        raise ValueError
+    gaps = np.round(np.array(a) - np.array(b), 12)
+    if len(gaps) < 2 or not gaps.any():
+        return "cannot tell"
+    if np.ptp(gaps) and stats.ttest_1samp(gaps, 0).pvalue * comparisons >= 0.05:
+        return "cannot tell"
+    return "better" if gaps.mean() > 0 else "worse"
+
+
+def by_sorting(scores, cost):
+    order = sorted(scores, key=lambda name: statistics.fmean(scores[name]))
+    others = len(scores) - 1
+    lost = {n for n in scores if by_p_value(scores[n], scores[order[-1]], others) == "worse"}
+    kept = [name for name in scores if name not in lost]
+    return tuple(kept), sorted(kept, key=cost.get)[0]
+
+
+@pytest.mark.parametrize("key, answer", [("19.1", by_p_value), ("19.2", by_sorting)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def test_overlapping_intervals_hide_what_all_seeds_say(capsys, tables):
+    first, second = (tables["and, 150"][name]["accuracy"] for name in ("max", "sum"))
+    names = {"mean_interval": mean_interval, "first": first, "second": second}
+    fault = cell("one, other = mean_interval(first)")
+    assert printed(capsys, fault, dict(names)) == "False"
+    assert printed(capsys, cell("(0.0, 0.0)"), dict(names)) == "True"
+    # where two strategies lie far apart the same lines are right
+    far = [value - 0.3 for value in second]
+    assert printed(capsys, fault, names | {"second": far}) == "True"
+
+
+# ---- many models at once ----
+
+
+@pytest.mark.parametrize("strategy", ["concat", "gated", "low_rank", "cross_attention"])
+def test_many_at_once_learn_what_each_learns_alone(sweeps, strategy):
+    draws, _ = sweeps.gate_draws("xor", "small")
+    names, grid = ("text", "image"), ((1e-2, 0.0), (3e-2, 10.0))
+    data = {
+        split: {name: torch.stack([d[split][name] for d in draws]) for name in (*names, "label")}
+        for split in draws[0]
+    }
+    dims = dict.fromkeys(names, 16)
+    many = sweeps.Many(strategy, dims, 2, grid)
+    losses, copies = many.fit(data, steps=12, batch=64, marks=4)
+    for seed, (lr, decay) in ((1, grid[0]), (3, grid[1])):
+        generator = seed_everything(seed)
+        alone = sweeps.Fused(strategy, dims, 2)
+        told = fit(
+            alone,
+            Batches(draws[seed]["train"], 64, generator),
+            Batches(draws[seed]["validation"], 500),
+            epochs=4,
+            lr=lr,
+            weight_decay=decay,
+        )
+        setting = grid.index((lr, decay))
+        found = losses[:, seed, setting].tolist()
+        assert found == pytest.approx(told.validation_loss, abs=2e-5)
+        with torch.no_grad():
+            answers = alone(draws[seed]["test"]).argmax(1)
+        accuracy = (answers == draws[seed]["test"]["label"]).double().mean().item()
+        right = sweeps.right(many, copies, losses, setting, data["test"])
+        assert right[seed] == pytest.approx(accuracy, abs=4e-4)
+
+
+def test_the_setting_is_chosen_on_the_validation_sets_alone(sweeps):
+    losses = torch.tensor([[[0.9, 0.7], [0.5, 0.6]], [[0.4, 0.8], [0.9, 0.5]]])
+    # (marks, seeds, settings): lowest marks .4, .5 and .7, .5
+    assert sweeps.chosen_setting(losses) == 0
+    assert sweeps.chosen_setting(losses[:1]) == 1
+    grid = ((1, 0.0), (1, 9.0), (2, 0.0), (2, 9.0), (3, 0.0))
+    assert [sweeps.at_edge(grid, k) for k in range(5)] == [
+        "rate",
+        "rate and decay",
+        "",
+        "decay",
+        "rate and decay",
+    ]
+
+
+# ---- the stored runs ----
+
+
+def test_every_strategy_and_every_modality_stands_in_every_setting(tables, sweeps):
+    for setting, rows in tables.items():
+        names = 3 if setting.startswith(("parity", "digits")) else 2
+        alone = [name for name in rows if " alone" in name]
+        assert set(STRATEGIES) <= set(rows) and len(alone) == 2 * names
+        for row in rows.values():
+            assert len(row["accuracy"]) == len(row["alike"]) == 5
+            grid = {"150": sweeps.GRID, "000": sweeps.LEAST}.get(setting[-3:], sweeps.FEWER)
+            place = grid.index((row["lr"], row["weight_decay"]))
+            assert row["edge"] == sweeps.at_edge(grid, place)
+
+
+def test_one_version_made_all_rows():
+    made = [
+        json.loads((room("19", "results", f"{name}.json")).read_text(encoding="utf-8"))
+        for name in ("small", "large", "digits", "real")
+    ]
+    assert len({json.dumps(one["versions"]) for one in made}) == 1
+    assert all(row["fingerprint"] for one in made for row in one["rows"].values())
+
+
+def test_no_accuracy_lies_above_its_ceiling_by_more_than_chance(tables):
+    for rows in tables.values():
+        for row in rows.values():
+            if row["ceiling"]:
+                mean, half = mean_interval(row["accuracy"])
+                assert mean - half - 0.01 < row["ceiling"]
+
+
+# ---- what the page prints and says ----
+
+
+def judged(tables, setting):
+    """The shortlist by scipy's p-values, the cheapest by a layer's own formula."""
+    rows = {name: tables[setting][name]["accuracy"] for name in STRATEGIES}
+    best = max(rows, key=lambda name: statistics.fmean(rows[name]))
+    kept = []
+    for name, values in rows.items():
+        chance = 1.0 if name == best else stats.ttest_rel(rows[best], values).pvalue
+        if chance * 17 >= 0.05:
+            kept.append(name)
+    if setting == "digits":
+        dims, classes = {"text": 78, "image": 256, "audio": 256}, 10
+    else:
+        names = ("text", "image", "audio")[: 3 if setting.startswith("parity") else 2]
+        dims, classes = dict.fromkeys(names, 16 if setting.endswith(" 150") else 8), 2
+    cost = {name: describe(STRATEGIES[name](dims, classes)).multiply_adds for name in kept}
+    return best, kept, min(kept, key=cost.get)
+
+
+def test_the_decision_table_follows_from_the_stored_numbers(tables, outputs):
+    lines = outputs.partition("setting           best alone      best fusion")[2].splitlines()
+    assert len(tables) == 11
+    for setting, line in zip(tables, lines[1:], strict=False):
+        best, kept, cheap = judged(tables, setting)
+        single = {n: row for n, row in tables[setting].items() if " alone" in n}
+        alone = min(single, key=lambda name: single[name]["validation loss"])
+        numbers = [
+            f"{100 * statistics.fmean(tables[setting][name]['accuracy']):.1f}"
+            for name in (alone, best, cheap)
+        ]
+        expected = [*setting.split(), numbers[0], best, numbers[1], str(len(kept)), cheap]
+        assert line.split() == [*expected, numbers[2]]
+
+
+def test_what_the_verdict_says_is_what_scipy_says(tables):
+    verdict = reference("19.1")
+    for rows in tables.values():
+        for name in STRATEGIES:
+            a, b = rows[name]["accuracy"], rows["concat"]["accuracy"]
+            for m in (1, 17):
+                assert verdict(a, b, m) == by_p_value(a, b, m)
