@@ -62,7 +62,7 @@ def best_alone(setting):
 # %% [markdown]
 # ## The bet of page 18
 #
-# All eighteen strategies read `digits`: text, picture and sound, the vectors of page 00. Each trains for the same 200 steps. Each has its own learning rate and weight decay, of twelve pairs the one with the lowest loss on the validation sets. Five seeds. The five highest means, and how far they lie above concatenation:
+# All eighteen strategies read `digits`: text, picture and sound, the vectors of page 00. Each trains for the same 160 steps. Each has its own learning rate and weight decay, of twelve pairs the one with the lowest loss on the validation sets. Five seeds. The five highest means, and how far they lie above concatenation:
 
 # %%
 right = scores_of("digits")
@@ -72,17 +72,17 @@ for name in sorted(right, key=lambda one: -percent(right[one]))[:5]:
     gap, half = paired(right[name], right["concat"])
     print(f"{name:20} {percent(right[name]):6.1f}   {gap:+8.1f} ± {half:.1f} {gap:+15.1f} ±"
           f" {half * wide:.1f}")
-outcome("18.c", "@BET@")
+outcome("18.c", "Ben")
 
 # %% [markdown]
-# @BETTEXT@
+# Ben wins. Concatenation, one linear layer and the smallest of all, has the highest mean (`weighted_sum` the same to a tenth). Nobody is above it, so no interval can be. Nine others lie within a point of it; two, `max` and `tensor`, are worse even by the wide interval. How wide, and why 17, this page builds. (The seeds change noise, start and order. The test scans are 252, of two writers, the same in all seeds: one scan is 0.4 points.)
 #
 # ## What a fair comparison needs
 #
 # | the same for all | why | here |
 # |---|---|---|
-# | steps, data, batches | else one has simply learned for longer | 120 steps with 150 samples, 320 with 2,000, 200 on `digits` |
-# | *effort of tuning* | one setting for all favours whoever likes it | each its own rate and decay, the same grid, chosen by validation loss |
+# | steps, data, batches | else one has simply learned for longer | 120 steps with 150 samples, 320 with 2,000, 160 on `digits` |
+# | *effort of tuning* | one setting for all favours whoever likes it | each its own pair of rate and decay, by validation loss, out of one grid: 19 pairs with 150 samples, 8 with 2,000, 12 on `digits` |
 # | seeds | the luck of a start or a sample looks like a result | five; a seed fixes data, start and order for all alike |
 # | and beside them | else there is nothing to gain on | each modality alone, tuned alike; a shuffled control; the ceiling where it is known |
 #
@@ -96,7 +96,7 @@ print(sum("rate" in edge for edge in edges), "rows took the smallest or the larg
       sum("decay" in edge for edge in edges), "the largest decay that goes with their rate")
 
 # %% [markdown]
-# @EDGETEXT@
+# The grid ends where rate times decay passes 0.3: there a single step would shrink every weight by a third. A row at that end may want more, so it is not surely tuned; and where nothing is learned (`parity` with 150 samples) any setting is as good. The printed count says how far to trust "tuned".
 #
 # ## Better, worse, or cannot tell
 #
@@ -258,7 +258,7 @@ for _ in range(worlds):
     for m in alarms:
         said = [verdict(list(row), list(same[0]), m) for row in same[1:]]
         alarms[m] += any(word != "cannot tell" for word in said)
-for m, near in ((1, 0.4), (17, 0.035)):
+for m, near in ((1, 0.45), (17, 0.04)):
     report(f"worlds with a false verdict, m = {m}", alarms[m] / worlds, near=near,
            within=0.08 if m == 1 else 0.03)
 
@@ -267,7 +267,7 @@ for m, near in ((1, 0.4), (17, 0.035)):
 verify("19.2", by_hand=1 - 0.95**17, reference=stats.binom.sf(0, 17, 0.05))
 
 # %% [markdown]
-# @WOLFTEXT@ The cure has the name of **Bonferroni** (邦费罗尼校正): with m comparisons each may be wrong in 5 % / m only. That is the $m$ of (19.1). With five seeds it is dear: for $m$ = 17 the quantile is 6.5 in the place of 2.8, so a lead must be more than twice as large. **Holm**'s way (霍尔姆法) is never worse: sort the p-values, ask the smallest for 0.05/m, the next for 0.05/(m - 1), and stop at the first that fails. All 17 others against concatenation, in every setting:
+# In more than four of ten such worlds somebody would have written a paper. The cure has the name of **Bonferroni** (邦费罗尼校正): with m comparisons each may be wrong in 5 % / m only. That is the $m$ of (19.1). With five seeds it is dear: for $m$ = 17 the quantile is 6.5 in the place of 2.8, so a lead must be more than twice as large. **Holm**'s way (霍尔姆法) is never worse: sort the p-values, ask the smallest for 0.05/m, the next for 0.05/(m - 1), and stop at the first that fails. All 17 others against concatenation, in every setting:
 
 # %%
 def p_value(a, b):
@@ -283,6 +283,7 @@ def holm(p_values):
         passed += 1
     return passed
 
+# %%
 print("17 against concat    one by one: better  worse    Bonferroni: better  worse    Holm, both")
 for setting in tables:
     table = scores_of(setting)
@@ -319,7 +320,7 @@ for setting, name, before, after in turned[::max(1, len(turned) // 6)][:6]:
 outcome("19.a", 100 * len(turned) / found, within=7)
 
 # %% [markdown]
-# @TUNETEXT@
+# Nine of the seventeen that turn are `film`, `bilinear`, `tensor` or `low_rank`: untuned, whatever multiplies looks harmful with few samples. With a rate and a decay of its own `film` loses none of its three lost comparisons any more, and `tensor` even wins one. The price of multiplying (page 13) is real where weights are many; a part of it is a price of not tuning.
 #
 # ## When is fusion worse than one modality alone?
 #
@@ -346,19 +347,20 @@ for name in ("concat", "gated", "tensor"):
           f" {percent(moved['accuracy']):.1f} %: {gap:+.1f} ± {half:.1f} points")
 
 # %% [markdown]
-# @CONTROLTEXT@
+# Concatenation loses 8.8 points without the right sound, so it uses it. Of tensor fusion five seeds do not show it here (1.6 ± 3.9). On page 13, with 220 steps and another grid, the same layer lost 6.6 ± 5.1: one more reason to say with every verdict for how long one has trained. (And what was tuned. Rate, decay and epoch are; width and rank are the package's defaults. `low_rank` reads the raw vectors here, has 74.2 %, and still climbs when its steps are over; behind projections to 8 numbers it had 87.1 on page 13.)
 #
 # ## What does it cost?
 #
 # By formula (`describe`): parameters, and multiply-adds of one sample's forward pass. Counted: the numbers that one batch keeps for the backward pass, which is most of the memory that training adds. Measured: processor time of one training step of one model, batch 128, on `digits`. (At this size Python's own overhead is most of it; on another machine the milliseconds differ, and the order less.)
 
 # %%
+costs = stored("19", "costs")                                  # python tools/sweep.py 19 costs
 print("digits              parameters  multiply-adds   kept a batch   ms a step   right")
 for name in ("concat", "early", "product_of_experts", "gated", "tensor", "low_rank",
              "attention_pool", "cross_attention", "joint_transformer", "bottleneck"):
-    row = tables["digits"][name]
+    row, score = costs[f"digits: {name}"], percent(tables["digits"][name]["accuracy"])
     print(f"{name:19} {row['parameters']:10,} {row['multiply_adds']:14,} {row['kept']:14,}"
-          f" {row['ms']:11.1f} {percent(row['accuracy']):7.1f}")
+          f" {row['ms']:11.1f} {score:7.1f}")
 
 # %% [markdown]
 # Equal steps are not equal seconds. What if everybody had only the seconds that concatenation needs for its steps? The slow ones stop earlier, with a learning rate and a decay chosen *for that*:
@@ -366,11 +368,12 @@ for name in ("concat", "early", "product_of_experts", "gated", "tensor", "low_ra
 # %%
 def in_seconds(setting, name):
     """The accuracies in the time that concat takes for all its steps; None: not one mark."""
-    row, share = tables[setting][name], tables[setting]["concat"]["ms"] / tables[setting][name]["ms"]
-    mark = min(len(row["by mark"]), int(share * len(row["by mark"])))
-    return row["by mark"][mark - 1] if mark else None
+    row, kind = tables[setting][name]["by mark"], setting.removeprefix("xor, ")
+    share = costs[f"{kind}: concat"]["ms"] / costs[f"{kind}: {name}"]["ms"]
+    mark = int(len(row) * min(1, share))
+    return row[mark - 1] if mark else None
 
-for setting in ("digits", "xor, 150", "xor, 2,000"):
+for setting in ("digits", "xor, 150"):
     concat = tables[setting]["concat"]["accuracy"]
     print(f"\n{setting + ', in %':20} equal steps   equal seconds   against concat")
     for name in ("gated", "tensor", "low_rank", "cross_attention", "joint_transformer"):
@@ -379,7 +382,7 @@ for setting in ("digits", "xor, 150", "xor, 2,000"):
         print(f"{name:20} {percent(tables[setting][name]['accuracy']):11.1f} {after}")
 
 # %% [markdown]
-# @SECONDSTEXT@
+# On `digits` concatenation's lead only grows: the joint transformer takes twelve times as long for a step and is stopped almost at once. On XOR the products win in equal seconds as well: what concatenation cannot represent, no time gives it.
 #
 # ## The shortlist
 #
@@ -505,7 +508,8 @@ for world in ("mnist-fsdd", "emoji", "moods"):
     for name in few + [name for name in rows if "shuffled" in name]:
         gap, half = paired(rows[name]["accuracy"], rows[alone]["accuracy"])
         word = verdict(rows[name]["accuracy"], rows[alone]["accuracy"], 6)
-        print(f"  {name:28} {percent(rows[name]['accuracy']):5.1f}   {gap:+5.1f} ± {half:.1f}  {word}")
+        print(f"  {name:28} {percent(rows[name]['accuracy']):5.1f}   {gap:+5.1f} ± {half:.1f} "
+              f" {word}")
 
 # %% [markdown]
 # @REALTEXT@
@@ -583,7 +587,41 @@ report("tensor on xor, live minus stored", live, near=0, within=0.03)
 #
 # ## Questions
 #
-# @QUESTIONS@
+# <details><summary>1. "The intervals of the two methods overlap, so there is no difference." What do you ask for?</summary>
+#
+# The runs seed by seed, if both used the same seeds, data and starts: then one interval of the differences.
+#
+# </details>
+# <details><summary>2. All five seeds are ahead, and the verdict is "cannot tell". How?</summary>
+#
+# The five leads differ much among each other, or there are many comparisons: with m = 17 the mean lead must be 6.5 standard errors.
+#
+# </details>
+# <details><summary>3. In `unique` with 150 samples `weighted_concat` is better than `concat`. Both can represent exactly the same. What is the verdict about?</summary>
+#
+# About this training: its start, its 120 steps, its grid. Not about what the formula can say.
+#
+# </details>
+# <details><summary>4. Why is the best of eighteen a little worse than it looks?</summary>
+#
+# It was chosen by the same test numbers that are then shown: of equal ones the luckiest is on top. Its neighbours on the shortlist may be as good.
+#
+# </details>
+# <details><summary>5. Why is the single modality chosen by validation loss and not by its test accuracy?</summary>
+#
+# Chosen on the test set it would have the luck of the best of four or six, too: an unfair baseline to the fusions, each of which is one row.
+#
+# </details>
+# <details><summary>6. With the whole page: a table of twelve fusions on six data sets, one setting for all, the highest mean in bold. What do you ask for?</summary>
+#
+# A rate and decay for each; paired seeds and intervals; the number of comparisons; the best single modality, tuned alike, and a shuffled control; seconds and parameters.
+#
+# </details>
+# <details><summary>7. With the whole page: a new task, 200 samples, time for two strategies. Which, and when do you stop?</summary>
+#
+# The best single modality and concatenation first, both tuned. A layer that multiplies only if the task needs both at once (the interaction of page 10 hints at it), with few products. Stop when `verdict` cannot tell.
+#
+# </details>
 #
 # ## Read more
 #
