@@ -222,7 +222,9 @@ def test_the_decision_table_follows_from_the_stored_numbers(tables, outputs):
         rows = tables[setting]
         expected = [alone_in(tables, setting), percent(rows[best]), percent(rows[cheap])]
         assert [float(line[k]) for k in (0, 2, 5)] == [round(value, 1) for value in expected]
-        assert (line[1], int(line[3]), line[4]) == (best, len(kept), cheap)
+        assert (int(line[3]), line[4]) == (len(kept), cheap)
+        # two may have the same mean
+        assert percent(rows[line[1]]) == pytest.approx(percent(rows[best]))
 
 
 def test_what_the_verdict_says_is_what_scipy_says(tables):
