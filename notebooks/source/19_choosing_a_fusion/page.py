@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Which one, then?
 #
-# Eighteen ways to fuse, and every paper has the best one. You build the judge that says *better*, *worse* or *cannot tell*, hand it some thousand stored runs, and let it write the table that the course has promised since page 00.
+# Eighteen ways to fuse, and every paper has the best one. You build the judge that says *better*, *worse* or *cannot tell*, hand it some thousand stored runs, and let it write the table of which one to take when.
 #
 # *About {minutes} minutes. You need pages 09, 12, 13 and 15: the interval over seeds, the strategies.*
 
