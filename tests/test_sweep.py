@@ -180,6 +180,26 @@ def test_one_strategy_alone(by_row, capsys):
         sweep.main(["44", "rows", "min"])
 
 
+def test_two_runs_at_a_time_lose_nothing_of_each_other(by_row, monkeypatch):
+    module = rooms.load("44", "sweeps")
+    plan = module.rows(None)
+
+    def beside():
+        # another process, while this one makes its row
+        monkeypatch.setattr(module, "SWEEPS", [module.rows])
+        assert sweep.main(["44", "rows", "max"]) == 0
+        return module.one("xor: sum")
+
+    def rows(page):
+        """About a second."""
+        return plan | {"xor: sum": sweep.partial(beside)}
+
+    monkeypatch.setattr(module, "SWEEPS", [rows])
+    assert sweep.main(["44", "rows", "xor: sum"]) == 0
+    assert list(stored_rows(by_row)) == ["xor: sum", "xor: max", "and: max"]
+    assert module.made == ["xor: max", "and: max", "xor: sum"]
+
+
 @pytest.mark.parametrize(
     "line, other",
     [

@@ -13,9 +13,11 @@ python -m course_utils.datasets.store mnist fsdd
 
 A long one gives back, in the place of each row, a `functools.partial` that makes it. These rows
 are made and stored one by one, and a row that is stored is not made again: stop it, start it
-again. Each keeps a short "fingerprint" of its function, its arguments and the versions. Where one
-in the file has another, nothing is run and nothing is lost: move the file away, or put back what
-was changed.
+again. Two may run at a time, on different rows. Each row keeps a short "fingerprint" of its
+function, its arguments and the versions. Where one in the file has another, nothing is run and
+nothing is lost: move the file away, or put back what was changed. What that function calls is not
+in the fingerprint: after a change there, move the file away, or make a few rows again elsewhere
+and compare.
 """
 
 import hashlib
@@ -97,7 +99,7 @@ def make_row_by_row(result: dict, rows: dict[str, partial], file: Path, ending: 
     if not wanted:
         raise SystemExit(f"no row ends with {ending!r}; there are {', '.join(rows)}")
     marks = {name: fingerprint(row, result) for name, row in rows.items()}
-    done = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else {}
+    done = stored_rows(file)
     others = [name for name, row in done.items() if row.get("fingerprint") != marks.get(name)]
     if others:
         raise SystemExit(
@@ -108,15 +110,23 @@ def make_row_by_row(result: dict, rows: dict[str, partial], file: Path, ending: 
     for name in wanted:
         if name not in done:
             print(name, flush=True)
-            done[name] = {**rows[name](), "fingerprint": marks[name]}
+            made = {**rows[name](), "fingerprint": marks[name]}
+            # with what another run of the same comparison has stored meanwhile
+            done = stored_rows(file) | {name: made}
             # in the order of the list, whichever came first
             result["rows"] = {name: done[name] for name in rows if name in done}
             write(result, file)
     return {name: done[name] for name in wanted}
 
 
+def stored_rows(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else {}
+
+
 def fingerprint(row: partial, result: dict) -> str:
-    """Twelve digits that change with the row's function, its arguments, the seeds, or a version."""
+    """Twelve digits that change with the row's own function, its arguments, the seeds, or a
+    version; not with what the function calls.
+    """
     arguments = [list(row.args), dict(sorted(row.keywords.items()))]
     # what the function takes by default, a grid for example, is an argument too
     defaults = [repr(one) for one in inspect.signature(row.func).parameters.values()]
@@ -126,7 +136,7 @@ def fingerprint(row: partial, result: dict) -> str:
 
 def write(result: dict, file: Path) -> None:
     """The file is whole at any moment, also when this is stopped in the middle."""
-    half = file.with_suffix(".part")
+    half = file.with_suffix(f".{os.getpid()}.part")
     half.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     os.replace(half, file)
 
