@@ -17,7 +17,7 @@ def verdict(scores_a, scores_b, comparisons):
         raise ValueError(f"{len(scores_a)} and {len(scores_b)} scores cannot be paired")
     gaps = [float(a) - float(b) for a, b in zip(scores_a, scores_b)]
     middle = statistics.fmean(gaps)
-    if len(gaps) < 2 or middle == 0:
+    if len(gaps) < 2 or middle == 0 or math.isnan(middle):
         return "cannot tell"
     error = statistics.stdev(gaps) / math.sqrt(len(gaps))
     chance = 2 * stats.t.sf(abs(middle) / error, len(gaps) - 1) if error else 0.0
@@ -266,6 +266,8 @@ def _shortlist_cases(seed=1):
     yield _table((0, 1.2, 3.2, 20.0, 2.0), 10 * seed + 2, (8, 90, 30, 2, 70))
     yield _table((0, 3.6, 15.0, 4.1, 1.5, 25.0), 10 * seed + 3, (60, 20, 2, 30, 50, 9))
     yield _table((0, 25.0, 30.0), 10 * seed + 4, (3, 2, 1))
+    # of equal costs the first
+    yield _table((0, 1.0, 1.5, 20.0), 10 * seed + 6, (5, 4, 4, 3))
 
 
 def _best(scores):
