@@ -357,6 +357,19 @@ def test_every_favourite_can_be_broken(tables):
     assert f"In {stays} of 10 settings concatenation cannot be told from the best" in page
 
 
+def test_five_other_seeds_take_low_rank_off_a_list(sweeps, monkeypatch):
+    seeds = range(5, 10)
+    monkeypatch.setattr(sweeps, "SEEDS", seeds)
+    monkeypatch.setattr(sweeps.Many.__init__, "__defaults__", (seeds,))
+    sweeps.gate_draws.cache_clear()
+    plan = sweeps.small(None)
+    ahead, behind = (plan[f"and: {name}"]()["accuracy"] for name in ("max", "low_rank"))
+    sweeps.gate_draws.cache_clear()
+    assert by_p_value(behind, ahead, 17) == "worse"
+    gap = 100 * (statistics.fmean(ahead) - statistics.fmean(behind))
+    assert gap == pytest.approx(4.4, abs=0.5) and "`max` is 4.4 points ahead" in said("19")
+
+
 def test_corrected_and_not(tables):
     counts = [0, 0, 0, 0]
     for setting, rows in tables.items():
