@@ -90,7 +90,7 @@ outcome("18.c", "Ben")
 # | seeds | the luck of a start or a sample looks like a result | five; a seed gives all the same samples in the same order |
 # | and beside them | else there is nothing to gain on | each modality alone, tuned alike; a shuffled control; the ceiling where it is known |
 #
-# Five worlds of `gates` (page 13): in `redundant` both modalities say the bit; in `unique` only the text does, and the picture is noise; `and` and `xor` ask for both; `parity` asks for three. Each comes with 150 noisy samples (16 numbers, noise 1), all but `parity` also with 2,000 clear ones (8 numbers, noise 0.35); 500 to validate, which is more than the 150 to train on, and 5,000 to test. (There `bottleneck`, the slowest, has 8 of the 14 pairs. For `parity` see page 13.)
+# Five worlds of `gates` (page 13): in `redundant` both modalities say the bit; in `unique` only the text does, and the picture is noise; `and` and `xor` ask for both; `parity` asks for three. Each comes with 150 noisy samples (16 numbers, noise 1) and with 2,000 clear ones (8 numbers, noise 0.35); 500 to validate, which is more than the 150 to train on, and 5,000 to test. (With 2,000, `bottleneck`, the slowest, has 8 of the 14 pairs.)
 
 # %%
 count = sum(len(table) for table in tables.values())
@@ -442,7 +442,7 @@ shortlist = mine("19.2", shortlist)
 print(shortlist(example, {"a": 5, "b": 3, "c": 1}))
 
 # %% [markdown]
-# One more guess. How many of the eighteen stay on the shortlist in *every* setting (five worlds with 150 samples, four of them with 2,000, and `digits`)?
+# One more guess. How many of the eighteen stay on the shortlist in *every* setting (five worlds at two sizes, and `digits`)?
 
 # %%
 guess("19.b", None)
