@@ -209,7 +209,7 @@ def alone_in(tables, setting):
 
 
 def test_the_decision_table_follows_from_the_stored_numbers(tables, outputs):
-    lines = outputs.partition("setting           alone   best fusion")[2].splitlines()[1:11]
+    lines = outputs.partition("setting           alone   best fusion")[2].splitlines()[1:12]
     found = {" ".join(line.split()[:-7]): line.split()[-7:] for line in lines}
     assert set(found) == set(tables)
     for setting, line in found.items():
@@ -353,6 +353,9 @@ def test_every_favourite_can_be_broken(tables):
         rows, (best, kept, _) = tables[setting], lists[setting]
         near = [one for one in kept if percent(rows[best]) - percent(rows[one]) <= 1]
         assert min(near, key=lambda one: rows[one]["multiply_adds"]) == name
+    four = ("bottleneck", "attention_pool", "cross_attention", "joint_transformer")
+    counts = sorted(sum(name in kept for _, kept, _ in lists.values()) for name in four)
+    assert "The four with attention stay on {}, {}, {} and {} shortlists".format(*counts) in page
     stays = sum("concat" in kept for _, kept, _ in lists.values())
     assert f"In {stays} of 11 settings concatenation cannot be told from the best" in page
 
