@@ -35,14 +35,14 @@ def test_a_comparison_says_how_long_it_takes(page, name):
     assert "About" in sweep.sweeps(page)[name].__doc__
 
 
-PAGE = '''# %% [markdown]
+PAGE = """# %% [markdown]
 # # One
 # %%
 raise ValueError("not measured")
 # %% tags=["measured"]
 def double(x):
     return 2 * x
-'''
+"""
 SWEEPS = '''SEEDS = range(5)
 
 
@@ -98,3 +98,136 @@ def test_without_a_name_it_lists_what_there_is(one_room, capsys):
 
 def test_more_numbers_than_seeds_are_shown_by_their_range():
     assert sweep.shown([0.1] * 20 + [0.4] * 10) == "20.0 (10 to 40)"
+
+
+# ---- long ones, row by row ----
+
+BY_ROW = '''from functools import partial
+
+SEEDS = range(5)
+made = []
+
+
+def one(name, grid=(1, 2), stop=False):
+    made.append(name)
+    if stop:
+        raise KeyboardInterrupt
+    return {"accuracy": [grid[0] / 10] * 5}
+
+
+def rows(page):
+    """About a second."""
+    return {f"{world}: {name}": partial(one, f"{world}: {name}")
+            for world in ("xor", "and") for name in ("sum", "max")}
+
+
+SWEEPS = [rows]
+'''
+
+
+@pytest.fixture
+def by_row(one_room):
+    (one_room / "sweeps.py").write_text(BY_ROW, encoding="utf-8")
+    yield one_room
+
+
+def stored_rows(folder):
+    return json.loads((folder / "results" / "rows.json").read_text(encoding="utf-8"))["rows"]
+
+
+def again(folder, *changes):
+    """The room as another process finds it, with lines of its sweeps changed; what it made."""
+    code = (folder / "sweeps.py").read_text(encoding="utf-8")
+    for line, other in changes:
+        assert line in code
+        code = code.replace(line, other)
+    (folder / "sweeps.py").write_text(code, encoding="utf-8")
+    sys.modules.pop("course_rooms.44_sweep_test.sweeps", None)
+    return rooms.load("44", "sweeps").made
+
+
+def test_a_sweep_that_was_stopped_goes_on_where_it_was(by_row, monkeypatch):
+    module = rooms.load("44", "sweeps")
+    plan = module.rows(None)
+
+    def stopped(page):
+        """About a second."""
+        return plan | {"and: sum": sweep.partial(module.one, "and: sum", stop=True)}
+
+    stopped.__name__ = "rows"
+    monkeypatch.setattr(module, "SWEEPS", [stopped])
+    with pytest.raises(KeyboardInterrupt):
+        sweep.main(["44", "rows"])
+    assert list(stored_rows(by_row)) == ["xor: sum", "xor: max"]
+    made = again(by_row)
+    assert sweep.main(["44", "rows"]) == 0
+    assert made == ["and: sum", "and: max"]  # and not those that were there
+    assert list(stored_rows(by_row)) == ["xor: sum", "xor: max", "and: sum", "and: max"]
+    assert sweep.main(["44", "rows"]) == 0 and len(made) == 2
+    assert not list((by_row / "results").glob("*.part"))
+
+
+def test_one_strategy_alone(by_row, capsys):
+    made = again(by_row)
+    assert sweep.main(["44", "rows", "max"]) == 0
+    assert made == ["xor: max", "and: max"]
+    assert capsys.readouterr().out.count("| 10.0 ± 0.0 |") == 2
+    assert sweep.main(["44", "rows"]) == 0
+    assert list(stored_rows(by_row)) == ["xor: sum", "xor: max", "and: sum", "and: max"]
+    result = json.loads((by_row / "results" / "rows.json").read_text(encoding="utf-8"))
+    assert result["command"] == "python tools/sweep.py 44 rows"
+    with pytest.raises(SystemExit, match="no row ends with 'min'"):
+        sweep.main(["44", "rows", "min"])
+
+
+def test_two_runs_at_a_time_lose_nothing_of_each_other(by_row, monkeypatch):
+    module = rooms.load("44", "sweeps")
+    plan = module.rows(None)
+
+    def beside():
+        # another process, while this one makes its row
+        monkeypatch.setattr(module, "SWEEPS", [module.rows])
+        assert sweep.main(["44", "rows", "max"]) == 0
+        return module.one("xor: sum")
+
+    def rows(page):
+        """About a second."""
+        return plan | {"xor: sum": sweep.partial(beside)}
+
+    monkeypatch.setattr(module, "SWEEPS", [rows])
+    assert sweep.main(["44", "rows", "xor: sum"]) == 0
+    assert list(stored_rows(by_row)) == ["xor: sum", "xor: max", "and: max"]
+    assert module.made == ["xor: max", "and: max", "xor: sum"]
+
+
+@pytest.mark.parametrize(
+    "line, other",
+    [
+        ("grid=(1, 2)", "grid=(3, 2)"),  # the grid
+        ("[grid[0] / 10] * 5", "[grid[1] / 10] * 5"),  # the code
+        ("range(5)", "range(5, 10)"),  # the seeds
+        ('partial(one, f"{world}: {name}")', 'partial(one, f"{world}: {name}", (1, 2))'),
+    ],
+)
+def test_rows_of_other_settings_are_not_mixed_in_silence(by_row, line, other):
+    again(by_row)
+    assert sweep.main(["44", "rows", "max"]) == 0
+    before = stored_rows(by_row)
+    made = again(by_row, (line, other))
+    with pytest.raises(SystemExit, match="were made by other code, settings or versions"):
+        sweep.main(["44", "rows"])
+    assert made == [] and stored_rows(by_row) == before
+
+
+def test_rows_of_other_versions_are_not_mixed_in_silence(by_row, monkeypatch):
+    again(by_row)
+    assert sweep.main(["44", "rows", "sum"]) == 0
+    monkeypatch.setattr(sweep, "version", lambda package: "0.0.1")
+    with pytest.raises(SystemExit, match="other code, settings or versions"):
+        sweep.main(["44", "rows"])
+
+
+def test_a_comparison_made_as_a_whole_has_no_rows_of_its_own(one_room):
+    with pytest.raises(SystemExit, match="made as a whole"):
+        sweep.main(["44", "doubled", "twice"])
+    assert not (one_room / "results" / "doubled.json").exists()
