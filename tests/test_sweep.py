@@ -167,6 +167,25 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(by_row, monkeypatch):
     assert not list((by_row / "results").glob("*.part"))
 
 
+def test_all_of_a_page_that_is_not_stored_yet(by_row, capsys):
+    whole = """def whole(page):
+    \"\"\"About a second.\"\"\"
+    made.append("whole")
+    return {"all": {"accuracy": [0.3] * 5}}
+
+
+SWEEPS = [whole, rows]"""
+    made = again(by_row, ("SWEEPS = [rows]", whole))
+    assert sweep.main(["44", "rows", "max"]) == 0
+    capsys.readouterr()
+    assert sweep.main(["44"]) == 0
+    assert made == ["xor: max", "and: max", "whole", "xor: sum", "and: sum"]
+    told = capsys.readouterr().out
+    assert "| whole: all | 30.0 ± 0.0 |" in told and told.count("| 10.0 ± 0.0 |") == 4
+    assert sweep.main(["44"]) == 0 and len(made) == 5
+    assert sweep.main(["45"]) == 2
+
+
 def test_one_strategy_alone(by_row, capsys):
     made = again(by_row)
     assert sweep.main(["44", "rows", "max"]) == 0

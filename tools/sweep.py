@@ -4,6 +4,7 @@ part of it again.
     python tools/sweep.py                   the comparisons that there are, and how long each takes
     python tools/sweep.py 00 digits_dials   make this one
     python tools/sweep.py 19 large concat   of it, only the rows whose name ends so
+    python tools/sweep.py 19                all of a page that are not stored yet
 
 A comparison is a function in the list SWEEPS of its room's sweeps.py. It gets the names that the
 page's own cells tagged `measured` define, because what is measured is what is taught, and returns
@@ -93,6 +94,18 @@ def make(page: str, name: str, ending: str = "") -> dict:
     return rows
 
 
+def make_missing(page: str) -> dict:
+    """What is not stored yet of all comparisons of a page; returns the rows that each has now."""
+    found = {}
+    for name in sweeps(page):
+        done = stored_rows(room(page) / "results" / f"{name}.json")
+        # of one that is made row by row there may be more to make
+        if not done or any("fingerprint" in row for row in done.values()):
+            done = make(page, name)
+        found |= {f"{name}: {row}": values for row, values in done.items()}
+    return found
+
+
 def make_row_by_row(result: dict, rows: dict[str, partial], file: Path, ending: str) -> dict:
     """The rest of `make` for rows that are made one by one."""
     wanted = [name for name in rows if name.endswith(ending)]
@@ -170,7 +183,10 @@ def main(arguments=None) -> int:
     if tuple(arguments[:2]) in known and len(arguments) <= 3:
         print(table(make(*arguments)))
         return 0
-    print("usage: python tools/sweep.py PAGE NAME [END], where PAGE and NAME are one of")
+    if len(arguments) == 1 and arguments[0] in dict(known):
+        print(table(make_missing(*arguments)))
+        return 0
+    print("usage: python tools/sweep.py PAGE [NAME [END]], where PAGE and NAME are one of")
     for page, name in known:
         lines = sweeps(page)[name].__doc__.split("\n\n")
         print(f"  {page} {name:<20}{' '.join(lines[-1].split())}")
