@@ -18,9 +18,9 @@ def emap(predict, text, image):
 
 
 def _table(predict, text, image):
-    N = len(text)
-    first, second = torch.arange(N).repeat_interleave(N), torch.arange(N).repeat(N)
-    return predict(text[first], image[second]).view(N, N, -1)
+    # image j with each text is a column; all pairs at once take a gigabyte on the page
+    columns = [predict(text, one.expand_as(image)) for one in image]
+    return torch.stack(columns, 1)  # N of (N, C) -> (N, N, C)
 
 
 def _used(answer, predict, text, image):
