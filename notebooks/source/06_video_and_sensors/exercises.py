@@ -133,16 +133,14 @@ STEPS = Exercise(
             _rolled,
         ),
         *ideas(
-            "clips are subtracted from each other. Time is the second axis, [:, 1:].",
-            _along_batch,
+            "clips are subtracted from each other. Time is the second axis, [:, 1:].", _along_batch
         ),
         *ideas(
             "a step leads over a lost frame. That is a longer step than the others: leave it out.",
             _across,
         ),
         *ideas(
-            "the first frame stands there as a step of its own. T frames have T - 1 steps.",
-            _padded,
+            "the first frame stands there as a step of its own. T frames have T - 1 steps.", _padded
         ),
     ),
 )
@@ -318,8 +316,7 @@ ONE_CLOCK = Exercise(
             lambda s, c, a: _held(s, c, a, kept=True),
         ),
         *ideas(
-            "the number of the tick is taken for that of the reading. Compare times.",
-            _by_number,
+            "the number of the tick is taken for that of the reading. Compare times.", _by_number
         ),
     ),
 )
@@ -357,7 +354,9 @@ def _flag_cases(seed=3):
 def _flagged(rows, train, means=None, flags=None):
     gone = rows.isnan()
     means = train.nanmean(0).nan_to_num(0.0) if means is None else means
-    return torch.cat([torch.where(gone, means, rows), (gone if flags is None else flags).double()], 1)
+    return torch.cat(
+        [torch.where(gone, means, rows), (gone if flags is None else flags).double()], 1
+    )
 
 
 def _middle(train):
@@ -403,10 +402,10 @@ WITH_FLAGS = Exercise(
             "one mean is used for all columns. Each has its own: dim=0.",
             lambda r, t: _flagged(r, t, t.nanmean().nan_to_num(0.0)),
         ),
-        *ideas("the means go along a row. A column has one unit, a row has many: dim=0.", _row_means),
         *ideas(
-            "a mean is asked for, this is the median.", lambda r, t: _flagged(r, t, _middle(t))
+            "the means go along a row. A column has one unit, a row has many: dim=0.", _row_means
         ),
+        *ideas("a mean is asked for, this is the median.", lambda r, t: _flagged(r, t, _middle(t))),
         *ideas(
             "the flags are turned round: 1 where a value is missing.",
             lambda r, t: _flagged(r, t, flags=~r.isnan()),

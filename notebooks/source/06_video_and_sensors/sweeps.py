@@ -46,21 +46,23 @@ def order(page: dict) -> dict:
 
 def errors(page: dict) -> dict:
     """The RMS error of hold, nearest and linear on motion, five rooms, with lost readings and with
-    gaps.
+    gaps, and of hold with late ones.
 
     A few seconds on one core.
     """
     rows = {}
     for how in ("hold", "nearest", "linear"):
         for name, loss in LOST.items():
-            rows[f"{how}, {name} lost"] = measured(page, how, loss=loss)
+            rows[f"{how}, {name} lost"] = measured(page["rms"], how, loss=loss)
         for name, age in AGES.items():
-            rows[f"{how}, gaps, {name}"] = measured(page, how, gaps=10, max_age=age)
+            rows[f"{how}, gaps, {name}"] = measured(page["rms"], how, gaps=10, max_age=age)
+    for way in ("by their times", "what was in", "stamped on arrival"):
+        rows[f"late, {way}"] = measured(page["late"], way)
     return rows
 
 
-def measured(page: dict, how: str, **dials) -> dict:
-    found = [page["rms"](how, seed, **dials) for seed in SEEDS]
+def measured(error, way: str, **dials) -> dict:
+    found = [error(way, seed, **dials) for seed in SEEDS]
     return {
         "accuracy": {},
         "rms": [round(error, 4) for error, _ in found],
