@@ -142,6 +142,10 @@ def steps(features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, tor
 steps = mine("06.1", steps)
 moved, both = steps(features, mask)
 print("steps", tuple(moved.shape), "of", tuple(features.shape))
+lost = mask.clone()
+lost[:, 3] = False                                             # the fourth frame of each clip
+print("steps of a clip:", both[0].sum().item(), "and with one frame lost:",
+      steps(features, lost)[1][0].sum().item())
 
 # %% [markdown]
 # ### Where it breaks: only how much
@@ -289,7 +293,7 @@ print("every seventh:", place[::7].tolist())
 #
 # ## Streams and one clock
 #
-# A sensor's **stream** (数据流) is a list of times and a list of values. Motion comes twice a second, sound eight times, and the model wants both *at the same ticks*. The safest way is to **hold** (保持): at each tick take the last reading, the tick's own included. Its **age** (时效) is the time since then; where it is too old, a mask says so.
+# A sensor's **stream** (数据流) is a list of times and a list of values. Motion comes twice a second, sound eight times, and the model wants both *at the same ticks*. The safest way is to **hold** (保持): at each tick take the last reading, the tick's own included. Its **age** (信息年龄) is the time since then; where it is too old, a mask says so.
 
 # %%
 times, values = [0.0, 1.0, 3.0], [5.0, 6.0, 8.0]
@@ -540,7 +544,7 @@ report("rule on held values, room 0, live minus stored",
 outcome("06.b", 25, within=10)
 
 # %% [markdown]
-# Each sensor alone is at chance, and so are both if the sound is of another moment: the answer lies in what happens *together*. The tree on held values has 88 %, the rule 89, and 99.6 with linear values, looking back. A clock one second fast costs 29 points. At three seconds the rule has 25 %, below chance: the waves of motion last 4 to 12 s, so after three the sign is more often the wrong one. Nothing in the data says so. A check that costs little: an event that both sensors must see, such as a clap, and its two times.
+# Each sensor alone is at chance, and so are both if the sound is of another moment: the answer lies in what happens *together*. The tree on held values has 88 %, the rule 89, and 99.6 with linear values, looking back. A clock one second fast costs 29 points. At three seconds the rule has 25 %, below chance: the waves of motion last 4 to 12 s, three seconds are between a quarter and three quarters of each, and there a wave stands mostly on the other side of 0. Nothing in the data says so. What helps is an event that both sensors must notice, such as a clap, and its two times.
 #
 # ## A record is a modality too
 #
@@ -632,7 +636,7 @@ now_there = record("at random", True, 0) - records["at random, flags"]["accuracy
 report("at random with flags, split 0, live minus stored", now_there, near=0, within=0.01)
 
 # %% [markdown]
-# Gaps at random: the flags gain nothing here, as they have nothing to tell. Large values missing: the flag says "large", and gains 13 points. By choice, the flags bring *93.7 %, more than the table without gaps* (92.9). They have read who was measured, and that was decided by the very diagnosis. Use this model where nobody chose (last row), and it is four points below the one without flags.
+# Gaps at random: the flags gain nothing here, as they have nothing to tell. Large values missing: the flag says "large", and gains 13 points. By choice, four in ten values are gone, and with flags nothing is lost: 93.7 %, where the whole table has 92.9. They have read who was measured, and that followed the very diagnosis. Use this model where nobody chose (last row), and it is four points below the one without flags.
 #
 # So ask why a value is missing, before you let a model ask. A whole record may be missing, too: `~rows.isnan().all(dim=1)` is its mask, as a clip's frames and a clock's ticks have theirs.
 #
@@ -723,7 +727,7 @@ print("last readings:", np.searchsorted(reading_times, wanted, side="right") - 1
 #
 # A scan of a digit gets the label of the nearest training scan. Test rows are drawn at random, so nearly always the writer of a test scan has other scans in training. Page 07 then forbids just these: a test scan may ask the scans of all other writers, not its own writer's. (In a control, those of one other writer are forbidden.)
 #
-# *Ada says: nearly as few mistakes as before; a dozen other writers are left.* *Ben says: at least twice as many. The nearest scan was one by the same hand.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: nearly as few mistakes as before; a dozen other writers are left.* *Ben says: at least twice as many as in the control. The nearest scan was one by the same hand.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("06.c", None)

@@ -384,7 +384,7 @@ print(len(train_rows), "rows train,", len(test_rows), "test; writers on both sid
 # %% [markdown]
 # ### What a random split flatters
 #
-# All 1,797 scans of `digits`, in 14 blocks of one writer each (as far as is known). A scan gets the label of the nearest training scan. Three blocks test, eleven train; twenty splits. With as many *rows* drawn at random it is wrong in 1.4 of 100. How many with your split? In percent, to within 1. (The same cell settles page 06's bet.)
+# All 1,797 scans of `digits`, in 14 blocks of one writer each (as far as is known). A scan gets the label of the nearest training scan. Three blocks test, eleven train; twenty splits. With as many random *rows* it is wrong in 1.4 of 100. How many with your split? In percent, to within 1. (The same cell settles page 06's bet.)
 
 # %%
 guess("07.a", None, sure=0.5)
