@@ -9,7 +9,7 @@
 # ## In this notebook you will
 #
 # 1. turn a clip into vectors, and see which question their mean cannot answer;
-# 2. build the steps between frames under a mask, and test four models by turning clips round;
+# 2. build the steps between frames under a mask, and test models by turning clips round;
 # 3. build the clock: two streams at the same ticks, with a mask;
 # 4. measure what hold, nearest and linear do to a signal that you know;
 # 5. catch a forecast that has seen the future, and an alarm whose clocks disagree;
@@ -96,7 +96,7 @@ apart = (masked_mean(features, mask) - masked_mean(back, mask)).abs().max()
 print(f"means of a clip and of the clip turned round differ by at most {apart:.0e}")
 
 # %% [markdown]
-# A sum does not know its order, so a mean over time is the same for a clip and its reverse. And here a clip turned round is as probable as the clip itself, with the opposite direction. So whatever rests on the mean has at most half of these answers right, and that is a proof, not a measurement. The same holds for one frame: a digit that leaves comes back at the other edge, from a start that is drawn evenly.
+# A sum does not know its order, so a mean over time is the same for a clip and its reverse. And here a clip turned round is as probable as the clip itself, with the opposite direction. So whatever rests on the mean has at most half of these answers right in the long run: a proof, not a measurement. The same holds for one frame: a digit that leaves comes back at the other edge, from a start that is drawn evenly.
 #
 # What does know the order? A frame minus the one before it. A digit that goes right darkens its right side. Of three frames with one number each, 1, 4, 2, the steps are 3 and -2; turned round, 2 and -3. If the second frame is lost, there is no step at all.
 #
@@ -150,7 +150,7 @@ print("steps of a clip:", both[0].sum().item(), "and with one frame lost:",
 # %% [markdown]
 # ### Where it breaks: only how much
 #
-# "Motion is what changes", so many a detector takes the *size* of the changes.
+# A common mistake is to take the *size* of the changes for the motion.
 
 # %% tags=["fault"]
 change = moved.abs()
@@ -277,7 +277,7 @@ outcome("06.a", 0, within=5)
 #
 # With their sign the steps have 92 % (their rate is the highest that we tried), the convolution 99, the GRU 99.8. Turned round, these three fall to 8, 0.4 and 0.1: they answer the opposite, as they must. The blind ones do not change in a single digit. And a GRU that is given its frames in any order, in training too, has 50: only the order was taken from it.
 #
-# The last two rows ask for left or right alone, and give *one* frame. If digits come back at the other edge, it is at chance. If they stay whole in the frame, they have to start on the side that they leave, and one frame has 90 %. So on such clips a high score shows no eye for motion. Ask the first frame before you praise the video model.
+# The last two rows ask for left or right alone, and give *one* frame. If digits come back at the other edge, it is at chance. If they stay whole in the frame, they have to start on the side that they leave, and one frame has 90 %. So on such clips a high score shows no eye for motion. Ask the first frame first.
 #
 # ### Frames that nobody took
 #
@@ -452,7 +452,7 @@ plots.show(figure, "Readings every half second, none from 9 to 15 s. In the gap 
            " something up; with max_age 1 the gray part is masked for hold.")
 
 # %% [markdown]
-# With no limit a held value is wrong by 0.55, a line across the gap by 0.44. Up to an age of one second it is 0.28 and 0.08, for 87 % of the ticks. The mask repairs nothing: it says where nothing is known, and what a model does then is its own affair.
+# With no limit a held value is wrong by 0.55, a line across the gap by 0.44. Up to an age of one second it is 0.28 and 0.08, for 87 % of the ticks (hold). The mask repairs nothing: it says where nothing is known.
 #
 # ## Where it breaks: a line into the future
 #
@@ -493,7 +493,7 @@ for way in ("by their times", "what was in", "stamped on arrival"):
     print(f"late, {way:20} RMS error {shown(errors[f'late, {way}'], 'rms', 1, 2)}")
 
 # %% [markdown]
-# On paper linear has 86 % and hold 77. In use the model that was trained on lines has 55, and the modest one keeps its 77, because its inputs are the same in both. The fall has two parts that are not told apart here: the future is gone, and the weights fit lines, not held values. Nearest sits between. So for what has to answer *now*: hold. Linear is for looking back, or for an answer that may wait for the next reading.
+# On paper linear has 86 % and hold 77. In use the model that was trained on lines has 55, and the modest one keeps its 77, because its inputs are the same in both. The fall has two parts that are not told apart here: the future is gone, and the weights fit lines, not held values. Nearest sits between. So for what has to answer *now*: hold. Linear is for looking back, or for answers that may wait.
 #
 # **Late readings** are the same leak in another dress. A file is sorted by the times at which things were measured, so nothing in it is late any more. In the last three lines readings come in late, by one second in the mean.
 #
@@ -548,7 +548,7 @@ outcome("06.b", 25, within=10)
 #
 # ## A record is a modality too
 #
-# A patient's record, a customer's file: numbers, each with a unit of its own, and **missing values** (缺失值). It has no clock at all. What is missing is NaN, and a model takes no NaN. Two things are needed: a value to put there, and a **missing indicator** (缺失指示), a column that says so. Both come from the *training* rows: a model in use may see one row alone.
+# A patient's record, a customer's file: numbers, each with a unit of its own, and **missing values** (缺失值). It has no clock at all. What is missing is NaN, and a model takes no NaN. Two things are needed: a value to put there, and a **missing indicator** (缺失指示), a column of flags that say so. The value comes from the *training* rows: a model in use may see one row alone.
 #
 # A column with 2, 4 and a gap in training has the mean 3. A row with a gap becomes 3 with flag 1, a row with 5 stays 5 with flag 0.
 #

@@ -27,7 +27,7 @@ def order(page: dict) -> dict:
     rate chosen on the validation clips; and the first frame alone on left or right, also of digits
     that stay whole in the frame.
 
-    About one minute on one core.
+    About two minutes on one core.
     """
     page, rows = parts(page), {}
     for seed in tqdm(SEEDS):
@@ -48,7 +48,7 @@ def errors(page: dict) -> dict:
     """The RMS error of hold, nearest and linear on motion, five rooms, with lost readings and with
     gaps, and of hold with late ones.
 
-    A few seconds on one core.
+    About five seconds on one core.
     """
     rows = {}
     for how in ("hold", "nearest", "linear"):
@@ -73,7 +73,7 @@ def measured(error, way: str, **dials) -> dict:
 def leak(page: dict, seeds=range(10)) -> dict:
     """The forecast prepared in three ways, on paper and in use, ten rooms.
 
-    A few seconds on one core.
+    About five seconds on one core.
     """
     ways = {
         "hold": ("hold", "hold"),
@@ -92,7 +92,7 @@ def alarm(page: dict) -> dict:
     """The alarm by trees on one sensor, on both and on the sound of another moment; and by the
     rule on signs, with the clock of one sensor off.
 
-    A few seconds on one core.
+    About five seconds on one core.
     """
     page = parts(page)
     trees = {
@@ -123,7 +123,7 @@ def record(page: dict, seeds=range(10)) -> dict:
     """The record with gaps of four kinds, filled, and filled with flags; and trained with gaps by
     choice, used with gaps at random. Ten splits.
 
-    A few seconds on one core.
+    About five seconds on one core.
     """
     page, rows = parts(page), {}
     kinds = {kind: (kind, kind) for kind in page["GAPS"]}
