@@ -144,6 +144,16 @@ WRONG = {
         (CLOCK.replace(" & (age <= max_age)", ""), "the age is not used"),
         (CLOCK.replace("age <= max_age", "age < max_age"), "exactly max_age old"),
         (CLOCK.replace("torch.where(mask[:, None], table, 0.0)", "table"), "there are values left"),
+        (CLOCK.replace("mask = mask & (last >= 0)", "mask = (last >= 0)"), "joined by &"),
+        (
+            CLOCK.replace("mask & (last >= 0)", "mask & (there := (last >= 0)")
+            .replace("& (age <= max_age)", "& (age <= max_age))")
+            .replace(
+                "values[last.clamp(min=0)])", "torch.where(there, values[last.clamp(min=0)], 0.0))"
+            )
+            .replace("torch.where(mask[:, None], table, 0.0)", "table"),
+            "The whole row is 0",
+        ),
         (
             CLOCK.replace(
                 "torch.searchsorted(times, clock, right=True) - 1",
@@ -172,6 +182,10 @@ WRONG = {
     "06.3": [
         (FLAGS.replace("train.nanmean", "rows.nanmean"), "those of `rows`"),
         (FLAGS.replace("torch.where(gone, means, rows)", "rows.nan_to_num(0.0)"), "filled with 0"),
+        (
+            FLAGS.replace("torch.where(gone, means, rows)", "rows * ~gone + means * gone"),
+            "NaN times 0",
+        ),
         (
             FLAGS.replace("train.nanmean(dim=0).nan_to_num(0.0)", "train.nan_to_num(0.0).mean(0)"),
             "count as 0 in its mean",

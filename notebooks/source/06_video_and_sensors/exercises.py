@@ -247,6 +247,19 @@ def _by_number(streams, clock, max_age):
     return torch.where(mask[:, None], torch.stack(columns, 1), 0.0), mask
 
 
+def _alone(streams, clock, max_age, which):
+    """The mask of one stream for all."""
+    table, _ = _held(streams, clock, max_age, kept=True)
+    _, mask = _held([streams[which]], clock, max_age)
+    return torch.where(mask[:, None], table, 0.0), mask
+
+
+def _each_zero(streams, clock, max_age):
+    """Zeros only for the stream that is not there."""
+    columns, masks = zip(*(_held([one], clock, max_age) for one in streams))
+    return torch.cat(columns, 1), torch.stack(masks).all(0)
+
+
 def _strict_age(streams, clock, max_age):
     return _held(streams, clock, max_age - 1e-6)
 
@@ -308,12 +321,15 @@ ONE_CLOCK = Exercise(
         ),
         *ideas("a reading exactly max_age old still counts: <=, not <.", _strict_age),
         *ideas(
-            "the mask is True where one of the streams is there. It needs all: &, not |.",
+            "the mask is True where one of the streams is there. It needs all, joined by &.",
             lambda s, c, a: _held(s, c, a, join=any),
+            lambda s, c, a: _alone(s, c, a, 0),
+            lambda s, c, a: _alone(s, c, a, -1),
         ),
         *ideas(
-            "where the mask is False there are values left. All are 0 there.",
+            "where the mask is False there are values left. The whole row is 0 there.",
             lambda s, c, a: _held(s, c, a, kept=True),
+            _each_zero,
         ),
         *ideas(
             "the number of the tick is taken for that of the reading. Compare times.", _by_number
@@ -367,6 +383,11 @@ def _counted_as_zero(train):
     return train.nan_to_num(0.0).mean(0)
 
 
+def _filled_by_product(rows, train):
+    gone, means = rows.isnan(), train.nanmean(0).nan_to_num(0.0)
+    return torch.cat([rows * ~gone + means * gone, gone.to(rows)], 1)
+
+
 def _row_means(rows, train):
     return _flagged(rows, train, rows.nanmean(1, keepdim=True).nan_to_num(0.0))
 
@@ -405,6 +426,7 @@ WITH_FLAGS = Exercise(
         *ideas(
             "the means go along a row. A column has one unit, a row has many: dim=0.", _row_means
         ),
+        *ideas("NaN times 0 is NaN. Fill by torch.where, not by a product.", _filled_by_product),
         *ideas("a mean is asked for, this is the median.", lambda r, t: _flagged(r, t, _middle(t))),
         *ideas(
             "the flags are turned round: 1 where a value is missing.",
