@@ -73,14 +73,12 @@ plots.show(figure, "Left: a digit that leaves the frame and comes back at the ot
 # A **clip** (视频片段) of one colour is a tensor (T, H, W): T **frames** (视频帧), each a picture. Each goes alone through an encoder, here the mean gray of each square of 3 x 3 pixels. A batch of clips is (B, T, H, W), with a mask (B, T) for frames that were lost.
 
 # %% tags=["measured"]
-DIRECTIONS = ("left", "right", "up", "down")
-
 def clips(split, n, seed, wrap=True):
     """n clips of the split's writers, half of them along each line."""
     lines = [MovingDigits(question, wrap=wrap).sample(n // 2, seed, split)
              for question in ("side", "height")]
     both = {name: torch.cat([line[name] for line in lines]) for name in ("video", "mask", "label")}
-    both["label"][n // 2 :] += 2                               # (n,): 0, 1 and 2, 3
+    both["label"][n // 2 :] += 2               # (n,): 0 left, 1 right, 2 up, 3 down
     return both
 
 def small(pictures):
@@ -90,7 +88,6 @@ def small(pictures):
 few = clips("train", 6, seed=0)
 features, mask = frame_features(few["video"], few["mask"], small)
 print("clips", tuple(few["video"].shape), "-> features (B, T, D)", tuple(features.shape))
-print("they move", [DIRECTIONS[label] for label in few["label"]])
 back = features.flip(1)                                        # the last frame first
 apart = (masked_mean(features, mask) - masked_mean(back, mask)).abs().max()
 print(f"means of a clip and of the clip turned round differ by at most {apart:.0e}")
@@ -202,7 +199,7 @@ class Reader(Pooled):
         return self.head(last_state(states, batch["mask"]))    # -> (B, 4)
 
 # %% tags=["measured", "proof"]
-# The clips as vectors, a larger model on their mean, and what each model is given of them.
+# A larger model on the mean, and the clips as vectors.
 class Larger(Pooled):
     def __init__(self, width):
         super().__init__(width)
@@ -217,6 +214,8 @@ def encoded(seed, wrap=True):
         data[split] = {"features": features, "mask": mask, "label": part["label"]}
     return data
 
+# %% tags=["measured", "proof"]
+# What each model is given of the clips.
 def sizes(features, mask):
     moved, both = steps(features, mask)
     return moved.abs(), both
@@ -288,15 +287,7 @@ outcome("06.a", 0, within=5)
 #
 # ### Frames that nobody took
 #
-# Long clips are thinned out: one takes every k-th frame. A digit that goes 3 pixels a frame around a frame of 24:
-
-# %%
-place = 3 * torch.arange(22) % 24                              # (22,) pixels from the left
-print("every frame:  ", place[:7].tolist())
-print("every seventh:", place[::7].tolist())
-
-# %% [markdown]
-# 21 pixels forward around 24 are 3 backward: the digit runs the other way, page 05's aliasing once more. And what lasts less than seven frames may fall between two of those taken.
+# Long clips are thinned out: one takes every k-th frame. A digit goes 3 pixels a frame around a frame of 24. Every seventh frame shows it at 0, 21, 18, 15: 21 pixels forward are 3 backward, and it runs the other way, page 05's aliasing once more. And what lasts less than seven frames may fall between two of those taken.
 #
 # ## Streams and one clock
 #
@@ -463,7 +454,7 @@ plots.show(figure, "Readings every half second, none from 9 to 15 s. In the gap 
 #
 # ## Where it breaks: a line into the future
 #
-# Linear has the smallest error, so one prepares a whole recording with it, and trains a forecast on that: will motion be above 0 in one second? The model sees the last four ticks, one a second; readings come every two. The first 60 % of the time trains, the rest tests. In use, the next reading is not in yet. The line then ends at the newest reading, whose value is held from there on: "known".
+# Linear has the smallest error, so one prepares a whole recording with it, and trains a forecast on that: will motion be above 0 in one second? The model sees the last four ticks, one a second; readings come every two. The first 60 % of the time trains, the rest tests: 86 % right, on paper. In use, the next reading is not in yet. The line then ends at the newest reading, whose value is held from there on: "known".
 
 # %% tags=["measured", "proof"]
 # A forecast of motion's sign a second ahead: trained on one way, used on another.
@@ -486,12 +477,16 @@ def forecast(trained, used, seed):
 
 # %% tags=["fault"]
 prepared = "linear"
-on_paper = np.mean([forecast(prepared, prepared, seed) for seed in range(5)])
 in_use = np.mean([forecast(prepared, "known", seed) for seed in range(5)])
-print("the score on paper holds in use:", abs(on_paper - in_use) < 0.05)
+print("right in use in more than 70 %:", in_use > 0.7)
 
 # %% [markdown]
-# Between two readings a line needs the second of them, which is from after the tick. So the test has seen the future, and no split by time helps. Mended, training gets what is known in use, and nothing else (third row):
+# Between two readings a line needs the second of them, which is from after the tick. So the test has seen the future, and no split by time helps. Mended, training gets what is known in use, and nothing else:
+
+# %%
+prepared = "known"
+in_use = np.mean([forecast(prepared, "known", seed) for seed in range(5)])
+print("right in use in more than 70 %:", in_use > 0.7)
 
 # %%
 leaks = stored("06", "leak")                                   # python tools/sweep.py 06 leak
@@ -501,7 +496,7 @@ for way in ("by their times", "what was in", "stamped on arrival"):
     print(f"late, {way:20} RMS error {shown(errors[f'late, {way}'], 'rms', 1, 2)}")
 
 # %% [markdown]
-# On paper linear has 86 %, in use 52. Trained on what is known in use, it has 76. That tells two parts of the fall apart: the future is worth 10 points; the other 24 are lost because the weights fit inputs that never come. Hold, the simplest, is as good here (77). Linear is for looking back, or for answers that may wait.
+# Of its 86 % linear keeps 52 in use. Trained on what is known in use, it has 76. That tells two parts of the fall apart: the future is worth 10 points; the other 24 are lost because the weights fit inputs that never come. Hold, the simplest, is as good here (77). Linear is for looking back, or for answers that may wait.
 #
 # **Late readings** are the same leak in another dress: a file is sorted by the times of measuring, so nothing in it is late any more. In the last three lines readings come in one second late in the mean. Held by their own times, as if none were late: 0.27, which nobody had at that moment. With what was in (`resample(..., arrived=...)`): 0.88. With the time of arrival in place of the time of measuring: 1.12, worse than always 0. So store both times.
 #
@@ -645,11 +640,11 @@ report("at random with flags, split 0, live minus stored", now_there, near=0, wi
 # %% [markdown]
 # Gaps at random: the flags gain nothing here, as they have nothing to tell. Large values missing: the flag says "large", and gains 13 points. By choice, four in ten values are gone, and the flags make up for it: 93.7 %, where the whole table has 92.9. They have read who was measured, and that followed the diagnosis. Used where everything is measured (last row), this model has 82, nine points below the one without flags.
 #
-# So ask why a value is missing, before you let a model ask. A whole record may be missing, too: `~rows.isnan().all(dim=1)` is its mask, as a clip's frames and a clock's ticks have theirs.
+# So ask first why a value is missing. A whole record may be missing, too: `~rows.isnan().all(dim=1)` is its mask, as a clip's frames and a clock's ticks have theirs.
 #
 # ## With the library
 #
-# Without this course's code: scikit-learn fills and flags numbers, and turns a category into columns; NumPy finds the readings to hold. (`add_indicator` flags only columns that had gaps in training.)
+# Without this course's code: scikit-learn fills and flags numbers, and turns a category into columns; NumPy finds the readings to hold.
 
 # %%
 import numpy as np
@@ -727,7 +722,7 @@ print("last readings:", np.searchsorted(reading_times, wanted, side="right") - 1
 # - Z. Che and others, *Recurrent Neural Networks for Multivariate Time Series with Missing Values*, Scientific Reports 8, 2018. The age of a reading as an input of a GRU.
 # - D. B. Rubin, *Inference and Missing Data*, Biometrika 63(3), 1976. At random, and not.
 # - C. Nadeau, Y. Bengio, *Inference for the Generalization Error*, Machine Learning 52, 2003. Why splits that share rows look too sure.
-# - W. N. Street, W. H. Wolberg, O. L. Mangasarian, *Nuclear Feature Extraction for Breast Tumor Diagnosis*, SPIE 1905, 1993. Where the table comes from.
+# - W. N. Street, W. H. Wolberg, O. L. Mangasarian, *Nuclear Feature Extraction for Breast Tumor Diagnosis*, SPIE 1905, 1993. The table.
 #
 # ## A bet for page 07
 #
