@@ -664,7 +664,7 @@ print("last readings:", np.searchsorted(reading_times, wanted, side="right") - 1
 #
 # You can now
 #
-# 1. **turn** a clip into vectors; their mean is right at most half of the time, by proof;
+# 1. **turn** a clip into vectors; their mean has at most half of the directions right, by proof;
 # 2. **build** steps under a mask: with their sign they tell the way; clips turned round show who uses the order;
 # 3. **build** the clock: the last reading up to the tick, its age, the mask of all streams;
 # 4. **measure**: hold errs 0.27, nearest half of that, linear least; in a gap all make something up;
