@@ -1,0 +1,73 @@
+"""All sentences of the report, each under the key by which a program finds it."""
+
+from typing import NamedTuple
+
+SENTENCES = {
+    # ---- what was read
+    "read": "{table}: {rows} rows can be used, {lost} cannot, each named below with its reason."
+    " Label {label!r} with {classes} classes{groups}; modalities: {modalities}.",
+    "encoding": "The table was read as {encoding}, because it is not UTF-8.",
+    "group_named": "Rows are split by the column {group!r}, which you named.",
+    "group_guessed": "Rows are split by the column {group!r}, a guess from its name or form: no"
+    " value of it is both in training and in the test. --group names another one, --group none has"
+    " each row stand for itself.",
+    "no_group": "No column says which rows belong together, so each row stands for itself. If one"
+    " person, place or recording gave several rows, all numbers here are too good: name the column"
+    " by --group.",
+    "unused": "Not used: {columns} (empty, a name or number for each row, or with many gaps).",
+    "small_encoder": "{kind}: {small} instead of the pretrained encoder, whose scores are better:"
+    " {why}",
+    # ---- traps
+    "small_class": "Too few rows of {few}, expected at least {least}: what is said of these classes"
+    " is chance. Collect more, or join classes.",
+    "unequal_classes": "{share:.0%} of the rows are {name!r}: always saying so scores as high. Look"
+    " at the recall of each class.",
+    "alike_classes": "The classes {names} differ in capitals or marks only: are they one?",
+    "one_class_groups": "{alike} of the {several} groups with several rows have one class only:"
+    " what tells the group tells the class, and a split by rows would reward knowing the group.",
+    "name_gives_label": "The label is in the file name: in {column!r}, {way} tells it in"
+    " {share:.0%} of the rows (chance {chance:.0%}), for example {example!r}. The models"
+    " here see no names; whatever else reads them, such as a sorted list of files, would.",
+    "column_gives_label": "The column {column!r} gives the label away: {way} tells it in"
+    " {share:.0%} of the rows. Was it written down before the label was known? It is {used}; if"
+    " not, remove it from the table.",
+    "near_duplicates": "{pairs} pairs of rows have the same or nearly the same {name!r} on two"
+    " sides of the first split ({same} of them exactly, {other} with another label), for example"
+    " rows {row} and {twin}. What is learned by heart then counts as learned: give such rows one"
+    " group.",
+    # ---- verdicts
+    "too_small": "The test set is too small to tell: {held} were tested, and {what} is {gain}"
+    " points. A difference of less than {half:.0f} points cannot be seen with so few.",
+    "gain": "There is a gain of {what}: {gain} points, on {held}{wide}.",
+    "no_gain": "No gain is seen of {what}: {gain} points, on {held}. More than {most:.0f} points"
+    " are not likely.",
+    "few_groups": "Only {groups} groups were tested, and an interval over so few is too narrow:"
+    " what counts is the number of groups, not of rows.",
+    "noise_modality": "The modality {name!r} is noise, as far as these rows can tell: {numbers}.",
+    "unclear_modality": "Whether the modality {name!r} helps cannot be told: {numbers}.",
+    "group_leak": "Leak by group: {numbers}. A split by rows would promise what new groups do not"
+    " deliver; all other numbers here are split by group.",
+    "no_group_leak": "No leak by group is seen: {numbers}.",
+    "interaction": "What modalities say together counts: without it {lost} points are lost (EMAP,"
+    " the additive part of the model's answers).",
+    "no_interaction": "Nothing is seen of modalities that need each other: without what they say"
+    " together {lost} points are lost (EMAP, the additive part of the model's answers).",
+    "exported": "model.pt2 ({model}, trained on the first split) was written, loaded again and gave"
+    " the same probabilities on all rows.",
+}
+
+
+class Finding(NamedTuple):
+    """A sentence, and its key."""
+
+    key: str
+    text: str
+
+
+def say(key: str, **values) -> Finding:
+    return Finding(key, SENTENCES[key].format(**values))
+
+
+def percent(pair: tuple[float, float]) -> str:
+    """A mean and its half-width, in points."""
+    return f"{100 * pair[0]:.1f} ± {100 * pair[1]:.1f}"
