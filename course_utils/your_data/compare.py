@@ -1,0 +1,262 @@
+"""One split of the rows: tuned baselines, fusions, shuffled controls, and what the model uses."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.attribution import ablation_scores, emap, subset_scores
+
+# read_table's own way to splits, without reading the table again for each of them
+from course_utils.datasets.table import _split
+from course_utils.fusion import ConcatFusion, GatedFusion, LateFusion
+from course_utils.metrics import accuracy
+from course_utils.training import fit, shuffle_splits
+from course_utils.your_data.folder import NotUsable
+
+SIZES, SPLITS = (0.6, 0.2, 0.2), ("train", "validation", "test")
+WIDTH = 48  # principal components of a modality, at most
+FUSIONS = ("late", "concat", "gated")  # from simple to strong
+# hidden width and weight decay; the one with the lowest validation loss is taken, so many for each
+CANDIDATES = {
+    "single": ((None, 0.1), (None, 3.0), (32, 1.0)),
+    "late": ((None, 0.1), (None, 3.0), (32, 1.0)),
+    "concat": ((None, 1.0), (32, 0.1), (32, 3.0)),
+    "gated": ((16, 0.3), (32, 0.3), (32, 3.0)),
+}
+RATE, EPOCHS, QUICK_EPOCHS = 0.02, 50, 30
+MOST_PAIRS = 150  # test rows whose pairs EMAP asks for
+
+
+@dataclass
+class Features:
+    """What the models see: vectors (N, D) and whether they are there (N,), by modality."""
+
+    vectors: dict[str, Tensor]
+    present: dict[str, Tensor]
+    labels: Tensor
+    groups: Tensor
+    classes: list[str]
+
+    @property
+    def inner(self) -> dict[str, str]:
+        """Names that a layer may have: a column may be called anything."""
+        return {name: f"m{i}" for i, name in enumerate(self.vectors)}
+
+
+class Reduction(NamedTuple):
+    """Columns at mean 0 and spread 1, then principal components: (x - mean) @ matrix."""
+
+    mean: Tensor
+    matrix: Tensor
+
+
+class Chosen(NamedTuple):
+    """A trained strategy: which candidate it was, and its lowest validation loss."""
+
+    model: nn.Module
+    strategy: str
+    names: list[str]
+    setting: tuple
+    loss: float
+
+
+class Head(nn.Module):
+    """A strategy that takes a batch, as `fit` gives it."""
+
+    def __init__(self, fusion: nn.Module):
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, batch: dict) -> Tensor:
+        names = self.fusion.names
+        mask = {name: batch["mask"][name] for name in names}
+        return self.fusion({name: batch[name] for name in names}, mask=mask)
+
+
+def divide(features: Features, seed: int, apart: bool = True) -> dict[str, list[int]]:
+    """The rows of each split; with `apart` no group is in two of them."""
+    groups = features.groups if apart else torch.arange(len(features.labels))
+    try:
+        parts = _split(features.labels.numpy(), groups.numpy(), SIZES, seed)
+    except ValueError as error:
+        raise NotUsable(str(error)) from None
+    return dict(zip(SPLITS, parts))
+
+
+def reduction(x: Tensor) -> Reduction:
+    """Learned from the training rows (n, D) in which the modality is there."""
+    if len(x) < 2:
+        return Reduction(x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1], 1))
+    x = x.double()
+    mean, spread = x.mean(0), x.std(0)
+    spread = torch.where(spread > 1e-6, spread, torch.inf)  # a constant column tells nothing
+    _, S, V = torch.linalg.svd((x - mean) / spread, full_matrices=False)
+    count = max(1, min(WIDTH, int((S > 1e-4 * S[0]).sum())))
+    V = V[:count]  # (k, D)
+    V = V * V.gather(1, V.abs().argmax(1, keepdim=True)).sign()  # the same on any machine
+    scale = (S[:count].square().mean() / (len(x) - 1)).sqrt().clamp(min=1e-6)
+    return Reduction(mean.float(), (V / spread / scale).T.float())
+
+
+def reduced(features: Features, rows: dict) -> tuple[dict[str, dict], dict[str, Reduction]]:
+    """{split: batch} as `fit` takes it, and the reductions by modality."""
+    learned, batches = {}, {}
+    train = torch.tensor(rows["train"])
+    for name, x in features.vectors.items():
+        learned[name] = reduction(x[train][features.present[name][train]])
+    for split, places in rows.items():
+        at = torch.tensor(places)
+        batch = {"label": features.labels[at], "mask": {}}
+        for name, inner in features.inner.items():
+            there = features.present[name][at]
+            mean, matrix = learned[name]
+            batch["mask"][inner] = there
+            batch[inner] = torch.where(
+                there[:, None], (features.vectors[name][at] - mean) @ matrix, 0
+            )
+        batches[split] = batch
+    return batches, learned
+
+
+def build(strategy: str, dims: dict[str, int], classes: int, hidden: int | None) -> nn.Module:
+    if strategy == "late":
+        return LateFusion(dims, classes, hidden=hidden)
+    if strategy == "gated":
+        return GatedFusion(dims, classes, hidden=hidden)
+    return ConcatFusion(dims, classes, hidden=hidden)
+
+
+def trained(
+    strategy: str,
+    names: list[str],
+    setting: tuple,
+    batches: dict,
+    classes: int,
+    seed: int,
+    epochs: int,
+) -> Chosen:
+    """One strategy on the modalities `names` (inner ones), left at its best validation epoch."""
+    hidden, decay = setting
+    dims = {name: batches["train"][name].shape[1] for name in names}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Head(build(strategy, dims, classes, hidden))
+    history = fit(
+        model,
+        [batches["train"]],
+        [batches["validation"]],
+        epochs=epochs,
+        lr=RATE,
+        weight_decay=decay,
+    )
+    return Chosen(model.cpu().eval(), strategy, names, setting, min(history.validation_loss))
+
+
+def tuned(strategy, names, batches, classes, seed, quick) -> Chosen:
+    """The candidate with the lowest validation loss."""
+    candidates = CANDIDATES[strategy][1:2] if quick else CANDIDATES[strategy]
+    epochs = QUICK_EPOCHS if quick else EPOCHS
+    tried = [
+        trained(strategy, names, setting, batches, classes, seed, epochs) for setting in candidates
+    ]
+    return min(tried, key=lambda one: one.loss)
+
+
+def one_split(features: Features, seed: int, quick: bool, grouped: bool, step=lambda: None) -> dict:
+    """All that is measured on one split, as JSON keeps it.
+
+    test         the rows of the table that were tested, by place
+    predicted    {model: the class of each of them}; "fusion" is the fusion with the lowest
+                 validation loss, "single" the modality, "x, shuffled" a control
+    """
+    rows = divide(features, seed)
+    batches, _ = reduced(features, rows)
+    classes, inner = len(features.classes), features.inner
+    outer = {short: name for name, short in inner.items()}
+
+    def tune(strategy: str, names: list[str], batches: dict = batches) -> Chosen:
+        step()
+        return tuned(strategy, names, batches, classes, seed, quick)
+
+    def again(chosen: Chosen, batches: dict) -> Chosen:
+        step()
+        epochs = QUICK_EPOCHS if quick else EPOCHS
+        return trained(
+            chosen.strategy, chosen.names, chosen.setting, batches, classes, seed, epochs
+        )
+
+    singles = {name: tune("single", [short]) for name, short in inner.items()}
+    fusions = {}
+    if len(inner) > 1:
+        fusions = {strategy: tune(strategy, list(inner.values())) for strategy in FUSIONS}
+    models = {**singles, **fusions}
+    single = min(singles.values(), key=lambda one: one.loss)
+    final = min(fusions.values(), key=lambda one: one.loss) if fusions else single
+    models |= {"single": single} | ({"fusion": final} if fusions else {})
+    test = batches["test"]
+    predicted = {name: _answers(one, test) for name, one in models.items()}
+    most = int(features.labels[torch.tensor(rows["train"])].bincount(minlength=classes).argmax())
+    predicted["majority"] = [most] * len(rows["test"])
+    for name, short in inner.items():
+        shuffled = shuffle_splits(batches, short, seed)
+        predicted[f"{name}, shuffled"] = _answers(again(singles[name], shuffled), shuffled["test"])
+        if fusions:
+            model = again(final, shuffled)
+            predicted[f"fusion, {name} shuffled"] = _answers(model, shuffled["test"])
+    result = {
+        "seed": seed,
+        "sizes": {split: len(places) for split, places in rows.items()},
+        "test": rows["test"],
+        "predicted": predicted,
+        "loss": {name: one.loss for name, one in models.items()},
+        "setting": {name: [one.strategy, one.names, *one.setting] for name, one in models.items()},
+        "single": outer[single.names[0]],
+        "uses": _uses(final, test, outer) if fusions else {},
+    }
+    if grouped:
+        mixed, _ = reduced(features, divide(features, seed, apart=False))
+        model = again(final, mixed)
+        result["random"] = accuracy(model.model(mixed["test"]), mixed["test"]["label"])
+    return result
+
+
+def fits_of_a_split(modalities: int, grouped: bool) -> int:
+    """How often `one_split` calls `step`."""
+    return 2 * modalities + (len(FUSIONS) + modalities) * (modalities > 1) + grouped
+
+
+@torch.no_grad()
+def _answers(chosen: Chosen, batch: dict) -> list[int]:
+    return chosen.model(batch).argmax(1).tolist()
+
+
+def _uses(chosen: Chosen, test: dict, outer: dict[str, str]) -> dict:
+    """Subset scores, permutation importance and EMAP of a fused model, names as the reader's."""
+    inputs = {name: {"x": test[name], "there": test["mask"][name]} for name in chosen.names}
+    label = test["label"]
+
+    def predict(part: dict, mask: dict | None = None) -> Tensor:
+        kept = {name: value["there"] for name, value in part.items()}
+        if mask is not None:
+            kept = {name: kept[name] & mask[name] for name in kept}
+        return chosen.model.fusion({name: value["x"] for name, value in part.items()}, mask=kept)
+
+    def score(logits: Tensor) -> float:
+        return accuracy(logits, label)
+
+    subsets = subset_scores(predict, inputs, score, "mask")
+    permuted = ablation_scores(predict, inputs, score, "permutation")
+    cut = {
+        name: {key: value[:MOST_PAIRS] for key, value in part.items()}
+        for name, part in inputs.items()
+    }
+    with torch.no_grad():
+        full = accuracy(predict(cut), label[:MOST_PAIRS])
+    return {
+        "subsets": [[[outer[name] for name in names], value] for names, value in subsets.items()],
+        "permuted": {outer[name]: value for name, value in permuted.items()},
+        "emap": accuracy(emap(predict, cut), label[:MOST_PAIRS]),
+        "of the same rows": full,
+    }
