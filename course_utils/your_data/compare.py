@@ -1,6 +1,6 @@
 """One split of the rows: tuned baselines, fusions, shuffled controls, and what the model uses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -31,18 +31,25 @@ MOST_PAIRS = 150  # test rows whose pairs EMAP asks for
 
 @dataclass
 class Features:
-    """What the models see: vectors (N, D) and whether they are there (N,), by modality."""
+    """What the models see: vectors (N, D) of each encoder, and whether they are there (N,), by
+    modality. `choice` says which encoder's vectors count, 0 where it says nothing.
+    """
 
-    vectors: dict[str, Tensor]
+    variants: dict[str, list[Tensor]]
     present: dict[str, Tensor]
     labels: Tensor
     groups: Tensor
     classes: list[str]
+    choice: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def vectors(self) -> dict[str, Tensor]:
+        return {name: each[self.choice.get(name, 0)] for name, each in self.variants.items()}
 
     @property
     def inner(self) -> dict[str, str]:
         """Names that a layer may have: a column may be called anything."""
-        return {name: f"m{i}" for i, name in enumerate(self.vectors)}
+        return {name: f"m{i}" for i, name in enumerate(self.variants)}
 
 
 class Reduction(NamedTuple):
@@ -93,7 +100,7 @@ def reduction(x: Tensor) -> Reduction:
     mean, spread = x.mean(0), x.std(0)
     spread = torch.where(spread > 1e-6, spread, torch.inf)  # a constant column tells nothing
     _, S, V = torch.linalg.svd((x - mean) / spread, full_matrices=False)
-    count = max(1, min(WIDTH, int((S > 1e-4 * S[0]).sum())))
+    count = max(1, min(WIDTH, len(x) // 2, int((S > 1e-4 * S[0]).sum())))
     V = V[:count]  # (k, D)
     V = V * V.gather(1, V.abs().argmax(1, keepdim=True)).sign()  # the same on any machine
     scale = (S[:count].square().mean() / (len(x) - 1)).sqrt().clamp(min=1e-6)
@@ -104,7 +111,8 @@ def reduced(features: Features, rows: dict) -> tuple[dict[str, dict], dict[str, 
     """{split: batch} as `fit` takes it, and the reductions by modality."""
     learned, batches = {}, {}
     train = torch.tensor(rows["train"])
-    for name, x in features.vectors.items():
+    vectors = features.vectors
+    for name, x in vectors.items():
         learned[name] = reduction(x[train][features.present[name][train]])
     for split, places in rows.items():
         at = torch.tensor(places)
@@ -113,9 +121,7 @@ def reduced(features: Features, rows: dict) -> tuple[dict[str, dict], dict[str, 
             there = features.present[name][at]
             mean, matrix = learned[name]
             batch["mask"][inner] = there
-            batch[inner] = torch.where(
-                there[:, None], (features.vectors[name][at] - mean) @ matrix, 0
-            )
+            batch[inner] = torch.where(there[:, None], (vectors[name][at] - mean) @ matrix, 0)
         batches[split] = batch
     return batches, learned
 
@@ -172,11 +178,10 @@ def one_split(features: Features, seed: int, quick: bool, grouped: bool, step=la
                  validation loss, "single" the modality, "x, shuffled" a control
     """
     rows = divide(features, seed)
-    batches, _ = reduced(features, rows)
     classes, inner = len(features.classes), features.inner
     outer = {short: name for name, short in inner.items()}
 
-    def tune(strategy: str, names: list[str], batches: dict = batches) -> Chosen:
+    def tune(strategy: str, names: list[str], batches: dict) -> Chosen:
         step()
         return tuned(strategy, names, batches, classes, seed, quick)
 
@@ -187,10 +192,19 @@ def one_split(features: Features, seed: int, quick: bool, grouped: bool, step=la
             chosen.strategy, chosen.names, chosen.setting, batches, classes, seed, epochs
         )
 
-    singles = {name: tune("single", [short]) for name, short in inner.items()}
+    singles, choice = {}, {}
+    for name, short in inner.items():
+        tried = []
+        for place in range(len(features.variants[name])):
+            batches, _ = reduced(replace(features, choice={name: place}), rows)
+            tried.append(tune("single", [short], batches))
+        singles[name] = min(tried, key=lambda one: one.loss)
+        choice[name] = tried.index(singles[name])
+    features = replace(features, choice=choice)
+    batches, _ = reduced(features, rows)
     fusions = {}
     if len(inner) > 1:
-        fusions = {strategy: tune(strategy, list(inner.values())) for strategy in FUSIONS}
+        fusions = {strategy: tune(strategy, list(inner.values()), batches) for strategy in FUSIONS}
     models = {**singles, **fusions}
     single = min(singles.values(), key=lambda one: one.loss)
     final = min(fusions.values(), key=lambda one: one.loss) if fusions else single
@@ -212,6 +226,7 @@ def one_split(features: Features, seed: int, quick: bool, grouped: bool, step=la
         "predicted": predicted,
         "loss": {name: one.loss for name, one in models.items()},
         "setting": {name: [one.strategy, one.names, *one.setting] for name, one in models.items()},
+        "choice": choice,
         "single": outer[single.names[0]],
         "uses": _uses(final, test, outer) if fusions else {},
     }
@@ -222,9 +237,11 @@ def one_split(features: Features, seed: int, quick: bool, grouped: bool, step=la
     return result
 
 
-def fits_of_a_split(modalities: int, grouped: bool) -> int:
+def fits_of_a_split(features: Features, grouped: bool) -> int:
     """How often `one_split` calls `step`."""
-    return 2 * modalities + (len(FUSIONS) + modalities) * (modalities > 1) + grouped
+    modalities, encoders = len(features.variants), sum(map(len, features.variants.values()))
+    fused = (len(FUSIONS) + modalities) * (modalities > 1)
+    return encoders + modalities + fused + grouped
 
 
 @torch.no_grad()

@@ -38,19 +38,20 @@ class Encoder(NamedTuple):
     encode: object
 
 
-def encoder_of(kind: str, small: bool) -> tuple[Encoder, Finding | None]:
-    """The default encoder of a kind, and a sentence where it had to be a smaller one."""
+def encoders_of(kind: str, small: bool) -> tuple[list[Encoder], Finding | None]:
+    """The encoders of a kind, of which each split takes the better one: the pretrained one, without
+    `small`, and one that has learned nothing. A sentence where the first is not to be had.
+    """
     if kind == "audio":
-        return Encoder(SMALL[kind], (SEGMENTS + 1) * MELS, _log_mel), None
-    why = None
+        return [Encoder(SMALL[kind], (SEGMENTS + 1) * MELS, _log_mel)], None
+    found, why = [], None
     if not small:
         try:
-            return (_efficientnet if kind == "image" else _minilm)(), None
+            found.append((_efficientnet if kind == "image" else _minilm)())
         except (OSError, ValueError, ImportError) as error:
             why = say("small_encoder", kind=kind, small=SMALL[kind], why=error)
-    if kind == "image":
-        return Encoder(SMALL[kind], 3 * PIXELS**2, _pixels), why
-    return Encoder(SMALL[kind], PIECES, _pieces), why
+    width, encode = (3 * PIXELS**2, _pixels) if kind == "image" else (PIECES, _pieces)
+    return [*found, Encoder(SMALL[kind], width, encode)], why
 
 
 def vectors(kind: str, values: list, encoder: Encoder, step=lambda count: None) -> Tensor:
@@ -96,7 +97,7 @@ def _efficientnet() -> Encoder:
         pictures = torch.stack([transform(_square(open_image(path))) for path in paths])
         return network(pictures.to(device()), "mean")[0].cpu()
 
-    return Encoder(f"EfficientNet-Lite0 {network.weights}", network.width, encode)
+    return Encoder(f"EfficientNet-Lite0 {network.weights[:12]}", network.width, encode)
 
 
 def _minilm() -> Encoder:

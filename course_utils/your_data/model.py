@@ -96,5 +96,5 @@ def vectors_of(kind: str, values: list, encoder: Encoder, step=lambda count: Non
     if kind != "numbers":
         return vectors(kind, values, encoder, step)
     blank = torch.zeros(encoder.width)
-    step(len(values))
+    step(sum(value is not None for value in values))
     return torch.stack([blank if value is None else value for value in values])

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from course_utils.your_data.compare import (
     reduced,
     trained,
 )
-from course_utils.your_data.features import SMALL, Encoder, encoder_of
+from course_utils.your_data.features import SMALL, Encoder, encoders_of
 from course_utils.your_data.folder import Data, NotUsable, read_folder
 from course_utils.your_data.model import Predictor, Whole, export_and_compare, vectors_of
 from course_utils.your_data.pages import Table, html_page, markdown
@@ -101,7 +101,8 @@ def report_on(
     findings += verdicts(scores, list(data.kinds), grouped)
     findings += traps(data, features.vectors, rows)
     strategy, whole = _final(results, features, rows, quick)
-    difference = export_and_compare(whole, features, out / "model.pt2")
+    chosen = replace(features, choice=results[0]["choice"])
+    difference = export_and_compare(whole, chosen, out / "model.pt2")
     if difference > SAME:
         raise RuntimeError(f"the exported model differs by {difference:.2g}")
     findings.append(say("exported", model=named(strategy)))
@@ -112,7 +113,8 @@ def report_on(
     card = card_of(data, scores, strategy, texts, tables)
     _write(out / "report.html", page)
     _write(out / "model_card.md", markdown(f"Model card: {named(strategy)}", card))
-    predictor = Predictor(whole, encoders, data.columns, data.kinds, data.classes)
+    taken = {name: encoders[name][place] for name, place in chosen.choice.items()}
+    predictor = Predictor(whole, taken, data.columns, data.kinds, data.classes)
     return Report(findings, data.problems, tables, scores, out, predictor)
 
 
@@ -122,21 +124,22 @@ def report_on(
 def _features(data: Data, quick: bool, progress: bool | None):
     from tqdm import tqdm
 
-    encoders, notes, vectors = {}, [], {}
-    hidden = None if progress is None else not progress
-    bar = tqdm(total=len(data.rows) * len(data.kinds), desc="features", disable=hidden)
+    encoders, notes = {}, []
     for name, kind in data.kinds.items():
         if kind == "numbers":
-            encoders[name] = Encoder(SMALL[kind], len(data.columns.numbers), None)
+            encoders[name] = [Encoder(SMALL[kind], len(data.columns.numbers), None)]
         else:
-            encoders[name], why = encoder_of(kind, quick or kind == "text" and _short(data, name))
+            encoders[name], why = encoders_of(kind, quick or kind == "text" and _short(data, name))
             notes += [why] if why else []
-        vectors[name] = vectors_of(kind, data.values[name], encoders[name], bar.update)
-    bar.close()
-    present = {
-        name: torch.tensor([value is not None for value in values])
-        for name, values in data.values.items()
-    }
+    there = {name: [value is not None for value in data.values[name]] for name in data.kinds}
+    total = sum(sum(there[name]) * len(encoders[name]) for name in data.kinds)
+    hidden = None if progress is None else not progress
+    with tqdm(total=total, desc="features", disable=hidden) as bar:
+        vectors = {
+            name: [vectors_of(kind, data.values[name], one, bar.update) for one in encoders[name]]
+            for name, kind in data.kinds.items()
+        }
+    present = {name: torch.tensor(each) for name, each in there.items()}
     features = Features(vectors, present, data.labels, data.groups, data.classes)
     return encoders, features, notes
 
@@ -155,11 +158,11 @@ def _results(data, encoders, features, seeds, quick, progress) -> list[dict]:
     code = "".join(
         (here / name).read_text(encoding="utf-8") for name in ("compare.py", "folder.py")
     )
-    used = [encoders[name].name for name in data.kinds]
+    used = [[one.name for one in encoders[name]] for name in data.kinds]
     known = hashlib.sha256(f"{data.key} {used} {quick} {torch.__version__} {code}".encode())
     folder = reader_folder() / "your_data" / "splits" / known.hexdigest()[:16]
     hidden = None if progress is None else not progress
-    each = fits_of_a_split(len(data.kinds), grouped)
+    each = fits_of_a_split(features, grouped)
     bar = tqdm(total=seeds * each, desc="models", disable=hidden)
     results = []
     for seed in range(seeds):
@@ -184,6 +187,7 @@ def _final(results: list[dict], features: Features, rows: dict, quick: bool) -> 
     names = [name for name in results[0]["loss"] if name not in ("single", "fusion")]
     best = min(names, key=lambda name: sum(one["loss"][name] for one in results))
     strategy, inner, *setting = results[0]["setting"][best]
+    features = replace(features, choice=results[0]["choice"])
     batches, reductions = reduced(features, rows)
     epochs = QUICK_EPOCHS if quick else EPOCHS
     chosen = trained(strategy, inner, tuple(setting), batches, len(features.classes), 0, epochs)

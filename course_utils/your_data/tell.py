@@ -43,8 +43,13 @@ def tables_of(data: Data, scores: Scores, encoders: dict, features: Features) ->
     tables = [Table(title, ["model", "accuracy"], rows)]
     rows = [[name, str(counts[i]), recalls[i]] for i, name in enumerate(data.classes)]
     tables.append(Table("Classes", ["class", "rows", "recall of the model, %"], rows))
-    rows = [[name, kind, str(here[name]), encoders[name].name] for name, kind in data.kinds.items()]
-    header = ["modality", "kind", "rows that have it", "encoder"]
+    chosen = [one["choice"] for one in scores.results]
+    rows = [
+        [name, kind, str(here[name]), encoder.name, str(sum(one[name] == i for one in chosen))]
+        for name, kind in data.kinds.items()
+        for i, encoder in enumerate(encoders[name])
+    ]
+    header = ["modality", "kind", "rows that have it", "encoder", "splits that chose it"]
     tables.append(Table("Modalities", header, rows))
     header, title = ["model", "as it is", "shuffled", "lead"], "Shuffled controls, in per cent"
     tables.append(Table(title, header, _controls(data, scores, fused)))
@@ -147,8 +152,8 @@ def card_of(
         f"{splits} splits of 60, 20 and 20 % of the rows, by {how}.",
         "An interval is the wider of two: over the splits, corrected because they share rows"
         f" (Nadeau and Bengio 2003), and over whole {how} drawn again.",
-        "Settings, the best modality and the fusion were chosen on validation rows, each among as"
-        " many candidates.",
+        "Settings, encoders, the best modality and the fusion were chosen on validation rows; no"
+        " fusion had more candidates than a modality alone.",
     ]
     return {
         "What it is": what,
