@@ -211,13 +211,16 @@ def _label(file: Path, header: list[str], label: str | None) -> str:
         if label not in header:
             raise NotUsable(f"label: {label!r} is not among the columns {header} of {file.name}")
         return label
-    found = [column for column in header if column.lower() in LABELS]
-    if len(found) != 1:
-        raise NotUsable(
-            f"label: expected one column called {', '.join(LABELS[:3])} in {file.name}, got {found}"
-            f" among {header}; name it: --label NAME"
-        )
-    return found[0]
+    for word in LABELS:
+        found = [column for column in header if column.lower() == word]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    raise NotUsable(
+        f"label: expected one column called {', '.join(LABELS[:3])} in {file.name}, got {found}"
+        f" among {header}; name it: --label NAME"
+    )
 
 
 def _group(header, cells, label, group) -> tuple[str | None, Finding]:

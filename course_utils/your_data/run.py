@@ -15,7 +15,9 @@ from course_utils.your_data.compare import (
     Features,
     divide,
     fits_of_a_split,
+    neighbours,
     one_split,
+    one_thread,
     reduced,
     trained,
 )
@@ -98,7 +100,7 @@ def report_on(
     scores = Scores(results, features.labels.tolist(), features.groups.tolist())
     rows = divide(features, 0)
     findings = [read(data), *data.columns.notes, *notes]
-    findings += verdicts(scores, list(data.kinds), grouped)
+    findings += verdicts(scores, list(data.kinds), neighbours(features) if grouped else None)
     findings += traps(data, features.vectors, rows)
     strategy, whole = _final(results, features, rows, quick)
     chosen = replace(features, choice=results[0]["choice"])
@@ -171,7 +173,8 @@ def _results(data, encoders, features, seeds, quick, progress) -> list[dict]:
             result = json.loads(file.read_text(encoding="utf-8"))
             bar.update(each)
         except (OSError, ValueError):
-            result = one_split(features, seed, quick, grouped, bar.update)
+            with one_thread():
+                result = one_split(features, seed, quick, grouped, bar.update)
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _write(file, json.dumps(result))
@@ -190,7 +193,8 @@ def _final(results: list[dict], features: Features, rows: dict, quick: bool) -> 
     features = replace(features, choice=results[0]["choice"])
     batches, reductions = reduced(features, rows)
     epochs = QUICK_EPOCHS if quick else EPOCHS
-    chosen = trained(strategy, inner, tuple(setting), batches, len(features.classes), 0, epochs)
+    with one_thread():
+        chosen = trained(strategy, inner, tuple(setting), batches, len(features.classes), 0, epochs)
     return best, Whole(chosen, reductions, features.inner).eval()
 
 
