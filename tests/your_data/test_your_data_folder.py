@@ -1,0 +1,189 @@
+"""The reader's folder: which column is what, which rows are left out, what is refused in words."""
+
+import subprocess
+import sys
+
+import pytest
+
+from conftest import WORDS, write
+from course_utils.runtime import ROOT
+from course_utils.your_data import NotUsable, dirty_example, report_on
+from course_utils.your_data.__main__ import main
+from course_utils.your_data.folder import find_columns, read_folder
+
+HEADER = ["note", "size", "label", "patient"]
+
+
+def rows(count=12):
+    return [
+        [f"{WORDS[i % 10]} and {WORDS[i // 3]}", f"{i}.5", "ab"[i % 2], f"P{i // 3}"]
+        for i in range(count)
+    ]
+
+
+def test_each_column_is_taken_for_what_it_holds(tmp_path):
+    header = ["id", "file_name", "talk", "note", "mood", "age", "code", "empty", "y", "voice"]
+    lines = [
+        [f"{i + 1}", f"a/{i}.PNG", f"b/{i}.wav", f"a note {i}", ":)", f"{i % 7},5", f"x{i}z", ""]
+        + ["ab"[i % 2], f"S{i % 4}"]
+        for i in range(20)
+    ]
+    lines[3][1] = lines[4][5] = ""
+    columns = find_columns(write(tmp_path, header, lines, separator=";"), None, None)
+    assert (columns.label, columns.group, columns.separator) == ("y", "voice", ";")
+    assert columns.files == ["file_name", "talk"]
+    assert columns.texts == ["note", "mood"]
+    assert columns.numbers == ["age"]
+    (unused,) = [note.text for note in columns.notes if note.key == "unused"]
+    assert "['id', 'code', 'empty']" in unused
+
+
+@pytest.mark.parametrize(
+    "column, values, asked, found, key",
+    [
+        ("patient", "P{}", None, "patient", "group_guessed"),
+        ("Speaker_ID", "{}", None, "Speaker_ID", "group_guessed"),
+        ("who", "P{}", None, "who", "group_guessed"),
+        ("who", "nobody knows {}", None, None, "no_group"),
+        ("who", "nobody knows {}", "who", "who", "group_named"),
+        ("patient", "P{}", "none", None, "no_group"),
+    ],
+)
+def test_groups_are_named_or_guessed_and_it_is_said(tmp_path, column, values, asked, found, key):
+    lines = [[f"note {i}", "ab"[i % 2], values.format(i // 3)] for i in range(18)]
+    columns = find_columns(write(tmp_path, ["note", "label", column], lines), None, asked)
+    assert columns.group == found
+    assert [note.key for note in columns.notes if "group" in note.key] == [key]
+
+
+def test_a_column_of_numbers_with_gaps_does_not_cost_the_rows(tmp_path):
+    lines = [[f"{i}.5", "" if i % 3 else "7.5", "ab"[i % 2]] for i in range(18)]
+    folder = write(tmp_path, ["full", "gaps", "label"], lines)
+    data = read_folder(folder, group="none")
+    assert data.columns.numbers == ["full"] and len(data.rows) == 18 and not data.problems
+    assert any("gaps" in note.text for note in data.columns.notes)
+
+
+def test_every_dirty_row_of_the_example_is_named_and_no_other_is_lost(orders):
+    folder, report = orders
+    expected = {
+        4: "no such file", 7: "not a picture", 10: "cut-off picture", 13: "broken sound",
+        16: "out of the table's folder", 19: "ends like no picture", 22: "is no number",
+        24: "decimal comma", 26: "names no class", 28: "names no class", 30: "names no class",
+        32: "a text of blanks", 34: "the same as row 33", 36: "8 cells, expected 7",
+        38: "the only row of class 'eggs'",
+    }  # fmt: skip
+    assert [problem.row for problem in report.problems] == list(expected)
+    for problem in report.problems:
+        assert expected[problem.row] in problem.reason
+    data = read_folder(folder, "item")
+    assert sorted([*data.rows, *expected]) == list(range(2, 92))
+    assert min(sum(x is None for x in data.values[name]) for name in data.kinds) == 0
+    assert all(any(x is None for x in data.values[name]) for name in ("image", "voice", "note"))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "gb18030", "utf-8-sig"])
+def test_other_encodings_are_read_and_said(tmp_path, encoding):
+    word = "很好的一天" if encoding == "gb18030" else "Größe über"
+    lines = [[f"{word} {i}", "ab"[i % 2]] for i in range(12)]
+    data = read_folder(write(tmp_path, ["note", "label"], lines, encoding=encoding))
+    assert data.values["note"][3] == f"{word} 3"
+    said = [note.text for note in data.columns.notes if note.key == "encoding"]
+    assert len(said) == (encoding != "utf-8-sig") and all(encoding in text for text in said)
+
+
+def numbered(count, label):
+    return [[f"note {i}", label(i)] for i in range(count)]
+
+
+def binary(folder):
+    folder.mkdir()
+    (folder / "metadata.csv").write_bytes(bytes(range(256)) * 4)
+    return folder
+
+
+BAD = {
+    "no folder": (lambda f: f / "none", {}, "expected a folder with a CSV .* no such folder"),
+    "no table": (lambda f: f.mkdir() or f, {}, "metadata.csv or exactly one CSV"),
+    "two tables": (
+        lambda f: [write(f, HEADER, rows(), name) for name in ("a.csv", "b.tsv")][0],
+        {},
+        r"got 2 tables: \['a.csv', 'b.tsv'\]",
+    ),
+    "an empty table": (lambda f: write(f, [], []), {}, "expected a first line with a different"),
+    "only a header": (lambda f: write(f, HEADER, []), {}, "expected rows under the header"),
+    "two equal columns": (lambda f: write(f, ["a", "a"], [[1, 2]]), {}, "different name for each"),
+    "bytes": (binary, {}, "metadata.csv"),
+    "no label": (
+        lambda f: write(f, ["note", "size"], [["x", 1]]),
+        {},
+        r"label: expected one column .*\['note', 'size'\]; name it: --label NAME",
+    ),
+    "two labels": (lambda f: write(f, ["Class", "class"], [[1, 2]]), {}, "got .'Class', 'class'"),
+    "another label": (lambda f: write(f, HEADER, rows()), {"label": "mood"}, "'mood' is not among"),
+    "another group": (lambda f: write(f, HEADER, rows()), {"group": "who"}, "group: .*got 'who'"),
+    "the label as group": (lambda f: write(f, HEADER, rows()), {"group": "label"}, "got 'label'"),
+    "one class": (
+        lambda f: write(f, ["note", "label"], numbered(9, lambda i: "a")),
+        {},
+        "expected at least 2 classes",
+    ),
+    "a number to predict": (
+        lambda f: write(f, ["note", "label"], numbered(60, lambda i: f"{i / 7:.2f}")),
+        {},
+        "60 different numbers, from 0 to .*does not predict numbers",
+    ),
+    "a name for a label": (
+        lambda f: write(f, ["note", "label"], numbered(60, lambda i: f"n{i} x")),
+        {},
+        "expected classes that come again, got 60 different ones",
+    ),
+    "nothing but a label": (lambda f: write(f, ["label"], [["a"], ["b"]]), {}, "learn from"),
+    "two groups": (
+        lambda f: write(f, HEADER, rows(6)),
+        {"group": "patient"},
+        "expected at least 2 classes and 3 groups",
+    ),
+    "four seeds": (lambda f: write(f, HEADER, rows()), {"seeds": 4}, "seeds: .*at least 5, got 4"),
+    "out is a file": (
+        lambda f: write(f, HEADER, rows()),
+        {"out": __file__},
+        "out: cannot write into",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_the_reader_can_mend_is_said_in_a_sentence(tmp_path, name, capsys):
+    make, options, words = BAD[name]
+    folder = make(tmp_path / "data")
+    with pytest.raises(NotUsable, match=words):
+        report_on(folder, **options)
+    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    assert main([str(folder), *arguments]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said and "Traceback" not in said and len(said.splitlines()) == 1
+
+
+def test_the_example_refuses_what_it_would_spoil(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(NotUsable, match="expected a new or empty one"):
+        dirty_example(tmp_path)
+    with pytest.raises(NotUsable, match="at least 40, got 3"):
+        dirty_example(tmp_path / "new", rows=3)
+
+
+def test_the_command_stops_with_two_and_without_a_trace():
+    command = [sys.executable, "-m", "course_utils.your_data", "/no/such/folder"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "/no/such/folder: no such folder" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_package_imports_light():
+    code = (
+        "import sys, course_utils.your_data;"
+        "print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
