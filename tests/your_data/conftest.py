@@ -1,12 +1,13 @@
 """Folders as readers bring them, small enough for seconds."""
 
 import csv
+import logging
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.your_data import dirty_example, report_on
+from course_utils.your_data import compare, dirty_example, report_on, run
 
 WORDS = "oak elm ash fir yew birch maple cedar poplar willow".split()
 
@@ -20,6 +21,21 @@ def home(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def at_home(home, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(home))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet():
+    """torch.export writes thousands of lines for a debugger, which pytest would keep."""
+    logging.disable(logging.INFO)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Few epochs, where it is not asked how well anything is learned."""
+    for module in (compare, run):
+        monkeypatch.setattr(module, "QUICK_EPOCHS", 3)
 
 
 @pytest.fixture(scope="session")

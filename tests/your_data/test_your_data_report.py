@@ -168,7 +168,7 @@ def words(report):
     return page, (report.out / "model_card.md").read_bytes(), str(report)
 
 
-def test_a_run_that_is_killed_goes_on_and_ends_the_same(two, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_goes_on_and_ends_the_same(two, tmp_path, monkeypatch, brief):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "whole"))
     whole = words(report_on(two, out=tmp_path / "a", quick=True))
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "killed"))
@@ -191,7 +191,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_the_same(two, tmp_path, monkeypat
     assert len(asked) == 7  # all stages are there
 
 
-def test_another_table_is_another_run(two, tmp_path, monkeypatch):
+def test_another_table_is_another_run(two, tmp_path, monkeypatch, brief):
     asked = []
 
     def nothing(features, seed, *rest):
@@ -209,7 +209,7 @@ def test_another_table_is_another_run(two, tmp_path, monkeypatch):
     assert asked == [0, 0]
 
 
-def test_a_home_that_cannot_be_written_stops_nothing(two, tmp_path, monkeypatch):
+def test_a_home_that_cannot_be_written_stops_nothing(two, tmp_path, monkeypatch, brief):
     (tmp_path / "file").touch()
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
     assert report_on(two, out=tmp_path / "out", quick=True).says("exported")
@@ -227,7 +227,7 @@ def test_the_exported_model_gives_the_same_without_the_package(orders):
     assert torch.allclose(got.sum(1), torch.ones(7), atol=1e-5)
 
 
-def test_an_export_that_differs_is_no_report(two, tmp_path, monkeypatch):
+def test_an_export_that_differs_is_no_report(two, tmp_path, monkeypatch, brief):
     monkeypatch.setattr(run, "export_and_compare", lambda *rest: 0.1)
     with pytest.raises(RuntimeError, match="the exported model differs by 0.1"):
         report_on(two, out=tmp_path / "out", quick=True)
@@ -290,7 +290,7 @@ def test_each_modality_may_be_missing_from_the_test_rows(orders, gone):
 
 
 @pytest.mark.parametrize("kept", ["text", "numbers"])
-def test_one_modality_is_reported_without_fusion(two, tmp_path, kept):
+def test_one_modality_is_reported_without_fusion(two, tmp_path, kept, brief):
     lines = [line.split(",") for line in (two / "metadata.csv").read_text().splitlines()]
     columns = [2, 3] if kept == "text" else [0, 1, 3]
     rows = [[line[i] for i in columns] for line in lines]
@@ -332,7 +332,7 @@ def test_vectors_are_kept_by_content_not_by_name(tmp_path, monkeypatch):
     assert (tmp_path / "your_data/features").is_dir()
 
 
-def test_the_command_prints_sentences_rows_and_where_the_files_are(two, tmp_path, capsys):
+def test_the_command_prints_sentences_rows_and_where_the_files_are(two, tmp_path, capsys, brief):
     out = tmp_path / "out"
     lines = (two / "metadata.csv").read_text().splitlines()
     folder = tmp_path / "dirty"
