@@ -235,7 +235,8 @@ def _group(header, cells, label, group) -> tuple[str | None, Finding]:
         values = {row[column].strip() for row in cells}
         named = any(word.rstrip("s") in GROUPS for word in words)
         code = all(CODE.fullmatch(value) for value in values)
-        several = 3 <= len(values) <= len(cells) / 2
+        # a name is believed where any value comes again, a form where most do
+        several = 3 <= len(values) <= (len(cells) - 1 if named else len(cells) / 2)
         if column != label and several and (named or code):
             return column, say("group_guessed", group=column)
     return None, say("no_group")

@@ -80,15 +80,15 @@ def _alike_classes(data: Data) -> list[Finding]:
 
 
 def _one_class_groups(data: Data) -> list[Finding]:
-    """Whether most groups of several rows have one class each."""
+    """Whether most rows stand in groups of several rows that have one class each."""
     labels = defaultdict(list)
     for group, label in zip(data.groups.tolist(), data.labels.tolist()):
         labels[group].append(label)
     several = [values for values in labels.values() if len(values) > 1]
-    alike = sum(len(set(values)) == 1 for values in several)
-    if not several or alike <= len(several) / 2:
+    alike = [values for values in several if len(set(values)) == 1]
+    if sum(map(len, alike)) <= len(data.labels) / 2:
         return []
-    return [say("one_class_groups", alike=alike, several=len(several))]
+    return [say("one_class_groups", alike=len(alike), several=len(several))]
 
 
 def _names(data: Data, column: str, labels: list[int]) -> list[Finding]:

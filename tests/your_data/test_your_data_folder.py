@@ -56,6 +56,13 @@ def test_groups_are_named_or_guessed_and_it_is_said(tmp_path, column, values, as
     assert [note.key for note in columns.notes if "group" in note.key] == [key]
 
 
+def test_a_group_by_name_may_have_few_rows_a_group_by_form_not(tmp_path):
+    lines = [[f"note {i}", "ab"[i % 2], f"T{max(i, 2)}"] for i in range(18)]
+    for name, found in (("group", "group"), ("who", None)):
+        columns = find_columns(write(tmp_path, ["note", "label", name], lines), None, None)
+        assert columns.group == found
+
+
 def test_a_column_of_numbers_with_gaps_does_not_cost_the_rows(tmp_path):
     lines = [[f"{i}.5", "" if i % 3 else "7.5", "ab"[i % 2]] for i in range(18)]
     folder = write(tmp_path, ["full", "gaps", "label"], lines)

@@ -125,6 +125,19 @@ def test_small_unequal_and_alike_classes_are_said(tmp_path):
     assert not found(write(tmp_path / "even", ["note", "label"], even))
 
 
+def test_few_groups_of_several_rows_are_no_sign(tmp_path):
+    rows = [[f"{WORDS[i % 10]} {i}", LABELS[i % 2], f"T{i + i % 2}"] for i in range(20)]
+    said = found(write(tmp_path / "pairs", ["note", "label", "group"], rows))
+    assert "one_class_groups" not in said  # pairs of two classes
+    for i, row in enumerate(rows):
+        row[2] = f"T{max(i, 2)}" if i != 1 else "T1"
+    assert "one_class_groups" not in found(write(tmp_path / "a", ["note", "label", "group"], rows))
+    for i, row in enumerate(rows):
+        row[2] = f"T{i % 4}"
+    said = found(write(tmp_path / "b", ["note", "label", "group"], rows))
+    assert "4 of the 4 groups" in said["one_class_groups"]
+
+
 def test_what_tells_a_label_is_counted_without_the_row_itself():
     assert told_by("aabb", [0, 0, 1, 1]) == 1
     assert told_by("abcd", [0, 0, 1, 1]) == 0  # each alone
