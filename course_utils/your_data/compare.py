@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from course_utils.attribution import ablation_scores, emap, subset_scores
-
-# read_table's own way to splits, without reading the table again for each of them
-from course_utils.datasets.table import _split
 from course_utils.fusion import ConcatFusion, GatedFusion, LateFusion
 from course_utils.metrics import accuracy
 from course_utils.training import fit, shuffle_splits
 from course_utils.your_data.folder import NotUsable
 
 SIZES, SPLITS = (0.6, 0.2, 0.2), ("train", "validation", "test")
+TRIES = 100  # orders of the groups
+MOST_OF_A_GROUP = 0.4  # of the rows, above which a group is never put first into the test
 WIDTH = 48  # principal components of a modality, at most
 FUSIONS = ("late", "concat", "gated")  # from simple to strong
 # hidden width and weight decay; the one with the lowest validation loss is taken, so many for each
@@ -85,13 +85,37 @@ class Head(nn.Module):
 
 
 def divide(features: Features, seed: int, apart: bool = True) -> dict[str, list[int]]:
-    """The rows of each split; with `apart` no group is in two of them."""
-    groups = features.groups if apart else torch.arange(len(features.labels))
-    try:
-        parts = _split(features.labels.numpy(), groups.numpy(), SIZES, seed)
-    except ValueError as error:
-        raise NotUsable(str(error)) from None
-    return dict(zip(SPLITS, parts))
+    """The rows of each split; with `apart` no group is in two of them.
+
+    Of some random orders of the groups the one whose splits have most nearly the sizes and classes
+    that they should. Each seed puts another group into the test, as long as there are others:
+    where groups are few, chance would test the same ones again and again.
+    """
+    units = features.groups.numpy() if apart else np.arange(len(features.labels))
+    names, member = np.unique(units, return_inverse=True)
+    counts = np.zeros((len(names), len(features.classes)))  # (G, C)
+    np.add.at(counts, (member, features.labels.numpy()), 1)
+    if len(names) < 3:
+        raise NotUsable(f"group: expected at least 3 groups, one a split, got {len(names)}")
+    rows = counts.sum(1)
+    turn = np.random.default_rng(0).permutation(len(names))
+    turn = turn[rows[turn] <= MOST_OF_A_GROUP * rows.sum()]
+    first = turn[seed % len(turn)] if len(turn) else rows.argmin()
+    rng, best, least = np.random.default_rng(seed), None, np.inf
+    for _ in range(TRIES):
+        order = rng.permutation(len(names))
+        order = np.concatenate([[first], order[order != first]])
+        filled = rows[order].cumsum() / rows.sum()
+        a = min(int(abs(filled - SIZES[2]).argmin()) + 1, len(names) - 2)
+        b = int(abs(filled - SIZES[1] - SIZES[2]).argmin()) + 1
+        b = min(max(a + 1, b), len(names) - 1)
+        parts = order[b:], order[a:b], order[:a]
+        found = np.stack([counts[part].sum(0) for part in parts])  # (3, C)
+        off = abs(found - np.outer(SIZES, counts.sum(0))).sum()
+        off += rows.sum() * (found[0] == 0).sum()  # a class that is never learned
+        if off < least:
+            best, least = parts, off
+    return {split: np.isin(member, part).nonzero()[0].tolist() for split, part in zip(SPLITS, best)}
 
 
 def reduction(x: Tensor) -> Reduction:

@@ -133,6 +133,38 @@ def test_no_group_is_on_two_sides_and_training_never_sees_the_test(orders):
         assert rows["test"] == report.scores.results[seed]["test"]
 
 
+def features_of(labels, groups):
+    labels, groups = torch.tensor(labels), torch.tensor(groups)
+    return Features({}, {}, labels, groups, [str(i) for i in range(int(labels.max()) + 1)])
+
+
+def test_splits_have_the_sizes_and_classes_that_they_should():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 200, p=[0.6, 0.3, 0.1]).tolist()
+    features = features_of(labels, (rng.permutation(200) % 40).tolist())
+    for seed in range(5):
+        for apart in (True, False):
+            rows = divide(features, seed, apart)
+            for (split, places), share in zip(rows.items(), (0.6, 0.2, 0.2)):
+                assert abs(len(places) / 200 - share) < 0.05, split
+                assert set(features.labels[places].tolist()) == {0, 1, 2}
+        assert rows == divide(features, seed, False)
+    tests = {tuple(divide(features, seed)["test"]) for seed in range(5)}
+    assert len(tests) == 5
+
+
+def test_where_groups_are_few_each_of_them_is_tested():
+    """Six unequal groups, five seeds: five of them."""
+    groups = sum(([i] * (20 + 3 * i) for i in range(6)), [])
+    features = features_of([i % 2 for i in range(len(groups))], groups)
+    tested = {groups[row] for seed in range(5) for row in divide(features, seed)["test"]}
+    assert len(tested) >= 5
+    large = features_of([i % 2 for i in range(100)], [max(i, 60) for i in range(100)])
+    assert all(60 in large.groups[divide(large, seed)["train"]] for seed in range(5))
+    with pytest.raises(NotUsable, match="at least 3 groups, one a split, got 2"):
+        divide(features_of([0, 1, 0, 1], [0, 0, 1, 1]), 0)
+
+
 def test_a_row_that_is_tested_does_not_move_the_reduction():
     torch.manual_seed(0)
     x, labels = torch.randn(60, 5), torch.arange(60) % 2
