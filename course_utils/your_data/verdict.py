@@ -11,6 +11,7 @@ from course_utils.your_data.sentences import Finding, percent, say
 TELL = 0.1  # a half-width above which a data set is too small to tell
 FEW_ROWS, FEW_GROUPS = 30, 5  # tested in all splits together, below which it always is
 ENOUGH_GROUPS = 10
+MAY_HELP = 0.1  # a lead, however uncertain, of what is not called noise
 GAP = 0.05  # a difference that is worth a sentence
 
 
@@ -121,7 +122,7 @@ def _noise(scores: Scores, name: str, fused: bool) -> Finding | None:
     numbers = f"alone it leads its own shuffled control by {percent(alone)} points"
     if missed:
         numbers += f", and the fusion loses {percent(missed)} points when it is shuffled"
-    unclear = alone[0] >= 2 * GAP or (missed and missed[0] >= GAP)
+    unclear = max(alone[0], missed[0] if missed else 0) >= MAY_HELP
     return say("unclear_modality" if unclear else "noise_modality", name=name, numbers=numbers)
 
 
