@@ -233,11 +233,13 @@ def _group(header, cells, label, group) -> tuple[str | None, Finding]:
     for column in header if group is None else ():
         words = re.split(r"[\W_]+", column.lower())
         values = {row[column].strip() for row in cells}
+        if column == label or _kind(column, [value for value in values if value]) == "files":
+            continue
         named = any(word.rstrip("s") in GROUPS for word in words)
         code = all(CODE.fullmatch(value) for value in values)
         # a name is believed where any value comes again, a form where most do
         several = 3 <= len(values) <= (len(cells) - 1 if named else len(cells) / 2)
-        if column != label and several and (named or code):
+        if several and (named or code):
             return column, say("group_guessed", group=column)
     return None, say("no_group")
 
