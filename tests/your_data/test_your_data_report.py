@@ -224,21 +224,19 @@ def test_a_run_that_is_killed_goes_on_and_ends_the_same(two, tmp_path, monkeypat
 
 
 def test_another_table_is_another_run(two, tmp_path, monkeypatch, brief):
-    asked = []
+    report_on(two, out=tmp_path / "out", quick=True)
 
-    def nothing(features, seed, *rest):
-        asked.append(seed)
+    def nothing(*rest):
         raise StopIteration
 
     monkeypatch.setattr(run, "one_split", nothing)
+    report_on(two, out=tmp_path / "out", quick=True)  # all stages are there
     folder = tmp_path / "changed"
     shutil.copytree(two, folder)
-    text = (folder / "metadata.csv").read_text().replace("low", "deep", 1)
-    for content in (text, text.replace("low", "deep", 2)):
-        (folder / "metadata.csv").write_text(content)
-        with pytest.raises(StopIteration):
-            report_on(folder, out=tmp_path / "out", quick=True)
-    assert asked == [0, 0]
+    text = (folder / "metadata.csv").read_text().replace("low", "high", 1)
+    (folder / "metadata.csv").write_text(text)
+    with pytest.raises(StopIteration):
+        report_on(folder, out=tmp_path / "out", quick=True)
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(two, tmp_path, monkeypatch, brief):
