@@ -23,6 +23,8 @@ import pages
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = re.compile(r'^# %%.*\bowes="([^"]*)"')
 TITLE = re.compile(r"^# #{1,3} (.+)")
+CELLS = re.compile(r"^(?=# %%)", re.M)
+GOES_ON = re.compile(r"^# (<|\||- )")  # a fold, a table, a list
 
 
 def owed(root):
@@ -38,18 +40,20 @@ def owed(root):
 
 
 def marks(room):
-    """[(item, section)] of a page, in its order; the section is the heading that its cell follows
-    or begins with.
+    """[(item, section)] of a page, in its order.
+
+    The section is the first heading in the marked cell; of a cell that has none, or begins with a
+    list, a table or a fold, the last one before it.
     """
-    found, waiting, section = [], [], ""
-    for line in (room / "page.py").read_text(encoding="utf-8").splitlines():
-        if line.startswith("# %%"):
-            found += [(item, section) for item in waiting]
-            head = HEAD.match(line)
-            waiting = head[1].split() if head else []
-        elif title := TITLE.match(line):
-            section = title[1]
-    return found + [(item, section) for item in waiting]
+    found, before = [], ""
+    for cell in CELLS.split((room / "page.py").read_text(encoding="utf-8")):
+        head, start, *rest = [*cell.splitlines(), "", ""]
+        titles = [title[1] for line in [start, *rest] if (title := TITLE.match(line))]
+        section = titles[0] if titles and not GOES_ON.match(start) else before
+        if mark := HEAD.match(head):
+            found += [(item, section) for item in mark[1].split()]
+        before = titles[-1] if titles else before
+    return found
 
 
 def problems(root):
