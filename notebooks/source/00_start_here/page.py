@@ -753,6 +753,7 @@ display(Markdown("\n\n".join(lines)))
 # | `cudatoolkit=11.1` from the `pytorch` conda channel | the channel is no longer updated; `pip install torch` brings the GPU libraries along |
 # | `torchtext` | no longer developed; its last release (0.18) cannot be imported beside current PyTorch; not needed |
 # | pandas, notebook, ipython, each by name | `make lab` installs what this course uses: NumPy, scikit-learn, Matplotlib, tqdm, JupyterLab, Transformers |
+# | `pip install transformers` without a version | the newest comes, and code for an older one may fail at its imports; `constraints.txt` holds this course's versions |
 # | TensorFlow or Keras beside PyTorch | one framework is enough; a Keras model is ported in page 10 |
 # | MMF as the multimodal framework | hardly changed since 2023; treat it as history |
 # | a GPU | not needed for any page; on Colab, use the badge at the top |
