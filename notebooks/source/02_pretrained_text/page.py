@@ -214,7 +214,7 @@ except (RuntimeError, IndexError):
     print(f"{len(kept)} tokens pass; one more is an error: there is no vector for its place")
 
 # %% [markdown] owes="F26"
-# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts.
+# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. And keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
 #
 # ### Where it breaks: what the tokenizer does not know
 
