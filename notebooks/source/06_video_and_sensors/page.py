@@ -167,7 +167,7 @@ print("a clip differs from its reverse:", not torch.allclose(one, other, atol=1e
 # %% [markdown] owes="F50"
 # ## Small models along time
 #
-# Three ways to read T vectors. `Pooled` puts each through a layer and takes the mean. `Conv` slides a convolution of three frames along time, as page 03 did along a picture. `Reader` is a **GRU** (门控循环单元), a recurrent network like page 01's LSTM, with two gates and no second state (Cho and others, 2014); it gives its last state.
+# Three ways to read T vectors. `Pooled` puts each through a layer and takes the mean. `Conv` slides a convolution of three frames along time, as page 03 did along a picture. `Reader` is a **GRU** (门控循环单元), a recurrent network like page 01's LSTM, with two gates and no second state (Cho and others, 2014); it gives its last state. (If words come with a clip, this vector is glued to theirs, as a picture's on page 00.)
 
 # %% tags=["measured"]
 class Pooled(nn.Module):
