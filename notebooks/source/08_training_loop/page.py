@@ -627,6 +627,7 @@ print("numbers from f1_score:", len(f1_score(flags, flags, average=None)))
 # - A name that is taken twice: `loss = loss(...)` runs once. The second batch calls a number.
 # - `CrossEntropyLoss` wants the classes on axis 1, `(B, C, T)`. When T equals C the wrong order raises nothing.
 # - A list of lists is *multilabel* to scikit-learn: `f1_score` gives a number for each place in the sentence. Flatten both lists first.
+# - Output layer and loss go together: one logit and `BCEWithLogitsLoss` for yes or no, C logits and `CrossEntropyLoss` for one of C classes, a number and `MSELoss`.
 # - And no line can show what is missing: a loop that reports its best *training* loss, or picks the epoch on the test set, has measured nothing.
 #
 # <details><summary>Devices, half precision, and keeping a log</summary>
@@ -648,7 +649,7 @@ print("numbers from f1_score:", len(f1_score(flags, flags, average=None)))
 # log.add_scalar("loss/validation", loss_value, epoch)
 # ```
 #
-# A model that stays on the CPU while its batches move gives an error at once. With bfloat16 no scaler is needed.
+# A model that stays on the CPU while its batches move gives an error at once. With bfloat16 no scaler is needed. Weights & Biases (`pip install wandb`) keeps such a log on a server: `wandb.init()`, then `wandb.log({...})`.
 #
 # </details>
 #
