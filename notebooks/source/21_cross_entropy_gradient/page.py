@@ -84,7 +84,7 @@ verify("21.1", by_hand=-likelihood.log() / 5, reference=F.cross_entropy(z, y))
 #
 # $$ L(\theta) = -\frac{1}{N} \log \prod_{n=1}^{N} p_n(y_n) = \frac{1}{N} \sum_{n=1}^{N} \ell_n, \qquad \ell_n = -\log p_n(y_n) \tag{21.1} $$
 #
-# $N$ counts the data. A batch of $B$ samples estimates it by its own mean: above, 1.04 and 1.26 for 1.15. `verify` compares both sides on random float64 numbers and would stop the page if they differed. Each numbered equation has such a line.
+# $N$ counts the data $D$ of page 00, text, image, audio *and* a label each. A batch of $B$ samples estimates it by its own mean: above, 1.04 and 1.26 for 1.15. `verify` compares both sides on random float64 numbers and would stop the page if they differed. Each numbered equation has such a line.
 
 # %% [markdown]
 # ## Three logits, and one line
