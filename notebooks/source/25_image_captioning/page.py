@@ -253,7 +253,7 @@ class Captioner(Decoder):
         return logits[:, 0], seen                              # (B, V)
 
 # %% [markdown] owes="F204"
-# `see` runs once a picture, `forward` takes all words of a caption, for training, and `step` one, for speaking. 2,000 pictures, three true captions each:
+# `see` runs once a picture, `forward` takes all words of a caption, for training, and `step` one, for speaking. So the whole way has five steps: collect pictures with captions, extract features, fuse them word by word, train, test. 2,000 pictures, three true captions each:
 
 # %% tags=["measured", "proof"]
 # Training: batches of captions of like length, one learning rate up and down (OneCycle).
