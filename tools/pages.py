@@ -108,7 +108,7 @@ def fail(room, mark, message):
 
 def read_cells(room):
     """The author's cells, without jupytext's own notes on blank lines and without the marks of
-    tools/coverage.py.
+    tools/owed.py.
     """
     cells = jupytext.read(room / "page.py", fmt="py:percent").cells
     for cell in cells:

@@ -571,10 +571,10 @@ except RuntimeError as error:
 vector = model.read(numbered([example["question"]]))               # (1, 64)
 print("fused:", tuple((encoder(example["image"][None], "mean")[0] + vector).shape))
 
-# %% [markdown] owes="F125 F126 L19"
+# %% [markdown] owes="F41 F44 F125 F126 L19"
 # <details><summary>If you meet more of it in a listing</summary>
 #
-# The same few lines can hold six more faults. A picture processor returns a dict, which has no `+`. Pictures are normalised by a transform, and the processor scales them by 1/255 again: their deviation falls to a hundredth, a nearly constant picture. Floats go into an embedding, which wants whole numbers. `outputs.argmax` in place of `outputs.logits.argmax`. A head for *tokens* gives (1, T, C), and `argmax(dim=1)` runs over tokens. The model stays in training mode, so that two calls differ; and nowhere stands a list of answers. The repair is this page: encode both, fuse vectors, one logit an answer, `eval()` and no gradients.
+# The same few lines can hold six more faults. A picture processor returns a dict, which has no `+`. Pictures are normalised by a transform, and the processor scales them by 1/255 again: their deviation falls to a hundredth, a nearly constant picture. Floats go into an embedding, which wants whole numbers. `outputs.argmax` in place of `outputs.logits.argmax`. A head for *tokens* gives (1, T, C), and `argmax(dim=1)` runs over tokens. The model stays in training mode, so that two calls differ; and nowhere stands a list of answers. Such listings take a ResNet (page 04) for the picture and an LSTM (page 27) for the question, where this page has a small CNN and a mean of words. The repair is this page: encode both, fuse vectors, one logit an answer, `eval()` and no gradients.
 #
 # </details>
 #

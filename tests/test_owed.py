@@ -1,19 +1,14 @@
 """Marks of what the course owes: found in a made-up course of two pages, told where they lack."""
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
+import owed
 import pages
-
-# by its file: an installed package of this name, which measures tests, may have been imported
-found = spec_from_file_location("marks_of_what_is_owed", ROOT / "tools" / "coverage.py")
-coverage = module_from_spec(found)
-found.loader.exec_module(coverage)
 
 OWED = """\
 ["A. Theory"]
@@ -78,7 +73,7 @@ def change(course, file, old, new):
 
 def test_marks_are_found_in_order_with_their_sections(course):
     room = course / "notebooks/source/40_first"
-    assert coverage.marks(room) == [
+    assert owed.marks(room) == [
         ("F1", "Does it glue?"),
         ("F2", "Does it glue?"),
         ("L1", "Does it glue?"),
@@ -89,15 +84,15 @@ def test_marks_are_found_in_order_with_their_sections(course):
 
 
 def test_items_have_groups_of_pages_and_words(course):
-    items = coverage.owed(course)
+    items = owed.owed(course)
     assert list(items) == ["F1", "F2", "F3", "L1"]
     assert items["F1"] == ([["40"], ["41"]], "what a glue is")
     assert items["F2"] == ([["40", "41"]], "what it costs")
 
 
 def test_nothing_is_wrong_with_a_course_that_marks_what_it_owes(course):
-    assert coverage.problems(course) == []
-    assert coverage.main([], course) == 0
+    assert owed.problems(course) == []
+    assert owed.main([], course) == 0
 
 
 def test_one_of_two_pages_is_enough_where_either_may_serve(course):
@@ -105,46 +100,46 @@ def test_one_of_two_pages_is_enough_where_either_may_serve(course):
     change(course, "40_first/page.py", ' owes="L1 F2"', ' owes="L1"')
     change(course, "40_first/page.py", ' owes="F2"', "")
     expected = ["40 or 41: owes F2 (what it costs) and marks no cell for it"]
-    assert coverage.problems(course) == expected
+    assert owed.problems(course) == expected
     change(course, "41_second/page.py", 'owes="F1"', 'owes="F1 F2"')
-    assert coverage.problems(course) == []
+    assert owed.problems(course) == []
 
 
 def test_each_of_two_pages_has_to_serve_where_both_owe(course):
     change(course, "41_second/page.py", ' owes="F1"', "")
-    assert coverage.problems(course) == ["41: owes F1 (what a glue is) and marks no cell for it"]
-    assert coverage.main([], course) == 1
+    assert owed.problems(course) == ["41: owes F1 (what a glue is) and marks no cell for it"]
+    assert owed.main([], course) == 1
 
 
 def test_a_mark_that_names_no_item_is_told(course):
     change(course, "41_second/page.py", 'owes="F1"', 'owes="F1 F99"')
-    assert coverage.problems(course) == ["41_second: owes='F99' is no item of owed.toml"]
+    assert owed.problems(course) == ["41_second: owes='F99' is no item of owed.toml"]
 
 
 def test_a_planned_page_owes_nothing_yet(course):
     room = course / "notebooks/source/42_third"
     room.mkdir()
     (room / "draft.md").write_text("A draft is no page.")
-    assert coverage.problems(course) == []
+    assert owed.problems(course) == []
     (room / "page.py").write_text("# %% [markdown]\n# # Does it last?\n")
     expected = ["41 or 42: owes F3 (what comes later) and marks no cell for it"]
-    assert coverage.problems(course) == expected
+    assert owed.problems(course) == expected
 
 
 def test_a_course_without_a_list_owes_nothing(course):
     (course / "notebooks/source/owed.toml").unlink()
-    assert coverage.owed(course) == {}
+    assert owed.owed(course) == {}
 
 
 def test_the_table_names_page_and_section_once(course):
-    lines = coverage.table(course).splitlines()
+    lines = owed.table(course).splitlines()
     assert lines[2] == "| F1 | what a glue is | 40 · Does it glue?; 41 · Does it hold? |"
     assert lines[3] == "| F2 | what it costs | 40 · Does it glue?; 40 · What it costs |"
     assert lines[4] == "| F3 | what comes later | |"
 
 
 def test_a_page_is_told_what_it_owes_and_where_it_serves_it(course):
-    assert coverage.of_page(course, "41").splitlines() == [
+    assert owed.of_page(course, "41").splitlines() == [
         "41 F1 what a glue is: Does it hold?",
         "41 F2 what it costs: -",
         "41 F3 what comes later: -",
@@ -158,7 +153,7 @@ def test_the_notebook_holds_no_mark(course):
 
 
 def test_every_mark_of_the_course_names_an_item():
-    items = coverage.owed(ROOT)
-    marked = [(room.name, item) for room in pages.sources(ROOT) for item, _ in coverage.marks(room)]
+    items = owed.owed(ROOT)
+    marked = [(room.name, item) for room in pages.sources(ROOT) for item, _ in owed.marks(room)]
     assert len(marked) > 200
     assert [pair for pair in marked if pair[1] not in items] == []

@@ -1,7 +1,7 @@
 """Which cell serves what the course owes.
 
-    python tools/coverage.py            the table: item, page and section of its cell
-    python tools/coverage.py 12 13      these pages: what each owes, and what it marks
+    python tools/owed.py            the table: item, page and section of its cell
+    python tools/owed.py 12 13      these pages: what each owes, and what it marks
 
 notebooks/source/owed.toml lists the items: what the five source articles teach (F), their listings
 (L) and formulas (P), each with the pages that owe it. A page marks the cell that serves an item in
