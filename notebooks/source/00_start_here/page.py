@@ -46,7 +46,7 @@ from course_utils.runtime import reads, seed_everything
 from course_utils.text import letter_features
 from course_utils.training import Batches
 
-# %% tags=["figure"]
+# %% owes="F7 L1 L9 L21" tags=["figure"]
 # The parts of every model of this course, drawn.
 plots.pipeline(
     "Every model of this course has these parts. The gradient of the loss flows back through head"
@@ -54,7 +54,7 @@ plots.pipeline(
     {"text": '"siexen"', "image": "16 x 16 pixels", "audio": "0.76 s of sound"},
 )
 
-# %% [markdown]
+# %% [markdown] owes="F1"
 # ## One thing, three modalities
 #
 # A **modality** (模态) is a form in which information comes: a picture, a sound, a text. **Multimodal learning**
@@ -84,7 +84,7 @@ plots.spectrograms(
 )
 plots.players({"clean": clean["audio"], "noisy": noisy["audio"]}, SAMPLE_RATE)
 
-# %% [markdown]
+# %% [markdown] owes="F5 F9 P1"
 # Listen to both, not too loud. In the picture 0 is paper and 1 is ink; the sound is 8,000 numbers a
 # second.
 #
@@ -192,7 +192,7 @@ blocks = layer.weight.split([3, 4, 2], dim=1)                    # W_m: (10, D_m
 by_hand = sum(z[m] @ block.T for m, block in zip(MODALITIES, blocks)) + layer.bias
 verify("00.1", by_hand, classify(z, list(MODALITIES), layer.weight, layer.bias))
 
-# %% [markdown]
+# %% [markdown] owes="F8"
 # The "four" gets the -0.2 of the loop. `verify` compares two ways to one result, here sum of blocks and one layer, and stops
 # the page if they differ.
 #
@@ -242,7 +242,7 @@ for split in SPLITS:
 # **Train.** `classify` in the middle of the loop is yours. `Batches` deals out the training set in random order, 128
 # samples at a time. With one name it trains a unimodal model, with three the fused one.
 
-# %% tags=["measured"]
+# %% owes="F176" tags=["measured"]
 def train(names, data, weight_decay, seed):
     """A linear layer on the named modalities, trained in plain PyTorch."""
     generator = seed_everything(seed)
@@ -719,7 +719,7 @@ for part, titles in parts.items():
     lines.append(f"**{part}**: {pages}")
 display(Markdown("\n\n".join(lines)))
 
-# %% [markdown]
+# %% [markdown] owes="F2 F18 F54 F55 F174 F175 F181 F183 L2 L3 L4 L10 L11 L12 L22 L23 L24 L25"
 # <details><summary>Where this comes from</summary>
 #
 # | year | what happened |
@@ -753,6 +753,7 @@ display(Markdown("\n\n".join(lines)))
 # | `cudatoolkit=11.1` from the `pytorch` conda channel | the channel is no longer updated; `pip install torch` brings the GPU libraries along |
 # | `torchtext` | no longer developed; its last release (0.18) cannot be imported beside current PyTorch; not needed |
 # | pandas, notebook, ipython, each by name | `make lab` installs what this course uses: NumPy, scikit-learn, Matplotlib, tqdm, JupyterLab, Transformers |
+# | `pip install transformers` without a version | the newest comes, and code for an older one may fail at its imports; `constraints.txt` holds this course's versions |
 # | TensorFlow or Keras beside PyTorch | one framework is enough; a Keras model is ported in page 10 |
 # | MMF as the multimodal framework | hardly changed since 2023; treat it as history |
 # | a GPU | not needed for any page; on Colab, use the badge at the top |

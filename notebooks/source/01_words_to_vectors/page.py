@@ -79,7 +79,7 @@ letters, letters_there = pad([letter_ids("seven"), letter_ids("sveen")])  # (2, 
 one, other = letter_features(letters, letters_there)                      # (2, 78)
 print("'seven' and 'sveen' get the same 78 numbers:", torch.equal(one, other))
 
-# %% [markdown]
+# %% [markdown] owes="F2 F25"
 # What must a vector keep, so that "sveen" is not "seven", and "dog bites man" is not "man bites dog"?
 #
 # ## Words, ids, a batch
@@ -114,7 +114,7 @@ mask = ids > 0                                                            # (B, 
 print("ids: ", ids.tolist())
 print("mask:", mask.tolist())
 
-# %% [markdown]
+# %% [markdown] owes="F42"
 # From here on `Vocabulary(texts).batch(texts)` does this.
 #
 # ## A table of vectors, and their mean
@@ -143,7 +143,7 @@ print("row 0, mean of all places:", x[0].mean(dim=0).tolist())
 print("row 1, mean of all places:", x[1].mean(dim=0).tolist(), "with padding in it")
 print("row 1, mean of 'a', 'bird':", ((x[1, 0] + x[1, 1]) / 2).tolist())
 
-# %% [markdown]
+# %% [markdown] owes="F36"
 # With the mask $m_t$, 1 for a real place and 0 for padding, the mean of the real places is
 #
 # $$ h = \frac{\sum_t m_t\, x_t}{\sum_t m_t} \tag{01.2} $$
@@ -194,7 +194,7 @@ chased_ids, chased_mask = Vocabulary(chased).batch(chased)                # E's 
 means = masked_mean(F.embedding(chased_ids, E), chased_mask)              # (2, 5) -> (2, 2)
 print("who chases whom, the two means:", means.round(decimals=2).tolist())
 
-# %% [markdown]
+# %% [markdown] owes="F40"
 # A sum does not depend on the order of its terms. So neither a mean nor a bag of words can tell who chases whom, whatever the table holds.
 #
 # ## Reading in order: a recurrent network
@@ -290,7 +290,7 @@ def unseen(seed):
     fresh = torch.tensor([text not in seen for text in sentences])
     return fresh.sum().item(), (fresh & right).sum().item()
 
-# %% [markdown]
+# %% [markdown] owes="F41"
 # After `<pad>` the state is another one: the network has read padding as if it were a word. `last_state(states, mask)` picks the state after "bird", in each row the one at the last True.
 #
 # ### With gates: the LSTM
@@ -574,7 +574,7 @@ _, (h_last, c_last) = library_lstm(packed)                       # h_last: (1, 2
 alone = library_lstm(library_table(pt.tensor([[5, 6]])))[1][0][0, 0]                # (16,)
 print("row 1, padded, is what it is alone:", pt.allclose(h_last[0, 1], alone, atol=1e-6))
 
-# %% [markdown]
+# %% [markdown] owes="F37"
 # ## Where good word vectors come from
 #
 # So far a table learns from labels. Does it need them? "You shall know a word by the company it keeps" (Firth, 1957). **Skip-gram** (跳字模型), one half of *word2vec* (2013), predicts a word's neighbours, here all at most two places away, the *window*. (The other half, CBOW, predicts the word from its neighbours.)
@@ -716,7 +716,7 @@ panels[1].legend(frameon=False, fontsize=8)
 plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere; after it the"
            " words of each group lie together, though no text says which words belong to a group.")
 
-# %% [markdown]
+# %% [markdown] owes="F26"
 # Cats and dogs lie together, though they never meet in one sentence: they stand in the same *kinds* of sentences. The last line above is the control: when any noun may stand in any place, the nearest are still nouns, but which nouns is chance (3 of 11). On real texts, word vectors also take over their authors' prejudices (Bolukbasi and others, 2016).
 #
 # A word has one vector, wherever it stands: "bank" by the river and "bank" with money are one row.

@@ -162,7 +162,7 @@ for text in ("the ? eats soup in the house", "the ? is cold today", "the ? is cl
 animals = fill("the ? eats soup in the house")[words.ids(" ".join(GROUPS["animal"]))].sum().item()
 report("four animals together", 100 * animals, near=98, within=3, unit="%")
 
-# %% [markdown]
+# %% [markdown] owes="F178"
 # Nobody told it what an animal is. The words before the gap leave one in three; those *after* it settle the matter.
 #
 # BERT is this, larger: twelve layers, 110 million weights, some three billion words ([Devlin and others, 2019](https://aclanthology.org/N19-1423/)).
@@ -201,7 +201,7 @@ print("states:", tuple(states.shape))
 # %% [markdown]
 # Two settings change what the model reads, without an error. What is left of the film?
 
-# %%
+# %% owes="F27"
 for setting in ({"padding": "max_length", "max_length": 128},
                 {"padding": True, "truncation": True, "max_length": 12}):
     batch = tokenizer(examples, return_tensors="pt", **setting)
@@ -213,8 +213,8 @@ try:
 except (RuntimeError, IndexError):
     print(f"{len(kept)} tokens pass; one more is an error: there is no vector for its place")
 
-# %% [markdown]
-# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts.
+# %% [markdown] owes="F26"
+# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. And keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
 #
 # ### Where it breaks: what the tokenizer does not know
 
@@ -300,14 +300,14 @@ plots.show(figure, CAPTION)
 # %% [markdown]
 # The trained layers go from 12 to 21. Random layers on the pretrained table reach 17, perhaps because even these mix in the vectors of the other words: "river" beside "bank" says something. With everything random it stays near chance. So half of the rise needs no trained layer: before you praise one, try random weights.
 
-# %% [markdown]
+# %% [markdown] owes="L16"
 # <details><summary>Aside: a head instead of features</summary>
 #
 # A common mistake is to load `BertForTokenClassification` and to take what `model(**batch)` returns as features. The class puts a **head**, a linear layer, on top of BERT to sort each token into a few classes. This model has no pretrained weights for it, so it [starts at random](https://huggingface.co/docs/transformers/training): the "features" are two random numbers for each token, other ones at each load. Take `AutoModel` and its `last_hidden_state`.
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] owes="F36 F38"
 # ## One vector for a sentence
 #
 # Search and fusion want one vector a text. To make one of many is called **pooling** (池化). MiniLM was trained with the mean over all real tokens, special tokens included, scaled to length 1 (see `1_Pooling/config.json` and `modules.json` in its folder). With rows of length 1 a dot product *is* the cosine.
@@ -417,7 +417,7 @@ def who_chases(kind, labelled, seed):
     said = LEARNERS[kind](texts, labels, list(fresh))
     return (said == torch.tensor(fresh_labels)).double().mean().item()
 
-# %% [markdown]
+# %% [markdown] owes="F15"
 # **Frozen**: the vectors stay, a linear head learns: a **linear probe**. Each text goes through the model once.
 #
 # Folded: **fine-tuning** (微调), where the head and the last two layers learn together, in thirty steps of 32 texts, each of which goes through the model again; *random weights*, its control: the same, with nothing learned before; page 01's LSTM *from scratch*; heads on *counts*, of words and of pairs of neighbours ("cat chases").

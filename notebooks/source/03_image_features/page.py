@@ -75,7 +75,7 @@ plots.show(figure, "A filter answers at every place of the picture (dark: strong
 #
 # A **pixel** (像素) of a colour picture is three numbers, for red, green and blue (**RGB**). PyTorch keeps these **channels** (通道) first, `(C, H, W)`, as floats, mostly from 0 to 1. A scene that the course has drawn:
 
-# %%
+# %% owes="F2"
 scene = Scenes("train", size=8)[3]
 thing = scene["objects"][0]
 x, y = map(int, thing.centre)
@@ -83,7 +83,7 @@ red, green, blue = scene["image"][:, y, x].tolist()            # (3, 64, 64) -> 
 print("shape (C, H, W):", tuple(scene["image"].shape))
 print(f"{thing.colour} {thing.shape}, a pixel: red {red:.2f}, green {green:.2f}, blue {blue:.2f}")
 
-# %% [markdown]
+# %% [markdown] owes="F22"
 # ### Where it breaks: a file that is not RGB
 #
 # A common recipe makes floats of a file and **normalises** (标准化) them: each channel minus a mean, divided by a standard deviation. Here is the scene in four kinds of PNG: colour, gray (`L`), with a palette (`P`: a pixel is the number of a row in the file's table of colours), with transparency (`RGBA`).
@@ -109,7 +109,7 @@ def percent(scores, others=None):
     mean, half = mean_interval([100 * (a - b) for a, b in pairs])
     return f"{mean:{'+' if others else ''}.1f} ± {half:.1f}"
 
-# %%
+# %% owes="L13"
 prepare = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
                       v2.Normalize(mean=[0.5] * 3, std=[0.5] * 3)])
 for mode in ("RGB", "L", "P", "RGBA"):
@@ -143,7 +143,7 @@ plots.pictures(
     " network is given: the palette file, unmended, is nearly black.",
 )
 
-# %% [markdown]
+# %% [markdown] owes="F23 F32"
 # <details><summary>Aside: sizes, crops, and pictures that vary</summary>
 #
 # A network takes a batch of one size. `v2.Resize((224, 224))` squeezes a wide picture; `v2.Resize(224)` brings the shorter side to 224 and keeps proportions, and `v2.CenterCrop(224)` cuts out the middle, so the edges are lost. For training one often varies each picture at random, `v2.RandomResizedCrop`, `v2.RandomRotation`, `v2.RandomHorizontalFlip`: **data augmentation**. Choose what keeps the label: a flip makes something else of a 2 and of "left". Never for evaluation: a test should give the same result twice. A network that others trained wants *its* numbers: those trained on ImageNet mostly $\mu = (0.485, 0.456, 0.406)$ and $\sigma = (0.229, 0.224, 0.225)$ on pixels from 0 to 1. `course_utils.image` has both pipelines, `training_transform` and `evaluation_transform`, and `open_image`, which also reads 16 bits, CMYK and animations and says what it does with each. The section "With the library" has the evaluation pipeline in plain torchvision.
@@ -241,7 +241,7 @@ verify("03.2", by_hand=sides, reference=[float(n) for n in ours.shape[2:]])
 # %% [markdown]
 # `nn.Conv2d` is what you have written, with weights that learn. From 3 x 16 x 16 pixels to 8 maps of that size it has 224 weights, a linear layer 1.6 million: a convolution uses the same few at every place. So a shifted picture gives shifted maps: with $K * x$ for the convolution and $T$ for a shift by whole pixels, $K * (T x) = T\,(K * x)$ away from the edges. Ada's bet rests on this **translation equivariance** (平移等变性).
 
-# %% [markdown]
+# %% [markdown] owes="F43"
 # ## A network by its contract
 #
 # Filters on the maps of filters can answer to corners, strokes, loops. The usual block adds three parts:
@@ -515,7 +515,7 @@ print("flattened:", tuple(nn.Linear(512, 10)(some_maps.flatten(1)).shape))
 class_scores = nn.Linear(8, 10)(some_maps.mean(dim=(2, 3)))    # (B, C) -> (B, 10)
 print("ten numbers a picture:", class_scores.shape == (4, 10))
 
-# %% [markdown]
+# %% [markdown] owes="F36"
 # - **Global average pooling** (全局平均池化), as in `forward`: one mean a map, C numbers. They say *what* there is, and not where.
 # - **Flattening** (展平): all places side by side, C·H·W numbers, with weights of their own. For 512 maps of 7 x 7 and 1,000 classes that is 25 million, against half a million.
 #
@@ -725,7 +725,7 @@ for other in ("pixels (page 00)", "PictureNet, vectors shuffled"):
 #
 # In another folder, without this course's code: pictures of any size and, up to 8 bits a channel, any kind in one form, by torchvision; a network in PyTorch.
 
-# %%
+# %% owes="F24 F179"
 import torch
 from PIL import Image
 from torch import nn

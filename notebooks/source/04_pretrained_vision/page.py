@@ -272,7 +272,7 @@ for name, weights in shown.items():
     right = facts["_metrics"]["ImageNet-1K"]["acc@1"]
     print(f"{name:22} {facts['num_params'] / 1e6:5.1f} million weights, {right:.1f} % right")
 
-# %% [markdown]
+# %% [markdown] owes="F44 F45"
 # These are torchvision's own figures: the share of ImageNet's 50,000 validation pictures whose first answer is right.
 #
 # - **Inception** (2014): kernels of several sizes side by side on the same maps, their results concatenated.
@@ -288,7 +288,7 @@ except OSError as missing:                                     # the page then g
     encoder = load_image_encoder("efficientnet-lite0", random=True)
 print("trained by others:", encoder.trained, "· a vector has", encoder.width, "numbers")
 
-# %% [markdown]
+# %% [markdown] owes="L15"
 # <details><summary>Aside: a class that does not exist</summary>
 #
 # A common mistake is to take features from something called `ResNetFeatureExtractor` of the library transformers, with the model's name "resnet101". There has never been such a class, and the hub's name is `microsoft/resnet-101`. What transformers once called a feature extractor is now an *image processor*: it resizes and normalises, and extracts nothing. The features come from the model: `AutoModel.from_pretrained(...)(pixels).pooler_output.flatten(1)`, because this output is `(B, C, 1, 1)`. The section "With the library" does it with torchvision.
@@ -457,7 +457,7 @@ for other in ("pixels (page 00)", "PictureNet (03)", "EfficientNet, vectors shuf
 for name, row in stored("04", "head").items():
     print(f"all three, head by ridge regression, {name}: {percent(row['accuracy'])}")
 
-# %% [markdown]
+# %% [markdown] owes="F104"
 # Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The control says why: the *same vectors shuffled* cost nearly as much. So these 1,280 numbers say almost nothing about this world, and with 1,300 samples, perhaps, each is a chance for the head to overfit. How much harm is up to the head: by ridge regression the vectors cost 9 points against pixels, and still 4 against no picture at all. ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
 #
 # ## Few pictures: frozen, fine-tuned, from scratch
@@ -500,7 +500,7 @@ for count in COUNTS:
 #
 # Without this course's code, in any folder: ResNet-18 as an extractor. With `weights=released` in place of `None` torchvision fetches 45 MB once; without, the shapes are the same and the numbers random.
 
-# %%
+# %% owes="F44"
 import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
@@ -741,7 +741,7 @@ if store.have("emoji"):
     plots.pictures([hit["image"] for hit in hits], titles=[""] * 6, columns=6, size=1.0,
                    caption=f"The nearest emoji to {typed!r}. {drawn.credit}")
 
-# %% [markdown]
+# %% [markdown] owes="F32"
 # ## Recap
 #
 # You can now

@@ -77,7 +77,7 @@ plots.show(figure, "The word seven, 0.62 s: its waveform; how strong each freque
 #
 # A **waveform** (波形) is the pressure of the air, measured at even steps. How many times a second is the **sampling rate** (采样率), in Hz. Two tones, measured eight times a second; and a file, a tone of 440 Hz for a second, measured 16,000 times:
 
-# %%
+# %% owes="F2"
 n = torch.arange(8)
 for hertz in (3, 5):
     tone = torch.cos(2 * torch.pi * hertz * n / 8)             # (8,)
@@ -90,7 +90,7 @@ def loudest(samples, rate):
     power = torch.fft.rfft(samples).abs() ** 2                 # (S,) -> (S // 2 + 1,)
     return power.argmax().item() * rate / len(samples)
 
-# %% [markdown]
+# %% [markdown] owes="F22 F186"
 # The two tones give the same numbers. A rate can carry frequencies up to its half; those above fold down and look like lower ones, **aliasing** (混叠). So whoever lowers a rate takes the high frequencies out first.
 #
 # ### Where it breaks: the wrong rate
@@ -131,7 +131,7 @@ print("sound", tuple(sound.shape), "-> power (B, T, frequencies)", tuple(power.s
 # %% [markdown]
 # The three numbers belong to the frequencies 0, 1/4 and 1/2 of the rate. This sound repeats every four samples: its power is in the middle, and four times as much where it is twice as loud. All frames side by side are the **short-time Fourier transform** (短时傅里叶变换); with squares, a **power spectrogram** (功率谱图). Ours, like `torch.stft`, mirrors the sound at both ends, so that frame $t$ has sample $t$ · hop in its middle: $1 + \lfloor S / \text{hop} \rfloor$ frames. Those of the seven are 32 ms long, every 10 ms, with frequencies 31.25 Hz apart.
 
-# %% [markdown]
+# %% [markdown] owes="F46"
 # ## The mel scale
 #
 # To an ear, 100 and 200 Hz are far apart, and 3,000 and 3,100 hardly (Stevens and others, 1937). The **mel** (梅尔) scale counts such steps; a common formula for $f$ in Hz is
@@ -222,7 +222,7 @@ verify("05.1", by_mel, [float(hertz_to_mel(f, mel_scale="htk")) for f in (20.0, 
 plots.show(figure, "Left, eight triangles: narrow below, wide above. Right, one frame: the peaks of"
            " the voice stay apart where bands are narrow, and merge where they are wide.")
 
-# %% [markdown]
+# %% [markdown] owes="F47"
 # ## Logarithm and cosine transform
 #
 # **The logarithm.** Twice as loud is four times the power, in every band. As a logarithm it is the same summand everywhere, so that soft parts of a word are seen beside loud ones. A log needs a floor, `FLOOR`: what lies below counts as silence, as padding does.
@@ -440,7 +440,7 @@ print(f"new people, 40 kept, one scale for all minus a scale for each: {other_sc
 # %% [markdown]
 # (Intervals: five random thirds; six people, each the mean of the five pairs that leave this person out. Pairs share people, so these intervals are rough.) The logarithm is worth 19 points on new people. The mel scale, 40 bands at even steps in its place, nothing that these six can show, and one point on new clips. Nor can they tell 13 coefficients from the bands themselves. But keep *all 40* coefficients: new clips are read better, new people ten points worse. Do the last 27 harm, then? In front of the head a batch norm gives each number the same spread, and so makes small ones large. In the last two rows all numbers are divided by one instead: the 40 gain ten points on new people, and are no longer shown to be below 13. So what harmed was not keeping them, but making them as loud as the others.
 
-# %% [markdown]
+# %% [markdown] owes="F36"
 # ## From frames to a vector
 #
 # Averages of eighths are the simplest reader. Here are others, with 64 numbers at the end. **Convolution along time**: page 03's blocks, with bands as channels. (`Pictured`, folded, gives the spectrogram to page 03's own network, as a picture; it ends in 32.) Padding looks like silence here, so the mean over time may count it.
@@ -463,7 +463,7 @@ class SoundNet(nn.Module):
 # %% [markdown]
 # **An LSTM over frames.** Clips differ in length, and page 01 showed what padding does to a last state: it is packed away.
 
-# %% tags=["measured"]
+# %% owes="F48" tags=["measured"]
 class FrameLSTM(nn.Module):
     """Reads the real frames one after the other; its last state is the vector."""
 
@@ -481,7 +481,7 @@ class FrameLSTM(nn.Module):
 # %% [markdown]
 # **The raw waveform.** Who says that it must be Fourier's waves? Here 64 kernels are learned in their place, on the numbers themselves.
 
-# %% tags=["measured"]
+# %% owes="F49" tags=["measured"]
 class WaveformNet(nn.Module):
     """No Fourier transform: 64 learned kernels of 160 samples on the waveform, every 80."""
 
@@ -584,7 +584,7 @@ if store.have("fsdd"):
 #
 # What can six people decide? At this budget `SoundNet` is above the LSTM, the spectrogram as a picture and the raw waveform; and above itself with a floor of $10^{-10}$ under the logarithm, ten points for one number, perhaps because such a floor lets it read the hiss of each recording. Above a linear head on MFCC, numbers that no training made, it is not shown to be, though on new clips it is, by three points. So choose on new people, if new people are meant.
 
-# %% [markdown]
+# %% [markdown] owes="F135"
 # ## Plug it in
 #
 # Page 00's model had 256 numbers for its sound: bands at even steps of Hz, their logarithm, means of eighths; of this page's steps it has the one that is worth most. Now 104 numbers by `mfcc_features`, or the 64 of a `SoundNet` that was trained before, on the sounds alone, in their place. All else stays, the noise at -10 dB, too.

@@ -84,7 +84,7 @@ def clips(split, n, seed, wrap=True):
 def small(pictures):
     return F.avg_pool2d(pictures, 3).flatten(1)                # (N, 1, 24, 24) -> (N, 64)
 
-# %%
+# %% owes="F2 F36"
 few = clips("train", 6, seed=0)
 features, mask = frame_features(few["video"], few["mask"], small)
 print("clips", tuple(few["video"].shape), "-> features (B, T, D)", tuple(features.shape))
@@ -164,10 +164,10 @@ change_back = torch.cat([moved_back.relu(), (-moved_back).relu()], dim=2)
 one, other = (masked_mean(part, both) for part in (change, change_back))
 print("a clip differs from its reverse:", not torch.allclose(one, other, atol=1e-5))
 
-# %% [markdown]
+# %% [markdown] owes="F50"
 # ## Small models along time
 #
-# Three ways to read T vectors. `Pooled` puts each through a layer and takes the mean. `Conv` slides a convolution of three frames along time, as page 03 did along a picture. `Reader` is a **GRU** (门控循环单元), a recurrent network like page 01's LSTM, with two gates and no second state (Cho and others, 2014); it gives its last state.
+# Three ways to read T vectors. `Pooled` puts each through a layer and takes the mean. `Conv` slides a convolution of three frames along time, as page 03 did along a picture. `Reader` is a **GRU** (门控循环单元), a recurrent network like page 01's LSTM, with two gates and no second state (Cho and others, 2014); it gives its last state. (If words come with a clip, this vector is glued to theirs, as a picture's on page 00.)
 
 # %% tags=["measured"]
 class Pooled(nn.Module):
@@ -303,7 +303,7 @@ for tick in (-0.5, 0.5, 1.0, 2.5, 4.0):
     else:
         print(f"tick {tick}: nothing yet")
 
-# %% [markdown]
+# %% [markdown] owes="F22 F186"
 # > **Exercise 06.2 · One clock** — *10 minutes · core*
 # >
 # > Bring streams to one clock.
@@ -350,7 +350,7 @@ def one_clock(
 #
 # </details>
 
-# %%
+# %% owes="F51"
 one_clock = mine("06.2", one_clock)
 motion, sound = (room.stream(name, 60, seed=1) for name in ("motion", "sound"))
 clock = 0.7 * torch.arange(86).double()                        # (T,), a tick every 0.7 s
@@ -544,7 +544,7 @@ now_there = alarm_tree(["motion", "sound"], 0) - alarms["both"]["accuracy"][0]
 report("a tree on both, room 0, live minus stored", now_there, near=0, within=0.02)
 outcome("06.b", 25, within=10)
 
-# %% [markdown]
+# %% [markdown] owes="F52"
 # Each sensor alone is at chance, and so are both if the sound is of another moment: the answer lies in what happens *together*. The tree on held values has 88 %, the rule 89, and 99.6 with linear values, looking back. A clock one second fast costs 29 points. At three seconds the rule has 25 %, below chance: the waves of motion last 4 to 12 s, three seconds are between a quarter and three quarters of each, and there a wave stands mostly on the other side of 0. Nothing in the two streams says so. What helps is an event that both sensors notice, such as a clap, and its two times.
 #
 # ## A record is a modality too

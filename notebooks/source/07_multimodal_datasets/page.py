@@ -67,7 +67,7 @@ panels[2].set_xlabel("seconds")
 plots.show(figure, "Five samples of `digits` as one batch, a row for each. Gray zeros are padding;"
            " an empty row, or one of zeros alone, is a modality that is missing.")
 
-# %% [markdown]
+# %% [markdown] owes="F21 F33"
 # ## A folder becomes samples
 #
 # Page 00 took its samples from `Digits`. Your own data begin as a folder. A folded cell writes one: 60 samples of `digits` as files (the typist's slips are in the words), and a table in which columns that end in `file_name` name files, the form that Hugging Face reads too.
@@ -108,13 +108,13 @@ for column in ("image_file_name", "audio_file_name", "text"):
 # %% [markdown]
 # A CSV knows strings alone, and a missing field is `""`. One function makes a sample of a row, and says `None` for what is missing. A common mistake, in a data set that calls itself multimodal:
 
-# %% tags=["fault"]
+# %% owes="F28 L14" tags=["fault"]
 def sample_of(row):
     """One row of the table as a sample of a multimodal data set."""
     return {"text": letter_ids(row["text"]), "label": row["label"]}
 print("brings all modalities:", {"text", "image", "audio"} <= set(sample_of(rows[0])))
 
-# %% [markdown]
+# %% [markdown] owes="F22 F186"
 # It runs, it trains, and it never opens a picture. Look at one sample before you look at a loss. Mended, with two functions that give each modality *one* size, rate and scale: any picture becomes 16x16 gray floats from 0 to 1, 16-bit sound floats from -1 to 1, and sound of another rate is refused.
 
 # %%
@@ -140,7 +140,7 @@ print("brings all modalities:", {"text", "image", "audio"} <= set(sample_of(rows
 # %% [markdown]
 # A **Dataset** (数据集类) of PyTorch is a length and an item. A file is opened when its sample is asked for, so the folder may be larger than the memory.
 
-# %%
+# %% owes="F29"
 class Folder(Dataset):
     """The rows of a table, one dict a sample."""
 
@@ -248,7 +248,7 @@ print(batch["text"].tolist())
 print("letters:", batch["mask"]["text"].sum(dim=1).tolist())
 print("pictures:", batch["mask"]["image"].tolist())
 
-# %% [markdown]
+# %% [markdown] owes="F27"
 # In the solution `next` has a second argument, for a batch in which no sample has a sound. Without it, `next` raises StopIteration, and to a `for` over a DataLoader that means "no more batches": the epoch ends there, and nothing is said.
 #
 # One mask says both: *padded* is False behind the word, *missing* is False in the whole row. A mean over the second axis must use it, or every zero counts.
@@ -261,7 +261,7 @@ print("pictures:", batch["mask"]["image"].tolist())
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] owes="F30"
 # ## Who draws, when several work?
 #
 # A **DataLoader** asks a Dataset for samples in some order and hands them to `collate`. Give it a generator with a seed, and the order can be had again.
@@ -319,7 +319,7 @@ def new_process(wanted):
 
 print(f"Digits, from a file: {new_process(Digits)}; Folder, from here: {new_process(Folder)}")
 
-# %% [markdown]
+# %% [markdown] owes="F31"
 # So what workers need (Dataset, collate, augmentation) belongs into a `.py` file beside the notebook.
 #
 # ## What belongs together stays together
@@ -461,7 +461,7 @@ panels[1].set(xticks=[], yticks=[5, 15, 25], title="the three closest pairs",
 plots.show(figure, "With random rows the nearest training scan is nearer. Right: the three closest"
            " pairs of all scans. In two pairs both are by one writer; no scan is there twice.")
 
-# %% [markdown]
+# %% [markdown] owes="F32"
 # So: hash first, then look at the smallest distances (of features, where pixels say little), and put near-duplicates into one group.
 #
 # ## A mirror for pairs
@@ -612,7 +612,7 @@ before = sweep["100 pairs, mirrored"]["accuracy"][0]
 report("mirrored: live minus stored", live - before, near=0, within=0.03)
 outcome("07.b", 54, within=5)
 
-# %% [markdown]
+# %% [markdown] owes="F185 F198"
 # With 100 pairs, half a mirror turns 84 % into little more than a coin; it differs from the whole one in nothing but the caption. The whole mirror gains 11 points. With 300 it gains nothing. The live run used your mirror and your collate, if they were taken.
 #
 # The flip must suit the data as well: zeros and ones about survive it, a mirrored 2 is none. Think also of boxes and key points, of the channels of a stereo sound, of writing in a picture, of *clockwise*.

@@ -157,7 +157,7 @@ plots.points(list(MODELS), marks, label="test accuracy (%)",
              " and tuned, and all three; five seeds. Shuffled among the samples a modality alone"
              " tells nothing; of all three only the sound is shuffled.")
 
-# %% [markdown]
+# %% [markdown] owes="F1"
 # ## What must fusion beat?
 #
 # Page 00 gained 17 points by fusing three modalities. Over what? First, five runs of one model:
@@ -210,7 +210,7 @@ def seed_interval(values: list[float], t: float) -> tuple[float, float]:
 #
 # </details>
 
-# %%
+# %% owes="F3 F124 F205"
 seed_interval = mine("09.1", seed_interval)
 T5 = 2.776                                                    # five seeds, from a table
 
@@ -394,7 +394,7 @@ report("(09.1) of their three means", by_t, near=0.95, within=0.07)
 #
 # Accuracy hides what a rare class suffers. Ten samples, two of them ones; the model says "one" three times:
 
-# %%
+# %% owes="F121"
 truth, said = [1, 1, 0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 0, 0, 0, 0, 0, 0]
 found = sum(a == b == 1 for a, b in zip(truth, said))
 P, R = found / sum(said), found / sum(truth)
@@ -403,7 +403,7 @@ print("as scikit-learn:",
       (P, R) == (metrics.precision_score(truth, said), metrics.recall_score(truth, said)))
 print("accuracy 0.7; of a model that always says no: 0.8")
 
-# %% [markdown]
+# %% [markdown] owes="F122"
 # **Precision** (精确率): of those called one, the share that is. **Recall** (召回率): of those that are, the share found. **F1** is their harmonic mean, 2PR / (P + R). scikit-learn gives them for all classes at once (as a table: `classification_report`).
 #
 # **AUC** (曲线下面积) needs no threshold: how often does a random sample of the class score above a random other one? "Is it a three?", and the same with every other digit counted four times, so that threes are rare:
@@ -440,7 +440,7 @@ for name, z in (("as trained", looked), ("divided by T", looked / T)):
           f" cross-entropy {F.cross_entropy(z, truth_of):.2f}")
 report("the temperature", T, near=2.3, within=0.5)
 
-# %% [markdown]
+# %% [markdown] owes="F125"
 # The **temperature** (温度) T divides all logits, $p = \operatorname{softmax}(z / T)$. It is one number, the one with the lowest cross-entropy on the *validation* set. The largest logit stays the largest: accuracy cannot change.
 
 # %% tags=["figure"]

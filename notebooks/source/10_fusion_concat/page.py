@@ -71,14 +71,14 @@ print("picture", tuple(image.shape), "  letters", tuple(letters.shape))
 # %% [markdown]
 # The two do not fit side by side: one has an axis of time, the other has not. A new axis for the picture makes them fit, and no error tells that something else has been built.
 
-# %% tags=["fault"]
+# %% owes="L5" tags=["fault"]
 glued = torch.cat([image[:, None], letters], dim=1)           # (4, 1, 16), (4, 5, 16)
 print("one vector for each sample:", tuple(glued.shape) == (4, 32))
 
-# %% [markdown]
+# %% [markdown] owes="F13"
 # Axis 1 is *time*: the picture has become one more letter, `(4, 6, 16)`. **Intermediate fusion** (中间融合) wants one vector from each modality, joined along the *last* axis.
 
-# %%
+# %% owes="F56"
 text = letters.mean(dim=1)                                    # (4, 5, 16) -> (4, 16)
 glued = torch.cat([image, text], dim=-1)                      # (4, 16), (4, 16) -> (4, 32)
 print("one vector for each sample:", tuple(glued.shape) == (4, 32))
@@ -99,7 +99,7 @@ present = torch.tensor([False])                               # (B,)
 said = torch.where(present[:, None], norm(project(missing)), 0.0)   # (1, 4)
 print("a missing picture says nothing:", bool((said == 0).all()))
 
-# %% [markdown]
+# %% [markdown] owes="F17"
 # The projection's bias was speaking, and normalisation made it as loud as a picture. So the zeros come *last*. And they are chosen, not multiplied: what stands where a picture is missing may be NaN, and 0 times NaN is NaN. (The gradient multiplies too: to *train* with NaN, put zeros in before the projection as well.)
 #
 # > **Exercise 10.1 · ConcatFusion** — *12 minutes · core*
@@ -168,7 +168,7 @@ with torch.no_grad():
     print("image there:   logits", [round(value, 3) for value in logits[0].tolist()])
     print("image missing: logits", [round(value, 3) for value in logits[1].tolist()])
 
-# %% [markdown]
+# %% [markdown] owes="F42 F70 L5"
 # ### Two layers that are one
 #
 # A common mistake: behind the glue a "fusion layer" `nn.Linear(2 * D, D)`, then a "classifier" `nn.Linear(D, C)`, and no activation between them. The two are one linear map, of a rank no higher than D:
@@ -187,7 +187,7 @@ verify("10.1", by_hand=z @ W.T + b, reference=second(first(z)))
 rank = torch.linalg.matrix_rank(W).item()
 print("rank of both together:", rank, "where one layer could have 32")
 
-# %% [markdown]
+# %% [markdown] owes="F132 L20"
 # ## Loud and wide
 #
 # Flatten 64 maps of 52 x 52 places, and the picture has 173,056 numbers; put them beside the 64 of an LSTM that has read the text. We ask `digits`: the typed word and the picture, glued, then one linear layer. The picture comes in three ways:
@@ -419,7 +419,7 @@ for name, models in trained.items():
     size = sum(interaction(model, gates["test"]) for model in models) / 5
     print(f"{name:15} interaction {'none' if size < 1e-4 else 'yes'}")
 
-# %% [markdown]
+# %% [markdown] owes="F71 F133"
 # A coin has a cross-entropy of $\ln 2 = 0.693$, and there the two sums sit: they have learned to say nothing. (A sum *could* be right at three of the four corners, 70 % with the flips. Cross-entropy punishes the fourth corner more than it rewards that.)
 #
 # ## Is this the same digit?
@@ -566,7 +566,7 @@ plots.show(
     " hidden units all four.",
 )
 
-# %% [markdown]
+# %% [markdown] owes="F8 F108 F135"
 # ## Trained end to end
 #
 # **End to end** (端到端) means that the loss moves everything, the extractors too: a network for the picture, an embedding and a masked mean for the letters, the glue with a hidden layer. Two networks for the picture, both with one mean over all places: two convolutions, and page 03's three.
@@ -592,7 +592,7 @@ for name, row in joint.items():
     mean, half = mean_interval([100 * value for value in row["accuracy"]])
     print(f"{name:26}{mean:5.1f} ± {half:.1f} %")
 
-# %% [markdown]
+# %% [markdown] owes="F12 F73 F177 L20 P9"
 # Behind two convolutions one mean leaves the picture 28 %, and it adds three points to the text. Behind page 03's three it has 58 and adds more than twelve. So it is not the mean as such. Page 03 takes the difference apart, on the same pictures and networks, each with a linear head of its own (31 and 51 %): a third layer with its pooling gives one mean 16 points more; batch norm and a wider view give nothing that five seeds show.
 #
 # ## Early, intermediate, late

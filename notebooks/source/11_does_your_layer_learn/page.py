@@ -528,7 +528,7 @@ powers = torch.where(p, s, 0.0).exp() * p
 given = torch.where(p, s, torch.nan)
 verify("11.2", powers / powers.sum(dim=1, keepdim=True), present_weights(given, p))
 
-# %% [markdown]
+# %% [markdown] owes="F17"
 # ## A layer of your own
 #
 # > **Exercise 11.3 · A layer that keeps all contracts** — *13 minutes · core*

@@ -44,7 +44,7 @@ from course_utils.training import Batches, evaluate, fit
 #
 # The layer that is asked, whole. Its `scores` are the learned numbers; a softmax over the modalities that are there makes weights of them. Folded: what is there, the data, the training.
 
-# %% tags=["measured"]
+# %% owes="F17 F58" tags=["measured"]
 class WeightedAverage(nn.Module):
     """Project each modality to one width, average with learned weights, map to the classes."""
 
@@ -278,7 +278,7 @@ class ByVariance(WeightedAverage):
 
 print("contracts broken:", [one.number for one in check_contracts(ByVariance) if one.kept is False])
 
-# %% [markdown]
+# %% [markdown] owes="F63 F116"
 # ## Three ways to a weight
 #
 # By (12.3) a softmax and inverse variances are *one* formula; what differs is where its numbers come from. The race, on the two readings, from the same n labelled samples:
@@ -457,14 +457,14 @@ Explorer(drawn, {"text_noise": FloatSlider(value=2, **NOISE),
                  "correlation": FloatSlider(value=0.9, min=-0.9, max=0.9, step=0.1)},
          sentence, caption="Two readings of y, the deviations of their noise, its correlation.")
 
-# %% [markdown]
+# %% [markdown] owes="F14 F68"
 # Try: equal noise and any correlation; a text of noise 0.5; a correlation below 0.
 #
 # ## Adding, and what broadcasting adds
 #
 # Sums and averages need **one width** for all modalities: map each to it first (a projection). PyTorch does not insist. Here the text comes from an encoder that leaves an axis of time, of length 1. The mean over axis 1 takes that axis away; all shapes are right:
 
-# %% tags=["fault"]
+# %% owes="L17" tags=["fault"]
 seed_everything(0)
 text, image = torch.randn(4, 1, 16), torch.randn(4, 16)      # (B, T, D) and (B, D)
 fused = (text + image).mean(dim=1)                           # -> (4, 16)
@@ -477,7 +477,7 @@ print("each sample has its own picture:", torch.allclose(fused[0], text[0, 0] + 
 fused = text.mean(dim=1) + image                             # (4, 1, 16) -> (4, 16)
 print("each sample has its own picture:", torch.allclose(fused[0], text[0, 0] + image[0]))
 
-# %% [markdown]
+# %% [markdown] owes="F57 F59 F60 P6"
 # The rules, for features F of the picture and T of the text, projected to one width where they are added:
 #
 # | rule | fused | a missing modality | interaction? |
@@ -501,7 +501,7 @@ W_f, W_t = torch.randn(5, 3), torch.randn(5, 3)
 glued = torch.cat([W_f, W_t], dim=1).double() @ torch.cat([F, T]).double()      # (5, 6) @ (6,)
 verify("12.5", by_hand=W_f.double() @ F.double() + W_t.double() @ T.double(), reference=glued)
 
-# %% [markdown]
+# %% [markdown] owes="F61 P5"
 # **Linear fusion** is nothing but a linear layer on the concatenation, its weight cut into blocks:
 #
 # $$ W_f F + W_t T = \begin{bmatrix} W_f & W_t \end{bmatrix} \begin{bmatrix} F \\ T \end{bmatrix} \tag{12.5} $$
@@ -663,7 +663,7 @@ for case in ("1,287 samples", "640 samples", "320 samples", "160 samples",
     leads = f"{lead(more, *names):>11}{lead(solved, *names):>14}"
     print(f"{case:17}{leads}{sure[0]:13.1f}{sure[1]:17.1f}")
 
-# %% [markdown]
+# %% [markdown] owes="L18"
 # The same function, and 2.8 ± 2.0 points between the trainings. With fewer samples, and as many steps, the lead grows, to 11.5 points at 160. Much of that is our loop, which keeps its best epoch. The column "to the end" takes each model as a logistic regression solved to its minimum, with a penalty chosen by the validation set: 6.3 ± 1.2 points at 160, 1.1 ± 1.4 with all, which five seeds do not show; in cross-entropy they do, 0.086 against 0.125. (Ng and Jordan 2001 found naive Bayes, which puts independence in by hand, ahead of logistic regression with few samples, behind it with many.) Together, 590 weights a class are fitted at once; alone each expert fits its own part. Page 09's tuned network on all three, with a hidden layer, has 93.3.
 #
 # Of what our loop trains together the weighted average comes nearest: 1.9 ± 2.1 points behind, which five seeds do not show. In cross-entropy they do: 0.155 against 0.103. The mean of probabilities is 2.1 ± 1.3 points behind.

@@ -203,7 +203,7 @@ verify("13.1", unit.head(by_hand), unit({"text": words, "image": views}))
 text, image = torch.tensor([2.0, -1.0]), torch.tensor([3.0, 0.5])
 print((text[:, None] * image[None, :]).tolist())               # (2, 1) * (1, 2) -> (2, 2)
 
-# %% [markdown]
+# %% [markdown] owes="F17 F62"
 # **Tensor fusion** (张量融合) does three things: append a 1 to each vector, take all products of one entry from *each* modality, lay them in one row. A linear layer makes logits of them. For two modalities
 #
 # $$ \text{logit}_c = \sum_{j,k} W_{cjk}\, \bar t_j\, \bar i_k + b_c, \qquad \bar t = [t; 1],\ \bar i = [i; 1] \tag{13.2} $$
@@ -312,7 +312,7 @@ pair = {"text": words, "image": views}
 assert torch.allclose(layer(pair), package(pair))
 verify("13.2", by_hand, layer(pair))
 
-# %% [markdown]
+# %% [markdown] owes="F85 F196"
 # Page 11's contracts hold. (If yours breaks 7 or 11, look at the type of your ones: `x.new_ones` has that of `x`.)
 #
 # ## Which products does a question need?
@@ -466,7 +466,7 @@ print("best possible         {:<14.1f}{:<14.1f}{:.1f}".format(*best))
 #
 # AND lies in the middle. A part of it is synergy, and yet raw products are 5.7 ± 2.9 points below the glue. Synergy alone is no reason to multiply everything.
 
-# %% [markdown]
+# %% [markdown] owes="F195"
 # ## As a sum of a few outer products
 #
 # There is a second price. Three modalities of 32 numbers have 33 · 33 · 33 = 35,937 products, four over a million, and each class wants a weight for each.
@@ -647,7 +647,7 @@ plots.bars(
     " No layer that multiplies is better than the glue (concat).",
 )
 
-# %% [markdown]
+# %% [markdown] owes="F62 P5"
 # The gate buys nothing, and products cost. Paired with the glue's 91.4 %, the gate has -1.7 ± 2.9 points, tensor fusion -5.4 ± 3.0, low rank -4.4 ± 1.9. They do use the sound: shuffled it costs the glue 7.9 ± 1.9 points, the tensor 6.6 ± 5.1. If your question is "what is it?", asked of modalities that all show it, begin with the glue.
 #
 # <details><summary>The sign ⊗, and a formula that is often written wrongly</summary>

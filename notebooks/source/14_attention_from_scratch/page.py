@@ -726,7 +726,7 @@ for name, row in talk.items():
     shares = [percent({"accuracy": row["accuracy"][kind]}) for kind in ("form", "holds")]
     print(f"{name:24}{mean:.3f} ± {half:.3f} {shares[0]:>17} {shares[1]:>19}")
 
-# %% [markdown]
+# %% [markdown] owes="F39"
 # Beside it: counted words, counted pairs of words, no positions, and a control whose captions have their words shuffled, in training and test. *Form right*: of 200 texts that it writes, how many have a form that the captions' grammar has. *Holds together*: of those like "a red circle and a blue square; the red circle is above the blue square", how many relate two different things that they have listed. Real captions have 100 % in both.
 #
 # Without the order of the words the loss is 1.6 nats higher; more than one word back is worth half a nat. The form is right in more than nine of ten texts, and the content holds together in about one of thirty: at this size and budget the GPT is fluent, and does not keep to what it said. The loss did not tell. Without positions it is no worse, as far as five seeds show.

@@ -37,14 +37,14 @@ from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit
 from course_utils.widgets import Explorer
 
-# %% [markdown]
+# %% [markdown] owes="F64 F65 P7"
 # ## The bet of page 14
 #
 # Attention weighs items by their content. Let the items be n parts $F_i$ of a picture and m parts $T_j$ of a text, all of one width, each with a score of its own. The result is $Z = \sum_i \alpha_i F_i + \sum_j \beta_j T_j$, and the weights are a softmax of the scores.
 #
 # One softmax over all n + m lets the two compete. (With one softmax for each modality, n = m = 1 would leave both weights at 1.) With n = m = 1 it is **attention over modalities** (模态注意力), and a linear head reads Z. Does this solve XOR, page 10's question whether two bits differ? Ada: yes, since the weights depend on the content. Ben: it stops at 70 %. A tenth of the labels is flipped, so 90 % is the ceiling.
 
-# %%
+# %% owes="F17"
 class WeighFusion(nn.Module):
     """A score for each modality from its content, one softmax, a weighted sum, a head."""
     def __init__(self, head, width=32):
@@ -98,7 +98,7 @@ assert torch.equal(additive.argmax(dim=1), logits.argmax(dim=1))                
 kept = stored("19", "fusion_gates")["xor: attention_pool"]["accuracy"]
 assert all(0.69 < accuracy < 0.71 for accuracy in kept)
 
-# %% [markdown]
+# %% [markdown] owes="F6 F13 F14 F66 P17"
 # ## Words ask regions
 #
 # In that sum an item's score knows nothing of the other modality. In **cross-attention** (交叉注意力) it does: the items of one modality give the queries, those of the other keys and values. With $T$ queries, $K$ keys and width $D$:
@@ -212,7 +212,7 @@ one = F.scaled_dot_product_attention(asking, regions, regions)
 other = F.scaled_dot_product_attention(-10 * asking, regions, regions)
 print("another question finds something else:", not torch.allclose(one, other))
 
-# %% [markdown]
+# %% [markdown] owes="F72"
 # ## One joint sequence, and what each way costs
 #
 # If words and regions are tokens alike, why not put them in *one* sequence, in which each asks all? That is **joint attention** (联合注意力). How does the picture get in? It can go wrong without an error: pixels are whole numbers, and so are token ids. Here pixels are looked up in the table of words.
@@ -234,7 +234,7 @@ before, darker = project(patches), project(patches - 1 / 255)                  #
 alike = F.cosine_similarity(before, darker, dim=-1).mean().item()
 print("one grey level darker is nearly the same:", alike > 0.9)
 
-# %% [markdown]
+# %% [markdown] owes="F20 F67 L26"
 # Now 64 tokens.
 #
 # <details><summary>If you meet this in a listing</summary>
@@ -258,7 +258,7 @@ for name, (strategy, options) in WAYS.items():
     xor = "" if "co" in options else f"{20 * sum(on_xor[f'xor: {strategy}']['accuracy']):7.0f} %"
     print(f"{name:22}" + "".join(f"{cost:11,.1f}" for cost in costs) + xor)
 
-# %% [markdown]
+# %% [markdown] owes="F196"
 # At 256 + 256 tokens the joint sequence costs four times as much as one modality asking the other, and bottlenecks save two fifths of it. (XOR: stored, five seeds, each vector as one token; the last two with two layers.) With the few tokens of this page cost does not decide, so we take the simplest that can choose: words ask cells.
 #
 # ## A question about a picture

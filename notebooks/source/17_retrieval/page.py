@@ -262,7 +262,7 @@ own = torch.eye(500).bool()
 places = search_ranks(collapsed, own)
 print("a space that knows nothing finds nothing:", recall(places, 1) < 0.01)
 
-# %% [markdown]
+# %% [markdown] owes="F130"
 # ## Who counts as right?
 #
 # Now the two networks of page 16, trained by its loss: `scenes` of one thing, a true sentence each, 3,200 pairs. Then 500 new ones. Rows of the table are sentences, columns pictures; turned, pictures look for sentences.
@@ -304,7 +304,7 @@ for name in ("own", "same", "fits", "fits, pairs shuffled"):
 # %% [markdown]
 # By own pairs this looks like a bad space: 4.3 % at first try. But a sentence such as "a red thing" is true of dozens of the 500 pictures, and nothing tells which of them it came from. Even who knew all that the pictures show could hope for 4.6 %. Counted by what fits, the same lists have 91.4 %. So who leaves equals out measures the gallery and not the space. On real photographs nobody has the table of what fits; but equal captions can be counted, and a score of own pairs be read as a lower bound.
 
-# %% [markdown]
+# %% [markdown] owes="F131"
 # ## Search by your own words
 #
 # The space of scenes knows 18 words. Say something with them, and see the six nearest pictures of 500. Change `typed` and run the cell again, or type into the field below it.
@@ -495,7 +495,7 @@ for step in ("0.0", "1.0"):
     print(f"shift {step:10} {length:9.2f} {percent(row, 'picture 1'):>22}"
           f" {percent(row, 'mixed'):>25}")
 
-# %% [markdown]
+# %% [markdown] owes="F114"
 # The gap is 0.24 long, and the shift takes away most of it. A sentence's search does not change clearly (-1.0 ± 2.0 points at first try); the other way loses a little (2.1 ± 1.5). (On emoji contrast's gap is 0.11, and the shift changes -0.2 ± 0.6 points.) What changes is a search in a gallery of pictures *and* sentences: a sentence's ten nearest are mostly sentences, and the shift lifts the share of pictures among them by 8.5 ± 3.5 points. So a gap matters where modalities compete in one list, and says little where one looks for the other.
 #
 # ## Classes without labels
@@ -576,7 +576,7 @@ verify("17.3", by_hand=table, reference=zero_shot(some, ways))
 # %% [markdown]
 # And with labels? Two ways use them: the **prototype** (原型) of a class, here the mean of its training pictures' vectors; and a linear probe on the same vectors. On scenes (five seeds), and on emoji with their eight categories, "animals and nature" and so on, in ridge's space:
 
-# %%
+# %% owes="F206"
 space = stored("17", "uses")  # python tools/sweep.py 17 uses
 print("right in %                      colours       shapes        sizes   emoji, 8 categories")
 rows_of = {"most frequent": ("most frequent", "probe"), "zero-shot, bare": ("ridge", "bare"),
@@ -599,7 +599,7 @@ for name, (mapped, which) in rows_of.items():
 # %%
 guess("17.a", None, sure=0.5)
 
-# %%
+# %% owes="F86 F150"
 print("emoji, five splits               finds its picture   clusters (NMI)   probe, 8 categories")
 for name in ("ridge", "contrast", "ridge, pairs shuffled", "contrast, pairs shuffled",
              "random map", "picture vectors"):

@@ -63,7 +63,7 @@ def best_alone(setting):
     single = {name: row for name, row in tables[setting].items() if " alone" in name}
     return min(single, key=lambda name: single[name]["validation loss"])
 
-# %% [markdown]
+# %% [markdown] owes="F71"
 # ## The bet of page 18
 #
 # All eighteen strategies read `digits`: text, picture and sound, the vectors of page 00. Each trains for the same 160 steps. Each has its own learning rate and weight decay, of twelve pairs the one with the lowest loss on the validation sets. Five seeds. The five highest means, and how far they lie above concatenation:
@@ -297,7 +297,7 @@ for setting in tables:
     print("{:30}{:8}{:7}{:22}{:7}{:14}".format(
         setting, *numbers, holm([p_value(one, concat) for one in others])))
 
-# %% [markdown]
+# %% [markdown] owes="F189"
 # One by one 66 of 187 verdicts find something; with Bonferroni in each setting 40 are left, with Holm 42; with Bonferroni for all 187 at once 25. What is lost was not all chance: a wide interval does not find small true leads. And `parity` with 150 samples is a world of equals by itself: nobody learns it, and no verdict is false.
 #
 # ## What was only tuning?
@@ -323,7 +323,7 @@ for setting, name, before, after in turned[::max(1, len(turned) // 6)][:6]:
     print(f"  {setting:16} {name:18} {before:12} -> tuned: {after}")
 outcome("19.a", 100 * len(turned) / found, within=7)
 
-# %% [markdown]
+# %% [markdown] owes="F1 F3"
 # Nine of the seventeen that turn are `film`, `bilinear`, `tensor` or `low_rank`, eight of these from *worse* to *cannot tell*: untuned, they look harmful with few samples. With a rate and a decay of its own `film` loses none of its three lost comparisons any more, and `tensor` even wins one. The price of multiplying (page 13) is real where weights are many; a part of it is a price of not tuning.
 #
 # ## When is fusion worse than one modality alone?
@@ -350,7 +350,7 @@ for name in ("concat", "gated", "tensor"):
     print(f"{name:7} {percent(whole['accuracy']):.1f} %, with another's sound"
           f" {percent(moved['accuracy']):.1f} %: {gap:+.1f} ± {half:.1f} points")
 
-# %% [markdown]
+# %% [markdown] owes="F77"
 # Concatenation loses 8.8 points without the right sound, so it uses it. Of tensor fusion five seeds do not show it here (1.6 ± 3.9). On page 13, with 220 steps and another grid, the same layer lost 6.6 ± 5.1: one more reason to say with every verdict for how long one has trained. (And what was tuned. Rate, decay and epoch are; width and rank are the package's defaults. `low_rank` reads the raw vectors here, has 74.2 %, and still climbs when its steps are over; behind projections to 8 numbers it had 87.1 on page 13.)
 #
 # ## What does it cost?
@@ -385,7 +385,7 @@ for setting in ("digits", "xor, 150"):
         after = f"{percent(short):13.1f}   {verdict(short, concat, 17)}" if short else "no time"
         print(f"{name:20} {percent(tables[setting][name]['accuracy']):11.1f} {after}")
 
-# %% [markdown]
+# %% [markdown] owes="F76"
 # On `digits` concatenation's lead only grows: the joint transformer takes twelve times as long for a step and is stopped almost at once. On XOR tensor and low-rank fusion win in equal seconds as well: what concatenation cannot represent, no time gives it. (Were the measured ratios a fifth off in either direction, only the verdicts on the gate would be others.)
 #
 # ## The shortlist
@@ -479,7 +479,7 @@ always = [name for name in STRATEGIES if all(name in lists[setting][0] for setti
 print("on every shortlist:", ", ".join(always) or "none")
 outcome("19.b", len(always))
 
-# %% [markdown]
+# %% [markdown] owes="F5"
 # ## The decision table
 #
 # Your `verdict` and your `shortlist` write it, from the stored runs. "Cheapest" is by multiply-adds (four share the smallest number; concatenation has the fewest parameters of these). The last column takes only those within a point of the best mean.
@@ -542,7 +542,7 @@ for name, row in zip(STRATEGIES, below):                                   # row
 for name, (gap, where) in sorted(losses.items(), key=lambda item: item[1])[:6]:
     print(f"{name:18} loses most in {where:16} {gap:5.1f} points")
 
-# %% [markdown]
+# %% [markdown] owes="F4 F188 F189 F194 F201 F202 F211"
 # No favourite is safe: each of the eighteen falls off a shortlist somewhere. The one that loses least where it loses most is `tensor` (8.3 points, in `digits`); concatenation loses 42.8, in `parity, 2,000`.
 #
 # ## What the articles ask

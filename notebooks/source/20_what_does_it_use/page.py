@@ -725,7 +725,7 @@ if store.have("mnist", "fsdd"):
     report("real, tensor of 8: live minus stored", right(again, public["test"])
            - dial["accuracy"][0], near=0, within=0.02)
 
-# %% [markdown]
+# %% [markdown] owes="F4 F201 F202"
 # The same here: as a sum tensor fusion loses 21.8 ± 14.6 points, from 10 to 36 by the run, and the glue, a sum, is no worse without: 97.7 ± 1.3 % against 96.0 ± 2.1.
 #
 # ## Recap
