@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 LETTERS, SAMPLES, RATE = 12, 8_000, 8_000
 WINDOW, HOP, BANDS = 256, 80, 40  # 32 ms, 10 ms, mel filters
+STRIDES = (1, 2, 2, 1)  # of the convolutions over time
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -56,19 +57,23 @@ class LogMel(nn.Module):
 
 
 class Heard(nn.Module):
-    """The costly half: log-mel frames through four convolutions over time -> (B, width)."""
+    """The costly half: log-mel frames through four convolutions over time -> (B, width).
+
+    At width 64 the weights of the course's "digits-cnn" (data/audio_encoder) fit.
+    """
 
     def __init__(self, width: int = 64):
         super().__init__()
-        sizes = ((BANDS, 1), (width, 2), (width, 2), (width, 1))
+        sizes = (BANDS, width, width, width)
         self.layers = nn.ModuleList(
-            nn.Conv1d(before, width, 5, stride=stride, padding=2) for before, stride in sizes
+            nn.Conv1d(before, width, 5, stride=stride, padding=2)
+            for before, stride in zip(sizes, STRIDES)
         )
 
     def forward(self, frames: Tensor, heard: Tensor) -> Tensor:
         x = torch.where(heard[..., None], frames, 0.0).transpose(1, 2)  # (B, 40, T)
-        for layer in self.layers:
-            heard = heard[:, :: layer.stride[0]]
+        for layer, stride in zip(self.layers, STRIDES):
+            heard = heard[:, ::stride]
             x = torch.where(heard[:, None], layer(x).relu(), 0.0)  # (B, width, T)
         return mean(x.transpose(1, 2), heard)
 
