@@ -315,50 +315,75 @@ def test_the_server_needs_nothing_of_the_course(file, tmp_path):
 # ---- several processes ----
 
 
+STEPS = ("--steps", "12", "--batch", "30")
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Trains by ddp.py: options -> (weights, lines printed)."""
-    folder, processes = tmp_path_factory.mktemp("page34"), load(PAGE, "processes")
+def folder(tmp_path_factory):
+    """A folder with data.pt to train on."""
+    made = tmp_path_factory.mktemp("page34")
     generator = seed_everything(0)
     text, image = (torch.randn(210, width, generator=generator) for width in (7, 5))
     label = (text[:, 0] > image[:, 0]).long()
-    torch.save({"text": text, "image": image, "label": label}, folder / "data.pt")
+    torch.save({"text": text, "image": image, "label": label}, made / "data.pt")
+    return made
 
-    def run(name, *options, **keywords):
-        given = [folder / "data.pt", folder / f"{name}.pt", "--steps", 12, "--batch", 30]
-        lines = processes.torchrun(
-            room(PAGE, "ddp.py"), *given, *options, say=lambda line: None, **keywords
-        )
-        return torch.load(folder / f"{name}.pt"), lines, folder
 
-    return run
+def alone(folder, *options):
+    """The weights after training in this process."""
+    ddp, weights = load(PAGE, "ddp"), folder / "alone.pt"
+    ddp.train(ddp.asked([str(folder / "data.pt"), str(weights), *STEPS, *options]), 0, 1)
+    return torch.load(weights)
+
+
+def together(folder, name, *options, **keywords):
+    """The weights after training by torchrun in two processes, and what they print."""
+    given = [folder / "data.pt", folder / f"{name}.pt", *STEPS, *options]
+    lines = load(PAGE, "processes").torchrun(
+        room(PAGE, "ddp.py"), *given, say=lambda line: None, **keywords
+    )
+    return torch.load(folder / f"{name}.pt"), lines
 
 
 def furthest(weights, others):
     return max((weights[name] - others[name]).abs().max().item() for name in weights)
 
 
+def test_one_process_resumes_where_it_was(folder, monkeypatch):
+    ddp = load(PAGE, "ddp")
+    whole = alone(folder)
+    assert furthest(whole, alone(folder, "--seed", "1")) > 0.1
+    monkeypatch.setattr(ddp.os, "kill", lambda pid, signal: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        alone(folder, "--kill-at", "8", "--every", "5")
+    saved = torch.load(folder / "alone.checkpoint")
+    assert saved["step"] == 5 and furthest(saved["model"], whole) > 0.001
+    assert furthest(alone(folder), whole) == 0
+    assert not (folder / "alone.checkpoint").exists()
+    with pytest.raises(ValueError, match="30 rows do not part evenly into 4 processes"):
+        ddp.train(ddp.asked(["data.pt", "weights.pt", *STEPS]), 0, 4)
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one_and_survive_a_death(trained):
-    alone, lines, _ = trained("alone", processes=1)
-    assert lines == ["12 steps in 1 processes"]
-    both, lines, _ = trained("both", processes=2)
+def test_two_processes_train_as_one_and_survive_a_death(folder):
+    one = alone(folder)
+    both, lines = together(folder, "both")
     assert lines == ["12 steps in 2 processes"]
-    assert 0 < furthest(alone, both) < 1e-12  # other sums, so not the last bit
-    other, _, _ = trained("other", "--seed", 1, processes=1)
-    assert furthest(alone, other) > 0.1
-    after, lines, folder = trained("after", "--kill-at", 8, "--every", 5, restarts=1)
+    assert 0 < furthest(one, both) < 1e-12  # other sums, so not the last bit
+    after, lines = together(folder, "after", "--kill-at", 8, "--every", 5, restarts=1)
     assert lines == ["resumed at step 5", "7 steps in 2 processes"]
     assert furthest(after, both) == 0
     assert {path.suffix for path in folder.iterdir()} == {".pt"}  # no checkpoint, no part
 
 
 @pytest.mark.slow
-def test_processes_that_fail_or_hang_leave_nothing_behind(trained, tmp_path, monkeypatch):
+def test_a_process_that_dies_without_a_restart_is_told(folder):
     with pytest.raises(RuntimeError, match="exitcode  : -9"):
-        trained("dead", "--kill-at", 3)
-    with pytest.raises(RuntimeError, match="30 rows do not part evenly among 4"):
-        trained("uneven", processes=4)
+        together(folder, "dead", "--kill-at", 3)
+
+
+@pytest.mark.slow
+def test_processes_that_hang_are_ended(tmp_path, monkeypatch):
     script = tmp_path / "hangs.py"
     script.write_text(
         "import os, time\n"
@@ -367,8 +392,10 @@ def test_processes_that_fail_or_hang_leave_nothing_behind(trained, tmp_path, mon
         "time.sleep(600)\n"
     )
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TimeoutError, match="not done after 8 s"):
-        load(PAGE, "processes").torchrun(script, seconds=8, say=lambda line: None)
+    lines = []
+    with pytest.raises(TimeoutError, match="not done after 15 s"):
+        load(PAGE, "processes").torchrun(script, seconds=15, say=lines.append)
+    assert lines[0] == "2 processes at work: 5 of at most 15 s"
     pids = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
     assert len(pids) == 2
     for pid in pids:

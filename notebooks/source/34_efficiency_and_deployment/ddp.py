@@ -50,6 +50,8 @@ def save(state: dict, file: Path) -> None:
 
 
 def train(options: argparse.Namespace, rank: int, world: int) -> None:
+    if options.batch % world:  # else some rows would count more than others
+        raise ValueError(f"--batch: {options.batch} rows do not part evenly into {world} processes")
     data = torch.load(options.data)
     text, image, label = data["text"].double(), data["image"].double(), data["label"]
     torch.manual_seed(options.seed)  # every process begins with the same weights
@@ -85,7 +87,8 @@ def train(options: argparse.Namespace, rank: int, world: int) -> None:
         print(f"{options.steps - begin} steps in {world} processes", flush=True)
 
 
-if __name__ == "__main__":
+def asked(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("weights", type=Path)
@@ -94,13 +97,13 @@ if __name__ == "__main__":
     parser.add_argument("--every", type=int, default=10, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kill-at", type=int, help="the last process dies after this step, once")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    options = asked()
     torch.set_num_threads(1)
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if options.batch % world:
-        raise SystemExit(
-            f"--batch: {options.batch} rows do not part evenly among {world} processes"
-        )
     if world > 1:
         distributed.init_process_group("gloo")
     try:
