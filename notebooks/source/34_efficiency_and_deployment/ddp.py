@@ -1,12 +1,12 @@
 """Trains a small fused model in several processes, and goes on after one of them is killed.
 
-    torchrun --standalone --nproc-per-node 2 --max-restarts 1 ddp.py data.pt weights.pt
+    torchrun --standalone --nproc-per-node 2 --max-restarts 3 ddp.py data.pt weights.pt
 
 data.pt holds {"text": (N, D) float, "image": (N, D) float, "label": (N,) int64}; any two vectors
 will do. On several machines the same file runs by another line on each of them:
 
     torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
-        --max-restarts 1 ddp.py ...
+        --max-restarts 3 ddp.py ...
 
 Started by plain python it is one process with the same global batch, and gives the same weights.
 """
