@@ -214,8 +214,10 @@ def test_the_planned_pages_are_named(text):
 def test_the_bet_on_reading_in_order():
     """Page 01's LSTM gains less than five points over the counts, from the text alone."""
     plug = stored("01", "plug")
-    letters = (plug[f"letters{name}"]["accuracy"]["text"] for name in (", LSTM", " counted (page 00)"))
-    mean, half = gain(*letters)
+    rows = (
+        plug[name]["accuracy"]["text"] for name in ("letters, LSTM", "letters counted (page 00)")
+    )
+    mean, half = gain(*rows)
     assert 0 < mean and mean + half < 5
     assert 'outcome("00.c", "Ada")' in said("01")
 
