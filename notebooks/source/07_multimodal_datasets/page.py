@@ -115,7 +115,7 @@ def sample_of(row):
 print("brings all modalities:", {"text", "image", "audio"} <= set(sample_of(rows[0])))
 
 # %% [markdown] owes="F22 F186"
-# It runs, it trains, and it never opens a picture. Look at one sample before you look at a loss. Mended, with two functions that give each modality *one* size, rate and scale: any picture becomes 16x16 gray floats from 0 to 1, 16-bit sound floats from -1 to 1, and sound of another rate is refused.
+# It runs, it trains, and never opens a picture. Look at one sample before you look at a loss. Mended, with two functions that give each modality *one* size, rate and scale: any picture becomes 16x16 gray floats from 0 to 1, 16-bit sound floats from -1 to 1, and sound of another rate is refused.
 
 # %%
 def open_picture(name):
@@ -384,7 +384,7 @@ print(len(train_rows), "rows train,", len(test_rows), "test; writers on both sid
 # %% [markdown]
 # ### What a random split flatters
 #
-# All 1,797 scans of `digits`, in 14 blocks of one writer each (two blocks may share one). A scan gets the label of the nearest training scan. Three blocks test, eleven train; twenty splits. With as many random *rows* it is wrong in 1.4 of 100. How many with your split? In percent, to within 1. (It settles page 06's bet.)
+# All 1,797 scans of `digits`, in 14 blocks of one writer each (two may share one). A scan gets the label of the nearest training scan. Three blocks test, eleven train; twenty splits. With as many random *rows* it is wrong in 1.4 of 100. How many with your split? In percent, to within 1. (It settles page 06's bet.)
 
 # %%
 guess("07.a", None, sure=0.5)
