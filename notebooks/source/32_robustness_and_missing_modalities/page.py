@@ -57,7 +57,7 @@ from course_utils.training import Batches
 #
 # since with probability $p^M$ all are unlucky, and then one of M is spared: 0.291 here.
 #
-# > **Exercise 32.1 · Modality dropout** — *7 minutes · core*
+# > **Exercise 32.1 · Modality dropout** — *6 minutes · core*
 # >
 # > - `there` is `(B, M)` bool: which modalities each row has. `luck` is `(B, M)` float from 0 to 1.
 # > - In training hide what has luck below `p`. Return what is still there, `(B, M)` bool.
@@ -102,11 +102,18 @@ luck = torch.tensor([[0.9, 0.1, 0.5], [0.4, 0.6, 0.8], [0.2, 0.1, 0.05]])       
 print(hide_modalities(torch.ones(3, 3).bool(), luck, 0.3, training=True).int())
 
 # %% tags=["proof"]
-# (32.1) on a fine grid of all lucks: 0.05, 0.15 and so on, each a little apart.
+# (32.1) on a fine grid of all lucks, 0.05, 0.15 and so on; and how rows of seeds are printed.
 places = (torch.arange(10, dtype=torch.float64) + 0.5) / 10
 grid = torch.cartesian_prod(places, places, places) + torch.tensor([0.0, 1e-3, 2e-3])   # (1000, 3)
 kept = hide_modalities(torch.ones(1000, 3).bool(), grid, 0.3, True)
 verify("32.1", by_hand=0.3 - 0.3**3 / 3, reference=1 - kept.double().mean())
+
+def percent(values):
+    mean, half = mean_interval([100 * value for value in values])
+    return f"{mean:.1f} ± {half:.1f}"
+
+def gained(one, other):
+    return percent([a - b for a, b in zip(one, other)])
 
 # %% [markdown]
 # Nothing is divided by 1 - p, as ordinary dropout does. A text beside a hidden picture is the same text; only the zeros are new, and zeros are what the model will see when the picture is missing.
@@ -137,14 +144,18 @@ def load(seed, pixels=False, **dials):
                 part[name] = (part[name] - mean) / spread
     return data | {"scale": scale}
 
-# %%
+# %% tags=["measured"]
 def glue(batch, kept=None):
     """The three side by side, (B, 590), with zeros where `kept` (B, 3) is False."""
-    parts = []
-    for place, name in enumerate(NAMES):
-        x = batch[name]
-        parts.append(x if kept is None else torch.where(kept[:, [place]], x, 0.0))
+    parts = [batch[name] for name in NAMES]
+    if kept is not None:
+        parts = [torch.where(kept[:, [m]], x, 0.0) for m, x in enumerate(parts)]
     return torch.cat(parts, dim=1)
+
+def camera(images, sigma, generator):
+    """For later: pictures (N, 256) in noise of spread `sigma`, pixels still from 0 to 1."""
+    noise = torch.randn(images.shape, generator=generator)
+    return (images + sigma * noise).clamp(0, 1)
 
 # %%
 def train(make, data, change, seed, lr, decay=0.0, epochs=30):
@@ -177,13 +188,6 @@ report("all three, trained with rows hidden", right.item(), near=stored_one, wit
 # Ten seeds of each, rate, decay and the end of training chosen on the validation set. The control hides as many *single numbers*, each row's own, instead of whole modalities (ordinary dropout on the inputs).
 
 # %%
-def percent(values):
-    mean, half = mean_interval([100 * value for value in values])
-    return f"{mean:.1f} ± {half:.1f}"
-
-def gained(one, other):
-    return percent([a - b for a, b in zip(one, other)])
-
 three = "text + image + audio"
 as_ever = missing["glued, zeros"]["accuracy"][three]
 print(f"as ever                {percent(as_ever)}")
@@ -193,7 +197,7 @@ for way in ("modality dropout", "numbers dropped"):
 outcome("31.c", "Ben")
 
 # %% [markdown]
-# @@BET
+# Ben wins: hiding whole modalities *gains* 1.5 ± 0.9 points on complete rows. Part of this any dropout of the inputs does: single numbers gain 0.7 ± 0.5. What whole modalities add to that, 0.8 ± 0.8, is at the edge of what ten seeds can tell.
 #
 # ## Every pattern of what is missing
 #
@@ -209,7 +213,9 @@ for present in missing["glued, zeros"]["accuracy"]:
     print(f"{present:21}", *(f"{cell:>12}" for cell in cells))
 
 # %% [markdown]
-# @@PATTERNS
+# Read the last rows first. A model trained on three and left with the sound alone has 67.7 %, where a model for the sound has 76.0. A guess of the other two gains 6.2 ± 1.8 points of that, modality dropout 5.4 ± 2.1. With the picture alone the guess gains 2.6 ± 0.8, the dropout nothing visible (-0.5 ± 1.6).
+#
+# In no row is another column's mean above the product of experts. Alone, an expert *is* the model of its own; with two or three there, the product is 1.5 to 5.2 points above one glued model made for the pattern. It assumes noise that is independent given the class, and `digits` is made so.
 #
 # ## What can be filled in?
 #
@@ -259,7 +265,16 @@ verify("32.2", by_hand=weight * x[:, 0] + math.log(4), reference=logs[0] - logs[
 #
 # Now let a model learn the weights, at correlation 0.9: on complete rows; with your modality dropout and zeros; and with dropout and a second set of weights for rows in which something is missing (the mask chooses the set).
 
-# %%
+# %% tags=["proof"]
+# The weights that each way learns, to the minimum of the loss: ten Newton steps.
+def by_newton(x, label):
+    w, x, y = torch.zeros(x.shape[1], dtype=torch.float64), x.double(), label.double()
+    for _ in range(10):
+        probs = torch.sigmoid(x @ w)                                          # (B,)
+        hessian = (x * (probs * (1 - probs))[:, None]).T @ x
+        w = w - torch.linalg.solve(hessian, x.T @ (probs - y))
+    return w.tolist()
+
 def learned(way, seed):
     """The weights (text, image) for complete rows, and those for incomplete ones."""
     part = Cues(mu=(0.5, 1.0), rho=0.9).sample(4000, seed)
@@ -271,16 +286,6 @@ def learned(way, seed):
     x = x if way == "two sets" else x[:, :2] + x[:, 2:]
     w = by_newton(x, part["label"])
     return w[:2], w[2:] if way == "two sets" else w
-
-# %% tags=["proof"]
-# Logistic regression without bias, to its minimum: ten Newton steps.
-def by_newton(x, label):
-    w, x, y = torch.zeros(x.shape[1], dtype=torch.float64), x.double(), label.double()
-    for _ in range(10):
-        probs = torch.sigmoid(x @ w)                                          # (B,)
-        hessian = (x * (probs * (1 - probs))[:, None]).T @ x
-        w = w - torch.linalg.solve(hessian, x.T @ (probs - y))
-    return w.tolist()
 
 # %%
 rule = Cues(mu=(0.5, 1.0), rho=0.9).rule_accuracy
@@ -315,15 +320,8 @@ noisy[chosen] = sounds[chosen] + torch.randn_like(sounds[chosen])
 print("no noise is the clean set:", torch.equal(noisy, sounds))
 
 # %% [markdown]
-# For this and what follows `digits` has *clear* pictures, as a lab would take them, pixels from 0 to 1; text and sound as ever. At test time one modality gets worse: the picture in a camera's noise, the sound in louder noise, the word with more slips.
-
-# %% tags=["measured"]
-def camera(images, sigma, generator):
-    """Pictures (N, 256) in noise of spread `sigma`; a pixel stays between 0 and 1."""
-    noise = torch.randn(images.shape, generator=generator)
-    return (images + sigma * noise).clamp(0, 1)
-
-# %% [markdown]
+# For this and what follows `digits` has *clear* pictures, as a lab would take them, pixels from 0 to 1; text and sound as ever. At test time one modality gets worse: the picture in a camera's noise (`camera` above), the sound in louder noise, the word with more slips.
+#
 # Three fusions, trained without further noise: *concat*; each modality's own model, their probabilities multiplied (*product*); or averaged (*mean*). Before you look: the sound breaks down, 20 dB more noise than in training, so that by itself it is a guess. The picture, untouched, has 89 %. What has concat, in %?
 
 # %%
@@ -333,13 +331,8 @@ guess("32.a", None)
 curves = stored("32", "corruption")                          # python tools/sweep.py 32 corruption
 outcome("32.a", 100 * np.mean(curves["concat"]["accuracy"]["audio -30"]), within=8)
 FUSIONS = {"concat": "concat", "product": "product of experts", "mean": "mean of probabilities"}
-alone = {name: curves[f"{name} alone"]["accuracy"]["clean"] for name in NAMES}
-print("alone:", ", ".join(f"{name} {percent(values)}" for name, values in alone.items()))
-print("                        ", *(f"{name:>12}" for name in FUSIONS), "best alone", sep="  ")
-for level in ("clean", "image 2", "audio -20", "audio -30", "text 1"):
-    rows = [percent(curves[row]["accuracy"][level]) for row in FUSIONS.values()]
-    best = max(percent(curves[f"{name} alone"]["accuracy"][level]) for name in NAMES)
-    print(f"{level:24}", *(f"{row:>12}" for row in rows), best, sep="  ")
+for name in (*FUSIONS.values(), *(f"{name} alone" for name in NAMES)):
+    print(f"{name:22} clean {percent(curves[name]['accuracy']['clean'])}")
 
 # %% tags=["figure"]
 # The curves, a panel for each modality; the first point is the clean number.
@@ -366,7 +359,11 @@ plots.show(figure, "One modality gets worse to the right, the other two stay. Do
            " single modality at that severity. Means of five seeds.")
 
 # %% [markdown]
-# @@CURVES
+# **Below a single modality.** With the sound 20 dB worse concat has 43.2 %: the picture alone, which it also sees, would have 88.9. The product falls below it too (77.7), and with a picture in strong noise further than all others: 53.5, where the sound alone has 75.6. The mean stays level or above. Its bound is one line: a probability lies between 0 and 1, so in a mean of three one modality can move a class by a third at most. In a sum of logits or of log-probabilities nothing bounds what a modality says that has never been so far from its training. A slip at every letter hurts nobody much: a word has few letters, and its features stay small.
+#
+# **How high, and how far down.** The product begins level with concat or above (0.9 ± 1.0 points) and ends far below at noise 1. The two falls differ by 15.3 points; such a difference to a yardstick, beyond the difference on clean data, is called **effective robustness** (有效鲁棒性).
+#
+# **What helps.** Page 05 trained in noise. Here concat, with each training picture in noise of its own, up to 1: at noise 2 it gains 16.3 ± 6.2 points, at no visible price on clean pictures (-0.2 ± 1.0). Against noise in the *sound* it helps nothing: at -20 dB it has 6.0 ± 5.3 points *less*. And **knowing helps most**: concat trained with modality dropout has 52.2 % with the worst sound, and 96.3 if somebody tells it that the sound is broken, so that it is hidden. Text hidden: 96.0, picture hidden: 91.0.
 #
 # ## Pairs that do not match, and another artist
 #
@@ -389,7 +386,7 @@ plots.curves([100 * share for share in SHARES],
              caption="Test accuracy, with right pairs. Bands: five seeds.")
 
 # %% [markdown]
-# @@MISMATCH
+# With one sound in five on a wrong row the model on all three loses 1.3 ± 1.8 points, which may be nothing; the sound alone loses 3.1 ± 1.5. With all sounds wrong 8.1 ± 1.8 are lost, and what is left is the score of text and picture (-0.4 ± 2.7). So better pairs are a measure of robustness as well, here worth up to eight points; and nothing in training shows that they are wrong. (At 80 and 100 % the sound alone is tuned at the edge of its grid.)
 #
 # **Another source.** A change of the inputs between training and use is **domain shift** (领域偏移). Emoji have been drawn by several artists. A model learns the group of an emoji (a smiley, an animal, ...) from its name and from the pictures of one artist, and meets new emoji, drawn by the same artist or by another. The names stay.
 
@@ -403,7 +400,7 @@ wrong = artists["text + image"]["accuracy"]["other artist, pictures shuffled"]
 print(f"text + image, the other artist's pictures shuffled: {percent(wrong)}")
 
 # %% [markdown]
-# @@SHIFT
+# The picture alone loses 12.1 ± 4.4 points, the two together 9.2 ± 2.0. With the artist of the training the pictures add 10.7 ± 7.0 points to the name; with the other artist 1.5 ± 8.0: five splits cannot tell whether they still help. They are not ignored, since shuffled they pull the model down to 34.0. It trusts them as ever, and does not know that they have changed. Modality dropout shows no cure (0.5 ± 1.3 on the other artist). (The plain row's training ends at the first of its twelve marks.)
 #
 # ## An attack
 #
@@ -423,7 +420,7 @@ for step in range(3):
     print(f"step {step + 1}: {moved:.2f}")
 
 # %% [markdown]
-# > **Exercise 32.2 · PGD** — *12 minutes · core*
+# > **Exercise 32.2 · PGD** — *11 minutes · core*
 # >
 # > - `model` is an `nn.Module`, images `(B, D)` -> logits `(B, C)`. `images` are from 0 to 1, `labels` `(B,)`.
 # > - `start` is `(B, D)` from -1 to 1, drawn at random by the caller: begin at `images + eps * start`, between 0 and 1.
@@ -515,7 +512,7 @@ seed_everything(0)
 slant = nn.Linear(6, 2, dtype=torch.float64)
 x, y = 0.4 + 0.2 * torch.rand(5, 6, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 0])
 w = (slant.weight[1] - slant.weight[0]).detach()                             # (D,)
-sign = 1.0 - 2 * y[:, None]                                                  # to the wrong class
+sign = (1 - 2 * y[:, None]).double()                                         # to the wrong class
 far = pgd(slant, x, y, 0.1, 0.05, 9, 2 * torch.rand(5, 6, dtype=torch.float64) - 1) - x
 sphere = 0.1 * sign * w / w.norm()
 by_hand = torch.stack([(sign * far) @ w, (sign * sphere) @ w])               # (2, B)
@@ -526,18 +523,18 @@ verify("32.3", by_hand=by_hand, reference=0.1 * sizes)
 # **Did the attack work?** A weak attack makes a strong model on paper. Four questions, each in a line: does the loss never fall as the steps go on; is it above random noise of the same size; does a wide ball bring the accuracy to 0; do more steps change nothing any more?
 
 # %%
-losses = []
-with torch.no_grad():
-    for steps in range(0, 21, 2):
-        images = pgd(victim, test["image"], labels, 0.2, 0.05, steps, start)
-        losses.append(F.cross_entropy(victim(images), labels).item())
-    noise = F.cross_entropy(victim(ways["random, 0.2 a pixel"]), labels).item()
+def loss_of(images):
+    return F.cross_entropy(victim(images), labels).item()
+
+losses = [loss_of(pgd(victim, test["image"], labels, 0.2, 0.05, steps, start))
+          for steps in range(0, 21, 2)]
 wide = pgd(victim, test["image"], labels, 1.0, 0.1, 40, start)
-print("largest fall between two readings:", round(max(a - b for a, b in zip(losses, losses[1:])), 3))
-print(f"loss: random {noise:.2f}, after 20 steps {losses[-1]:.2f}")
-print(f"eps 1: right {100 * right_of(victim, wide):.1f} %")
 longer = pgd(victim, test["image"], labels, 0.2, 0.025, 80, start)
-print(f"80 steps instead of 20: right {100 * right_of(victim, longer):.1f} %")
+falls = [a - b for a, b in zip(losses, losses[1:])]
+print(f"largest fall of the loss between two readings: {max(falls):.3f}")
+print(f"loss: random {loss_of(ways['random, 0.2 a pixel']):.2f}, after 20 steps {losses[-1]:.2f}")
+print(f"right in %: eps 1 {100 * right_of(victim, wide):.1f},"
+      f" 80 steps instead of 20 {100 * right_of(victim, longer):.1f}")
 
 # %% tags=["figure"]
 # Five pictures that PGD turned: clean, random noise of the same size, attacked.
@@ -546,7 +543,8 @@ with torch.no_grad():
 turned = (answers[0] == labels) & (answers[1] != labels)
 rows = turned.nonzero()[:5, 0].tolist()
 shown, titles = [], []
-for name, label, answer in (("clean", "", labels), *zip(list(ways)[1::2], ("random", "PGD"), answers)):
+told = (("", labels), ("random:", answers[0]), ("PGD:", answers[1]))
+for name, (label, answer) in zip((list(ways)[0], *list(ways)[1::2]), told):
     for row in rows:
         shown.append(ways[name][row].view(16, 16).detach())
         titles.append(f"{label} {answer[row]}".strip())
@@ -565,7 +563,7 @@ class Louder(nn.Module):
     def forward(self, images):
         return 10_000 * victim(images)
 found = pgd(Louder(), test["image"], labels, 0.2, 0.05, 20, start)
-print("the attack works:", right_of(victim, found) < 0.5)
+print("the attack works:", right_of(victim, found) < 0.6)
 
 # %% [markdown]
 # The softmax of such logits is 0 or 1 to the last digit of float32, the loss of a right answer is 0, its gradient 0, and the sign of 0 is 0: PGD stays where it began. Robust is nobody here. Bring the logits to one scale, or take the slope of another model with the same answers.
@@ -576,7 +574,7 @@ class Louder(nn.Module):
         logits = 10_000 * victim(images)
         return logits / logits.detach().std()
 found = pgd(Louder(), test["image"], labels, 0.2, 0.05, 20, start)
-print("the attack works:", right_of(victim, found) < 0.5)
+print("the attack works:", right_of(victim, found) < 0.6)
 
 # %% [markdown]
 # ### Each modality has its own ball
@@ -585,17 +583,16 @@ print("the attack works:", right_of(victim, found) < 0.5)
 
 # %%
 struck = stored("32", "attacks")                             # python tools/sweep.py 32 attacks
-BALLS = {"image, 0.1": ("image, random, 0.1", "image, PGD, 0.1"),
-         "image, 0.2": ("image, random, 0.2", "image, PGD, 0.2"),
+BALLS = {"image, 0.2": ("image, random, 0.2", "image, PGD, 0.2"),
          "audio, 30 dB": ("audio, random, 30 dB", "audio, PGD, 30 dB"),
          "audio, 20 dB": ("audio, random, 20 dB", "audio, PGD, 20 dB"),
          "text, one letter": ("text, random letter", "text, worst letter")}
 print("right in %          alone: random     attacked   three: random    attacked   others")
 for name, found in BALLS.items():
-    one = name.split(",")[0]
-    cells = [percent(struck[f"{who}: {way}"]["accuracy"]) for who in (one, three) for way in found]
-    others = " + ".join(name for name in NAMES if name != one)
-    cells.append(percent(struck[f"{others}: clean"]["accuracy"]))
+    pair = name.split(",")[0], three
+    rows = [f"{who}: {way}" for who in pair for way in found]
+    rows.append(" + ".join(n for n in NAMES if n not in name) + ": clean")
+    cells = [percent(struck[row]["accuracy"]) for row in rows]
     print(f"{name:18}", *(f"{cell:>13}" for cell in cells))
 
 # %% [markdown]
@@ -669,7 +666,41 @@ print("FGSM moved a pixel by at most", (image + 0.1 * step - image).abs().max().
 #
 # ## Questions
 #
-# @@QUESTIONS
+# <details><summary>1. A row has text and picture, no sound, and modality dropout with p = 0.3. How often is the text hidden?</summary>
+#
+# (32.1) with M = 2, the modalities that are there: 0.3 - 0.09 / 2 = 0.255.
+#
+# </details>
+# <details><summary>2. Somebody fills in the mean for a missing picture. When is that best, when not?</summary>
+#
+# Where the mean speaks for no class more than another, and the noises are independent: then the rest of the rule is the best rule for the rest. With unequal classes the mean counts the prior twice; with correlated noise the weights of the rest were made for company.
+#
+# </details>
+# <details><summary>3. A colleague's curve begins at 61 % without noise, where the table of the paper says 78 %, and is wonderfully flat. What do you check?</summary>
+#
+# Whether severity 0 changes the data. It must be the clean set, number by number.
+#
+# </details>
+# <details><summary>4. PGD with ε = 0.1 leaves a model at 93 %, FGSM at 60 %. What is wrong?</summary>
+#
+# PGD may take FGSM's step and more, so it should do at least about as much. Perhaps its steps are too small or too few to reach the edge of the ball, or the slope is 0 where it starts.
+#
+# </details>
+# <details><summary>5. Why is the attack made in evaluation mode, also while training on attacked pictures?</summary>
+#
+# In training mode dropout makes another network in every step, and batch statistics make an answer depend on the neighbours. The attack would be made for a model that nobody uses.
+#
+# </details>
+# <details><summary>6. With the whole page: a robot sees, hears, and reads a label; its microphone fails now and then. What do you build, and what do you measure?</summary>
+#
+# A mask from whatever notices the failure, and a model that uses it: experts whose answers are multiplied or averaged, or concat with modality dropout. Measured: every pattern, complete rows too; the curve of each modality beside the best single one; noise of the microphone in training.
+#
+# </details>
+# <details><summary>7. With the whole page: "our model is robust, it was trained with noise". What do you ask?</summary>
+#
+# Noise in which modality, and which was tested? Here noise in the picture did nothing for the sound. How large an attack, with what check that it works? And what did the clean accuracy pay?
+#
+# </details>
 #
 # ## Read more
 #
