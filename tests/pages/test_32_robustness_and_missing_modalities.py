@@ -235,7 +235,12 @@ def test_the_curves(text):
     assert f"it has {paired(concat['audio -20'], noise['audio -20'])} points *less*" in text
     hidden = {n: mean(runs[f"concat, modality dropout, {n} hidden"]) for n in NAMES}
     heard = mean(runs["concat, modality dropout"]["audio -30"])
-    assert f"has {heard} % with the worst sound, and {hidden['audio']} if" in text
+    drop = runs["concat, modality dropout"]
+    told = paired(runs["concat, modality dropout, audio hidden"], drop["audio -30"])
+    assert f"has {heard} % with the worst sound." in text
+    assert f"the same model has {hidden['audio']} ({told} more)" in text
+    most = max(sum(one["clean"]) - sum(one["text 1"]) for one in (concat, product, average)) / 5
+    assert f"No fusion loses more than {100 * most:.1f} points" in text
     assert f"Text hidden: {hidden['text']}, picture hidden: {hidden['image']}." in text
 
 
@@ -278,4 +283,48 @@ def test_no_unsaid_row_stands_at_an_edge(text):
         for row, one in stored("32", name).items()
         if one.get("edge") and not re.match("noise|drop|eps|all|decay|nothing", row)
     }
-    assert rows == set()
+    assert rows == {"attacks: image: clean"}
+    assert "The picture's own model is tuned at the edge of its rates." in text
+
+
+def test_the_attacks(text):
+    runs = accuracy("attacks")
+    balls = {"image": "image, PGD, 0.2", "audio": "audio, PGD, 20 dB", "text": "text, worst letter"}
+    below = []
+    for name, attack in balls.items():
+        others = " + ".join(n for n in NAMES if n != name)
+        below.append(paired(runs[f"{others}: clean"], runs[f"{THREE}: {attack}"]))
+    sentence = "by {} points for the picture (0.2), {} for the sound (20 dB), {} for a single letter"
+    assert sentence.format(*below) in text
+    clean = sum(runs[f"{THREE}: clean"])
+    chance = [
+        sum(row) for name, row in runs.items() if name.startswith(THREE) and "random" in name
+    ]
+    assert f"costs {100 * (clean - min(chance)) / 5:.1f} points at most" in text
+    by_norm = [mean(runs[f"{THREE}: image, {way}, 0.2"]) for way in ("L2 PGD", "PGD")]
+    assert f"leaves {by_norm[0]} % on all three, where with at most 0.2 a pixel it leaves" in text
+    assert f"a pixel it leaves {by_norm[1]}." in text
+
+
+def test_the_measures(text):
+    runs, rows = accuracy("measures"), stored("32", "measures")
+
+    def gains(row, condition, other="nothing"):
+        return paired(runs[row][condition], runs[other][condition])
+
+    chosen = {
+        name: max((row for row in rows if row.startswith(name)), key=lambda r: rows[r]["score"])
+        for name in ("noise", "drop", "eps")
+    }
+    assert chosen == {"noise": "noise 1", "drop": "drop 0.5", "eps": "eps 0.1"}
+    assert f"training gains {gains('eps 0.1', 'attacked')} points" in text
+    assert f"price ({gains('eps 0.1', 'clean')} clean)" in text
+    assert f"strong noise {gains('noise 1', 'attacked')}; decay {gains('decay', 'attacked')}" in text
+    assert f"does anything ({gains('drop 0.5', 'attacked')})" in text
+    four = gains("all four", "attacked"), paired(runs["nothing"]["clean"], runs["all four"]["clean"])
+    assert "gain {} under attack and pay {} on clean".format(*four) in text
+    less = [gains("all four", "attacked", f"all but {one}") for one in ("eps", "noise", "decay", "drop")]
+    assert f"the attack gains {less[0]}, without noise {less[1]}" in text
+    assert f"no trace ({less[2]}, {less[3]})" in text
+    best = [f"{100 * rows[row]['score']:.1f}" for row in ("all four", "eps 0.1")]
+    assert f"all four ({best[0]} on the validation set)" in text and f"alone ({best[1]})" in text

@@ -554,7 +554,7 @@ plots.pictures(torch.stack(shown), titles=titles, size=1.15,
                " PGD. Text and sound are the same in all three.")
 
 # %% [markdown]
-# @@ATTACKED
+# Random noise of the same size does nothing here; PGD leaves about four pictures in ten, though text and sound are as they were. The checks hold. They say that this attack does what it can, not that no better one exists: an attacked accuracy is an *upper* bound of robustness.
 #
 # **Gradient masking** (梯度掩蔽). The attack needs a slope. Here a model whose logits are ten thousand times larger: the same answer to every picture, so exactly as easy to fool.
 
@@ -596,7 +596,9 @@ for name, found in BALLS.items():
     print(f"{name:18}", *(f"{cell:>13}" for cell in cells))
 
 # %% [markdown]
-# @@BALLS
+# On all three, chance of the same size costs 1.8 points at most. An attack on *one* modality pulls the model below what the other two have without it: by 52.9 ± 4.7 points for the picture (0.2), 69.1 ± 8.2 for the sound (20 dB), 20.6 ± 2.1 for a single letter. It is the failing microphone again, now on purpose: what is right in two modalities does not outvote what is very wrong in one.
+#
+# The norm matters too. A vector of 256 pixels, each moved by 0.2, is 3.2 long. Within that *length*, spread as it likes, PGD leaves 9.5 % on all three, where with at most 0.2 a pixel it leaves 38.7. So a robustness without modality, norm and size says nothing. (The picture's own model is tuned at the edge of its rates.)
 #
 # ## Four measures
 #
@@ -611,8 +613,9 @@ def attacked_first(model, batch, eps=0.1):
 
 hardened = OfPicture(train(network, clear, attacked_first, 0, lr=1e-3, epochs=15), test).eval()
 images = pgd(hardened, test["image"], labels, 0.2, 0.05, 20, start)
-print(f"attacked, eps 0.2: right {100 * right_of(hardened, images):.1f} %,"
-      f" clean {100 * right_of(hardened, test['image']):.1f} %")
+wide = pgd(hardened, test["image"], labels, 1.0, 0.1, 40, start)
+for name, one in {"clean": test["image"], "attacked, eps 0.2": images, "eps 1": wide}.items():
+    print(f"{name:18} right {100 * right_of(hardened, one):.1f} %")
 
 # %% [markdown]
 # Each measure has a strength. It, the rate and the end of training are chosen by the mean of clean, noisy (spread 0.5) and attacked (ε = 0.2) accuracy on the validation set; the row without any measure chooses rate and end in the same way. Five seeds, differences paired.
@@ -638,7 +641,9 @@ for name, row in chosen.items():
     print(f"{row:20}", *(f"{cell:>14}" for cell in cells))
 
 # %% [markdown]
-# @@MEASURES
+# **Clean**, nobody gains, and there is little to gain. **Noisy**, noise and attacked pictures in training gain a point or two. **Attacked**, adversarial training gains 39.4 ± 2.8 points at no visible price (-0.1 ± 0.8 clean); strong noise 27.1 ± 4.4; decay 6.3 ± 2.5. Of dropout five seeds cannot tell that it does anything (0.5 ± 3.1).
+#
+# **Together** they gain 46.4 ± 2.7 under attack and pay 1.7 ± 1.1 on clean data. Take one away from the four: without attacked pictures the attack gains 10.6 ± 1.5, without noise 3.2 ± 1.3; decay and dropout leave no trace (0.1 ± 1.4, -0.2 ± 1.2). By the mean that chose the settings, all four (92.2 on the validation set) are not ahead of adversarial training alone (93.2). Limits: the strengths were chosen alone and not again together, noise up to 1 is the strongest that was tried, and several rows end at the last of their twelve marks. Other measures are in other places: better pairs above, erased stripes of sound on page 05, where they showed no gain.
 #
 # ## With the library
 #
@@ -662,7 +667,12 @@ print("FGSM moved a pixel by at most", (image + 0.1 * step - image).abs().max().
 #
 # You can now
 #
-# @@RECAP
+# 1. **hide** whole modalities, row by row, never all: concat on `digits` gains 1.5 ± 0.9 points by it, with all three there;
+# 2. **fill in**: zeros, mean and regression against the best rule; a guess saves a rule that was made for both, and brings no news; with correlated noise a missing cue can cost more than a coin;
+# 3. **draw** a corruption curve, which begins at the clean number: with the sound gone bad, concat has half of what the picture alone has, a mean of probabilities stays above it;
+# 4. **measure** wrong pairs (small shares are hardly seen) and another artist (the pictures' gain is no longer to be seen);
+# 5. **attack** with PGD, check the attack, and name modality, norm and size: one modality is enough to pull all three down;
+# 6. **weigh** the measures: training on attacked pictures does most against the attack, noise something, decay little, dropout nothing that five seeds show.
 #
 # ## Questions
 #

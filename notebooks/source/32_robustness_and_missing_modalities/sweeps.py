@@ -148,7 +148,9 @@ def rounded(values) -> list[float]:
 
 
 def told(many: Many, grid) -> dict:
-    """The setting that was chosen, and whether it stands at an edge of the grid."""
+    """The setting that was chosen, and whether it stands at an edge of the grid: its rate at either
+    end, or its decay at the largest (also where the grid has only one).
+    """
     lr, decay = grid[many.setting]
     rates = sorted({one for one, _ in grid})
     return {
