@@ -1,5 +1,5 @@
-"""What page 32 goes on with of the reader's own code, what its faults are, and whether its sentences
-are those of its stored runs.
+"""What page 32 goes on with of the reader's own code, what its faults are, and whether its
+sentences are those of its stored runs.
 """
 
 import re
@@ -195,7 +195,10 @@ def test_the_patterns(text):
         for row in ("glued, zeros", "glued, guessed", "modality dropout, zeros",
                     "product of experts", "a model of its own")
     )  # fmt: skip
-    assert f"has {mean(zeros['audio'])} %, where a model for the sound has {mean(own['audio'])}" in text
+    assert (
+        f"has {mean(zeros['audio'])} %, where a model for the sound has {mean(own['audio'])}"
+        in text
+    )
     assert f"gains {paired(guessed['audio'], zeros['audio'])} points of that" in text
     assert f"modality dropout {paired(drop['audio'], zeros['audio'])}." in text
     assert f"the guess gains {paired(guessed['image'], zeros['image'])}" in text
@@ -203,9 +206,7 @@ def test_the_patterns(text):
     for present in own:
         others = (zeros, guessed, drop, own)
         assert all(sum(one[present]) <= sum(product[present]) + 1e-9 for one in others)
-    more = [
-        float(paired(product[p], own[p]).split()[0]) for p in own if " + " in p and p != THREE
-    ]
+    more = [float(paired(product[p], own[p]).split()[0]) for p in own if " + " in p and p != THREE]
     assert f"the product is {min(more)} to {max(more)} points above" in text
 
 
@@ -214,9 +215,7 @@ def test_the_curves(text):
     concat, product, average = (
         runs[row] for row in ("concat", "product of experts", "mean of probabilities")
     )
-    best = {
-        level: max(sum(runs[f"{n} alone"][level]) / 5 for n in NAMES) for level in concat
-    }
+    best = {level: max(sum(runs[f"{n} alone"][level]) / 5 for n in NAMES) for level in concat}
     for one in (concat, product, average):
         assert one["image 0"] == one["audio -10"] == one["text 0.6"] == one["clean"]
     sentence = f"concat has {mean(concat['audio -30'])} %: the picture alone, which it also sees,"
@@ -294,12 +293,12 @@ def test_the_attacks(text):
     for name, attack in balls.items():
         others = " + ".join(n for n in NAMES if n != name)
         below.append(paired(runs[f"{others}: clean"], runs[f"{THREE}: {attack}"]))
-    sentence = "by {} points for the picture (0.2), {} for the sound (20 dB), {} for a single letter"
+    sentence = (
+        "by {} points for the picture (0.2), {} for the sound (20 dB), {} for a single letter"
+    )
     assert sentence.format(*below) in text
     clean = sum(runs[f"{THREE}: clean"])
-    chance = [
-        sum(row) for name, row in runs.items() if name.startswith(THREE) and "random" in name
-    ]
+    chance = [sum(row) for name, row in runs.items() if name.startswith(THREE) and "random" in name]
     assert f"costs {100 * (clean - min(chance)) / 5:.1f} points at most" in text
     by_norm = [mean(runs[f"{THREE}: image, {way}, 0.2"]) for way in ("L2 PGD", "PGD")]
     assert f"leaves {by_norm[0]} % on all three, where with at most 0.2 a pixel it leaves" in text
@@ -319,11 +318,18 @@ def test_the_measures(text):
     assert chosen == {"noise": "noise 1", "drop": "drop 0.5", "eps": "eps 0.1"}
     assert f"training gains {gains('eps 0.1', 'attacked')} points" in text
     assert f"price ({gains('eps 0.1', 'clean')} clean)" in text
-    assert f"strong noise {gains('noise 1', 'attacked')}; decay {gains('decay', 'attacked')}" in text
+    assert (
+        f"strong noise {gains('noise 1', 'attacked')}; decay {gains('decay', 'attacked')}" in text
+    )
     assert f"does anything ({gains('drop 0.5', 'attacked')})" in text
-    four = gains("all four", "attacked"), paired(runs["nothing"]["clean"], runs["all four"]["clean"])
+    four = (
+        gains("all four", "attacked"),
+        paired(runs["nothing"]["clean"], runs["all four"]["clean"]),
+    )
     assert "gain {} under attack and pay {} on clean".format(*four) in text
-    less = [gains("all four", "attacked", f"all but {one}") for one in ("eps", "noise", "decay", "drop")]
+    less = [
+        gains("all four", "attacked", f"all but {one}") for one in ("eps", "noise", "decay", "drop")
+    ]
     assert f"the attack gains {less[0]}, without noise {less[1]}" in text
     assert f"no trace ({less[2]}, {less[3]})" in text
     best = [f"{100 * rows[row]['score']:.1f}" for row in ("all four", "eps 0.1")]

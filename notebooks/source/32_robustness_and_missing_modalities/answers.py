@@ -72,7 +72,10 @@ RIGHT = {
             ),
         ),
         changed(
-            ("F.cross_entropy(model(x), labels)", "-model(x).log_softmax(1)[range(len(x)), labels]"),
+            (
+                "F.cross_entropy(model(x), labels)",
+                "-model(x).log_softmax(1)[range(len(x)), labels]",
+            ),
             ("torch.autograd.grad(loss, x)", "torch.autograd.grad(loss.sum(), x)"),
         ),
         """
@@ -203,32 +206,15 @@ WRONG = {
             ),
             "the pictures leave the range from 0 to 1",
         ),
-        (
-            changed(("images + eps * start", "images")),
-            "the attack begins at the clean picture",
-        ),
-        (
-            changed(("images + eps * start", "images + start")),
-            "the start is not scaled",
-        ),
+        (changed(("images + eps * start", "images")), "the attack begins at the clean picture"),
+        (changed(("images + eps * start", "images + start")), "the start is not scaled"),
         (changed(("+ rate *", "- rate *")), "the loss falls: that helps the model"),
         (changed(("torch.sign(g)", "g")), "the step is the gradient, not its sign"),
+        (changed(("    model.eval()\n", "")), "attacked in the mode in which it comes"),
+        (changed(("    model.train(mode)\n", "")), "the model stays in evaluation mode"),
+        (changed(("model.train(mode)", "model.train()")), 'entry ["the model trains"]'),
         (
-            changed(("    model.eval()\n", "")),
-            "attacked in the mode in which it comes",
-        ),
-        (
-            changed(("    model.train(mode)\n", "")),
-            "the model stays in evaluation mode",
-        ),
-        (
-            changed(("model.train(mode)", "model.train()")),
-            'entry ["the model trains"]',
-        ),
-        (
-            changed(
-                ("(g,) = torch.autograd.grad(loss, x)", "loss.backward()\n        g = x.grad"),
-            ),
+            changed(("(g,) = torch.autograd.grad(loss, x)", "loss.backward()\n        g = x.grad")),
             "the attack leaves gradients in the model",
         ),
         (

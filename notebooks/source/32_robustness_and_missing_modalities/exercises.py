@@ -92,9 +92,7 @@ HIDE_MODALITIES = Exercise(
             lambda there, luck, p, training: (
                 _spared(there, luck, luck >= p) / (1 - p) if training else there.double()
             ),
-            lambda there, luck, p, training: (
-                (there & (luck >= p)) / (1 - p) if training else there
-            ),
+            lambda there, luck, p, training: (there & (luck >= p)) / (1 - p) if training else there,
         ),
         *ideas(
             "what was missing can be spared, or come back: a row that has lost all keeps the"
@@ -111,16 +109,12 @@ HIDE_MODALITIES = Exercise(
         ),
         *ideas(
             "p is read as the chance to stay. What has luck *below* p is hidden.",
-            lambda there, luck, p, training: (
-                _spared(there, luck, luck < p) if training else there
-            ),
+            lambda there, luck, p, training: _spared(there, luck, luck < p) if training else there,
             lambda there, luck, p, training: there & (luck < p) if training else there,
         ),
         *ideas(
             "luck of exactly p is hidden, too. Hide what is *below* p: with p = 0 nothing goes.",
-            lambda there, luck, p, training: (
-                _spared(there, luck, luck > p) if training else there
-            ),
+            lambda there, luck, p, training: _spared(there, luck, luck > p) if training else there,
         ),
         *ideas(
             "the unluckiest is spared where a row would lose all. Keep the one with the *largest*"
@@ -340,10 +334,7 @@ PGD = Exercise(
             _with(leave=True),
             _with(leave=True, restore=False),
         ),
-        *ideas(
-            "the pictures still ask for a gradient. Return them detached.",
-            _with(graph=True),
-        ),
+        *ideas("the pictures still ask for a gradient. Return them detached.", _with(graph=True)),
     ),
 )
 

@@ -102,7 +102,7 @@ luck = torch.tensor([[0.9, 0.1, 0.5], [0.4, 0.6, 0.8], [0.2, 0.1, 0.05]])       
 print(hide_modalities(torch.ones(3, 3).bool(), luck, 0.3, training=True).int())
 
 # %% tags=["proof"]
-# (32.1) on a fine grid of all lucks, 0.05, 0.15 and so on; and how rows of seeds are printed.
+# (32.1) on a fine grid of lucks, 0.05, 0.15 and so on; how rows of seeds are printed.
 places = (torch.arange(10, dtype=torch.float64) + 0.5) / 10
 grid = torch.cartesian_prod(places, places, places) + torch.tensor([0.0, 1e-3, 2e-3])   # (1000, 3)
 kept = hide_modalities(torch.ones(1000, 3).bool(), grid, 0.3, True)
@@ -258,11 +258,13 @@ verify("32.2", by_hand=weight * x[:, 0] + math.log(4), reference=logs[0] - logs[
 
 # %% [markdown]
 # **Independent cues.** An image of 0 says nothing for either class, so the rule for both, given 0, is the best rule for the text. The *mean* says something: with π = 0.8 it leans to y = 1, which the prior has counted already, and costs a point (80.3 instead of 81.4). "Zeros" after columns were moved to mean 0 *are* the mean.
-#
+
+# %% [markdown]
 # **Correlated noise.** At 0.9 the image tells of the text's noise: the best rule for both has a *negative* weight for the text. With the image gone and zeros in its place that weight is left alone, and the rule is right in 30.9 %, less than a coin. The line mends it: 69.1.
 #
 # **What filling in cannot do.** The filled number is computed from the text. It holds no news, so no column passes the best for the text alone, and all are far from "with both". What a model *infers* of a missing modality is the part that the two share; what the missing one alone knew is gone. A good guess saves a rule that was made for both. It does not bring the modality back.
-#
+
+# %% [markdown]
 # Now let a model learn the weights, at correlation 0.9: on complete rows; with your modality dropout and zeros; and with dropout and a second set of weights for rows in which something is missing (the mask chooses the set).
 
 # %% tags=["proof"]
@@ -342,7 +344,7 @@ for row in FUSIONS.values():
 AXES = {"image": ("noise of the picture", (0, 0.25, 0.5, 1, 2)),
         "audio": ("sound, SNR (dB)", (-10, -15, -20, -25, -30)),
         "text": ("slips a letter", (0.6, 0.7, 0.8, 0.9, 1))}
-figure, panels = plots.axes(columns=3, width=9.5, height=3.0)
+figure, panels = plots.axes(columns=3, width=9.6, height=3.1)
 LOOKS = dict(zip(FUSIONS, (("fused", "D"), ("text", "o"), ("image", "X"))))
 for ax, (modality, (label, levels)) in zip(panels, AXES.items()):
     for name, (color, marker) in LOOKS.items():
@@ -420,6 +422,26 @@ for step in range(3):
     print(f"step {step + 1}: {moved:.2f}")
 
 # %% [markdown]
+# The victim: one hidden layer on all three modalities, clear pictures. `OfPicture` makes of it a model of the picture alone, which an attack can turn; text and sound stay.
+
+# %%
+class OfPicture(nn.Module):
+    """A model as a function of its picture: (B, 256) -> (B, 10); the rest of the batch stays."""
+
+    def __init__(self, model, batch):
+        super().__init__()
+        self.model, self.batch = model, batch
+
+    def forward(self, images):
+        return self.model(glue(self.batch | {"image": images}))
+
+def network():
+    return nn.Sequential(nn.Linear(590, 64), nn.ReLU(), nn.Linear(64, 10))
+
+def plain(model, batch):
+    return glue(batch)
+
+# %% [markdown]
 # > **Exercise 32.2 · PGD** — *11 minutes · core*
 # >
 # > - `model` is an `nn.Module`, images `(B, D)` -> logits `(B, C)`. `images` are from 0 to 1, `labels` `(B,)`.
@@ -468,26 +490,6 @@ def pgd(
 # The last step made a new tensor. It has to be asked again, `found.requires_grad_()`, in every step.
 #
 # </details>
-
-# %% [markdown]
-# The victim: one hidden layer on all three modalities, clear pictures. `OfPicture` makes a model of the picture alone of it, which `pgd` can attack; text and sound stay.
-
-# %%
-class OfPicture(nn.Module):
-    """A model as a function of its picture: (B, 256) -> (B, 10); the rest of the batch stays."""
-
-    def __init__(self, model, batch):
-        super().__init__()
-        self.model, self.batch = model, batch
-
-    def forward(self, images):
-        return self.model(glue(self.batch | {"image": images}))
-
-def network():
-    return nn.Sequential(nn.Linear(590, 64), nn.ReLU(), nn.Linear(64, 10))
-
-def plain(model, batch):
-    return glue(batch)
 
 # %%
 pgd = mine("32.2", pgd)
@@ -579,7 +581,7 @@ print("the attack works:", right_of(victim, found) < 0.6)
 # %% [markdown]
 # ### Each modality has its own ball
 #
-# A grey level, a decibel and a letter have no common size. So each is attacked in its own: the picture with your PGD; the sound's *samples* along the gradient, so much weaker than the sound as the decibels say; the word by the one letter that hurts most (all places and letters tried). Beside each: chance of the same size. The model is page-wide the same: alone on this modality, or on all three.
+# A grey level, a decibel and a letter have no common size. So each is attacked in its own: the picture with your PGD; the sound's *samples* along the gradient, so much weaker than the sound as the decibels say; the word by the one letter that hurts most (all places and letters tried). Beside each: chance of the same size. Two kinds of models, each tuned: on this modality alone, and on all three; last, the two others without it.
 
 # %%
 struck = stored("32", "attacks")                             # python tools/sweep.py 32 attacks

@@ -163,7 +163,8 @@ def told(many: Many, grid) -> dict:
 
 # ---- noise, by modality and strategy ----
 
-PICTURE, SOUND, TYPED = (0.0, 0.25, 0.5, 1.0, 2.0), (-10, -15, -20, -25, -30), (0.6, 0.7, 0.8, 0.9, 1.0)
+PICTURE, SOUND = (0.0, 0.25, 0.5, 1.0, 2.0), (-10, -15, -20, -25, -30)
+TYPED = (0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @cache
@@ -591,8 +592,8 @@ def by_sound_and_text(page, draw, seed, models) -> dict:
             moved = radius * noise / noise.norm(dim=1, keepdim=True)
 
             def at(moved, names=names):
-                return says(names, test | {"audio": scaled("audio", band_features(sound + moved,
-                                                                                 heard))})  # fmt: skip
+                bands = band_features(sound + moved, heard)
+                return says(names, test | {"audio": scaled("audio", bands)})
 
             found[f"{who}: audio, random, {snr} dB"] = score(at(moved))
             for _ in range(8):
