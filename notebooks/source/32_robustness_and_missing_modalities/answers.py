@@ -80,6 +80,7 @@ RIGHT = {
         ),
         """
         import copy
+        from torch.nn import functional as F
         def f(model, images, labels, eps, rate, steps, start):
             twin = copy.deepcopy(model).eval()
             delta = eps * start
