@@ -81,7 +81,6 @@ HIDE_MODALITIES = Exercise(
                 _spared(there, luck[:1].expand_as(luck), luck[:1] >= p) if training else there
             ),
             lambda there, luck, p, training: there & (luck[:1] >= p) if training else there,
-            lambda there, luck, p, training: there & (luck[0] >= p) if training else there,
         ),
         *ideas(
             "what stays is divided by 1 - p. A modality that is there is the same beside a hidden"
@@ -187,59 +186,46 @@ def _attack(function, model, images, labels, eps, rate, steps, start):
     }
 
 
-class _Pgd:
-    """In steps that a wrong idea can change one by one."""
-
-    descent, sign, project, box, again, evaluate, restore = 1, True, True, True, True, True, True
-    leave, graph, scaled, clean = False, False, True, False
-
-    def __call__(self, model, images, labels, eps, rate, steps, start):
-        modes = [(part, part.training) for part in model.modules()]
-        if self.evaluate:
-            model.eval()
-        found = images + (eps * start if self.scaled else start) * (0 if self.clean else 1)
-        found = self._pictures(found)
-        slope = None
-        for _ in range(steps):
-            if slope is None or self.again:
-                slope = self._slope(model, found, labels)
-            step = torch.sign(slope) if self.sign else slope
-            found = found + self.descent * rate * step
-            if self.project:
-                found = torch.minimum(torch.maximum(found, images - eps), images + eps)
-            found = self._pictures(found)
-        if self.restore:
-            for part, mode in modes:
-                part.training = mode
-        return found.requires_grad_() if self.graph else found
-
-    def _pictures(self, found):
-        found = found.detach()
-        return torch.minimum(torch.maximum(found, found * 0), found * 0 + 1) if self.box else found
-
-    def _slope(self, model, found, labels):
-        leaf = found.clone().requires_grad_()
-        loss = -F.log_softmax(model(leaf), dim=1).gather(1, labels[:, None]).mean()
-        if self.leave:
-            loss.backward()
-            return leaf.grad
-        return torch.autograd.grad(loss, [leaf])[0]
+def _ball(model, images, labels, eps, rate, steps, start, **wrong):
+    """The attack in steps that a wrong idea can change one by one."""
+    modes = [(part, part.training) for part in model.modules()]
+    if wrong.get("evaluate", True):
+        model.eval()
+    found = images if wrong.get("clean") else images + wrong.get("size", eps) * start
+    found, slope = _pictures(found, wrong), None
+    for _ in range(steps):
+        if slope is None or wrong.get("again", True):
+            slope = _slope(model, found, labels, wrong)
+        step = torch.sign(slope) if wrong.get("sign", True) else slope
+        found = found + wrong.get("along", 1) * rate * step
+        if wrong.get("project", True):
+            found = torch.minimum(torch.maximum(found, images - eps), images + eps)
+        found = _pictures(found, wrong)
+    if wrong.get("restore", True):
+        for part, mode in modes:
+            part.training = mode
+    return found.requires_grad_() if wrong.get("graph") else found
 
 
-def _with(**changes):
-    attack = _Pgd()
-    for name, value in changes.items():
-        setattr(attack, name, value)
+def _pictures(found, wrong):
+    found = found.detach()
+    if not wrong.get("box", True):
+        return found
+    return torch.minimum(torch.maximum(found, found * 0), found * 0 + 1)
 
-    def wrong(model, images, labels, eps, rate, steps, start):
-        return attack(model, images, labels, eps, rate, steps, start)
 
-    return wrong
+def _slope(model, found, labels, wrong):
+    leaf = found.clone().requires_grad_()
+    loss = -F.log_softmax(model(leaf), dim=1).gather(1, labels[:, None]).mean()
+    if wrong.get("leave"):
+        loss.backward()
+        return leaf.grad
+    return torch.autograd.grad(loss, [leaf])[0]
 
 
 def pgd(model, images, labels, eps, rate, steps, start):
-    """The steps of `_Pgd`, none of them changed."""
-    return _Pgd()(model, images, labels, eps, rate, steps, start)
+    """The steps of `_ball`, none of them changed."""
+    return _ball(model, images, labels, eps, rate, steps, start)
 
 
 def _attack_cases(seed=2):
@@ -289,52 +275,55 @@ PGD = Exercise(
         *ideas(
             "nothing brings the pictures back into the ball. After each step the difference to"
             " `images` may be at most eps.",
-            _with(project=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, project=False),
         ),
         *ideas(
             "the pictures leave the range from 0 to 1. Clamp them, at the start and after each"
             " step.",
-            _with(box=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, box=False),
         ),
         *ideas(
             "the attack begins at the clean picture. Begin at images + eps * start.",
-            _with(clean=True),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, clean=True),
         ),
         *ideas(
             "the start is not scaled: it runs from -1 to 1, and the ball from -eps to eps.",
-            _with(scaled=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, size=1),
         ),
         *ideas(
             "the loss falls: that helps the model. Step *along* the sign of the gradient.",
-            _with(descent=-1),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, along=-1),
         ),
         *ideas(
             "the step is the gradient, not its sign. A gradient may be as small as 1e-6; its sign"
             " moves every pixel by `rate`.",
-            _with(sign=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, sign=False),
         ),
         *ideas(
             "the gradient is taken once, at the start. It changes on the way: take it again in each"
             " step.",
-            _with(again=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, again=False),
         ),
         *ideas(
             "the model is attacked in the mode in which it comes. In training mode dropout and"
             " batch statistics make another model of it: model.eval() first.",
-            _with(evaluate=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, evaluate=False),
         ),
         *ideas(
             "the model stays in evaluation mode. Whoever trains on attacked pictures would go on"
             " without dropout: give it back in the mode in which it came.",
-            _with(restore=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, restore=False),
         ),
         *ideas(
             "the attack leaves gradients in the model: backward() adds to the .grad of every"
             " parameter. torch.autograd.grad(loss, pictures) gives that of the pictures alone.",
-            _with(leave=True),
-            _with(leave=True, restore=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, leave=True),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, leave=True, restore=False),
         ),
-        *ideas("the pictures still ask for a gradient. Return them detached.", _with(graph=True)),
+        *ideas(
+            "the pictures still ask for a gradient. Return them detached.",
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, graph=True),
+        ),
     ),
 )
 
