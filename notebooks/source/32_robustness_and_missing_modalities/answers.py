@@ -78,6 +78,11 @@ RIGHT = {
             ),
             ("torch.autograd.grad(loss, x)", "torch.autograd.grad(loss.sum(), x)"),
         ),
+        changed(
+            ("model.eval()", "model.eval().requires_grad_(False)"),
+            ("(g,) = torch.autograd.grad(loss, x)", "loss.backward()\n        g = x.grad"),
+            ("model.train(mode)", "model.train(mode).requires_grad_(True)"),
+        ),
         """
         import copy
         from torch.nn import functional as F
@@ -206,6 +211,22 @@ WRONG = {
                 ("torch.clamp(images + delta, 0, 1)", "images + delta"),
             ),
             "the pictures leave the range from 0 to 1",
+        ),
+        (
+            changed(("torch.clamp(images + eps * start, 0, 1)", "images + eps * start")),
+            "the pictures leave the range from 0 to 1",
+        ),
+        (
+            changed(("torch.clamp(images + delta, 0, 1)", "images + delta")),
+            "the pictures leave the range from 0 to 1",
+        ),
+        (changed(("cross_entropy(model(x)", "cross_entropy(model(x).softmax(1)")), "expected"),
+        (
+            changed(
+                ("model.eval()", "model.eval().requires_grad_(False)"),
+                ("(g,) = torch.autograd.grad(loss, x)", "loss.backward()\n        g = x.grad"),
+            ),
+            'entry ["the model is frozen"]',
         ),
         (changed(("images + eps * start", "images")), "the attack begins at the clean picture"),
         (changed(("images + eps * start", "images + start")), "the start is not scaled"),

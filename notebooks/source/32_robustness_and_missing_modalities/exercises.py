@@ -177,12 +177,14 @@ def _attack(function, model, images, labels, eps, rate, steps, start):
         return found
     touched = any(p.grad is None or not bool((p.grad == 0.5).all()) for p in judge.parameters())
     moved = any(not torch.equal(value, state[name]) for name, value in judge.state_dict().items())
+    frozen = not all(p.requires_grad for p in judge.parameters())
     return {
         "pictures": found,
         "has a graph": found.requires_grad,
         "the model trains": judge.training,
         "gradients of the model changed": touched,
         "the model changed": moved,
+        "the model is frozen": frozen,
     }
 
 
@@ -192,7 +194,7 @@ def _ball(model, images, labels, eps, rate, steps, start, **wrong):
     if wrong.get("evaluate", True):
         model.eval()
     found = images if wrong.get("clean") else images + wrong.get("size", eps) * start
-    found, slope = _pictures(found, wrong), None
+    found, slope = _pictures(found, wrong, "start"), None
     for _ in range(steps):
         if slope is None or wrong.get("again", True):
             slope = _slope(model, found, labels, wrong)
@@ -200,16 +202,16 @@ def _ball(model, images, labels, eps, rate, steps, start, **wrong):
         found = found + wrong.get("along", 1) * rate * step
         if wrong.get("project", True):
             found = torch.minimum(torch.maximum(found, images - eps), images + eps)
-        found = _pictures(found, wrong)
+        found = _pictures(found, wrong, "step")
     if wrong.get("restore", True):
         for part, mode in modes:
             part.training = mode
     return found.requires_grad_() if wrong.get("graph") else found
 
 
-def _pictures(found, wrong):
+def _pictures(found, wrong, at):
     found = found.detach()
-    if not wrong.get("box", True):
+    if at in wrong.get("boxless", ()):
         return found
     return torch.minimum(torch.maximum(found, found * 0), found * 0 + 1)
 
@@ -237,13 +239,14 @@ def _attack_cases(seed=2):
         state |= {"norm.weight": draw(3), "norm.bias": draw(3), "norm.running_mean": draw(3)}
         state |= {"norm.running_var": draw(3).abs() + 0.5}
         state |= {"norm.num_batches_tracked": torch.tensor(0)}
-        state |= {"last.weight": draw(2, 3), "last.bias": draw(2)}
+        state |= {"last.weight": draw(3, 3), "last.bias": draw(3)}
         images = torch.rand(B, D, generator=generator, dtype=torch.float64).mul(100).round() / 100
-        labels = torch.randint(2, (B,), generator=generator)
+        labels = torch.randint(3, (B,), generator=generator)
         start = 2 * torch.rand(B, D, generator=generator, dtype=torch.float64).mul(10).round() / 10
         return {"state": state, "training": training}, images, labels, eps, rate, steps, start - 1
 
     yield case(1, 2, 0.1, 0.05, 0)
+    yield case(2, 2, 0.8, 0.05, 0)  # the start leaves the range from 0 to 1
     yield case(1, 2, 0.2, 0.05, 1)
     yield case(1, 2, 0.1, 0.08, 3)
     yield case(2, 3, 0.3, 0.1, 4, training=True)
@@ -280,7 +283,9 @@ PGD = Exercise(
         *ideas(
             "the pictures leave the range from 0 to 1. Clamp them, at the start and after each"
             " step.",
-            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, box=False),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, boxless=["start", "step"]),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, boxless=["start"]),
+            lambda m, x, y, e, r, n, s: _ball(m, x, y, e, r, n, s, boxless=["step"]),
         ),
         *ideas(
             "the attack begins at the clean picture. Begin at images + eps * start.",
