@@ -275,6 +275,12 @@ def test_the_other_artist(text):
     assert stored("32", "shift")[both]["mark"] == "1 of 12"
 
 
+def test_the_new_speakers_are_those_of_page_05(text):
+    found = stored("05", "heads")["MFCC, linear"]["accuracy"]
+    sentence = f"MFCC had {mean(found['speakers'])} % right, on clips left out at random"
+    assert f"{sentence} {mean(found['random'])};" in text
+
+
 def test_no_unsaid_row_stands_at_an_edge(text):
     rows = {
         f"{name}: {row}"
@@ -327,6 +333,11 @@ def test_the_measures(text):
         paired(runs["nothing"]["clean"], runs["all four"]["clean"]),
     )
     assert "gain {} under attack and pay {} on clean".format(*four) in text
+    alone = (
+        gains("eps 0.2", "attacked"),
+        paired(runs["nothing"]["clean"], runs["eps 0.2"]["clean"]),
+    )
+    assert "alone, at ε = 0.2, gains {} and pays {}.".format(*alone) in text
     less = [
         gains("all four", "attacked", f"all but {one}") for one in ("eps", "noise", "decay", "drop")
     ]
