@@ -118,7 +118,7 @@ def gained(one, other):
 # %% [markdown]
 # Nothing is divided by 1 - p, as ordinary dropout does. A text beside a hidden picture is the same text; only the zeros are new, and zeros are what the model will see when the picture is missing.
 #
-# The data, folded, are page 00's vectors. The loop is page 08's: `change` says what a batch becomes before the model sees it. All measures of this page are such a change.
+# The data, folded, are page 00's vectors. The loop is page 08's: `change` says what a batch becomes before the model sees it.
 
 # %% tags=["measured", "proof"]
 # `digits` as vectors, (N, 78), (N, 256), (N, 256).
@@ -213,7 +213,7 @@ for present in missing["glued, zeros"]["accuracy"]:
     print(f"{present:21}", *(f"{cell:>12}" for cell in cells))
 
 # %% [markdown]
-# Read the last rows first. A model trained on three and left with the sound alone has 67.7 %, where a model for the sound has 76.0. A guess of the other two gains 6.2 ± 1.8 points of that, modality dropout 5.4 ± 2.1. With the picture alone the guess gains 2.6 ± 0.8, the dropout nothing visible (-0.5 ± 1.6).
+# A model trained on three and left with the sound alone has 67.7 %, where a model for the sound has 76.0. A guess of the other two gains 6.2 ± 1.8 points of that, modality dropout 5.4 ± 2.1. With the picture alone the guess gains 2.6 ± 0.8, the dropout nothing visible (-0.5 ± 1.6).
 #
 # In no row is another column's mean above the product of experts. Alone, an expert *is* the model of its own; with two or three there, the product is 1.5 to 5.2 points above one glued model made for the pattern. It assumes noise that is independent given the class, and `digits` is made so.
 #
@@ -262,7 +262,7 @@ verify("32.2", by_hand=weight * x[:, 0] + math.log(4), reference=logs[0] - logs[
 # %% [markdown]
 # **Correlated noise.** At 0.9 the image tells of the text's noise: the best rule for both has a *negative* weight for the text. With the image gone and zeros in its place that weight is left alone, and the rule is right in 30.9 %, less than a coin. The line mends it: 69.1.
 #
-# **What filling in cannot do.** The filled number is computed from the text. It holds no news, so no column passes the best for the text alone, and all are far from "with both". What a model *infers* of a missing modality is the part that the two share; what the missing one alone knew is gone. A good guess saves a rule that was made for both. It does not bring the modality back.
+# **What filling in cannot do.** The filled number is computed from the text. It holds no news, so no column passes the best for the text alone, and all are far from "with both". What a model *infers* of a missing modality is the part that the two share; what the missing one alone knew is gone. A good guess saves a rule that was made for both.
 
 # %% [markdown]
 # Now let a model learn the weights, at correlation 0.9: on complete rows; with your modality dropout and zeros; and with dropout and a second set of weights for rows in which something is missing (the mask chooses the set).
@@ -324,7 +324,7 @@ print("no noise is the clean set:", torch.equal(noisy, sounds))
 # %% [markdown]
 # For this and what follows `digits` has *clear* pictures, as a lab would take them, pixels from 0 to 1; text and sound as ever. At test time one modality gets worse: the picture in a camera's noise (`camera` above), the sound in louder noise, the word with more slips.
 #
-# Three fusions, trained without further noise: *concat*; each modality's own model, their probabilities multiplied (*product*); or averaged (*mean*). Before you look: the sound breaks down, 20 dB more noise than in training, so that by itself it is a guess. The picture, untouched, has 89 %. What has concat, in %?
+# Three fusions, trained without further noise: *concat*; each modality's own model, their probabilities multiplied (*product*); or averaged (*mean*). The sound breaks down, 20 dB more noise than in training, so that by itself it is a guess. The picture, untouched, has 89 %. What has concat, in %?
 
 # %%
 guess("32.a", None)
@@ -365,7 +365,7 @@ plots.show(figure, "One modality gets worse to the right, the other two stay. Do
 #
 # **How high, and how far down.** The product begins level with concat or above (0.9 ± 1.0 points) and ends far below at noise 1. The two falls differ by 15.3 points; such a difference to a yardstick, beyond the difference on clean data, is called **effective robustness** (有效鲁棒性).
 #
-# **What helps.** Page 05 trained in noise. Here concat, with each training picture in noise of its own, up to 1: at noise 2 it gains 16.3 ± 6.2 points, at no visible price on clean pictures (-0.2 ± 1.0). Against noise in the *sound* it helps nothing: at -20 dB it has 6.0 ± 5.3 points *less*. And **knowing helps**: concat trained with modality dropout has 52.2 % with the worst sound. If somebody tells it that the sound is broken, so that it is hidden, the same model has 96.3 (44.0 ± 13.8 more). Text hidden: 96.0, picture hidden: 91.0.
+# **What helps.** Concat, with each training picture in noise of its own, up to 1: at noise 2 it gains 16.3 ± 6.2 points, at no visible price on clean pictures (-0.2 ± 1.0). Against noise in the *sound* it helps nothing: at -20 dB it has 6.0 ± 5.3 points *less*. And **knowing helps**: concat trained with modality dropout has 52.2 % with the worst sound. If somebody tells it that the sound is broken, so that it is hidden, the same model has 96.3 (44.0 ± 13.8 more). Text hidden: 96.0, picture hidden: 91.0.
 #
 # ## Pairs that do not match, and another artist
 #
@@ -402,7 +402,7 @@ wrong = artists["text + image"]["accuracy"]["other artist, pictures shuffled"]
 print(f"text + image, the other artist's pictures shuffled: {percent(wrong)}")
 
 # %% [markdown]
-# The picture alone loses 12.1 ± 4.4 points, the two together 9.2 ± 2.0. With the artist of the training the pictures add 10.7 ± 7.0 points to the name; with the other artist 1.5 ± 8.0: five splits cannot tell whether they still help. They are not ignored, since shuffled they pull the model down to 34.0. It trusts them as ever, and does not know that they have changed. Modality dropout shows no cure (0.5 ± 1.3 on the other artist). (The plain row's training ends at the first of its twelve marks.)
+# The picture alone loses 12.1 ± 4.4 points, the two together 9.2 ± 2.0. With the artist of the training the pictures add 10.7 ± 7.0 points to the name; with the other artist 1.5 ± 8.0: five splits cannot tell whether they still help. They are not ignored, since shuffled they pull the model down to 34.0. Modality dropout shows no cure (0.5 ± 1.3 on the other artist). (The plain row's training ends at the first of its twelve marks.)
 #
 # ## An attack
 #
@@ -598,7 +598,7 @@ for name, found in BALLS.items():
     print(f"{name:18}", *(f"{cell:>13}" for cell in cells))
 
 # %% [markdown]
-# On all three, chance of the same size costs 1.8 points at most. An attack on *one* modality pulls the model below what the other two have without it: by 52.9 ± 4.7 points for the picture (0.2), 69.1 ± 8.2 for the sound (20 dB), 20.6 ± 2.1 for a single letter. It is the failing microphone again, now on purpose: what is right in two modalities does not outvote what is very wrong in one.
+# On all three, chance of the same size costs 1.8 points at most. An attack on *one* modality pulls the model below what the other two have without it: by 52.9 ± 4.7 points for the picture (0.2), 69.1 ± 8.2 for the sound (20 dB), 20.6 ± 2.1 for a single letter. What is right in two modalities does not outvote what is very wrong in one.
 #
 # The norm matters too. A vector of 256 pixels, each moved by 0.2, is 3.2 long. Within that *length*, spread as it likes, PGD leaves 9.5 % on all three, where with at most 0.2 a pixel it leaves 38.7. So a robustness without modality, norm and size says nothing. (The picture's own model is tuned at the edge of its rates.)
 #
@@ -643,13 +643,13 @@ for name, row in chosen.items():
     print(f"{row:20}", *(f"{cell:>14}" for cell in cells))
 
 # %% [markdown]
-# **Clean**, nobody gains, and there is little to gain. **Noisy**, noise and attacked pictures in training gain a point or two. **Attacked**, adversarial training gains 39.4 ± 2.8 points at no visible price (-0.1 ± 0.8 clean); strong noise 27.1 ± 4.4; decay 6.3 ± 2.5. Of dropout five seeds cannot tell that it does anything (0.5 ± 3.1).
+# **Clean**, nobody gains. **Noisy**, noise and attacked pictures in training gain a point or two. **Attacked**, adversarial training gains 39.4 ± 2.8 points at no visible price (-0.1 ± 0.8 clean); strong noise 27.1 ± 4.4; decay 6.3 ± 2.5. Of dropout five seeds cannot tell that it does anything (0.5 ± 3.1).
 #
-# **Together** they gain 46.4 ± 2.7 under attack and pay 1.7 ± 1.1 on clean data; adversarial training alone, at ε = 0.2, gains 47.6 ± 1.8 and pays 3.7 ± 1.3. Take one away from the four: without attacked pictures the attack gains 10.6 ± 1.5, without noise 3.2 ± 1.3; decay and dropout leave no trace (0.1 ± 1.4, -0.2 ± 1.2). By the mean that chose the settings, all four (92.2 on the validation set) are not ahead of adversarial training alone (93.2). Limits: the strengths were chosen alone and not again together, noise up to 1 is the strongest that was tried, and several rows end at the last of their twelve marks. Other measures are in other places: better pairs above, erased stripes of sound on page 05, where they showed no gain.
+# **Together** they gain 46.4 ± 2.7 under attack and pay 1.7 ± 1.1 on clean data; adversarial training alone, at ε = 0.2, gains 47.6 ± 1.8 and pays 3.7 ± 1.3. Take one away from the four: without attacked pictures the attack gains 10.6 ± 1.5, without noise 3.2 ± 1.3; decay and dropout leave no trace (0.1 ± 1.4, -0.2 ± 1.2). By the mean that chose the settings, all four (92.2 on the validation set) are not ahead of adversarial training alone (93.2). Limits: the strengths were chosen alone and not again together, noise up to 1 is the strongest that was tried, and several rows end at the last of their twelve marks. Other measures: better pairs (above); erased stripes of sound, which showed no gain on page 05.
 #
 # ## With the library
 #
-# Modality dropout and an attack in plain PyTorch, nothing of the course's.
+# Modality dropout and an attack in plain PyTorch.
 
 # %%
 import torch as pt
@@ -670,7 +670,7 @@ print("FGSM moved a pixel by at most", (image + 0.1 * step - image).abs().max().
 # You can now
 #
 # 1. **hide** whole modalities, row by row, never all: concat on `digits` gains 1.5 ± 0.9 points by it, with all three there;
-# 2. **fill in**: zeros, mean and regression against the best rule; a guess saves a rule that was made for both, and brings no news; with correlated noise a missing cue can cost more than a coin;
+# 2. **fill in**: zeros, mean and regression against the best rule; a guess saves a rule that was made for both, and brings no news;
 # 3. **draw** a corruption curve, which begins at the clean number: with the sound gone bad, concat has half of what the picture alone has, a mean of probabilities stays above it;
 # 4. **measure** wrong pairs (small shares are hardly seen) and another artist (the pictures' gain is no longer to be seen);
 # 5. **attack** with PGD, check the attack, and name modality, norm and size: one modality is enough to pull all three down;
