@@ -105,7 +105,10 @@ RIGHT = {
         # in float32
         changed(
             CTC,
-            ("    B, T, C = log_probs.shape", "    log_probs = log_probs.float()\n    B, T, C = log_probs.shape"),
+            (
+                "    B, T, C = log_probs.shape",
+                "    log_probs = log_probs.float()\n    B, T, C = log_probs.shape",
+            ),
         ),
     ],
     "29.2": [
@@ -165,15 +168,22 @@ WRONG = {
             changed(CTC, ("torch.where((t < frames)[:, None], new, alpha)", "new")),
             "padding frames are heard",
         ),
-        (
-            changed(CTC, ("(t < frames)", "(t <= frames)")),
-            "expected",
-        ),
+        (changed(CTC, ("(t < frames)", "(t <= frames)")), "expected"),
         (changed(CTC, ("-1e30", "float('-inf')")), "Take -1e30"),
-        (changed(CTC, ("alpha[:, :2] = says[:, 0, :2]", "alpha[:, 0] = says[:, 0, 0]")), "may begin"),
+        (
+            changed(CTC, ("alpha[:, :2] = says[:, 0, :2]", "alpha[:, 0] = says[:, 0, 0]")),
+            "may begin",
+        ),
         (changed(CTC, (".logsumexp(0)", ".amax(0)")), "expected"),
         (
-            changed(CTC, ("def f(log_probs, targets, frames, letters):", "def f(log_probs, targets, frames, letters):\n    log_probs = log_probs.log_softmax(2)")),
+            changed(
+                CTC,
+                (
+                    "def f(log_probs, targets, frames, letters):",
+                    "def f(log_probs, targets, frames, letters):\n"
+                    "    log_probs = log_probs.log_softmax(2)",
+                ),
+            ),
             "softmax is taken once more",
         ),
         (changed(CTC, ("return torch", "return -torch")), "asked is log p itself"),
@@ -182,41 +192,40 @@ WRONG = {
         from torch.nn import functional as F
 
         def f(log_probs, targets, frames, letters):
-            return -F.ctc_loss(log_probs.transpose(0, 1), targets, frames, letters, reduction="none")
+            turned = log_probs.transpose(0, 1)
+            return -F.ctc_loss(turned, targets, frames, letters, reduction="none")
         """,
             "write the recursion yourself",
         ),
-        (
-            changed(CTC, ("-1e30", "-100.0")),
-            "expected",
-        ),
-        (
-            changed(CTC, ("[:, 0]\n", "[:, 0].detach()\n")),
-            "gradient",
-        ),
+        (changed(CTC, ("-1e30", "-100.0")), "expected"),
+        (changed(CTC, ("[:, 0]\n", "[:, 0].detach()\n")), "gradient"),
     ],
     "29.2": [
         (
             changed(
                 GREEDY,
                 (
-                    "        path = torch.unique_consecutive(path[:count])\n        rows.append(path[path != 0].tolist())",
-                    "        path = path[:count]\n        rows.append(torch.unique_consecutive(path[path != 0]).tolist())",
+                    "        path = torch.unique_consecutive(path[:count])\n"
+                    "        rows.append(path[path != 0].tolist())",
+                    "        path = path[:count]\n"
+                    "        rows.append(torch.unique_consecutive(path[path != 0]).tolist())",
                 ),
             ),
             "merge first",
         ),
         (changed(GREEDY, ("path[:count]", "path")), "padding frames are read"),
         (changed(GREEDY, ("path[path != 0]", "path")), "stays in the text"),
-        (changed(GREEDY, ("torch.unique_consecutive(path[:count])", "path[:count]")), "repeats stay"),
+        (
+            changed(GREEDY, ("torch.unique_consecutive(path[:count])", "path[:count]")),
+            "repeats stay",
+        ),
         (changed(GREEDY, ("argmax(2)", "argmax(1)")), "along time"),
         (
-            changed(GREEDY, ("torch.unique_consecutive(path[:count])", "torch.unique(path[:count])")),
+            changed(
+                GREEDY, ("torch.unique_consecutive(path[:count])", "torch.unique(path[:count])")
+            ),
             "each letter comes once",
         ),
-        (
-            changed(GREEDY, ("path != 0", "path != log_probs.shape[2] - 1")),
-            "not the last one",
-        ),
+        (changed(GREEDY, ("path != 0", "path != log_probs.shape[2] - 1")), "not the last one"),
     ],
 }

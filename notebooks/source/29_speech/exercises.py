@@ -294,7 +294,9 @@ def _greedy_cases(seed=1):
         scores = torch.rand(len(paths), T, C, generator=draw, dtype=torch.float64)
         for b, path in enumerate(paths):
             for t in range(T):
-                number = path[t] if t < len(path) else int(torch.randint(1, C, (1,), generator=draw))
+                number = (
+                    path[t] if t < len(path) else int(torch.randint(1, C, (1,), generator=draw))
+                )
                 scores[b, t, number] += sharp
         lengths = frames or [len(path) for path in paths]
         return scores.log_softmax(2), torch.tensor(lengths)
@@ -335,8 +337,7 @@ GREEDY = Exercise(
             lambda *case: _greedy(*case, merge=False),
         ),
         *ideas(
-            "the blank, number 0, stays in the text.",
-            lambda *case: _greedy(*case, drop="never"),
+            "the blank, number 0, stays in the text.", lambda *case: _greedy(*case, drop="never")
         ),
         *ideas(
             "nothing is merged and nothing dropped: these are the frames' numbers, not the text.",
@@ -356,8 +357,7 @@ GREEDY = Exercise(
             lambda *case: _greedy(*case, along=1),
         ),
         *ideas(
-            "a row's first letter is compared with the last one of the row before.",
-            _over_the_batch,
+            "a row's first letter is compared with the last one of the row before.", _over_the_batch
         ),
         *ideas(
             "each letter comes once in a row. Only *neighbouring* equal frames are one letter.",
