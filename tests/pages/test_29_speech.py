@@ -103,7 +103,7 @@ def test_the_fault_is_one_and_its_mending_mends(capsys):
     assert printed(capsys, cell("log_softmax(dim=2)         # (T, B, C)"), dict(names)) == "True"
 
 
-def test_a_wide_beam_finds_the_likeliest_text(page):
+def test_a_wide_beam_finds_the_likeliest_text():
     draw = torch.Generator().manual_seed(0)
     for _ in range(10):
         logs = (2 * torch.randn(4, 3, generator=draw)).log_softmax(1)
@@ -113,7 +113,7 @@ def test_a_wide_beam_finds_the_likeliest_text(page):
             chance = sum(logs[t, k].item() for t, k in enumerate(path))
             texts[text] = np.logaddexp(texts.get(text, -np.inf), chance)
         best = max(texts, key=texts.get)
-        assert page["beam_one"](logs, width=99, most=3) == list(best)
+        assert load("29", "sweeps").beam_one(logs, width=99, most=3) == list(best)
 
 
 def test_padding_moves_nothing(page):
