@@ -190,12 +190,12 @@ for name, row in heard_so.items():
 places = list(heard_so["image"]["accuracy"])
 shown = {"image alone": "image", "sound alone, trained in noise": "sound, trained in noise"}
 shown |= {name: name for name in ("both, trained clean", "both, trained in noise")}
-looks = zip(("image", "audio", "fused", "fused"), ("-", "-", ":", "-"))
+looks = zip(("image", "audio", "fused", "fused"), ("s-", "^-", "o:", "o-"))
 figure, ax = plots.axes(height=3.4)
 for (label, name), (color, line) in zip(shown.items(), looks):
     pairs = [mean_interval([100 * v for v in heard_so[name]["accuracy"][at]]) for at in places]
     ax.errorbar(range(len(places)), [m for m, _ in pairs], yerr=[h for _, h in pairs], capsize=3,
-                color=plots.COLORS[color], linestyle=line, label=label)
+                fmt=line, color=plots.COLORS[color], label=label)
 ax.set_xticks(range(len(places)), ["none", *(f"{at} dB" for at in places[1:])])
 ax.set(xlabel="level of the sound against the noise", ylabel="right (%)", ylim=(0, 102))
 ax.legend(frameon=False, fontsize=9)
