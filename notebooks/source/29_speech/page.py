@@ -540,7 +540,7 @@ def greedy_letters(log_probs: Tensor, frames: Tensor) -> list[list[int]]:
 # `argmax` over the signs. Row by row: cut at the row's own number of frames, merge equal neighbours (`unique_consecutive`, `itertools.groupby`, or a loop that remembers the last sign), and then leave out the zeros.
 #
 # </details>
-# <details><summary>If "three" comes out as "thre"</summary>
+# <details><summary>If "three" comes out with a single e at its end</summary>
 #
 # The blank between the two e is what keeps them apart. Drop it last.
 #
