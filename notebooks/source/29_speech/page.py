@@ -65,7 +65,7 @@ def explained(table):
 table = wrong_table(asked["stranger, greedy"])                             # (6, 10)
 plots.table_of_numbers(
     (100 * table).round(),
-    [f"stranger {who + 1}" for who in range(6)],
+    [f"Stranger {who + 1}" for who in range(6)],
     list(WORDS),
     caption="Wrong words in % of each stranger (rows) and digit (columns), read letter by letter:"
     " the mean over the five networks that have not heard this stranger.",
@@ -89,8 +89,8 @@ for trainings in (range(0, 15, 2), range(1, 15, 2)):
 drawn = torch.randint(6, (2000, 6), generator=torch.Generator().manual_seed(0))
 leads = [explained(table[rows]) for rows in drawn if len(set(rows.tolist())) > 1]
 low, high = np.quantile([speaker - digit for speaker, digit in leads], [0.025, 0.975])
-print(f"digit ahead without one: {sum(d > s for s, d in without)} of 6; speaker minus digit, people"
-      f" drawn: {low:.2f} to {high:.2f}; rest, halves: {np.corrcoef(*halves)[0, 1]:.2f}")
+print(f"digit ahead without one: {sum(d > s for s, d in without)} of 6; people drawn:"
+      f" {low:.2f} to {high:.2f}; rest, halves: {np.corrcoef(*halves)[0, 1]:.2f}")
 
 # %% [markdown]
 # Ben wins by a hair, and neither is the answer. Which speaker accounts for 20.2 % of the variation of this table, which digit for 19.5 %; with each word replaced by the nearest of the ten (below: *snapped*), for 23 and 17 %. For each way to differ (five between six speakers, nine between ten digits) a speaker accounts for about twice as much as a digit. But leave one of the six out, and in four of six cases the digit is ahead (snapped: in one). Drawing the six anew, again and again, gives the speaker's lead as -0.47 to 0.11, and with six people even this interval is a weak one.
@@ -102,7 +102,7 @@ print(f"digit ahead without one: {sum(d > s for s, d in without)} of 6; speaker 
 # Before a string, one word. **Audio-visual recognition** (视听识别) also looks at the lips. We have none; a written digit of `digits` stands for them. White noise comes into the sound, down to -15 dB (the noise has 32 times the sound's power). Learning rate and epoch of each model are chosen by validation.
 
 # %% tags=["measured", "proof"]
-# Frames of a sound, every 20 ms, less the mean of each band; and the network that hears them.
+# Frames of a sound, every 20 ms, less each band's mean; the network that hears them.
 def frames_of(sound, mask):
     """(B, S) and mask -> log-mel (B, T, 40), mask (B, T)."""
     frames, heard = log_mel(sound, mask, hop_length=160, floor=1e-4)
