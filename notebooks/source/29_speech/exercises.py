@@ -155,38 +155,37 @@ CTC = Exercise(
         *ideas(
             "a step over the blank is taken between two equal letters, too. Then nothing separates"
             " them, and they merge into one.",
-            lambda *case: _ctc(*case, skip=lambda states, before: states != 0),
+            lambda p, y, t, n: _ctc(p, y, t, n, skip=lambda states, before: states != 0),
         ),
         *ideas(
             "a letter is jumped over: a step of two goes from letter to letter, never from blank to"
             " blank.",
-            lambda *case: _ctc(*case, skip=lambda states, before: states == states),
+            lambda p, y, t, n: _ctc(p, y, t, n, skip=lambda states, before: states == states),
         ),
         *ideas(
             "no step of two is there. Between two different letters the blank may be left out.",
-            lambda *case: _ctc(*case, skip=lambda states, before: states != states),
+            lambda p, y, t, n: _ctc(p, y, t, n, skip=lambda states, before: states != states),
         ),
         *ideas(
             "a path may end in the last letter and in the blank behind it: both states count.",
-            lambda *case: _ctc(*case, ends=(0,)),
-            lambda *case: _ctc(*case, ends=(1,)),
+            lambda p, y, t, n: _ctc(p, y, t, n, ends=(0,)),
+            lambda p, y, t, n: _ctc(p, y, t, n, ends=(1,)),
         ),
         *ideas(
             "the end is looked for behind the padding of `targets`. Each row's is at its own number"
             " of `letters`.",
-            lambda *case: _ctc(*case, own_letters=False),
+            lambda p, y, t, n: _ctc(p, y, t, n, own_letters=False),
         ),
         *ideas(
             "padding frames are heard, too. A row's sums stay as they are from its own number of"
             " `frames` on.",
-            lambda *case: _ctc(*case, stops=False),
+            lambda p, y, t, n: _ctc(p, y, t, n, stops=False),
         ),
         *ideas(
             "a path may begin with the blank or with the first letter, and with nothing else.",
-            lambda *case: _ctc(*case, starts=(0,)),
-            lambda *case: _ctc(*case, starts=(1,)),
-            lambda *case: _ctc(*case, starts=(0, 1, 2)),
-            lambda *case: _ctc(*case, starts=range(3)),
+            lambda p, y, t, n: _ctc(p, y, t, n, starts=(0,)),
+            lambda p, y, t, n: _ctc(p, y, t, n, starts=(1,)),
+            lambda p, y, t, n: _ctc(p, y, t, n, starts=(0, 1, 2)),
         ),
         *ideas(
             "products of hundreds of probabilities become 0, whose log is -inf. Stay with"
@@ -195,25 +194,25 @@ CTC = Exercise(
         ),
         *ideas(
             "this is the likeliest path alone. Asked is the sum over all of them.",
-            lambda *case: _ctc(*case, add=lambda ways: ways.amax(0)),
+            lambda p, y, t, n: _ctc(p, y, t, n, add=lambda ways: ways.amax(0)),
         ),
         *ideas(
             "the value is right, the gradient is NaN: two ways that are both -inf have none. Take"
             " -1e30 for the log of 0.",
-            lambda *case: _ctc(*case, zero=-torch.inf),
-            lambda *case: _ctc(*case, zero=-torch.inf, add=_pairwise),
+            lambda p, y, t, n: _ctc(p, y, t, n, zero=-torch.inf),
+            lambda p, y, t, n: _ctc(p, y, t, n, zero=-torch.inf, add=_pairwise),
         ),
         *ideas(
             "softmax is taken once more. `log_probs` are logarithms already; the value stays, and"
             " the gradient becomes another one.",
-            lambda *case: _ctc(*case, again=True),
+            lambda p, y, t, n: _ctc(p, y, t, n, again=True),
         ),
         *ideas(
             "asked is log p itself, one number a row: no minus, no mean, no division.",
-            lambda *case: -_ctc(*case),
-            lambda *case: _ctc(*case).mean(),
-            lambda *case: _ctc(*case).sum(),
-            lambda *case: _ctc(*case) / case[3],
+            lambda p, y, t, n: -_ctc(p, y, t, n),
+            lambda p, y, t, n: _ctc(p, y, t, n).mean(),
+            lambda p, y, t, n: _ctc(p, y, t, n).sum(),
+            lambda p, y, t, n: _ctc(p, y, t, n) / n,
         ),
     ),
 )
@@ -330,22 +329,20 @@ GREEDY = Exercise(
     misconceptions=(
         *ideas(
             "blanks are dropped before repeats are merged. Then `e-e` is one e: merge first.",
-            lambda *case: _greedy(*case, drop="before"),
+            lambda p, t: _greedy(p, t, drop="before"),
         ),
         *ideas(
             "repeats stay. A letter that goes on over several frames is one letter.",
-            lambda *case: _greedy(*case, merge=False),
+            lambda p, t: _greedy(p, t, merge=False),
         ),
-        *ideas(
-            "the blank, number 0, stays in the text.", lambda *case: _greedy(*case, drop="never")
-        ),
+        *ideas("the blank, number 0, stays in the text.", lambda p, t: _greedy(p, t, drop="never")),
         *ideas(
             "nothing is merged and nothing dropped: these are the frames' numbers, not the text.",
-            lambda *case: _greedy(*case, merge=False, drop="never"),
+            lambda p, t: _greedy(p, t, merge=False, drop="never"),
         ),
         *ideas(
             "padding frames are read, too: a row has `frames` of them, the rest is padding.",
-            lambda *case: _greedy(*case, cut=False),
+            lambda p, t: _greedy(p, t, cut=False),
         ),
         *ideas(
             "the blank is number 0 here, not the last one.",
@@ -354,15 +351,15 @@ GREEDY = Exercise(
         *ideas(
             "the largest is taken along time: which frame says a letter loudest. Asked is which"
             " number is the largest in each frame.",
-            lambda *case: _greedy(*case, along=1),
+            lambda p, t: _greedy(p, t, along=1),
         ),
         *ideas(
             "a row's first letter is compared with the last one of the row before.", _over_the_batch
         ),
         *ideas(
             "each letter comes once in a row. Only *neighbouring* equal frames are one letter.",
-            lambda *case: [list(dict.fromkeys(row)) for row in greedy_letters(*case)],
-            lambda *case: [sorted(set(row)) for row in greedy_letters(*case)],
+            lambda p, t: [list(dict.fromkeys(row)) for row in greedy_letters(p, t)],
+            lambda p, t: [sorted(set(row)) for row in greedy_letters(p, t)],
         ),
         *ideas(
             "letters stand there only where they are likelier than a half. Asked is the likeliest"

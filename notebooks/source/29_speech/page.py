@@ -65,7 +65,7 @@ def explained(table):
 table = wrong_table(asked["stranger, greedy"])                             # (6, 10)
 plots.table_of_numbers(
     (100 * table).round(),
-    [f"Stranger {who + 1}" for who in range(6)],
+    [f"person {who + 1}" for who in range(6)],
     list(WORDS),
     caption="Wrong words in % of each stranger (rows) and digit (columns), read letter by letter:"
     " the mean over the five networks that have not heard this stranger.",
@@ -95,7 +95,7 @@ print(f"digit ahead without one: {sum(d > s for s, d in without)} of 6; people d
 # %% [markdown]
 # Ben wins by a hair, and neither is the answer. Which speaker accounts for 20.2 % of the variation of this table, which digit for 19.5 %; with each word replaced by the nearest of the ten (below: *snapped*), for 23 and 17 %. For each way to differ (five between six speakers, nine between ten digits) a speaker accounts for about twice as much as a digit. But leave one of the six out, and in four of six cases the digit is ahead (snapped: in one). Drawing the six anew, again and again, gives the speaker's lead as -0.47 to 0.11, and with six people even this interval is a weak one.
 #
-# Sixty per cent is neither: it is *this* stranger with *this* digit. Of stranger 5 nearly every "two" is wrong and hardly a "six"; of stranger 4 it is nearly every "six" and few of "nine". That is not chance: the even and the odd trainings agree on this rest with a correlation of 0.83 (asked by the same recordings).
+# Sixty per cent is neither: it is *this* stranger with *this* digit. Of person 5 nearly every "two" is wrong and hardly a "six"; of person 4 it is nearly every "six" and few of "nine". That is not chance: the even and the odd trainings agree on this rest with a correlation of 0.83 (asked by the same recordings).
 #
 # ## One word in noise: what a picture adds
 #
