@@ -207,7 +207,7 @@ def test_the_bet(asked):
     speaker, digit = explained(the_table(asked["stranger, greedy"]))
     assert f"accounts for {speaker:.1f} % of the variation of this table" in words
     assert f"which digit for {digit:.1f} %" in words
-    assert f"speaker {speaker:.1f} %, digit {digit:.1f}; most" in words
+    assert f"speaker {speaker:.1f} %, digit {digit:.1f}, of which chance alone" in words
     assert speaker > digit and 'outcome("28.c", "Ben")' in words
     snapped = explained(the_table(asked["stranger, snapped"]))
     assert "for {:.0f} and {:.0f} %".format(*snapped) in words
@@ -215,12 +215,42 @@ def test_the_bet(asked):
     assert 58 < 100 - speaker - digit < 62 and "Sixty per cent is neither" in words
 
 
+def test_chance_gives_the_digit_more_than_the_speaker(asked):
+    draw, table = np.random.default_rng(1), the_table(asked["stranger, greedy"])
+    true = explained(table)
+    by_chance = [
+        [explained(draw.permuted(table, axis=axis))[axis] for _ in range(4000)] for axis in (0, 1)
+    ]
+    assert [round(np.mean(shares)) for shares in by_chance] == [8, 13]
+    assert "the digit keeps 13 %" in said("29") and "the speaker keeps 8 %" in said("29")
+    often = [np.mean(np.array(shares) >= share) for shares, share in zip(by_chance, true)]
+    assert often == pytest.approx([1 / 50, 1 / 7], abs=0.012)
+    assert "chance alone gives 8 and 13" in said("29")
+
+
+def test_other_networks_could_turn_the_bet(asked):
+    row, draw = asked["stranger, greedy"], np.random.default_rng(1)
+    who = np.array(row["who"])[:, 1]
+    of_each = np.stack([np.array(row["wrong"])[who == one] for one in range(6)])  # (6, 5, 10)
+    drawn = [of_each[np.arange(6)[:, None], draw.integers(5, size=(6, 5))] for _ in range(4000)]
+    ahead = np.mean([speaker < digit for speaker, digit in (explained(d.mean(1)) for d in drawn)])
+    assert 0.28 < ahead < 0.38 and "in a third of the draws the digit is ahead" in said("29")
+
+
+def test_for_each_way_to_differ_the_speaker_stays_ahead(asked):
+    table = the_table(asked["stranger, greedy"])
+    for who in range(6):
+        speaker, digit = explained(np.delete(table, who, 0))
+        assert speaker / 4 > digit / 9
+    assert "whichever of the six we leave out" in said("29")
+
+
 def test_the_bet_hangs_on_single_people(asked):
     for name, count in (("greedy", 4), ("snapped", 1)):
         table = the_table(asked[f"stranger, {name}"])
         shares = [explained(np.delete(table, who, 0)) for who in range(6)]
         assert sum(digit > speaker for speaker, digit in shares) == count
-    assert "in four of six cases the digit is ahead (snapped: in one)" in said("29")
+    assert "the digit is then ahead in four cases of six; snapped, in one" in said("29")
 
 
 def test_strangers_have_digits_of_their_own(asked):
@@ -285,9 +315,9 @@ def test_the_judge(kept):
         return 100 * np.median(kept[f"put together: {way}, {who} voices"]["CER"])
 
     same = median("as in training", "known"), median("as in training", "new")
-    assert "has a CER of {:.1f} % with voices that the judge knows, and of {:.1f}".format(
-        *same
-    ) in said("29")
+    words = said("29")
+    assert f"has a CER of {same[0]:.1f} % with voices that the judge knows" in words
+    assert f"(by these very clips), and of {same[1]:.1f} with new ones" in words
     for who, before in zip(("known", "new"), same):
         assert median("no silence between", who) > before
         assert median("a quarter faster", who) > 20
@@ -305,7 +335,7 @@ def test_noise(noise):
     assert f"has {at:.1f} % there: {lead(image, clean, '-10')} points *below*" in words
     assert f"above the picture alone by {lead(both, image, '0')} points at 0 dB" in words
     assert f"and {lead(both, image, '-10')} at -10" in words
-    assert f"level with it at -15 ({lead(both, image, '-15')})" in words
+    assert f"no longer at -15 ({lead(both, image, '-15')})" in words
     assert f"costs {lead(clean, both, 'inf')} points" in words
     heard = "sound, trained in noise"
     assert f"the picture gains {lead(both, heard, '-10')} points at -10 dB" in words
@@ -315,6 +345,14 @@ def test_noise(noise):
     for level in score[image]:
         mean, half = gain(score["both, in noise, sound shuffled"][level], score[image][level])
         assert mean - half < 0 or abs(mean) < 4
+
+
+def test_the_picture_s_part_has_learned_less(noise):
+    held = noise["both, trained clean, sound held"]["accuracy"]["-10"]
+    lead, half = gain(noise["image"]["accuracy"]["-10"], held)
+    share = 100 * np.mean(held)
+    assert f"these networks have {share:.1f} %, still {lead:.1f} ± {half:.1f} below" in said("29")
+    assert lead - half > 0
 
 
 def test_one_rate_of_the_noise_stands_at_the_edge_and_the_page_says_so(noise):
