@@ -498,7 +498,7 @@ blank = (log_probs.argmax(dim=2) == 0)[known].double().mean().item()
 report("steps at which the blank is the likeliest", 100 * blank, near=39, within=12, unit="%")
 
 # %% [markdown]
-# What did it learn from? Let $\gamma_t(k)$ be the share of the text's probability that belongs to paths with sign $k$ at step $t$. It is the gradient of $\log p$, and for the outputs $o$ before the softmax, the gradient of the loss is page 21's $p - y$ once more:
+# What did it learn from? Let $\gamma_t(k)$ be the share of the text's probability that belongs to paths with sign $k$ at step $t$. It is the gradient of $\log p$, and for the outputs $o$ before the softmax, the gradient of the loss is page 21's once more (there $y$ was the label; here $\gamma$ is):
 #
 # $$ \frac{\partial \log p}{\partial \log y_t(k)} = \gamma_t(k), \qquad \frac{\partial (-\log p)}{\partial o_t(k)} = y_t(k) - \gamma_t(k) \tag{29.3} $$
 #
@@ -526,7 +526,7 @@ plots.show(figure, f'Which sign each step says, given the text "{texts[0]}" (dar
            " Nobody marked it. - is the blank, _ the space between words.")
 
 # %% [markdown]
-# Read the dark steps from left to right: they spell the text, letter after letter. At about four steps of ten the likeliest sign is the blank.
+# Read the dark steps from left to right: they spell the text. At about four steps of ten the likeliest sign is the blank.
 #
 # ## Read it
 #
@@ -641,7 +641,7 @@ live = error_rate(written, texts) - kept["new voices, greedy"]["CER"][0]
 report("CER of new voices, live minus stored", live, near=0, within=0.05)
 
 # %% [markdown]
-# Four of the five trainings write new voices with a WER of 13 to 24 %, the fifth with 53: it has learned slowly, and also of the voices that it knows it gets 42 % of the words wrong (the others 2 to 3). A mean would hide that there are two kinds of runs. (The learning rate is the best of four on validation voices with seed 0, and the largest of the four; at a smaller one some runs are slow, too, as the next section shows.) Texts shuffled among the sounds teach it nothing: it writes nothing.
+# Four of the five trainings write new voices with a WER of 13 to 24 %, the fifth with 53: it has learned slowly, and also of the voices that it knows it gets 42 % of the words wrong (the others 2 to 3). A mean would hide that there are two kinds of runs. (The learning rate is the best of four on validation voices with seed 0, and the largest of the four; at half of it two of the next section's fifteen are slow, too.) Texts shuffled among the sounds teach it nothing: it writes nothing.
 #
 # The beam gains a point of WER at most, the lexicon about half of the WER in each of the four. By letters it sometimes loses: "twofive" becomes one word.
 #
@@ -664,7 +664,7 @@ for name in ("known, greedy", "stranger, greedy", "known, snapped", "stranger, s
 # %% [markdown]
 # From known people to strangers the WER rises from 19.5 to 53.8 %, by 34.2 ± 14.9 points (an interval over six people); snapped, from 9.6 to 28.4. A random split of the recordings would have shown the first number alone. And the six are far apart, from 38 to 72 %: a test with one or two strangers proves nothing. (Two of the fifteen trainings learned slowly here, too: people whom they know, they get wrong at 59 and 79 %, the others at most 16. They are counted. Without them the shares of the bet change by at most 2 points.)
 #
-# With the course's voices: known ones 2 to 3 %, new ones 13 to 24. But a known voice has one clip a digit, the one that trained; only the strings are new. So these 2 to 3 % flatter more than a random split of recordings.
+# With the course's voices: known ones 2 to 3 %, new ones 13 to 24. But a known voice has one clip a digit, the one that trained: this flatters more than a random split.
 #
 # ## And back: a voice that is judged by a recogniser
 #
@@ -684,7 +684,7 @@ for name in kept:
 #
 # ## With the library
 #
-# The loss, as you will meet it: `nn.CTCLoss`, time first. (Infinite losses come from texts that do not fit: "three" needs six steps. `zero_infinity=True` leaves such rows out, silently.)
+# The loss, as you will meet it: `nn.CTCLoss`, time first. (A text that does not fit, "three" in five steps, has an infinite loss, or about 1e30 by the course's function. `zero_infinity=True` leaves such rows out, silently.)
 
 # %%
 import torch as pt
@@ -730,7 +730,7 @@ else:
 # 3. **speak** by clips, and say what is missing in it;
 # 4. **build** the CTC loss: a sum over all paths, by one table, in logarithms, with two ends; its gradient makes the labels that nobody gave;
 # 5. **read** greedily, merging before dropping blanks; count CER and WER; a lexicon of ten words halves the WER;
-# 6. **ask** strangers: 54 % of their words are wrong, of known people's 20; a recogniser as a judge prefers voices that it knows.
+# 6. **ask** strangers: a WER of 54 %, of known people 20; a recogniser as a judge prefers voices that it knows.
 #
 # ## Questions
 #
