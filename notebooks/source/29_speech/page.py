@@ -662,7 +662,7 @@ for name in ("known, greedy", "stranger, greedy", "known, snapped", "stranger, s
           f"{percent(wrong):>14}  ", *(f"{100 * each:3.0f}" for each in wrong))
 
 # %% [markdown]
-# From known people to strangers the WER rises from 19.5 to 53.8 %, by 34.2 ± 14.9 points (an interval over six people); snapped, from 9.6 to 28.4. A random split of the recordings would have shown the first number alone. And the six are far apart, from 38 to 72 %: a test with one or two strangers proves nothing. (Two of the fifteen trainings learned slowly here, too: people whom they know, they get wrong at 59 and 79 %, the others at most 16. They are counted. Without them the shares of the bet change by at most 2 points.)
+# From known people to strangers the WER rises from 19.5 to 53.8 %, by 34.2 ± 14.9 points (an interval over six people); snapped, from 9.6 to 28.4. A random split of the recordings asks known people only, as the first number does. And the six are far apart, from 38 to 72 %: a test with one or two strangers proves nothing. (Two of the fifteen trainings learned slowly here, too: people whom they know, they get wrong at 59 and 79 %, the others at most 16. They are counted. Without them the shares of the bet change by at most 2 points.)
 #
 # With the course's voices: known ones 2 to 3 %, new ones 13 to 24. But a known voice has one clip a digit, the one that trained: this flatters more than a random split.
 #
