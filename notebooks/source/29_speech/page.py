@@ -80,7 +80,7 @@ for name in ("greedy", "snapped"):
 outcome("28.c", "Ben")
 
 # %% tags=["figure"]
-# How firm the shares are: shuffled, with other networks, without one; does the rest come again?
+# How firm the shares are: shuffled, with other networks, without one; the rest in two halves.
 draw, chances, numbers = np.random.default_rng(0), [], table.numpy()
 for axis in (0, 1):                            # shuffled among the speakers, among the digits
     shares = [explained(torch.tensor(draw.permuted(numbers, axis=axis)))[axis]
