@@ -1,0 +1,142 @@
+"""What page 33 goes on with of the reader's own code, what its fault is, and what it says of its
+stored runs.
+"""
+
+import sys
+from functools import partial
+
+import pytest
+import torch
+from reading import gain, printed, said, the_cell
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.exercises import _find, reference, verdict
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, stored
+from course_utils.runtime import ROOT, seed_everything
+
+sys.path.insert(0, str(ROOT / "tools"))
+from sweep import measured_cells  # noqa: E402  (after the path)
+
+cell = partial(the_cell, "33")
+
+# ---- the reader's own code ----
+
+
+def by_weights(model, cells, attribution, blank, random):
+    def left(places):
+        gone = F.one_hot(places, cells.shape[1]).sum(1)[..., None].to(cells.dtype)
+        return model(cells * (1 - gone) + gone * blank)
+
+    named = left(attribution.sort(dim=1, descending=True).indices[:, : random.shape[2]])
+    return sum(left(places) for places in random) / len(random) - named
+
+
+def inside(score, x, baseline, steps):
+    out = torch.zeros_like(x)
+    for i in range(steps):
+        point = torch.lerp(baseline.expand_as(x), x, (i + 0.5) / steps).requires_grad_()
+        (slope,) = torch.autograd.grad(score(point).sum(), point)
+        out = out + (x - baseline) * slope / steps
+    return out
+
+
+@pytest.mark.parametrize("key, answer", [("33.1", by_weights), ("33.2", inside)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def test_a_black_region_in_place_of_the_blank_is_named():
+    def black(model, cells, attribution, blank, random):
+        return by_weights(model, cells, attribution, torch.zeros_like(blank), random)
+
+    right, text = verdict(_find("33.1"), black)
+    assert not right and "black is a colour" in " ".join(text.split())
+
+
+def test_integrated_gradients_are_captums():
+    attr = pytest.importorskip("captum.attr")
+    seed_everything(0)
+    net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3)).to(torch.float64)
+    x, start = torch.randn(2, 5, 6, dtype=torch.float64)
+    for steps in (1, 7, 50):
+        theirs = attr.IntegratedGradients(net).attribute(
+            x, baselines=start, target=1, n_steps=steps, method="riemann_middle"
+        )
+        ours = reference("33.2")(lambda rows: net(rows)[:, 1], x, start, steps)
+        torch.testing.assert_close(ours, theirs)
+
+
+# ---- what stands in its cells ----
+
+
+@pytest.fixture(scope="module")
+def page():
+    return measured_cells("33")
+
+
+def test_scenes_are_drawn_again_pixel_for_pixel(page):
+    from course_utils.datasets import Scenes
+
+    for split in ("train", "novel"):
+        scenes = Scenes(split, size=40, seed=3)
+        for item in (scenes[i] for i in range(40)):
+            things, picture = page["repaint"](item["objects"])
+            assert things == item["objects"] and torch.equal(picture, item["image"])
+
+
+def test_a_swap_changes_what_it_says_and_knows_the_right_answer(page):
+    _, items = page["load"]("test", 25)
+    for name, some in page["swapped"](items).items():
+        for one in some:
+            old, new = items[one["row"]]["objects"], one["objects"]
+            assert sum(a != b for a, b in zip(old, new)) == 1
+            assert one["stays"] == (name != "asked thing, what is asked")
+            assert not torch.equal(one["image"], items[one["row"]]["image"])
+
+
+def test_with_its_weights_held_fixed_the_score_is_the_same(page):
+    seed_everything(0)
+    model = page["Asker"]().eval()
+    part, _ = page["load"]("test", 8)
+    answer = page["said"](model, part)
+    one = page["score_of"](model, part, answer)(part["cells"])
+    torch.testing.assert_close(page["fixed_score"](model, part, answer)(part["cells"]), one)
+
+
+def test_the_fault_is_the_baselines(capsys, page):
+    _, items = page["load"]("test", 120)
+    own = [item for item in items if item["kind"] == "shape"]
+    own = [i for i in own if i["objects"][page["asked_thing"](i)].colour == "white"]
+    assert len(own) > 1
+    seed_everything(0)
+    part, model = page["as_part"](own), page["Asker"]().eval()
+    names = {"torch": torch, "images": torch.stack([item["image"] for item in own])}
+    names["on_thing"] = torch.stack([i["objects"][page["asked_thing"](i)].mask() for i in own])
+    names["integrated_gradients"] = reference("33.2")
+    names["pixel_score"] = page["whole_score"](
+        page["encoder"].body, model, part, page["said"](model, part)
+    )
+    assert printed(capsys, cell("page_of", "# a white page"), dict(names)) == "False"
+    assert printed(capsys, cell("page_of", "# an empty scene"), dict(names)) == "True"
+
+
+def test_the_empty_cell_is_one(page):
+    part, items = page["load"]("test", 40)
+    own, other = page["covered"](items)
+    assert (own >= 0).all() and (other >= -1e-6).all() and (own + other <= 1 + 1e-6).all()
+    near = (part["cells"] - page["EMPTY"]).norm(dim=2)
+    corner = near.view(-1, 8, 8)[:, 1:-1, 1:-1].flatten(1)
+    assert corner.amin(1).max() < 1e-3
+
+
+def test_the_small_falls():
+    small = torch.tensor([3.0, 1.0, 0.0, -1.0])
+    falls = [
+        (small.sum().sigmoid() - (small.sum() - value).sigmoid()).item() for value in small.tolist()
+    ]
+    mean = sum(falls) / 4
+    assert f"It falls by {falls[0]:.2f} without the named region, and by {mean:.2f}" in said("33")
+    shown = " ".join(reference("33.1").__doc__ or "") or said("33")
+    assert shown and f"{falls[0] - mean:.2f}" in said("33")
