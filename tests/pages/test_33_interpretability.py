@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from course_utils.exercises import _find, reference, verdict
 from course_utils.metrics import mean_interval
-from course_utils.rooms import load, stored
+from course_utils.rooms import stored
 from course_utils.runtime import ROOT, seed_everything
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -138,5 +138,108 @@ def test_the_small_falls():
     ]
     mean = sum(falls) / 4
     assert f"It falls by {falls[0]:.2f} without the named region, and by {mean:.2f}" in said("33")
-    shown = " ".join(reference("33.1").__doc__ or "") or said("33")
-    assert shown and f"{falls[0] - mean:.2f}" in said("33")
+    assert f"-0.03 by four draws, give {falls[0] - mean:.2f}." in said("33")
+
+
+# ---- what the page says of its stored runs ----
+
+
+@pytest.fixture(scope="module")
+def text():
+    return said("33")
+
+
+def runs(sweep, row, what="all"):
+    return stored("33", sweep)[row]["accuracy"][what]
+
+
+def shown(sweep, row, what="all", decimals=0):
+    kept = runs(sweep, row, what)
+    assert len(kept) == 5
+    return f"{100 * sum(kept) / 5:.{decimals}f}"
+
+
+def alike(row, what="all"):
+    return f"{sum(runs('sanity', row, what)) / 5:.2f}"
+
+
+def more(one, other, what="all", sweep="deletion"):
+    mean, half = gain(runs(sweep, one, what), runs(sweep, other, what))
+    return f"{mean:.1f} ± {half:.1f}", mean - half > 0
+
+
+gaps = partial(shown, "deletion", decimals=1)
+swap = partial(shown, "swaps", what="right")
+combination = partial(shown, "combinations")
+
+
+def test_the_bet_in_numbers(text):
+    colour, clear = more("attention", "gradient times input", "colour")
+    every, too = more("attention", "gradient times input")
+    assert clear and too and 'outcome("32.c", "Ada")' in text
+    assert f"falls {colour} points further for attention, on all questions {every}." in text
+    one, other = (
+        gaps(row, what="colour", decimals=0) for row in ("attention", "gradient times input")
+    )
+    assert f"the answer falls {one} points without the three regions of attention, {other}" in text
+
+
+def test_controls_of_the_gap_in_numbers(text):
+    true, filled, others = map(gaps, ("true pixels", "any filled", "other things"))
+    assert f"covers most: {true} points" in text and f"something in them, {filled};" in text
+    assert f"not asked about: {others}." in text
+    assert float(true) > float(filled) + 10 > float(others) + 10
+    fall = gaps("the random fall itself")
+    assert f"The random fall itself is small, {fall} points" in text
+    for blank in ("mean cell: ", "cells: "):
+        assert gaps(f"{blank}attention") in text and gaps(f"{blank}gradient times input") in text
+        assert more(f"{blank}attention", f"{blank}gradient times input")[1]
+
+
+def test_holding_the_weights_fixed_mends_it(text):
+    fixed, plain = gaps("attention held fixed"), gaps("gradient times input")
+    assert f"{fixed} points in place of {plain}" in text
+    assert more("attention held fixed", "gradient times input")[1]
+    assert more("integrated gradients", "gradient times input")[0] + " more than gradient" in text
+
+
+def test_swaps_in_numbers(text):
+    for name in ("asked thing, what is asked", "asked thing, something else"):
+        assert f"{swap(name)}" in text and f"{swap(name + ', never shown')}" in text
+        assert more(name, name + ", never shown", "right", "swaps")[1]
+    said_of = f"the answer follows in {swap('asked thing, what is asked')} % of the cases"
+    assert said_of in text
+
+
+def test_new_combinations_in_numbers(text):
+    known, shown_too = (
+        combination(f"{a}", what="right") for a in ("held out: known", "shown: new")
+    )
+    assert f"On known pairs {known} % are right." in text
+    assert f"they are right in {shown_too} %" in text
+    new = combination("held out: new", what="pointing")
+    wrong = combination("held out: new and wrong", what="pointing")
+    assert f"points at the asked thing in {new} % of the pictures" in text
+    assert f"still in {wrong}." in text and float(wrong) > 80
+
+
+def test_random_weights_in_numbers(text):
+    whole = "integrated gradients"
+    assert f"does not notice a random head, {alike('head: attention')}:" in text
+    assert min(runs("sanity", "head: attention")) > 0.999
+    assert f"nothing is left of it, {alike('question: attention')}." in text
+    assert f"stay at {alike(f'all convolutions: {whole}')} when *all* weights" in text
+    assert f"falls to {alike(f'all convolutions: {whole}', 'things')}" in text
+    assert f"no such factor: {alike('all convolutions: gradient')} of" in text
+
+
+def test_rule_and_game_in_numbers(text):
+    mean, half = mean_interval([100 * x for x in runs("swaps", "30 questions", "right")])
+    assert f"from {mean:.1f} ± {half:.1f} to" in text
+    gained, clear = more("30 questions, rule", "30 questions", "right", "swaps")
+    assert clear and f"{gained} points" in text
+    c, q, p = (
+        float(swap(f"attack: {name}", decimals=6)) / 100 for name in ("none", "question", "picture")
+    )
+    assert f"are {c:.2f}, {q:.2f} and {p:.2f}:" in text
+    assert f"with probability {(c - q) / (2 * c - q - p):.2f}" in text

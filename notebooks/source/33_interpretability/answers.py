@@ -115,7 +115,10 @@ WRONG = {
         (changed(GAP, ("places] = blank", "places] = 0.0")), "Zero may mean something"),
         (changed(GAP, ("drawn.mean(0) - named", "named - drawn.mean(0)")), "turned round"),
         (changed(GAP, ("for places in random]", "for places in random[:1]]")), "only one draw"),
-        (changed(GAP, ("drawn.mean(0) - named", "(drawn - named).mean()")), "mean over the samples"),
+        (
+            changed(GAP, ("drawn.mean(0) - named", "(drawn - named).mean()")),
+            "mean over the samples",
+        ),
         (changed(GAP, ("left = cells.clone()", "left = cells")), "in place"),
     ],
     "33.2": [

@@ -3,7 +3,7 @@
 import torch
 
 from course_utils.exercises import Exercise, ideas
-from course_utils.exercises.draws import draws
+from course_utils.exercises.draws import draws, float64
 
 # 33.1 -----------------------------------------------------------------------------------------
 
@@ -79,8 +79,8 @@ def _gap_cases(seed=1):
     weights = torch.ones(4, 1, dtype=torch.float64)
     every = torch.arange(4).view(4, 1, 1)
     # four regions, one goes; random: each of the four once. A blank of 0, then one of .5
-    yield weights, one, torch.tensor([[3.0, 1.0, 0.5, -4.0]]).double(), torch.zeros(1).double(), every
-    yield weights, one, torch.tensor([[-2.0, 5.0, 0.1, 1.0]]).double(), torch.full((1,), 0.5).double(), every
+    yield weights, one, *float64([[3.0, 1.0, 0.5, -4.0]], [0.0]), every
+    yield weights, one, *float64([[-2.0, 5.0, 0.1, 1.0]], [0.5]), every
     draw, chance = draws(seed), torch.Generator().manual_seed(seed)
     for B, K, D, k, R in ((2, 5, 2, 2, 3), (3, 6, 3, 3, 4), (4, 8, 2, 1, 2)):
         attribution = torch.rand(B, K, generator=chance, dtype=torch.float64) * 4 - 2
@@ -120,8 +120,8 @@ DELETION = Exercise(
             lambda m, c, a, b, r: _gap(m, c, a, b, r, baseline=lambda falls: 0),
         ),
         *ideas(
-            "the regions are ordered by the size of their attribution. A negative one speaks against"
-            " the answer: order by the value, sign included.",
+            "the regions are ordered by the size of their attribution. A negative one speaks"
+            " against the answer: order by the value, sign included.",
             lambda m, c, a, b, r: _gap(m, c, a, b, r, top=lambda a, k: a.abs().topk(k, 1).indices),
         ),
         *ideas(
@@ -132,9 +132,7 @@ DELETION = Exercise(
         ),
         *ideas(
             "removed regions become the mean region of the samples. Put `blank` there.",
-            lambda m, c, a, b, r: _gap(
-                m, c, a, b, r, fill=lambda c, b: c.mean(1, keepdim=True)
-            ),
+            lambda m, c, a, b, r: _gap(m, c, a, b, r, fill=lambda c, b: c.mean(1, keepdim=True)),
             lambda m, c, a, b, r: _gap(m, c, a, b, r, fill=lambda c, b: c.mean((0, 1))),
         ),
         *ideas(
@@ -235,11 +233,11 @@ def _use_whole(answer, weights, x, baseline, steps):
 def _whole_cases(seed=2):
     one = torch.tensor([[2.0]], dtype=torch.float64)
     weights = torch.ones(1, dtype=torch.float64)
-    yield weights, one, torch.zeros(1).double(), 1
-    yield weights, one, torch.ones(1).double(), 2
+    yield weights, one, torch.zeros(1, dtype=torch.float64), 1
+    yield weights, one, torch.ones(1, dtype=torch.float64), 2
     draw = draws(seed)
     yield draw(3), draw(2, 3), draw(3), 4
-    yield draw(2, 3), draw(3, 2, 3), torch.zeros(2, 3).double(), 3
+    yield draw(2, 3), draw(3, 2, 3), torch.zeros(2, 3, dtype=torch.float64), 3
     yield draw(2, 2, 2), draw(2, 2, 2, 2), draw(2, 2, 2, 2), 5
     yield draw(3), -draw(2, 3).abs(), draw(3), 2
 
@@ -294,13 +292,7 @@ INTEGRATED = Exercise(
                 s, x, b, n, at=lambda i, n: i / n, points=lambda n: range(n + 1)
             ),
             lambda s, x, b, n: _whole(
-                s,
-                x,
-                b,
-                n,
-                at=lambda i, n: i / n,
-                points=lambda n: range(n + 1),
-                mean=_trapezoid,
+                s, x, b, n, at=lambda i, n: i / n, points=lambda n: range(n + 1), mean=_trapezoid
             ),
             lambda s, x, b, n: _whole(s, x, b, n, at=lambda i, n: i / max(n - 1, 1)),
         ),

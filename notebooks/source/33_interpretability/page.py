@@ -10,8 +10,8 @@
 #
 # 1. settle the bet of page 32: attention, or gradient times input?
 # 2. build the deletion gap: take away what a map names, and as much at random;
-# 3. build integrated gradients, and choose their baseline;
-# 4. change the colour of one thing, and see what a map cannot show;
+# 3. change the colour of one thing, and see what a map cannot show;
+# 4. build integrated gradients, and choose their baseline;
 # 5. make the weights random, and see which maps do not notice.
 
 # %% tags=["measured", "imports"]
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import plots
-from course_utils.datasets import Scenes
 from course_utils.datasets.scene_truth import read_question
 from course_utils.datasets.scene_words import ATTRIBUTES, COLOURS, KINDS, SHAPES
+from course_utils.datasets.scenes import HELD_OUT, Scenes
 from course_utils.exercises import check, mine
 from course_utils.image_encoder import load_image_encoder
 from course_utils.masks import masked_mean
@@ -115,7 +115,11 @@ def train(make, part, validation, seed, epochs=20, lr=1e-2):
     return model.eval(), best[0]
 
 # %% tags=["measured", "proof"]
-# What the model says, the probability and the logit of that, and two maps.
+# What the model says, the logit and the probability of that; which answers suit a question.
+KIND_OF = {name: k for k, name in enumerate(ATTRIBUTES)}
+ALLOWED = torch.stack([torch.tensor([word in words for word in ANSWERS])
+                       for words in ATTRIBUTES.values()])                      # (3, 12)
+
 def said(model, part):
     with torch.no_grad():
         return model(part).argmax(dim=1)                                       # (B,)
@@ -164,8 +168,9 @@ maps = {"attention": attention(model, test),
 
 # %% tags=["figure"]
 # Two questions, and both maps of each; of gradient times input what speaks for the answer.
-SAMPLES = [next(i for i, item in enumerate(items["test"]) if i > start and len(item["objects"]) == 4
-                and item["kind"] == "colour" and answer[i] == test["label"][i]) for start in (0, 30)]
+fitting = [i for i, item in enumerate(items["test"]) if item["kind"] == "colour"
+           and len(item["objects"]) == 4 and answer[i] == test["label"][i]]
+SAMPLES = fitting[:2]
 shown = [(row, name) for row in SAMPLES for name in ("picture", *maps)]
 plots.overlay(
     [items["test"][row]["image"] for row, _ in shown],
@@ -206,7 +211,9 @@ print("the named one", round(falls[0].item(), 2), "  a random one, in the mean",
 # > - Return the gap of each sample, `(B,)`. `cells` stay as they are.
 
 # %% exercise="33.1"
-def deletion_gap(model, cells: Tensor, attribution: Tensor, blank: Tensor, random: Tensor) -> Tensor:
+def deletion_gap(
+    model, cells: Tensor, attribution: Tensor, blank: Tensor, random: Tensor
+) -> Tensor:
     """How much further the probability falls without the k regions of the largest attribution than
     without k random ones, (B,).
 
@@ -280,8 +287,8 @@ def less(one, other, kind="all"):
 
 # %%
 print(f"{'deletion gap, 3 of 64 regions; points, five seeds':52}{'all':>12}{'colour':>14}")
-for name in ("attention", "gradient times input", "its size", "attention held fixed",
-             "integrated gradients", "true pixels", "any filled", "other things"):
+for name in ("attention", "gradient times input", "its size", "true pixels", "any filled",
+             "other things"):
     print(f"{name:50}{percent(kept[name]):>14}{percent(kept[name], 'colour'):>14}")
 print("the random fall itself", percent(kept["the random fall itself"]))
 for kind in ("all", "colour"):
@@ -291,9 +298,191 @@ for kind in ("all", "colour"):
 # %% [markdown]
 # RESULT1
 #
+# ## Change one thing
+#
+# To say that the colour *causes* the answer, change the colour and nothing else. For photographs this is hard. `scenes` are drawn, so anything can be drawn again with one thing changed: a **counterfactual** (反事实). And what the answer then *should* be is known.
+
+# %% tags=["measured", "proof"]
+# Scores of pictures, the thing that is asked about, and how much of each region is its.
+def whole_score(body, model, part, answer):
+    """A function of pictures (B, 3, 64, 64): the logit of each one's answer."""
+    return lambda images: score_of(model, part, answer)(body(images).flatten(2).mT)
+
+def asked_thing(item):
+    wanted = read_question(item["question"]).first
+    (place,) = [k for k, thing in enumerate(item["objects"]) if wanted.fits(thing)]
+    return place
+
+def covered(items):
+    """The share of each region that the asked thing covers, and that others do, (N, 64) each."""
+    masks = [(item["objects"][asked_thing(item)].mask(), torch.stack(
+        [thing.mask() for thing in item["objects"]]).any(dim=0)) for item in items]
+    own, filled = (torch.stack(one).float() for one in zip(*masks))
+    return tuple(F.avg_pool2d(x[:, None], 8).flatten(1) for x in (own, filled - own))
+
+def fixed_score(model, part, answer):
+    """`score_of` with the attention weights of the whole picture held fixed."""
+    with torch.no_grad():
+        question, _, weights = model.look(part)
+    def of(cells):
+        found = (weights[:, None, :64] @ cells)[:, 0] + weights[:, 64:] * model.null
+        logits = model.head(torch.cat([question, found], dim=1))
+        return logits.gather(1, answer[:, None])[:, 0]
+    return of
+
+# %% tags=["measured", "proof"]
+# The size of three maps over the pixels (N, 4096).
+def pixel_maps(integrate, body, model, part, images, answer):
+    score, x = whole_score(body, model, part, answer), images.clone().requires_grad_()
+    slope, = torch.autograd.grad(score(x).sum(), x)
+    ground = torch.full_like(images, 40 / 255)
+    whole = integrate(score, images, ground, 8)
+    found = {"gradient": slope.abs().amax(dim=1), "integrated gradients": whole.sum(dim=1),
+             "gradient times input": (slope * images).sum(dim=1)}
+    return {name: one.abs().flatten(1) for name, one in found.items()}
+
+# %% tags=["measured", "proof"]
+# Scenes drawn again, one thing with another colour or shape.
+def stamp(shape, side):
+    x = 2 * torch.arange(side) - (side - 1)
+    y, down = x[:, None], torch.arange(side)[:, None]
+    return {"circle": x**2 + y**2 <= side**2, "square": (x * y).abs() >= 0,
+            "triangle": x.abs() <= down.clamp(min=1),
+            "cross": (3 * x.abs() < side) | (3 * y.abs() < side)}[shape]
+
+def repaint(things, which=None, **change):
+    """The things, the one at `which` with another colour or shape, and their picture."""
+    picture, new = torch.full((3, 64, 64), 40 / 255), []
+    for k, thing in enumerate(things):
+        new.append(replace(thing, **change) if k == which else thing)
+        left, top, right_end, bottom = thing.box
+        ink = torch.tensor(COLOURS[new[-1].colour])[:, None, None] / 255
+        window = picture[:, top:bottom, left:right_end]
+        window.copy_(torch.where(stamp(new[-1].shape, bottom - top), ink, window))
+    return new, picture
+
+def changed(item, which, **change):
+    """The item after the change, with the answer that is now right; None if there is none."""
+    things, picture = repaint(item["objects"], which, **change)
+    true = read_question(item["question"]).answer(things)
+    return None if true is None else item | {"objects": things, "image": picture, "answer": true}
+
+# %% tags=["measured", "proof"]
+# All swaps of some scenes, by kind; and for "what shape is ...?" all six colours of the thing.
+def swapped(items):
+    found = {}
+    for row, item in enumerate(items):
+        for which, thing in enumerate(item["objects"]):
+            for name, words in (("colour", tuple(COLOURS)), ("shape", SHAPES)):
+                new = words[(words.index(getattr(thing, name)) + 1) % len(words)]
+                one = changed(item, which, **{name: new})
+                if one is None:
+                    continue
+                whose = "asked thing" if which == asked_thing(item) else "another thing"
+                what = "what is asked" if name == item["kind"] else "something else"
+                one |= {"row": row, "stays": one["answer"] == item["answer"]}
+                pair = one["objects"][which].colour, one["objects"][which].shape
+                name_of = f"{whose}, {what}" + ", never shown" * (pair in HELD_OUT)
+                found.setdefault(name_of, []).append(one)
+    return found
+
+def colour_swaps(split, size):
+    found = []
+    for item in (one for one in load(split, size)[1] if one["kind"] == "shape"):
+        which = asked_thing(item)
+        for colour in COLOURS:
+            one = changed(item, which, colour=colour)
+            if one is not None:
+                found.append(one | {"colour": colour, "box": item["objects"][which].box})
+    return found
+
+# %%
+kept_swaps = stored("33", "swaps")                             # python tools/sweep.py 33 swaps
+good, redrawn = right(model, test), swapped(items["test"][:200])
+for whose in ("asked thing", "another thing"):
+    name = f"{whose}, what is asked"
+    before = good[torch.tensor([item["row"] for item in redrawn[name]])] == 1  # right so far
+    share = right(model, as_part(redrawn[name]))[before].mean().item()
+    report(f"{name}: live minus stored", share - kept_swaps[name]["accuracy"]["right"][0], 0, 0.06)
+
+# %%
+SHOULD = {"asked thing, what is asked": "changes", "asked thing, something else": "stays",
+          "another thing, what is asked": "stays", "another thing, something else": "stays"}
+print(f"{'what is changed':32}{'the answer should':>19}{'does, %':>13}{'to a new pair':>16}")
+for name, what in SHOULD.items():
+    shares = [percent(kept_swaps[name + more], "right") for more in ("", ", never shown")]
+    print(f"{name:32}{what:>19}{shares[0]:>13}{shares[1]:>16}")
+
+# %% tags=["figure"]
+# One question: the scene, the asked thing and another thing in another colour.
+ROW = next(i for i, item in enumerate(items["test"]) if item["kind"] == "colour" and good[i]
+           and len(item["objects"]) == 4 and changed(item, asked_thing(item), colour="pink"))
+scene = items["test"][ROW]
+asked, rival = asked_thing(scene), (asked_thing(scene) + 1) % 4
+views_of = [scene, changed(scene, asked, colour="pink"), changed(scene, rival, colour="pink")]
+shown_part = as_part(views_of)
+plots.overlay(
+    [item["image"] for item in views_of],
+    titles=[f"{what}\n{ANSWERS[word]}" for what, word in zip(
+        (scene["question"], "it in pink", "another in pink"), said(model, shown_part))],
+    attention=list(attention(model, shown_part).view(-1, 8, 8)), columns=3, size=2.1,
+    caption="One scene, and two changes: the asked thing's colour, another thing's. The answer of"
+    " the model stands above, its attention lies on the picture.",
+)
+
+# %% [markdown]
+# RESULT4
+#
+# ### A combination that was never shown
+#
+# The frozen network has never seen a red triangle, a yellow square, a green circle or a blue cross. Nor has the asker. Page 03 saw a small classifier of shapes break on such new combinations, in each run otherwise. Now ask "what shape is the large thing?" and change only its *colour*, through all six. The shape stays, so the answer should stay. Network and asker are trained five times, once with these combinations held out and once with them in half of the scenes:
+
+# %%
+combos = stored("33", "combinations")              # python tools/sweep.py 33 combinations
+print("right, %, seeds 0 to 4          held out                   shown")
+for name in ("known", "red triangle", "yellow square", "green circle", "blue cross"):
+    rows = [combos[f"{way}: {name}"]["accuracy"]["right"] for way in ("held out", "shown")]
+    runs = [" ".join(f"{100 * share:4.0f}" for share in row) for row in rows]
+    print(f"{name:16}{runs[0]:>30}{runs[1]:>30}")
+print("attention points at the asked thing, %, four pixels tolerance")
+for name in ("held out: known", "held out: new", "held out: new and wrong"):
+    print(f"    {name:28}{percent(combos[name], 'pointing'):>14}")
+
+# %% [markdown]
+# RESULT5
+#
+# **Try it.** Give the asked thing another colour, and ask again.
+
+# %% tags=["figure"]
+# The widget: a scene that asks for a colour or a shape, and the colour of the thing that is asked.
+CHOICES = {f"{i}: {items['test'][i]['question']}": i for i in range(24)
+           if items["test"][i]["kind"] != "size"}
+
+def put(question, colour):
+    item = items["test"][CHOICES[question]]
+    one = changed(item, asked_thing(item), colour=colour)
+    if one is None:
+        return item, None, None, None
+    part_of = as_part([one])
+    return one, one["answer"], ANSWERS[said(model, part_of)], attention(model, part_of).view(8, 8)
+
+def draw_put(question, colour):
+    item, true, told, one_map = put(question, colour)
+    return plots.overlay.figure([item["image"]], titles=[told or "no such thing"],
+                                attention=[one_map], size=3.0)
+
+def tell_put(question, colour):
+    item, true, told, _ = put(question, colour)
+    return f'Now right: "{true}". The model: "{told}".' if true else "No such thing is there."
+
+Explorer(draw_put, {"question": Dropdown(options=list(CHOICES)),
+                    "colour": Dropdown(options=list(COLOURS))}, tell_put,
+         caption="The asked thing in the chosen colour, the answer, and the attention.").show()
+
+# %% [markdown]
 # ## The gradient at the end of the road
 #
-# RESULT2
+# Gradient times input stays behind attention. A derivative says what a *small* step does, and a softmax that has decided hardly moves.
 #
 # Smaller: $f(x) = \min(x, 1)$, and $x = 3$. The derivative is 0: one step more changes nothing. So gradient times input says that $x$ does not matter, though $f(3) - f(0) = 1$. **Integrated gradients** (积分梯度) of [Sundararajan and others](https://arxiv.org/abs/1703.01365) go the way from a baseline $x_0$ to $x$ and take the mean of the gradients on it:
 #
@@ -349,6 +538,8 @@ with torch.no_grad():
 for steps in (1, 4, 16, 64):
     summed = integrated_gradients(score, test["cells"], EMPTY, steps).sum(dim=(1, 2))
     print(f"{steps:3} steps: away from the gain by", f"{(summed - gained).abs().mean():.2f}")
+for name in ("gradient times input", "attention held fixed", "integrated gradients", "attention"):
+    print(f"deletion gap, all questions: {name:24}", percent(kept[name]))
 
 # %% tags=["proof"]
 # (33.2) in a loop over numbers; (33.3) on a smooth score with many steps.
@@ -365,36 +556,11 @@ verify("33.3", by_hand=integrated_gradients(curve, x1[None], x0, 3000).sum(dim=1
 # %% [markdown]
 # RESULT3
 #
+# RESULT2
+#
 # ### White is a colour, too
 #
 # The same for pixels: the score of the whole model, network included. A white thing is asked about, and the baseline is a white page. How much of the attribution lies on the thing?
-
-# %% tags=["measured", "proof"]
-# Scores of pictures, the thing that is asked about, and how much of each region is its.
-def whole_score(body, model, part, answer):
-    """A function of pictures (B, 3, 64, 64): the logit of each one's answer."""
-    return lambda images: score_of(model, part, answer)(body(images).flatten(2).mT)
-
-def asked_thing(item):
-    wanted = read_question(item["question"]).first
-    (place,) = [k for k, thing in enumerate(item["objects"]) if wanted.fits(thing)]
-    return place
-
-def covered(items):
-    """The share of each region that the asked thing covers, and that all others do, (N, 64) each."""
-    masks = [(item["objects"][asked_thing(item)].mask(), torch.stack(
-        [thing.mask() for thing in item["objects"]]).any(dim=0)) for item in items]
-    own, filled = (torch.stack(one).float() for one in zip(*masks))
-    return tuple(F.avg_pool2d(x[:, None], 8).flatten(1) for x in (own, filled - own))
-
-def fixed_score(model, part, answer):
-    """`score_of` with the attention weights of the whole picture held fixed."""
-    with torch.no_grad():
-        question, _, weights = model.look(part)
-    def of(cells):
-        found = weights[:, None, :64] @ cells + weights[:, None, 64:] * model.null
-        return model.head(torch.cat([question, found[:, 0]], dim=1)).gather(1, answer[:, None])[:, 0]
-    return of
 
 # %%
 whites = [i for i, item in enumerate(items["test"])
@@ -437,170 +603,17 @@ plots.overlay(
     titles=[items["test"][whites[0]]["question"].replace(" is ", "\nis "), *views, *features],
     attention=[None, *(x.abs().sum(dim=(0, 1)) for x in views.values()), *features.values()],
     columns=4, size=1.9,
-    caption="A picture; integrated gradients (size) from a white page, a black page, an empty scene;"
-    " two feature maps of the first layer and two of the last, what is above 0.",
+    caption="A picture; integrated gradients (size) from a white page, a black page and an empty"
+    " scene; two feature maps of the first layer and two of the last, what is above 0.",
 )
 
 # %% [markdown]
 # **Feature maps** (特征图) are the other thing that is often shown as an explanation: what one channel of a layer gives at each place. The first layer answers to edges and colours, the last to kinds of things. They belong to the picture, not to the answer: the question does not occur in them.
 #
-# ## Change one thing
-#
-# To say that the colour *causes* the answer, change the colour and nothing else. For photographs this is hard. `scenes` are drawn, so anything can be drawn again with one thing changed: a **counterfactual** (反事实). And what the answer then *should* be is known.
-
-# %% tags=["measured", "proof"]
-# Scenes drawn again, one thing with another colour or shape.
-def stamp(shape, side):
-    x = 2 * torch.arange(side) - (side - 1)
-    y, down = x[:, None], torch.arange(side)[:, None]
-    return {"circle": x**2 + y**2 <= side**2, "square": (x * y).abs() >= 0,
-            "triangle": x.abs() <= down.clamp(min=1),
-            "cross": (3 * x.abs() < side) | (3 * y.abs() < side)}[shape]
-
-def repaint(things, which=None, **change):
-    """The things, the one at `which` with another colour or shape, and their picture."""
-    picture, new = torch.full((3, 64, 64), 40 / 255), []
-    for k, thing in enumerate(things):
-        new.append(replace(thing, **change) if k == which else thing)
-        left, top, right_end, bottom = thing.box
-        ink = torch.tensor(COLOURS[new[-1].colour])[:, None, None] / 255
-        window = picture[:, top:bottom, left:right_end]
-        window.copy_(torch.where(stamp(new[-1].shape, bottom - top), ink, window))
-    return new, picture
-
-def changed(item, which, **change):
-    """The item after the change, with the answer that is now right; None if there is none."""
-    things, picture = repaint(item["objects"], which, **change)
-    true = read_question(item["question"]).answer(things)
-    return None if true is None else item | {"objects": things, "image": picture, "answer": true}
-
-# %% tags=["measured", "proof"]
-# All swaps of some scenes, by kind; and for "what shape is ...?" all six colours of the thing.
-KIND_OF = {name: k for k, name in enumerate(ATTRIBUTES)}
-ALLOWED = torch.stack([torch.tensor([word in words for word in ANSWERS])
-                       for words in ATTRIBUTES.values()])                      # (3, 12)
-
-def swapped(items):
-    found = {}
-    for row, item in enumerate(items):
-        for which, thing in enumerate(item["objects"]):
-            for name, words in (("colour", tuple(COLOURS)), ("shape", SHAPES)):
-                new = words[(words.index(getattr(thing, name)) + 1) % len(words)]
-                one = changed(item, which, **{name: new})
-                if one is None:
-                    continue
-                whose = "asked thing" if which == asked_thing(item) else "another thing"
-                what = "what is asked" if name == item["kind"] else "something else"
-                one |= {"row": row, "stays": one["answer"] == item["answer"]}
-                found.setdefault(f"{whose}, {what}", []).append(one)
-    return found
-
-def colour_swaps(split, size):
-    found = []
-    for item in (one for one in load(split, size)[1] if one["kind"] == "shape"):
-        which = asked_thing(item)
-        for colour in COLOURS:
-            one = changed(item, which, colour=colour)
-            if one is not None:
-                found.append(one | {"colour": colour, "box": item["objects"][which].box})
-    return found
-
-# %%
-kept_swaps = stored("33", "swaps")                             # python tools/sweep.py 33 swaps
-good, redrawn = right(model, test), swapped(items["test"][:200])
-for name, some in redrawn.items():
-    before = good[torch.tensor([item["row"] for item in some])] == 1           # right so far
-    share = right(model, as_part(some))[before].mean().item()
-    report(f"{name}: live minus stored", share - kept_swaps[name]["accuracy"]["right"][0], 0, 0.06)
-
-# %%
-SHOULD = {"asked thing, what is asked": "changes", "asked thing, something else": "stays",
-          "another thing, what is asked": "stays", "another thing, something else": "stays"}
-print(f"{'what is changed':34}{'the answer should':>18}{'does, %, five seeds':>22}")
-for name, what in SHOULD.items():
-    print(f"{name:34}{what:>18}{percent(kept_swaps[name], 'right'):>22}")
-
-# %% tags=["figure"]
-# One question: the scene, the asked thing and another thing in another colour.
-ROW = next(i for i, item in enumerate(items["test"]) if item["kind"] == "colour" and good[i]
-           and len(item["objects"]) == 4 and changed(item, asked_thing(item), colour="pink"))
-scene = items["test"][ROW]
-asked, rival = asked_thing(scene), (asked_thing(scene) + 1) % 4
-views_of = [scene, changed(scene, asked, colour="pink"), changed(scene, rival, colour="pink")]
-shown_part = as_part(views_of)
-plots.overlay(
-    [item["image"] for item in views_of],
-    titles=[f"{what}\n{ANSWERS[word]}" for what, word in zip(
-        (scene["question"], "it in pink", "another in pink"), said(model, shown_part))],
-    attention=list(attention(model, shown_part).view(-1, 8, 8)), columns=3, size=2.1,
-    caption="One scene, and two changes: the asked thing's colour, another thing's. The answer of"
-    " the model stands above, its attention lies on the picture.",
-)
-
-# %% [markdown]
-# RESULT4
-#
-# ### A combination that was never shown
-#
-# The frozen network has never seen a red triangle, a yellow square, a green circle or a blue cross. Nor has the asker. Page 03 saw a small classifier of shapes break on such new combinations, in each run otherwise. Now ask "what shape is the large thing?" and change only its *colour*, through all six. The shape stays, so the answer should stay. Network and asker are trained five times, once with these combinations held out and once with them in half of the scenes:
-
-# %%
-combos = stored("33", "combinations")                          # python tools/sweep.py 33 combinations
-print("right, %, seeds 0 to 4          held out                   shown")
-for name in ("known", "red triangle", "yellow square", "green circle", "blue cross"):
-    runs = [" ".join(f"{100 * share:4.0f}" for share in combos[f"{way}: {name}"]["accuracy"]["right"])
-            for way in ("held out", "shown")]
-    print(f"{name:16}{runs[0]:>30}{runs[1]:>30}")
-print("attention points at the asked thing, %, four pixels tolerance")
-for name in ("held out: known", "held out: new", "held out: new and wrong"):
-    print(f"    {name:28}{percent(combos[name], 'pointing'):>14}")
-
-# %% [markdown]
-# RESULT5
-#
-# **Try it.** Give the asked thing another colour, and ask again.
-
-# %% tags=["figure"]
-# The widget: a scene that asks for a colour or a shape, and the colour of the thing that is asked.
-CHOICES = {f"{i}: {items['test'][i]['question']}": i for i in range(24)
-           if items["test"][i]["kind"] != "size"}
-
-def put(question, colour):
-    item = items["test"][CHOICES[question]]
-    one = changed(item, asked_thing(item), colour=colour)
-    if one is None:
-        return item, None, None, None
-    part_of = as_part([one])
-    return one, one["answer"], ANSWERS[said(model, part_of)], attention(model, part_of).view(8, 8)
-
-def draw_put(question, colour):
-    item, true, told, one_map = put(question, colour)
-    return plots.overlay.figure([item["image"]], titles=[told or "no such thing"],
-                                attention=[one_map], size=3.0)
-
-def tell_put(question, colour):
-    item, true, told, _ = put(question, colour)
-    return f'Now right: "{true}". The model: "{told}".' if true else "The question asks for another."
-
-Explorer(draw_put, {"question": Dropdown(options=list(CHOICES)),
-                    "colour": Dropdown(options=list(COLOURS))}, tell_put,
-         caption="The asked thing in the chosen colour, the answer, and the attention.").show()
-
-# %% [markdown]
 # ## Make the weights random
 #
 # A map is meant to say something about the *model*. So spoil the model: if the map stays, it shows the picture, as an edge detector would. [Adebayo and others](https://arxiv.org/abs/1810.03292) did this to the usual maps of networks for photographs, and several stayed. Here: first the head gets new random weights, then also what reads the question, then the last of the frozen network's convolutions, then all of them. Like is the rank correlation of the two maps, 1 for the same order of all places:
 
-# %% tags=["measured", "proof"]
-# The size of three maps over the pixels (N, 4096).
-def pixel_maps(integrate, body, model, part, images, answer):
-    score, x = whole_score(body, model, part, answer), images.clone().requires_grad_()
-    slope, = torch.autograd.grad(score(x).sum(), x)
-    ground = torch.full_like(images, 40 / 255)
-    whole = integrate(score, images, ground, 8)
-    maps = {"gradient": slope.abs().amax(dim=1), "gradient times input": (slope * images).sum(dim=1),
-            "integrated gradients": whole.sum(dim=1)}
-    return {name: one.abs().flatten(1) for name, one in maps.items()}
 
 # %%
 checks = stored("33", "sanity")                                # python tools/sweep.py 33 sanity
@@ -622,7 +635,8 @@ seed_everything(0)
 noise_body, noise_model = load_image_encoder("scenes-cnn", random=True).body, Asker().eval()
 one_part, one_image = {name: x[[ROW]] for name, x in test.items()}, scene["image"][None]
 drawn, heads = [None], [scene["question"].replace(" is ", "\nis ")]
-for which, network, asker in (("trained", encoder.body, model), ("random", noise_body, noise_model)):
+pair_of = {"trained": (encoder.body, model), "random": (noise_body, noise_model)}
+for which, (network, asker) in pair_of.items():
     sizes_of = pixel_maps(integrated_gradients, network, asker, one_part, one_image, answer[[ROW]])
     with torch.no_grad():
         cells_of = network(one_image).flatten(2).mT
@@ -631,7 +645,7 @@ for which, network, asker in (("trained", encoder.body, model), ("random", noise
     heads += [f"{which}:\nintegrated gradients", f"{which}:\nattention"]
 plots.overlay(
     [scene["image"]] * 5, titles=heads, attention=drawn, columns=5, size=1.8,
-    caption="A picture, and two maps under the trained model and under one that has learned nothing."
+    caption="A picture, and two maps under the trained model and one that has learned nothing."
     " Integrated gradients draw the things in both; attention does not.",
 )
 
@@ -666,6 +680,19 @@ verify("33.4", by_hand=closed, reference=[float(best_mix[0]), float(best_mix[2])
 # %% [markdown]
 # ## With the library
 #
+# <details><summary>The same with Captum</summary>
+#
+# [Captum](https://captum.ai) has this map and many others; it is installed apart. The same numbers:
+#
+# ```python
+# from captum.attr import IntegratedGradients
+#
+# IntegratedGradients(net).attribute(
+#     x, baselines=0.0, target=0, n_steps=50, method="riemann_middle")
+# ```
+#
+# </details>
+#
 # Integrated gradients in plain PyTorch, for any network that takes one sample:
 
 # %%
@@ -680,19 +707,6 @@ given = (way * mean_slope).sum(dim=1)                              # (5,)
 print("complete:", pt.allclose(given, net(x)[:, 0] - net(start)[0], atol=1e-3))
 
 # %% [markdown]
-# <details><summary>The same with Captum</summary>
-#
-# [Captum](https://captum.ai) has this map and many others; it is installed apart. The same numbers:
-#
-# ```python
-# from captum.attr import IntegratedGradients
-#
-# IntegratedGradients(net).attribute(
-#     x, baselines=0.0, target=0, n_steps=50, method="riemann_middle")
-# ```
-#
-# </details>
-#
 # ## Recap
 #
 # RECAP

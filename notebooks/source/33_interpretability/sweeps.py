@@ -210,7 +210,9 @@ def combinations(page: dict) -> dict:
             body = train_cells(scenes, seed)
             train = seen_by(body, train, torch.stack([item["image"] for item in scenes]))
             valid = seen_by(
-                body, parts["validation"], torch.stack([one["image"] for one in items["validation"]])
+                body,
+                parts["validation"],
+                torch.stack([one["image"] for one in items["validation"]]),
             )
             train = page["some_missing"](train, seed)
             model, _ = page["train"](page["Asker"], train, valid, seed, lr=RATE)
@@ -227,7 +229,9 @@ def combinations(page: dict) -> dict:
             note(rows, f"{way}: new", pointing=point(where[new], boxes[new], 4))
             if way == "held out":
                 failed = new & (good == 0)
-                note(rows, "held out: new and wrong", pointing=point(where[failed], boxes[failed], 4))
+                note(
+                    rows, "held out: new and wrong", pointing=point(where[failed], boxes[failed], 4)
+                )
     return rows
 
 
@@ -276,8 +280,8 @@ def sanity(page: dict) -> dict:
     """
     rows = {}
     data, items = all_splits(page)
-    first = items["test"][:40]
-    part = {name: x[:40] for name, x in data["test"].items()}
+    first = items["test"][:30]
+    part = {name: x[:30] for name, x in data["test"].items()}
     images = torch.stack([item["image"] for item in first])
     filled = (images - 40 / 255).abs().amax(1).flatten(1) > 0.01
     train = page["some_missing"](data["train"], 0)
