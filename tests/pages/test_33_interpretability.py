@@ -187,7 +187,7 @@ def test_the_bet_in_numbers(text):
 def test_controls_of_the_gap_in_numbers(text):
     true, filled, others = map(gaps, ("true pixels", "any filled", "other things"))
     assert f"covers most: {true} points" in text and f"something in them, {filled};" in text
-    assert f"not asked about: {others}." in text
+    assert f"where there are no others): {others}." in text
     assert float(true) > float(filled) + 10 > float(others) + 10
     fall = gaps("the random fall itself")
     assert f"The random fall itself is small, {fall} points" in text
@@ -212,11 +212,12 @@ def test_swaps_in_numbers(text):
 
 
 def test_new_combinations_in_numbers(text):
-    known, shown_too = (
-        combination(f"{a}", what="right") for a in ("held out: known", "shown: new")
-    )
-    assert f"On known pairs {known} % are right." in text
-    assert f"they are right in {shown_too} %" in text
+    known, other = (combination(f"{way}: known", what="right") for way in ("held out", "shown"))
+    new, shown_too = (combination(f"{way}: new", what="right") for way in ("held out", "shown"))
+    assert f"On new pairs {new} % are right" in text
+    assert f"in the control {shown_too}." in text
+    assert f"on known pairs they have {known} %, in the control {other}." in text
+    assert max(runs("combinations", "held out: new", "right")) < 0.05
     new = combination("held out: new", what="pointing")
     wrong = combination("held out: new and wrong", what="pointing")
     assert f"points at the asked thing in {new} % of the pictures" in text

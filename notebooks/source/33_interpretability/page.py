@@ -435,7 +435,7 @@ plots.overlay(
 #
 # ### A combination that was never shown
 #
-# The frozen network has never seen a red triangle, a yellow square, a green circle or a blue cross. Nor has the asker. Page 03 saw a small classifier of shapes break on such new combinations, in each run otherwise. Now ask "what shape is the large thing?" and change only its *colour*, through all six. The shape stays, so the answer should stay. Network and asker are trained five times, once with these combinations held out and once with them in half of the scenes:
+# The frozen network has never seen a red triangle, a yellow square, a green circle or a blue cross. Nor has the asker. Page 03 saw a small classifier of shapes break on such new combinations. Now ask "what shape is the large thing?" and change only its *colour*, through all six. The shape stays, so the answer should stay. Network and asker are trained five times, once with these combinations held out and once with them in half of the scenes:
 
 # %%
 combos = stored("33", "combinations")              # python tools/sweep.py 33 combinations

@@ -191,9 +191,9 @@ def combinations(page: dict) -> dict:
     rows, point = {}, reference("15.2")
     pairs = {" ".join(pair): pair for pair in HELD_OUT}
     parts, items = {}, {}
-    for split, size in (("train", 1_600), ("novel", 800), ("validation", 400)):
+    for split, size in (("train", 1_400), ("novel", 700), ("validation", 300)):
         parts[split], items[split] = page["load"](split, size)
-    swaps = page["colour_swaps"]("test", 2_000)
+    swaps = page["colour_swaps"]("test", 1_500)
     swapped = page["as_part"](swaps)
     boxes = torch.tensor([item["box"] for item in swaps])
     shapes = [(item["colour"], item["answer"]) for item in swaps]
@@ -201,12 +201,12 @@ def combinations(page: dict) -> dict:
         for way in ("held out", "shown"):
             train, scenes = parts["train"], items["train"]
             if way == "shown":
-                half = {key: value[:800] for key, value in train.items() if key != "ids"}
-                ids = [parts["train"]["ids"][:800], parts["novel"]["ids"]]
+                half = {key: value[:700] for key, value in train.items() if key != "ids"}
+                ids = [parts["train"]["ids"][:700], parts["novel"]["ids"]]
                 longest = max(one.shape[1] for one in ids)
                 ids = torch.cat([F.pad(one, (0, longest - one.shape[1])) for one in ids])
                 train = {key: torch.cat([x, parts["novel"][key]]) for key, x in half.items()}
-                train["ids"], scenes = ids, items["train"][:800] + items["novel"]
+                train["ids"], scenes = ids, items["train"][:700] + items["novel"]
             body = train_cells(scenes, seed)
             train = seen_by(body, train, torch.stack([item["image"] for item in scenes]))
             valid = seen_by(
@@ -245,10 +245,13 @@ def ranks(maps):
 
 
 def likeness(one, other, where=None):
-    """The mean rank correlation of maps (N, K); with `where`, of the places where it is True."""
+    """The mean rank correlation of maps (N, K); with `where`, of the places where it is True. A
+    map that is the same everywhere is like no other: 0.
+    """
     if where is None:
         a, b = ranks(one), ranks(other)
-        return ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).mean().item()
+        lengths = (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-9)
+        return ((a * b).sum(1) / lengths).mean().item()
     each = [likeness(a[w][None], b[w][None]) for a, b, w in zip(one, other, where)]
     return sum(each) / len(each)
 
