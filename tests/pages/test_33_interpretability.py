@@ -60,7 +60,7 @@ def test_integrated_gradients_are_captums():
     seed_everything(0)
     net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3)).to(torch.float64)
     x, start = torch.randn(2, 5, 6, dtype=torch.float64)
-    for steps in (1, 7, 50):
+    for steps in (2, 7, 50):
         theirs = attr.IntegratedGradients(net).attribute(
             x, baselines=start, target=1, n_steps=steps, method="riemann_middle"
         )
@@ -92,7 +92,7 @@ def test_a_swap_changes_what_it_says_and_knows_the_right_answer(page):
         for one in some:
             old, new = items[one["row"]]["objects"], one["objects"]
             assert sum(a != b for a, b in zip(old, new)) == 1
-            assert one["stays"] == (name != "asked thing, what is asked")
+            assert one["stays"] != name.startswith("asked thing, what is asked")
             assert not torch.equal(one["image"], items[one["row"]]["image"])
 
 
@@ -128,7 +128,7 @@ def test_the_empty_cell_is_one(page):
     assert (own >= 0).all() and (other >= -1e-6).all() and (own + other <= 1 + 1e-6).all()
     near = (part["cells"] - page["EMPTY"]).norm(dim=2)
     corner = near.view(-1, 8, 8)[:, 1:-1, 1:-1].flatten(1)
-    assert corner.amin(1).max() < 1e-3
+    assert corner.amin(1).max() < 1 < corner.amax(1).min()
 
 
 def test_the_small_falls():

@@ -112,7 +112,6 @@ DELETION = Exercise(
             lambda m, c, a, b, r: _gap(
                 m, c, a, b, r, top=lambda a, k: a.topk(k, 1, largest=False).indices
             ),
-            lambda m, c, a, b, r: _gap(m, c, a, b, r, top=lambda a, k: a.argsort(1)[:, :k]),
         ),
         *ideas(
             "no random baseline: any regions that go cost something. Subtract the mean fall of the"
