@@ -431,7 +431,8 @@ shown_part = as_part(views_of)
 plots.overlay(
     [item["image"] for item in views_of],
     titles=[f"{what}\n{ANSWERS[word]}" for what, word in zip(
-        (scene["question"].replace(" is ", "\nis "), "it in white", "another in white"), said(model, shown_part))],
+        (scene["question"].replace(" is ", "\nis "), "it in white", "another in white"),
+        said(model, shown_part))],
     attention=list(attention(model, shown_part).view(-1, 8, 8)), columns=3, size=2.1,
     caption="One scene, and two changes: the asked thing's colour, another thing's. The answer of"
     " the model stands above, its attention lies on the picture.",
