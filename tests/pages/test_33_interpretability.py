@@ -11,6 +11,8 @@ from reading import gain, printed, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils.datasets.scene_words import ATTRIBUTES, KINDS
+from course_utils.datasets.scenes import HELD_OUT
 from course_utils.exercises import _find, reference, verdict
 from course_utils.metrics import mean_interval
 from course_utils.rooms import stored
@@ -178,6 +180,10 @@ def test_the_bet_in_numbers(text):
     every, too = more("attention", "gradient times input")
     assert clear and too and 'outcome("32.c", "Ada")' in text
     assert f"falls {colour} points further for attention, on all questions {every}." in text
+    size, of_colour = gaps("its size"), gaps("its size", what="colour")
+    assert f"sign dropped, has {size} (on colour {of_colour}): nearer, and Ada wins then" in text
+    assert all(more("attention", "its size", kind)[1] for kind in ("all", "colour"))
+    assert f"only the sign dropped, it is {size}." in text
     one, other = (
         gaps(row, what="colour", decimals=0) for row in ("attention", "gradient times input")
     )
@@ -201,27 +207,60 @@ def test_holding_the_weights_fixed_mends_it(text):
     assert f"{fixed} points in place of {plain}" in text
     assert more("attention held fixed", "gradient times input")[1]
     assert more("integrated gradients", "gradient times input")[0] + " more than gradient" in text
+    assert f"({more('integrated gradients', 'attention')[0]} more)" in text
+    assert not more("integrated gradients", "attention")[1]
 
 
 def test_swaps_in_numbers(text):
     for name in ("asked thing, what is asked", "asked thing, something else"):
-        assert f"{swap(name)}" in text and f"{swap(name + ', never shown')}" in text
+        assert f"{swap(name, decimals=1)}" in text and f"{swap(name + ', never shown')}" in text
         assert more(name, name + ", never shown", "right", "swaps")[1]
-    said_of = f"the answer follows in {swap('asked thing, what is asked')} % of the cases"
-    assert said_of in text
+    follows = swap("asked thing, what is asked", decimals=1)
+    assert f"the answer follows in {follows} % of the cases" in text
+    assert f"the answer follows what is asked in {follows} %, and" in text
+    stays = [
+        swap(f"another thing, {what}", decimals=1) for what in ("what is asked", "something else")
+    ]
+    assert f"it stays in {swap('asked thing, something else', decimals=1)};" in text
+    assert f"it stays in {stays[0]} and {stays[1]}." in text
 
 
 def test_new_combinations_in_numbers(text):
-    known, other = (combination(f"{way}: known", what="right") for way in ("held out", "shown"))
-    new, shown_too = (combination(f"{way}: new", what="right") for way in ("held out", "shown"))
-    assert f"On new pairs {new} % are right" in text
-    assert f"in the control {shown_too}." in text
-    assert f"on known pairs they have {known} %, in the control {other}." in text
-    assert max(runs("combinations", "held out: new", "right")) < 0.05
-    new = combination("held out: new", what="pointing")
+    known, new, told = (
+        combination(row, what="right") for row in ("held out: known", "held out: new", "shown: new")
+    )
+    assert f"the four pairs {known} % of the known ones are right, and {new} % of the new" in text
+    assert f"Shown them, the asker has {told} %:" in text
+    assert min(runs("combinations", "shown: new", "right")) > 0.85
+    for pair in ("red triangle", "blue cross", "green circle"):
+        share = runs("combinations", f"held out: {pair}", "right")
+        low, high = (f"{100 * value:.0f}" for value in (min(share), max(share)))
+        assert f"{low} and {high}" in text or f"{low} to {high} %" in text
+    for pair, word in (("red triangle", "fall"), ("yellow square", "rise")):
+        both = [f"{way}: {pair}" for way in ("held out", f"but {pair}")]
+        before, after = (combination(row, what="right") for row in both)
+        assert f"{pair}s {word} from {before} to {after}" in text.replace(" %", "")
+        order = both if word == "fall" else both[::-1]
+        assert more(*order, "right", "combinations")[1]
+    at_new = combination("held out: new", what="pointing")
     wrong = combination("held out: new and wrong", what="pointing")
-    assert f"points at the asked thing in {new} % of the pictures" in text
-    assert f"still in {wrong}." in text and float(wrong) > 80
+    assert f"points at the asked thing in {at_new} % of the pictures" in text
+    assert f"also in {wrong}." in text and float(wrong) > 80
+
+
+def test_the_asker_of_the_new_pairs_is_the_pages(page):
+    """Seed 0 without the four pairs is the page's own model: trained again, and asked again."""
+    data = {
+        split: page["load"](split, size)[0]
+        for split, size in (("train", 3_000), ("validation", 500))
+    }
+    train = page["some_missing"](data["train"], 0)
+    model, _ = page["train"](page["Asker"], train, data["validation"], 0, lr=1e-2)
+    swaps = page["colour_swaps"]("test", 600)
+    good = page["right"](model, page["as_part"](swaps))
+    new = torch.tensor([(one["colour"], one["answer"]) in HELD_OUT for one in swaps])
+    assert good[~new].mean() - runs("combinations", "held out: known", "right")[0] > -0.03
+    assert abs(good[new].mean() - runs("combinations", "held out: new", "right")[0]) < 0.15
 
 
 def test_random_weights_in_numbers(text):
@@ -229,14 +268,25 @@ def test_random_weights_in_numbers(text):
     assert f"does not notice a random head, {alike('head: attention')}:" in text
     assert min(runs("sanity", "head: attention")) > 0.999
     assert f"nothing is left of it, {alike('question: attention')}." in text
-    assert f"stay at {alike(f'all convolutions: {whole}')} when *all* weights" in text
+    assert f"stay at {alike(f'all convolutions: {whole}')} when *all* convolutions" in text
     assert f"falls to {alike(f'all convolutions: {whole}', 'things')}" in text
-    assert f"no such factor: {alike('all convolutions: gradient')} of" in text
+    one, seed, chance = (
+        alike(f"{stage}: gradient")
+        for stage in ("all convolutions", "another seed", "another picture")
+    )
+    assert (
+        f"no such factor: {one}, where another seed has {seed} and another picture {chance}" in text
+    )
+    labels = (alike(f"labels shuffled: {name}") for name in ("attention", "gradient"))
+    assert "attention is at {} and the gradient at {}.".format(*labels) in text
 
 
 def test_rule_and_game_in_numbers(text):
     mean, half = mean_interval([100 * x for x in runs("swaps", "30 questions", "right")])
     assert f"from {mean:.1f} ± {half:.1f} to" in text
+    asked = [KINDS[i % 7] for i in range(7_000) if KINDS[i % 7] in ATTRIBUTES][:1_000]
+    guessed = sum(1 / len(ATTRIBUTES[kind]) for kind in asked) / len(asked)
+    assert f"with a guess among what it allows, has {100 * guessed:.1f}:" in text
     gained, clear = more("30 questions, rule", "30 questions", "right", "swaps")
     assert clear and f"{gained} points" in text
     c, q, p = (

@@ -55,13 +55,14 @@ def _flat(attribution, k):
     return order.expand(len(attribution), k)
 
 
-def _model(weights):
+def _model(weights, samples):
     """The probability of the answer: all regions together, and neighbours multiplied."""
 
     def model(cells):
-        if cells.shape[1:] != weights.shape:
+        if cells.shape != (samples, *weights.shape):
             raise ValueError(
-                f"the model takes the regions of the samples, (B, K, D); got {tuple(cells.shape)}"
+                "the model takes the regions of all samples at once, (B, K, D), as it knows the"
+                f" question of each; got {tuple(cells.shape)}"
             )
         each = (cells * weights.to(cells.dtype)).sum(2)
         return torch.sigmoid(0.5 * each.sum(1) + 0.2 * (each[:, 1:] * each[:, :-1]).sum(1))
@@ -71,7 +72,7 @@ def _model(weights):
 
 def _use_gap(answer, weights, cells, attribution, blank, random):
     """The answer, asked with a small model of these weights."""
-    return answer(_model(weights), cells, attribution, blank, random)
+    return answer(_model(weights, len(cells)), cells, attribution, blank, random)
 
 
 def _gap_cases(seed=1):
@@ -212,12 +213,15 @@ def _trapezoid(gradients):
     return (gradients[1:] + gradients[:-1]).mean(0) / 2
 
 
-def _score(weights):
+def _score(weights, samples):
     """One number a sample: a curve of a weighted sum, and a square of its own."""
 
     def score(x):
-        if x.shape[1:] != weights.shape:
-            raise ValueError(f"the score takes the samples, (B, ...); got {tuple(x.shape)}")
+        if x.shape != (samples, *weights.shape):
+            raise ValueError(
+                "the score takes all samples at once, (B, ...), as it knows the question of each;"
+                f" got {tuple(x.shape)}"
+            )
         weighted = (x * weights.to(x.dtype)).flatten(1)
         return torch.tanh(weighted.sum(1)) + 0.3 * (weighted**3).sum(1) + weighted[:, 0].sigmoid()
 
@@ -226,7 +230,7 @@ def _score(weights):
 
 def _use_whole(answer, weights, x, baseline, steps):
     """The answer, asked with a small score of these weights."""
-    return answer(_score(weights), x, baseline, steps)
+    return answer(_score(weights, len(x)), x, baseline, steps)
 
 
 def _whole_cases(seed=2):
