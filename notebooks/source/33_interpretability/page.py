@@ -174,8 +174,8 @@ SAMPLES = fitting[:2]
 shown = [(row, name) for row in SAMPLES for name in ("picture", *maps)]
 plots.overlay(
     [items["test"][row]["image"] for row, _ in shown],
-    titles=[f"{items['test'][row]['question']}\n{ANSWERS[answer[row]]}" if name == "picture"
-            else name for row, name in shown],
+    titles=[items["test"][row]["question"].replace(" is ", "\nis ") + f"\n{ANSWERS[answer[row]]}"
+            if name == "picture" else name for row, name in shown],
     attention=[None if name == "picture" else maps[name][row].clamp(min=0).view(8, 8)
                for row, name in shown],
     columns=3, size=2.1,
@@ -626,7 +626,7 @@ plots.overlay(
 )
 
 # %% [markdown]
-# **Feature maps** (特征图) are the other thing that is often shown as an explanation: what one channel of a layer gives at each place. The first layer answers to edges and colours, the last to kinds of things. They belong to the picture, not to the answer: the question does not occur in them.
+# **Feature maps** (特征图) are the other thing that is often shown as an explanation: what one channel of a layer gives at each place. In the figure the first layer answers at edges, the last over the whole thing. They belong to the picture, not to the answer: the question does not occur in them.
 #
 # ## Make the weights random
 #
@@ -681,10 +681,12 @@ plots.overlay(
 #
 # Somebody who uses the model wants to do something with an explanation: to switch a modality off, to forbid an answer, to correct a region. How explainable it is, is then measurable: how often does what was changed change the answer as it should?
 #
+# Knowledge, causes and reward are often asked for together. A rule as a mask is a small piece of the first, the swaps above are the second. **Reinforcement learning** (强化学习) would reward answers that pass a check, where nobody gives the right one; it is not tried here.
+#
 # </details>
 # <details><summary>A small game: which modality do you protect?</summary>
 #
-# An attacker replaces either the question or the picture by another sample's. You can protect one of them, and he does not see which. The payoff is the accuracy: $c$ if he meets the protected one, else $n_q$ (question replaced) or $n_p$ (picture replaced). Whoever always protects the same is hit at the other. A **mixed strategy** (混合策略) protects the question with probability $q$, such that both attacks cost the same:
+# An attacker replaces either the question or the picture by another sample's. You can protect one of them, and he does not see which. The payoff is the accuracy: $c$ if he meets the protected one, else $n_q$ (question replaced) or $n_p$ (picture replaced). Whoever always protects the same is hit at the other. A **mixed strategy** (混合策略) protects the question with probability $q$, such that both attacks cost the same (while $c$ is the largest of the three):
 #
 # $$ q = \frac{c - n_q}{2c - n_q - n_p}, \qquad \text{value} = \frac{c^2 - n_q n_p}{2c - n_q - n_p} \tag{33.4} $$
 #
