@@ -142,6 +142,7 @@ def probability(model, part, answer):
 data, items = {}, {}
 for split, size in {"train": 3000, "validation": 500, "test": 1000}.items():
     data[split], items[split] = load(split, size)
+del items["train"], items["validation"]            # of these only the regions are needed
 test = data["test"]
 model, _ = train(Asker, some_missing(data["train"], 0), data["validation"], seed=0)
 kept = stored("33", "deletion")                                # python tools/sweep.py 33 deletion
