@@ -211,6 +211,30 @@ def test_holding_the_weights_fixed_mends_it(text):
     assert not more("integrated gradients", "attention")[1]
 
 
+def test_the_way_helps_and_not_the_baseline(text):
+    empty, zero, alone, negative = (
+        runs("baselines", row)
+        for row in (
+            "gradient times input, from the empty region",
+            "integrated gradients, from zero",
+            "each region taken away alone",
+            "most attention, negative product",
+        )
+    )
+    one, other, single, share = (
+        100 * sum(row) / len(row) for row in (empty, zero, alone, negative)
+    )
+    assert (
+        f"from the empty region has {one:.1f}, integrated gradients from zero {other:.1f}." in text
+    )
+    assert f"and notes the fall, has {single:.1f} points." in text
+    assert f"In {share:.0f} % of the questions the region with most attention has a" in text
+    mean, half = gain(zero, runs("deletion", "gradient times input"))
+    assert mean - half > 5
+    mean, half = gain(runs("deletion", "attention"), alone)
+    assert mean - half > 5
+
+
 def test_swaps_in_numbers(text):
     for name in ("asked thing, what is asked", "asked thing, something else"):
         assert f"{swap(name, decimals=1)}" in text and f"{swap(name + ', never shown')}" in text
