@@ -49,7 +49,7 @@ def priced(rows, name, val, test, labels, costs):
 
 
 def at_best(labels, probs, costs=COSTS["road"]):
-    """The mean cost at the best threshold for these very cases: (31.1) from cumulative sums."""
+    """The mean cost at the best threshold for these very cases, by cumulative sums."""
     order = np.argsort(-probs[:, 1], kind="stable")
     scores, true = probs[order, 1], labels[order]
     ends = np.append(scores[1:] != scores[:-1], True)  # equals fall on the same side
