@@ -10,6 +10,7 @@ import pytest
 import torch
 from reading import printed, said, the_cell
 
+from course_utils.datasets.moods import ceilings
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored
@@ -159,6 +160,10 @@ def test_all_new_articles_are_equal_to_ratings(page):
 def test_the_clinic_in_numbers(text):
     right = mean(CLINIC, "nobody is called", "right", 100, 0)
     assert f"is right for {right} % of the patients" in text
+    all_called = np.mean(of(CLINIC, "all are called", "cost"))
+    assert f"To call everybody costs {all_called:.2f}, so neither" in text
+    for one in ("record", "picture"):
+        assert mean_interval(np.subtract(all_called, of(CLINIC, one, "cost")))[0] < 0.05
     for one in ("record", "picture"):
         assert lead(CLINIC, "both", one, "auc", wider=7**0.5)[1]
     ratios = [
@@ -167,7 +172,18 @@ def test_the_clinic_in_numbers(text):
     ]
     assert all(2 < ratio < 5 for ratio in ratios)
     odds, cost = (mean(CLINIC, "both", what) for what in ("odds", "cost"))
-    assert f"it costs {odds} instead of {cost}" in text
+    assert f"that costs {odds} (last column) and the searched threshold {cost};" in text
+    both = CLINIC["both"]
+    middle, half = mean_interval(np.subtract(both["cost"], both["odds"]))
+    assert f"is not shown, {middle:.2f} ± {half * 7**0.5:.2f} (splits" in text
+    assert abs(middle) < half * 7**0.5
+    far = lead(
+        {"a": {"x": of(ROAD, "range", "odds")}, "b": {"x": of(ROAD, "range", "cost")}},
+        "a",
+        "b",
+        "x",
+    )
+    assert far[1]
 
 
 def test_the_leak_in_numbers(text):
@@ -176,7 +192,7 @@ def test_the_leak_in_numbers(text):
     promised, got = (
         mean(CLINIC, f"record, split by {by}, true", "right", 100, 0) for by in ("row", "patient")
     )
-    assert f"promises {promised} %, and new patients get {got}" in text
+    assert f"promises {promised} %, and new patients get {got} %" in text
     for name in ("record", "both"):
         alone = np.mean(of(CLINIC, f"{name}, split by patient, by lot", "right"))
         assert abs(alone - (0.37**2 + 0.63**2)) < 0.03
@@ -247,19 +263,28 @@ def test_the_road_in_numbers(text):
     ahead, clear = lead(ROAD, "both", "range", "auc", 100, 1)
     behind, also = lead(ROAD, "both", "range", "cost")
     assert f"By AUC both are {ahead} points ahead of the range sensor" in text and clear
-    assert f"By cost they are behind it, by {behind}" in text and also
-    shares = [mean(ROAD, n, w, 100, 0) for n in ("range", "both") for w in ("missed", "false")]
+    assert f"By cost they are behind it, by {behind}:" in text and also
+    shares = [
+        mean(ROAD, name, what, 100, digits)
+        for name in ("range", "both")
+        for what, digits in (("missed", 1), ("false", 0))
+    ]
     words = "the range sensor misses {} % and brakes for {} % of the rest, both miss {} % and brake"
-    assert (words + " for {} %").format(*shares) in text
+    assert (words + " for {} %.").format(*shares) in text
     fog, clear = lead(ROAD, "picture, sight 85 to 200", "picture, sight 15 to 35", "auc", 100, 1)
     tall, also = lead(ROAD, "picture, equally tall", "picture", "auc", 100, 1)
-    assert f"the picture gains {tall} points" in text and also
+    assert f"(1.5 m) it gains {tall} points" in text and also
     assert f"from thick fog to clear sight, {fog}." in text and clear
 
 
 def test_the_model_chosen_by_cost_in_numbers(text):
-    chosen, clear = lead(ROAD, "both, model chosen by cost", "range, model chosen by cost", "cost")
-    assert f"then both are behind by {chosen}" in text and clear
+    both, alone = (f"{name}, model chosen by cost" for name in ("both", "range"))
+    less, clear = lead(ROAD, "both", both, "cost")
+    assert f"both then cost {less} less" in text and clear
+    level, clear = lead(ROAD, both, alone, "cost")
+    assert f"({level} behind)" in text and not clear
+    stays, clear = lead(ROAD, both, alone, "auc", 100, 1)
+    assert f"The lead in AUC stays, {stays} points" in text and clear
 
 
 BETS = {"clinic": (CLINIC, "record", "picture", 7**0.5), "road": (ROAD, "picture", "range", 1)}
@@ -279,3 +304,8 @@ def test_only_the_road_turns_round(text):
                 untold.append((name, a, b))
     assert turned == [("road", "both", "range")] and "Ben wins, by the road alone" in text
     assert {name for name, *_ in untold} == {"clinic"} and "cannot tell" in text
+
+
+def test_what_a_perfect_reader_of_calls_has(text):
+    best = ceilings()["words", "tone", "emoji"]
+    assert f"perfectly would have {100 * best:.0f} % right" in text
