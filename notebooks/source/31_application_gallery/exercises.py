@@ -28,6 +28,8 @@ def threshold(scores, labels, cost_miss, cost_alarm):
 def _paid(answer, scores, labels, cost_miss, cost_alarm):
     """What `scores >= cut` costs: any threshold that costs least is right."""
     cut = answer(scores, labels, cost_miss, cost_alarm)
+    if cut is None:
+        return None
     cut = torch.as_tensor(cut, dtype=torch.float64)
     if cut.numel() != 1:
         raise ValueError(f"expected one threshold, got a tensor of shape {tuple(cut.shape)}")
@@ -88,15 +90,15 @@ def _case(scores, labels, miss, alarm):
 
 
 def _threshold_cases(seed=1):
+    # nothing is worth an alarm; everything is
+    yield _case([0.8, 0.3], [0, 0], 9, 1)
+    yield _case([0.8, 0.6, 0.3], [0, 0, 1], 1, 1)
+    yield _case([0.8, 0.6, 0.3], [0, 1, 1], 9, 1)
     # one negative stands above a positive: worth an alarm, if a miss costs more
     yield _case([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], 5, 1)
     yield _case([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], 1, 5)
     # equals cannot be told apart: all of them are called, or none
     yield _case([0.9, 0.5, 0.5, 0.5, 0.5], [1, 1, 0, 0, 0], 2, 1)
-    # nothing is worth an alarm; everything is
-    yield _case([0.8, 0.6, 0.3], [0, 0, 1], 1, 1)
-    yield _case([0.8, 0.6, 0.3], [0, 1, 1], 9, 1)
-    yield _case([0.8, 0.3], [0, 0], 9, 1)
     # few positives; scores that are no probabilities
     yield _case([9.0, 5.0, 4.0, 3.0, 2.0, 1.0, -1.0, -2.0], [1, 0, 0, 1, 0, 0, 0, 0], 2, 1)
     draw = torch.Generator().manual_seed(seed)
@@ -199,7 +201,7 @@ def _priced(scores, labels, cut, miss, alarm, share, called=torch.ge, missed=Non
 
 def _float(answer, scores, labels, cut, cost_miss, cost_alarm, share):
     cost = answer(scores, labels, cut, cost_miss, cost_alarm, share)
-    return torch.as_tensor(cost, dtype=torch.float64).reshape(())
+    return None if cost is None else torch.as_tensor(cost, dtype=torch.float64).reshape(())
 
 
 def _use_cases(seed=1):
