@@ -230,7 +230,7 @@ def test_the_calls_in_numbers(text):
     more, clear = lead(CALLS, "both", "words", "right", 100, 1)
     less, also = lead(CALLS, "both", "both, face shuffled", "right", 100, 1)
     assert f"{more} more than the words" in text and clear
-    assert f"(shuffled) {less} less" in text and also
+    assert f"another call (shuffled) {less} less" in text and also
     product, clear = lead(CALLS, "product", "both", "right", 100, 1)
     assert f"is not clearly better ({product})" in text and not clear
     assert f"Words alone cost {shown(CALLS, 'words', 'cost')}," in text

@@ -65,7 +65,7 @@ def encoded(parts, width=16):
     return [encoder.transform(part) for part in parts]
 
 # %% tags=["measured", "proof"]
-# One system: alone, both, shuffled; what decisions cost; what a list of articles loses.
+# One system: alone, both, shuffled; what decisions cost; what a list of items loses.
 def system(data, labels, seed, ways=chosen):
     """{name: [train, validation, test]} -> {way: what `chosen` gives}."""
     data = {name: encoded(parts) for name, parts in data.items()}
@@ -282,7 +282,7 @@ def ridge(x, y, penalty):
 # %% tags=["measured", "proof"]
 # Matrix factorisation by turns; ridge regression from content.
 def factors(ratings, k, penalty, rounds=10):
-    """Users (U, k + 1), articles (k + 1, N), whose product is near the ratings that are there."""
+    """Users (U, k + 1), items (k + 1, N), whose product is near the ratings that are there."""
     draw, there = np.random.default_rng(0), ~np.isnan(ratings)
     items = np.vstack([draw.normal(0, 0.5, (k, ratings.shape[1])), np.ones(ratings.shape[1])])
     for _ in range(rounds):
@@ -298,7 +298,7 @@ def like_ratings(pred, ratings):
     return np.corrcoef(pred[there], ratings[there])[0, 1] if np.ptp(pred) else 0.0
 
 def from_content(content, users, items, ratings):
-    """Ridge regression from the content of old articles to their factors: scores of all."""
+    """Ridge regression from the content of old items to their factors: scores of all."""
     one = np.ones((len(content), 1))
     content = np.hstack([content, one])
     preds = [users @ np.hstack([content @ ridge(content[OLD], items[:-1].T, p), one]).T
@@ -306,9 +306,9 @@ def from_content(content, users, items, ratings):
     return max(preds, key=lambda pred: like_ratings(pred[:, CHECKED], ratings[:, CHECKED]))
 
 # %% tags=["measured", "proof"]
-# Ways to choose what a user sees first; the dials by the ratings of articles held back.
+# Ways to choose what a user sees first; the dials by the ratings of items held back.
 def shown_first(seed):
-    """{way: mean regret among old articles not yet rated, among new ones}."""
+    """{way: mean regret among old items not yet rated, among new ones}."""
     utility, ratings, picture, title, taste = shop(seed)
     draw, kept = np.random.default_rng(seed), np.random.default_rng([6, seed])
     known = np.where(kept.random(ratings.shape) < 0.8, ratings, np.nan)[:, OLD]
@@ -356,7 +356,7 @@ plots.show(figure, "Top: what is drawn, and a spoken word. Below: the same as th
 # %% [markdown]
 # ## One recipe for six systems
 #
-# Every system is measured alike. Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Ten seeds; ± is half of a 95 % interval over them. The code is folded; `system(data, labels, seed)` does it all.
+# Every system is measured alike. Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Ten seeds; ± is half of a 95 % interval over them. How hard each world is we set by AUC, before any cost was computed. The code is folded; `system(data, labels, seed)` does it all.
 #
 # ## What a threshold costs
 #
@@ -459,7 +459,7 @@ print(f"nobody is called: right {shown(clinic['nobody is called'], 'right', 100,
 # %% [markdown]
 # Both together rank best. "Nobody" is right for 60 % of the patients and costs most: accuracy does not see a price. To call everybody costs 0.60, so neither modality alone is worth more than that. A threshold of one half costs two to four times as much as the one that validation chose (column "cost").
 #
-# There is a second way. If a score is the true probability $p$, an alarm is worth its price when $p\,C_m \ge (1 - p)\,C_a$, that is $p \ge C_a / (C_m + C_a)$, here 1/21. No search is needed. With both modalities that costs 0.32 (last column) and the searched threshold 0.45; a difference is not shown, 0.13 ± 0.37 (splits share patients, so the interval is made 2.6 times wider, as on page 06). But the rule needs true probabilities; for the road's range sensor, below, the search is far ahead.
+# There is a second way. Let $C_m$ be the cost of a miss and $C_a$ that of a false alarm. If a score is the true probability $p$, an alarm is worth its price when $p\,C_m \ge (1 - p)\,C_a$, that is $p \ge C_a / (C_m + C_a)$, here 1/21. No search is needed. With both modalities that costs 0.32 (last column) and the searched threshold 0.45; a difference is not shown, 0.13 ± 0.37 (splits share patients, so the interval is made 2.6 times wider, as on page 06). But the rule needs true probabilities; for the road's range sensor, below, the search is far ahead.
 #
 # Four rows a patient are a trap. We draw the labels **by lot**, one a patient: there is nothing to learn. The nearest training row (scaled record alone) answers. If *rows* are split at random instead of patients, how many per cent will it have right?
 
@@ -573,9 +573,9 @@ for name, row in centre.items():
     print(f"{name:22}{cells[0]:>14}{cells[1]:>15}{cells[2]:>17}{shown(row, 'cost'):>17}")
 
 # %% [markdown]
-# All three together have 80 %, 10.7 ± 3.3 more than the words; without the face's help (shuffled) 2.7 ± 1.7 less. The **product** of the three models' probabilities, right in theory because the modalities are independent given the mood, is not clearly better (0.7 ± 2.5).
+# All three together ("both") have 80 %, 10.7 ± 3.3 more than the words; with the face of another call (shuffled) 2.7 ± 1.7 less. The **product** of the three models' probabilities, right in theory because the modalities are independent given the mood, is not clearly better (0.7 ± 2.5).
 #
-# Now the price. To send *every* call to a human costs 1. Words alone cost 1.08 ± 0.07, so there the humans may as well take all. Voice alone costs 1.26 ± 0.37: its threshold was chosen on three voices, and may fail on others. The product costs 0.82 ± 0.10 and sends 57 % to humans; of the surest four fifths it has 88 % right. That is what three modalities buy here: not a better answer to each call, but 43 % of the calls that need nobody.
+# Now the price. To send *every* call to a human costs 1. Words alone cost 1.08 ± 0.07, so there the humans may as well take all. Voice alone costs 1.26 ± 0.37: its threshold was chosen on three voices, and may fail on others. The product costs 0.82 ± 0.10 and sends 57 % to humans; of the surest four fifths it has 88 % right. That is what the three buy here: 43 % of the calls that need nobody.
 #
 # *Limit:* callers say the eighteen sentences of training. And "a human is always right" is our assumption; measure it as well.
 #
