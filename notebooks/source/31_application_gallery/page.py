@@ -600,7 +600,7 @@ for name in ("picture", "sound", "both", "both, pairs of training shuffled"):
 # > **Exercise 31.2 · The cost in use** — *6 minutes · core*
 # >
 # > - `scores` `(N,)`, `labels` `(N,)` of 0 and 1, both kinds present; the alarm is `scores >= cut`.
-# > - Return (31.1) for `share`, the share of positives in use: a number, or a tensor that holds one.
+# > - Return (31.1), a number or a tensor that holds one. `share` is the share of positives in use, π.
 
 # %% exercise="31.2"
 def cost_in_use(
