@@ -99,6 +99,8 @@ def _threshold_cases(seed=1):
     yield _case([0.9, 0.7, 0.4, 0.1], [1, 0, 1, 0], 1, 5)
     # equals cannot be told apart: all of them are called, or none
     yield _case([0.9, 0.5, 0.5, 0.5, 0.5], [1, 1, 0, 0, 0], 2, 1)
+    # nothing is worth an alarm, and 1 is not beyond all scores
+    yield _case([3.0, 1.0, -2.0], [0, 0, 1], 1, 1)
     # few positives; scores that are no probabilities
     yield _case([9.0, 5.0, 4.0, 3.0, 2.0, 1.0, -1.0, -2.0], [1, 0, 0, 1, 0, 0, 0, 0], 2, 1)
     draw = torch.Generator().manual_seed(seed)
@@ -140,6 +142,13 @@ THRESHOLD = Exercise(
         *ideas(
             "no alarm at all is a choice too: try a threshold above every score, such as infinity.",
             lambda s, y, m, a: _searched(s, y, m, a, cuts=torch.unique),
+        ),
+        *ideas(
+            "a threshold of 1 is not beyond every score: scores need not be probabilities, and one"
+            " may be 1 itself. Try infinity.",
+            lambda s, y, m, a: _searched(
+                s, y, m, a, cuts=lambda x: torch.cat([x.unique(), x.new_tensor([1.0])])
+            ),
         ),
         *ideas(
             "an alarm for everybody is a choice too: try the lowest score as a threshold.",
