@@ -214,9 +214,7 @@ def test_the_house_in_numbers(text):
     assert f"no difference is shown ({rest})" in text and not clear
     who = [mean(HOUSE, f"who it is, by {by}", "right", 100, 0) for by in ("sound", "pitch")]
     assert "names only {} % of the words".format(who[0]) in text and f"names {who[1]} %" in text
-    sure = [
-        mean(HOUSE, f"a visitor, by {by}", what) for by in ("sound", "pitch") for what in SURE
-    ]
+    sure = [mean(HOUSE, f"a visitor, by {by}", what) for by in ("sound", "pitch") for what in SURE]
     assert "do ({} and {}), by the pitch hardly less so ({} and {})".format(*sure) in text
     gaps = np.subtract(*(of(HOUSE, "a visitor, by sound", what) for what in SURE))
     assert abs(mean_interval(gaps)[0]) < mean_interval(gaps)[1]
@@ -261,7 +259,8 @@ def test_the_calls_in_numbers(text):
     assert f"Words alone cost {mean(CALLS, 'words', 'cost')}," in text
     saved = 1 - np.array(of(CALLS, "product", "cost"))
     middle, half = mean_interval(saved)
-    assert f"widened, {middle:.2f} ± {half * wider:.2f} is not shown" in text and half * wider > 0.18
+    assert f"widened, {middle:.2f} ± {half * wider:.2f} is not shown" in text
+    assert half * wider > middle
     assert (saved > 0).sum() == 9 and "In nine splits of ten, yes" in text
     cheaper, clear = lead(CALLS, "words", "product", "cost", wider=wider)
     assert f"{cheaper} less than the words" in text and clear
@@ -281,7 +280,10 @@ def test_the_gate_in_numbers(text):
     cost, promised, raw, line = (
         mean(GATE, "both", what) for what in ("cost", "promised", "as_it_is", "quantile")
     )
-    assert f"{alarms} % of all moments are alarms, and a moment costs {raw}, as much" in text
+    assert (
+        f"{alarms} % of all moments (of 10,000) are alarms, and a moment costs {raw}, as much"
+        in text
+    )
     assert f"it costs {cost}, and validation had promised {promised}:" in text
     assert f"here 99 %: {line}." in text
     precise, third = (mean(GATE, "both", what) for what in ("precision", "precision_third"))

@@ -32,6 +32,7 @@ from course_utils.audio import frames, log_mel
 from course_utils.datasets import Moods
 from course_utils.datasets.files import open_sound
 from course_utils.exercises import check, mine
+from course_utils.look import show as pictured
 from course_utils.masks import masked_mean, pad
 from course_utils.metrics import mean_interval
 from course_utils.report import guess, guesses, outcome, report, verify
@@ -356,10 +357,7 @@ plots.show(figure, "Top: what is drawn, and a spoken word. Below: the same as th
            " fit. All pictures of this page are drawn by code.")
 
 # %% tags=["figure"]
-# A table of means and intervals, and the first of its columns as dots.
-KINDS = {"text": ("record", "words", "title"), "image": ("picture", "face"),
-         "audio": ("range", "sound", "voice"), "control": ("by lot", "nothing, always")}
-
+# A table of means and intervals.
 def span(row, what, label=""):
     """Mean and interval, as numbers and in words; in per cent where the label says so."""
     middle, half = mean_interval(row[what] if what in row else row["accuracy"][what])
@@ -367,28 +365,38 @@ def span(row, what, label=""):
     words = f"{factor * middle:.{digits}f} ± {factor * half:.{digits}f}"
     return factor * middle, factor * half, words
 
-def show(rows, names, caption, drawn=2, **columns):
+def table(rows, names, **columns):
+    """Print the columns of some rows."""
     wide = max(map(len, names))
     print(" " * wide, *(f"{label:>14}" for label in columns.values()))
+    for name in names:
+        print(f"{name:{wide}}", *(f"{span(rows[name], *one)[2]:>14}" for one in columns.items()))
+
+# %% tags=["figure"]
+# The same, and its first columns as dots.
+KINDS = {"text": ("record", "words", "title"), "image": ("picture", "face"),
+         "audio": ("range", "sound", "voice"), "control": ("by lot", "nothing, always")}
+
+def show(rows, names, caption, drawn=2, **columns):
+    """Print them, and draw the first ones, each row in its colour."""
+    table(rows, names, **columns)
     figure, grid = plots.axes(7.6, 2.5, columns=drawn, sharey=True, squeeze=False)
-    for place, name in enumerate(names):
-        cells = [span(rows[name], *column) for column in columns.items()]
-        print(f"{name:{wide}}", *(f"{words:>14}" for *_, words in cells))
-        look = next((one for one, known in KINDS.items() if name in known), "fused")
-        look = "control" if "shuffled" in name else look
-        for ax, (middle, half, _) in zip(grid[0], cells):
+    for ax, (what, label) in zip(grid[0], columns.items()):
+        for place, name in enumerate(names):
+            look = next((one for one, known in KINDS.items() if name in known), "fused")
+            look = "control" if "shuffled" in name else look
+            middle, half, _ = span(rows[name], what, label)
             ax.errorbar(middle, place, xerr=half, color=plots.COLORS[look], capsize=3,
                         marker=plots.MARKERS[look])
-    for ax, label in zip(grid[0], columns.values()):
         ax.set_xlabel(label)
     grid[0, 0].set_yticks(range(len(names)), names)
     grid[0, 0].invert_yaxis()
-    plots.show(figure, caption)
+    pictured(figure, caption)
 
 # %% [markdown]
 # ## One recipe for six systems
 #
-# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one, by log loss. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. In clinic and calls the ten splits share patients or voices: there the text widens the interval of a difference, as on page 06. How hard each world is we set by AUC, before any cost was computed. The code is folded; `system(data, labels, seed)` does it all.
+# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one, by log loss. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. In clinic and calls the ten splits share patients or voices: there the text widens the interval of a difference, as on page 06. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
 #
 # ## What a threshold costs
 #
@@ -405,7 +413,7 @@ for cut in (0.9, 0.7, 0.4, 0.2):
 # %% [markdown]
 # The lowest cost stands at 0.4: one false alarm. Between two neighbouring scores nothing changes. So only the scores themselves have to be tried, and one choice more.
 #
-# > **Exercise 31.1 · The threshold that costs least** — *8 minutes · core*
+# > **Exercise 31.1 · The threshold that costs least** — *7 minutes · core*
 # >
 # > - `scores` `(N,)` float, `labels` `(N,)` of 0 and 1, two costs.
 # > - Return a threshold, one number. It will be used as `scores >= threshold`.
@@ -459,7 +467,7 @@ missed = ((six_labels == 1) & ~called).sum().item()
 print("nobody is missed, as on validation:", missed == 0)
 
 # %% [markdown]
-# Nothing raises, and the cost is six times that of the search. Scores of a forest come in steps: many cases may stand on one threshold.
+# Nothing raises, and the cost is six times that of the search.
 
 # %%
 called = six_scores >= best_cut
@@ -482,7 +490,7 @@ for name in ("nobody is called", "all are called"):
     print(f"{name}: cost {span(clinic[name], 'cost')[2]}")
 
 # %% [markdown]
-# Both together rank best. "Nobody" is right for 60 % of the patients and costs most: accuracy does not see a price. To call everybody costs 0.60, and neither modality alone is shown to cost less. A threshold of one half costs two to four times as much as the one that validation chose (column "cost").
+# Both together rank best. "Nobody" is right for 60 % of the patients and costs most. To call everybody costs 0.60, and neither modality alone is shown to cost less. A threshold of one half costs two to four times as much as the one that validation chose (column "cost").
 #
 # There is a second way. Let $C_m$ be the cost of a miss and $C_a$ that of a false alarm. If a score is the true probability $p$, an alarm is worth its price when $p\,C_m \ge (1 - p)\,C_a$, that is $p \ge C_a / (C_m + C_a)$, here 1/21. No search is needed. With both modalities that costs 0.32 (last column) and the searched threshold 0.45; a difference is not shown, 0.13 ± 0.37 (made 2.6 times wider). But the rule needs true probabilities; for the road's range sensor, below, the search is far ahead.
 #
@@ -519,9 +527,8 @@ street = stored("31", "road")                                  # python tools/sw
 for name, row in list(street.items()):                         # the last column stands in rows
     if f"{name}, model chosen by cost" in street:
         row["by_cost"] = street[f"{name}, model chosen by cost"]["cost"]
-show(street, ("picture", "range", "both", "both, range shuffled"), "The road: both rank best, and"
-     " cost more than the range sensor alone.",
-     auc="AUC", cost="cost", odds="at 1/51", by_cost="model by cost")
+table(street, ("picture", "range", "both", "both, range shuffled"),
+      auc="AUC", cost="cost", odds="at 1/51", by_cost="model by cost")
 parts = [road(n, [0, k]) for k, n in enumerate((1500, 700, 1500))]
 labels = [part[2] for part in parts]                           # yours, on the first seed
 val, test = (side[:, 1] for side in chosen(encoded([part[1] for part in parts]), labels))
@@ -600,7 +607,7 @@ show(centre, list(centre), "Calls: three modalities are right more often than wo
 # %% [markdown]
 # All three together ("both") have 80 %, 10.7 ± 7.1 more than the words (made 2.2 times wider: ten splits share 18 voices). With the face of another call (shuffled) they have 2.7 ± 3.7 less: what the face adds is not shown. The **product** of the three models' probabilities, right in theory where the modalities are independent given the mood, is not clearly better (0.7 ± 5.3).
 #
-# Now the price. To send *every* call to a human costs 1. Words alone cost 1.08, so there the humans may as well take all. Voice alone costs 1.26 ± 0.37: its threshold was chosen on three voices, and may fail on others. The product costs least, 0.82, 0.25 ± 0.22 less than the words, and sends 57 % to humans; of the surest four fifths it has 88 % right. Is it cheaper than a human for every call? In nine splits of ten, yes; widened, 0.18 ± 0.21 is not shown. Eighteen voices are too few to sell it.
+# Now the price. To send *every* call to a human costs 1. Words alone cost 1.08, so there the humans may as well take all. Voice alone costs 1.26 ± 0.37: its threshold was chosen on three voices, and may fail on others. The product costs least, 0.82, 0.25 ± 0.22 less than the words, and sends 57 % to humans; of the surest four fifths it has 88 % right. Is it cheaper than a human for every call? In nine splits of ten, yes; widened, 0.18 ± 0.21 is not shown.
 #
 # *Limit:* callers say the eighteen sentences of training. And "a human is always right" is our assumption; measure it as well.
 #
@@ -621,7 +628,7 @@ show(guard, ("picture", "sound", "both", "both, pairs of training shuffled"), "A
 #
 # $$ K_\pi = \pi \, C_m \, M + (1 - \pi) \, C_a \, A \tag{31.1} $$
 #
-# > **Exercise 31.2 · The cost in use** — *6 minutes · core*
+# > **Exercise 31.2 · The cost in use** — *5 minutes · core*
 # >
 # > - `scores` `(N,)`, `labels` `(N,)` of 0 and 1, both kinds present; the alarm is `scores >= cut`.
 # > - Return (31.1), a number or a tensor that holds one. `share` is the share of positives in use, π.
@@ -680,6 +687,11 @@ for name, costs in (("as it is", (100, 1)), ("for use", (100 * share / q, (1 - s
     live = cost_in_use(surprise, known, cut, 100, 1, share).item()
     print(f"threshold {name}: cost in use {live:.2f}")
 report("for use, live minus stored", live - guard["both"]["promised"][0], near=0, within=0.05)
+table(guard, ("picture", "sound", "both", "both, sound shuffled"), cost="cost",
+      as_it_is="as it is", quantile="at a quantile", precision="precision")
+print("no alarm at all: cost", span(guard["no alarm"], "cost")[2])
+for what, key in (("for use", "alarms_cost"), ("as it is", "alarms_as_it_is")):
+    print(f"both, threshold {what}: alarm in {span(guard['both'], key, '%')[2]} % of the moments")
 
 # %% tags=["proof"]
 # (31.1) by a loop; the search for it; and one part of house, shop and calls again.
@@ -702,16 +714,8 @@ data, labels = calls(3000, 0)
 told = chosen(encoded(data["words"]), labels)[1].argmax(1)
 assert abs((told == labels[2]).mean() - centre["words"]["accuracy"]["right"][0]) < 0.03
 
-# %%
-show(guard, ("picture", "sound", "both", "both, sound shuffled"), "10,000 moments, 1 % anomalies: the"
-     " price of a moment, threshold corrected, and as validation gave it.",
-     cost="cost", as_it_is="as it is", quantile="99 % quantile", precision="precision")
-print("no alarm at all: cost", span(guard["no alarm"], "cost")[2])
-for what, key in (("for use", "alarms_cost"), ("as it is", "alarms_as_it_is")):
-    print(f"both, threshold {what}: alarm in {span(guard['both'], key, '%')[2]} % of the moments")
-
 # %% [markdown]
-# With the threshold as validation gave it, 96 % of all moments are alarms, and a moment costs 0.96, as much as no alarm at all. Corrected, it costs 0.48, and validation had promised 0.46: the same ranking, the same model, half of the price. Without any anomaly to learn from one takes a quantile of normal moments, here 99 %: 0.64. Note the precision (average precision, in use): 0.27. On the collected sample it was 0.78. AUC does not see that difference; the guard does, who is called in 17 % of the moments, for one anomaly in a hundred.
+# With the threshold as validation gave it, 96 % of all moments (of 10,000) are alarms, and a moment costs 0.96, as much as no alarm at all. Corrected, it costs 0.48, and validation had promised 0.46: the same ranking, the same model, half of the price. Without any anomaly to learn from one takes a quantile of normal moments, here 99 %: 0.64. Note the precision (average precision, in use): 0.27. On the collected sample it was 0.78. AUC does not see that difference; the guard does, who is called in 17 % of the moments, for one anomaly in a hundred.
 #
 # *Limit:* our anomalies are of three known kinds. The next one is of a fourth, and validation has none of it.
 #
@@ -765,6 +769,8 @@ print("a miss costs 20: threshold below one half:", tuned.best_threshold_ < 0.5)
 # | games | screen, text, actions | 28 | Fan and others, *MineDojo*, NeurIPS 2022 |
 # | navigation | instruction, view | 15, 26 | Anderson and others, *Vision-and-Language Navigation*, CVPR 2018 |
 # | driving | cameras, lidar, radar, maps | 06, 32 | Caesar and others, *nuScenes*, CVPR 2020; Bijelic and others, *Seeing Through Fog Without Seeing Fog*, CVPR 2020 |
+# | where a vehicle is, how it is turned | cameras, inertial sensor, GPS | 06 | Geiger and others, *Vision meets Robotics: The KITTI Dataset*, International Journal of Robotics Research 2013 |
+# | medicine | slides, record, genes | this page, 1 | Cheerla, Gevaert, *Deep Learning with Multimodal Representation for Pancancer Prognosis Prediction*, Bioinformatics 2019 |
 # | traffic, city | many sensors on a map, clock | 06 | Li and others, *Diffusion Convolutional Recurrent Neural Network*, ICLR 2018 |
 # | agriculture | leaf pictures, weather, soil | 04, 06 | Mohanty, Hughes, Salathé, *Using Deep Learning for Image-Based Plant Disease Detection*, Frontiers in Plant Science 2016 |
 # | education | answers, clicks, text | 18 | Choi and others, *EdNet*, AIED 2020 |
