@@ -161,9 +161,12 @@ def test_the_clinic_in_numbers(text):
     right = mean(CLINIC, "nobody is called", "right", 100, 0)
     assert f"is right for {right} % of the patients" in text
     all_called = np.mean(of(CLINIC, "all are called", "cost"))
-    assert f"To call everybody costs {all_called:.2f}, so neither" in text
+    assert f"To call everybody costs {all_called:.2f}, and neither" in text
     for one in ("record", "picture"):
-        assert mean_interval(np.subtract(all_called, of(CLINIC, one, "cost")))[0] < 0.05
+        saved, half = mean_interval(
+            np.subtract(of(CLINIC, "all are called", "cost"), of(CLINIC, one, "cost"))
+        )
+        assert saved < half * 7**0.5
     for one in ("record", "picture"):
         assert lead(CLINIC, "both", one, "auc", wider=7**0.5)[1]
     ratios = [
@@ -175,7 +178,7 @@ def test_the_clinic_in_numbers(text):
     assert f"that costs {odds} (last column) and the searched threshold {cost};" in text
     both = CLINIC["both"]
     middle, half = mean_interval(np.subtract(both["cost"], both["odds"]))
-    assert f"is not shown, {middle:.2f} ± {half * 7**0.5:.2f} (splits" in text
+    assert f"is not shown, {middle:.2f} ± {half * 7**0.5:.2f} (made 2.6" in text
     assert abs(middle) < half * 7**0.5
     far = lead(
         {"a": {"x": of(ROAD, "range", "odds")}, "b": {"x": of(ROAD, "range", "cost")}},
@@ -287,7 +290,7 @@ def test_the_gate_in_numbers(text):
     assert f"it costs {cost}, and validation had promised {promised}:" in text
     assert f"here 99 %: {line}." in text
     precise, third = (mean(GATE, "both", what) for what in ("precision", "precision_third"))
-    assert f"in use): {precise}." in text and f"it was {third};" in text
+    assert f"in use): {precise}." in text and f"it was {third}." in text
     assert f"called in {mean(GATE, 'both', 'alarms_cost', 100, 0)} % of the moments" in text
     assert abs(float(raw) - np.mean(of(GATE, "no alarm", "cost"))) < 0.02
 
