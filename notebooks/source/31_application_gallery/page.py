@@ -589,7 +589,7 @@ show(store_runs, list(store_runs), "Regret in the shop: of old items ratings kno
      " only content knows.", old="regret, old", new="regret, new")
 
 # %% [markdown]
-# For new items ratings do no better than the lot (-0.05 ± 0.10), as they must, and "most liked" neither: nobody has liked them yet. Content works: both have 0.33 ± 0.16 less regret than the title and 0.76 ± 0.23 less than the picture, and with shuffled titles this is gone. For old items it is the other way round. There ratings are better than content by 0.53 ± 0.14, and from "most liked", which knows no user, content does not differ (0.04 ± 0.24): it knows the user and not the quality, "most liked" the quality and not the user. And from content there are still 1.3 to go to who knew all tastes, perhaps because the vectors were learned from few noisy ratings.
+# For new items ratings do no better than the lot (-0.05 ± 0.10), as they must, and "most liked" neither: nobody has liked them yet. Content works: both have 0.33 ± 0.16 less regret than the title and 0.76 ± 0.23 less than the picture, and with shuffled titles this is gone. For old items it is the other way round. There ratings are better than content by 0.53 ± 0.14, and from "most liked", which knows no user, content does not differ (0.04 ± 0.24): it knows the user and not the quality, "most liked" the quality and not the user. And from content there are still 1.3 to go to who knew all tastes.
 #
 # *Limit:* in a real shop nobody knows the utility. One sees what was shown and bought, and what was shown was chosen by the last system.
 #
@@ -623,7 +623,7 @@ show(guard, ("picture", "sound", "both", "both, pairs of training shuffled"), "A
      auc="AUC of all", seen="of seen", heard="of heard", crossed="of crossed")
 
 # %% [markdown]
-# Only both together notice what is crossed, and if the pairs of training are shuffled, which leaves each modality as it was, this is gone. For what is *heard*, both are worse than the sound alone (by 6.5 ± 1.9 points): perhaps the sign is lost among more numbers that say nothing of it.
+# Only both together notice what is crossed, and if the pairs of training are shuffled, which leaves each modality as it was, this is gone. For what is *heard*, both are worse than the sound alone (by 6.5 ± 1.9 points).
 #
 # Now the price. A break-in not seen costs 100, a guard who walks over 1, set before we looked. Validation was *collected*: one moment in three is an anomaly. At the gate it is one in a hundred. With $\pi$ the share of positives in use (in medicine the **prevalence** (患病率)), $M$ the share of positives that are missed and $A$ the share of negatives with an alarm, both counted in the sample, each within its own class, a case costs
 #
@@ -723,7 +723,7 @@ assert abs((told == labels[2]).mean() - centre["words"]["accuracy"]["right"][0])
 #
 # ## The bet of page 30
 #
-# In clinic, road and gate a miss costs more than a false alarm. Each has two modalities. Rank the two and their fusion by AUC, and by cost. *Ada: the two rankings are the same in all three. Ben: in at least one they are not.* They differ where, of some pair, one leads clearly by AUC and the other clearly by cost: both intervals of the paired differences keep clear of 0. (The clinic's are wider, as above.)
+# In clinic, road and gate a miss costs more than a false alarm. Each has two modalities. Rank the two and their fusion by AUC, and by cost. *Ada: the two rankings are the same in all three. Ben: in at least one they are not.* They differ where, of some pair, one leads clearly by AUC and the other clearly by cost: both intervals of the paired differences keep clear of 0.
 
 # %%
 BETS = {"clinic": (clinic, ("record", "picture"), 7**0.5),
@@ -738,7 +738,7 @@ for name, (rows, (one, other), wider) in BETS.items():
 outcome("30.c", "Ben")
 
 # %% [markdown]
-# Ben wins, by the road alone: there both lead the range sensor by AUC and cost more. That holds for models chosen by log loss, as everywhere on this page; chosen by cost, the two cost the same and nothing turns round. At the gate all three pairs agree, and clearly. In the clinic no difference in cost is clear: we cannot tell, and a tie is no turn. With other costs than these the rankings may be others. So choose the model and the threshold by what you will pay, and report that.
+# Ben wins, by the road alone: there both lead the range sensor by AUC and cost more. That holds for models chosen by log loss, as everywhere on this page; chosen by cost, the two cost the same and nothing turns round. At the gate all three pairs agree, and clearly. In the clinic no difference in cost is clear: we cannot tell, and a tie is no turn. With other costs than these the rankings may be others. So choose model and threshold by what you will pay.
 #
 # ## With the library
 #
