@@ -365,7 +365,7 @@ def span(row, what, label=""):
     words = f"{factor * middle:.{digits}f} ± {factor * half:.{digits}f}"
     return factor * middle, factor * half, words
 
-def table(rows, names, **columns):
+def listed(rows, names, **columns):
     """Print the columns of some rows."""
     wide = max(map(len, names))
     print(" " * wide, *(f"{label:>14}" for label in columns.values()))
@@ -379,7 +379,7 @@ KINDS = {"text": ("record", "words", "title", "sensors"), "image": ("picture", "
 
 def show(rows, names, caption, drawn=2, **columns):
     """Print them, and draw the first ones, each row in its colour."""
-    table(rows, names, **columns)
+    listed(rows, names, **columns)
     figure, grid = plots.axes(7.6, 2.5, columns=drawn, sharey=True, squeeze=False)
     for ax, (what, label) in zip(grid[0], columns.items()):
         for place, name in enumerate(names):
@@ -527,8 +527,8 @@ street = stored("31", "road")                                  # python tools/sw
 for name, row in list(street.items()):                         # the last column stands in rows
     if f"{name}, model chosen by cost" in street:
         row["by_cost"] = street[f"{name}, model chosen by cost"]["cost"]
-table(street, ("picture", "range", "both", "both, range shuffled"),
-      auc="AUC", cost="cost", odds="at 1/51", by_cost="model by cost")
+listed(street, ("picture", "range", "both", "both, range shuffled"),
+       auc="AUC", cost="cost", odds="at 1/51", by_cost="model by cost")
 parts = [road(n, [0, k]) for k, n in enumerate((1500, 700, 1500))]
 labels = [part[2] for part in parts]                           # yours, on the first seed
 val, test = (side[:, 1] for side in chosen(encoded([part[1] for part in parts]), labels))
@@ -688,8 +688,8 @@ for name, costs in (("as it is", (100, 1)), ("for use", (100 * share / q, (1 - s
     live = cost_in_use(surprise, known, cut, 100, 1, share).item()
     print(f"threshold {name}: cost in use {live:.2f}")
 report("for use, live minus stored", live - guard["both"]["promised"][0], near=0, within=0.05)
-table(guard, ("picture", "sound", "both", "both, sound shuffled"), cost="cost",
-      as_it_is="as it is", quantile="at a quantile", precision="precision")
+listed(guard, ("picture", "sound", "both", "both, sound shuffled"), cost="cost",
+       as_it_is="as it is", quantile="at a quantile", precision="precision")
 print("no alarm at all: cost", span(guard["no alarm"], "cost")[2])
 for what, key in (("for use", "alarms_cost"), ("as it is", "alarms_as_it_is")):
     print(f"both, threshold {what}: alarm in {span(guard['both'], key, '%')[2]} % of the moments")
