@@ -142,10 +142,6 @@ THRESHOLD = Exercise(
         *ideas(
             "no alarm at all is a choice too: try a threshold above every score, such as infinity.",
             lambda s, y, m, a: _searched(s, y, m, a, cuts=torch.unique),
-        ),
-        *ideas(
-            "a threshold of 1 is not beyond every score: scores need not be probabilities, and one"
-            " may be 1 itself. Try infinity.",
             lambda s, y, m, a: _searched(
                 s, y, m, a, cuts=lambda x: torch.cat([x.unique(), x.new_tensor([1.0])])
             ),
