@@ -53,8 +53,7 @@ def tokens_by_unfold(pictures, codebook):
 
 
 @pytest.mark.parametrize(
-    "key, answer",
-    [("30.1", loss_in_one_go), ("30.2", step_by_mean), ("30.3", tokens_by_unfold)],
+    "key, answer", [("30.1", loss_in_one_go), ("30.2", step_by_mean), ("30.3", tokens_by_unfold)]
 )
 def test_another_way_that_is_right_is_taken(accepted, key, answer):
     assert accepted(key, answer) == (answer, f"{key}: yours\n")
@@ -139,21 +138,126 @@ def test_wrong_code_on_the_page_would_be_seen(page):
 
 # ---- what the page says of its stored runs ----
 
-RUNS, REAL = stored("30", "draws"), stored("30", "real")
-CHECKS, BOOKS = stored("30", "controls"), stored("30", "tokens")
-GANS = stored("30", "gans") | stored("30", "turns")
+RUNS, EDGES, REAL = stored("30", "draws"), stored("30", "edges"), stored("30", "real")
+CHECKS, BOOKS, GANS = stored("30", "controls"), stored("30", "tokens"), stored("30", "gans")
+TEST = REAL["all test pictures"]
 
 
-def mean(row, what="right", scale=100):
-    return mean_interval([scale * value for value in row["accuracy"][what]])[0]
+def shown(row, what="right", digits=None):
+    """As the page says it: per cent with a decimal, a distance with two, a spread with three."""
+    share = what in ("right", "kept", "most")
+    usual = {"spread": 3}.get(what, 1 if share else 2)
+    values = [(100 if share else 1) * value for value in row["accuracy"][what]]
+    return f"{mean_interval(values)[0]:.{usual if digits is None else digits}f}"
 
 
-def points(one, other, what="right"):
-    middle, half = gain(one["accuracy"][what], other["accuracy"][what])
+def points(one, other):
+    middle, half = gain(one["accuracy"]["right"], other["accuracy"]["right"])
     return f"{middle:.1f} ± {half:.1f}", abs(middle) > half
 
 
-def best(kind):
-    found = {name: row["chosen by"] for name, row in RUNS.items() if name.startswith(kind)}
-    tried = [name.split(": ")[2] for name in found]
-    return tried, max(found, key=found.get).split(": ")[2]
+def best(rows, kind):
+    found = {name: row["chosen by"] for name, row in rows.items() if f"rate: {kind}: " in name}
+    return max(found, key=found.get).split(": ")[2]
+
+
+def test_the_bet_in_numbers(text):
+    said_by, one, three = (
+        RUNS[name] for name in ("classifier", "drawing, weight 1", "drawing, best weight")
+    )
+    lead, clear = points(said_by, one)
+    at_best, also = points(said_by, three)
+    words = f"right {lead} points less often at weight 1, and {at_best} at the best weight."
+    assert words in text and clear and also
+    assert f"understands a slip {lead} points less often" in text
+    for row in (one, three):  # Ben's two points
+        middle, half = gain(said_by["accuracy"]["right"], row["accuracy"]["right"])
+        assert middle - half > 2
+    assert f"reads {shown(TEST)} % of real pictures" in text
+    assert f"said, {shown(RUNS['classifier, real picture'])} % are right" in text
+
+
+def test_no_dial_stands_at_the_edge_of_its_grid(page, text):
+    every = RUNS | EDGES
+    assert best(every, "drawer") == "0.016" and best(every, "classifier") == "0.001, 0.1"
+    assert best(RUNS, "weight") == "3.0" and EDGES["rate: drawer: 0.032"]["chosen by"] < 0.15
+    assert "a rate of 0.016 is the best of five that were tried" in text
+    assert page["train"].__defaults__[0] == 0.016 and page["make_judge"].__defaults__[1] == 0.08
+    judged = {name: row["chosen by"] for name, row in REAL.items() if "judge" in name}
+    assert judged["rate: judge: 0.08"] == max(judged.values())
+
+
+def test_where_it_is_lost_in_numbers(text):
+    chain = ("classifier", "answer thrown", "thrown drawn, weight 1", "drawing, weight 1")
+    lost = [points(RUNS[one], RUNS[other]) for one, other in zip(chain, chain[1:])]
+    assert all(clear for _, clear in lost)
+    assert f"instead of choosing it costs {lost[0][0]} points" in text
+    assert f"have it read, {lost[1][0]} more." in text and f"another {lost[2][0]}:" in text
+    decided = RUNS["classifier drawn, best weight"]
+    ahead, clear = points(decided, RUNS["drawing, best weight"])
+    assert f"draws then: {shown(decided)} %, {ahead} points above the slip" in text and clear
+
+
+def test_steps_in_numbers(text):
+    one, fifty = RUNS["steps 1"], RUNS["steps 50"]
+    assert f"read best of all, {shown(one)} %" in text
+    assert f"the spread is {shown(one, 'spread')}." in text
+    assert f"{shown(fifty)} % and {shown(fifty, 'spread')} with 50" in text
+    shares = [float(shown(RUNS[f"steps {k}"])) for k in (1, 2, 5, 10, 20, 50)]
+    assert shares == sorted(shares, reverse=True)
+    assert f"With 20 steps it is {shown(RUNS['steps 20'], digits=0)}.)" in text
+
+
+def test_guidance_in_numbers(text):
+    more, clear = points(RUNS["weight 2"], RUNS["weight 1"])
+    assert f"From weight 1 to 2 the share read as meant rises by {more} points" in text and clear
+    far = RUNS["weight 8"]
+    assert f"at 8 the nearest is {shown(far, 'nearest')} away, and {shown(far)} % are" in text
+    spread = RUNS["weight 1"]
+    assert f"At weight 1 it is {shown(spread, 'spread')}, less than real" in text
+    assert max(spread["accuracy"]["spread"]) < min(TEST["accuracy"]["spread"])
+
+
+def test_copies_in_numbers(text):
+    one = RUNS["weight 1"]
+    assert f"trained on is {shown(one, 'nearest')} away" in text
+    gaps = [
+        sum(row["accuracy"]["strangers"]) / 5 - sum(row["accuracy"]["nearest"]) / 5
+        for row in (one, TEST)
+    ]
+    words = f"writers) {shown(one, 'strangers')}: {gaps[0]:.2f} more. For new real pictures it is"
+    assert f"{words} {gaps[1]:.2f} more." in text and gaps[0] > 2 * gaps[1]
+    assert f"New writers' pictures are {shown(TEST, 'nearest')} away" in text
+    assert f"Real ones of new writers: {shown(TEST, 'spread')}." in text
+    assert f"the same digit in {shown(REAL['noise'], 'most', 0)} of 100 cases" in text
+
+
+def test_controls_in_numbers(text):
+    mixed = CHECKS["words shuffled, weight 1"]
+    middle, half = mean_interval(mixed["accuracy"]["right"])
+    assert abs(middle - 0.1) < half and f"as meant in {shown(mixed)} %, which is chance" in text
+    apart = sorted(mixed["accuracy"]["nearest"])
+    assert apart[-1] > 5 and apart[-2] < 3 and "One of these five runs fell apart" in text
+    without = [points(CHECKS[f"never dropped, weight {w}"], RUNS[f"weight {w}"]) for w in (1, 3, 8)]
+    assert [clear for _, clear in without] == [True, False, False]
+    words = "at weight 1: {} points, a little better; at weight 3: {}; at weight 8: {}, which"
+    assert words.format(*(said for said, _ in without)) in text
+    null = [shown(CHECKS["never dropped, weight 0"], "nearest"), shown(RUNS["weight 0"], "nearest")]
+    assert "no farther from pictures ({} and {})".format(*null) in text
+
+
+def test_gans_in_numbers(text):
+    sound, dead = GANS["one turn"], GANS["no noise"]
+    assert f"{shown(sound)} % read as meant, a spread of {shown(sound, 'spread')}" in text
+    assert max(dead["accuracy"]["spread"]) < 1e-3 and f"yet {shown(dead)} % are read" in text
+    assert len(sound["shown"]) == 8 and len(sound["shown"][0]) == 64
+
+
+def test_tokens_in_numbers(text):
+    some, many, written = (BOOKS[name] for name in ("codes 16", "codes 64", "written"))
+    words = f"the judge reads {shown(some)} % of new writers' pictures, with 64 codes {shown(many)}"
+    assert f"{words} (pixels: {shown(TEST)})" in text
+    assert f"darker leaves {shown(some, 'kept', 0)} of 100 tokens" in text
+    assert f"readable digits in {shown(written)} %, fewer than the flow" in text
+    assert f"the spread of real pictures ({shown(written, 'spread')})" in text
+    assert points(RUNS["weight 1"], written)[1]

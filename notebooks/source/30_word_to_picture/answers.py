@@ -29,7 +29,8 @@ RIGHT = {
         """,
         """
         def f(network, pictures, words, noise, times, dropped):
-            x = torch.einsum("b,bd->bd", times, pictures) + torch.einsum("b,bd->bd", 1 - times, noise)
+            x = torch.einsum("b,bd->bd", times, pictures)
+            x = x + torch.einsum("b,bd->bd", 1 - times, noise)
             v = network(x, times, words * (~dropped)[:, None])
             return ((pictures - noise - v) ** 2).mean(1).mean()
         """,
@@ -264,7 +265,8 @@ WRONG = {
         (
             """
             def f(pictures, codebook):
-                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(len(pictures), 16, 4)
+                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3)
+                patches = patches.reshape(len(pictures), 16, 4)
                 return (patches @ codebook.T).argmax(2)
             """,
             "the largest dot product",
@@ -281,7 +283,8 @@ WRONG = {
         (
             """
             def f(pictures, codebook):
-                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(len(pictures), 16, 4)
+                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3)
+                patches = patches.reshape(len(pictures), 16, 4)
                 ids = torch.cdist(patches, codebook.expand(len(pictures), -1, -1)).argmin(2)
                 return codebook[ids]
             """,
@@ -290,7 +293,8 @@ WRONG = {
         (
             """
             def f(pictures, codebook):
-                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(len(pictures), 16, 4)
+                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3)
+                patches = patches.reshape(len(pictures), 16, 4)
                 return torch.cdist(patches, codebook.expand(len(pictures), -1, -1)).argmin(1)
             """,
             "for each code this finds the nearest patch",
@@ -298,7 +302,8 @@ WRONG = {
         (
             """
             def f(pictures, codebook):
-                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(len(pictures), 16, 4)
+                patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3)
+                patches = patches.reshape(len(pictures), 16, 4)
                 return torch.cdist(patches, codebook.expand(len(pictures), -1, -1)).min(2)
             """,
             "expected",

@@ -104,9 +104,7 @@ def _loss_batch():
     def numbers(*shape, learnt=False):
         return torch.randn(shape, generator=draw, requires_grad=learnt)
 
-    weights = tuple(
-        numbers(*shape, learnt=True) for shape in ((64, 32), (32,), (78, 32), (32, 64))
-    )
+    weights = tuple(numbers(*shape, learnt=True) for shape in ((64, 32), (32,), (78, 32), (32, 64)))
     times, dropped = torch.rand(128, generator=draw), torch.rand(128, generator=draw) < 0.1
     return weights, numbers(128, 64), numbers(128, 78), numbers(128, 64), times, dropped
 
@@ -262,10 +260,7 @@ STEP = Exercise(
             "both velocities are added whole. What the weight multiplies is their difference.",
             lambda *a: _step(*a, mix=lambda v0, v1, w: v0 + w * v1),
         ),
-        *ideas(
-            "the weight is not used.",
-            lambda *a: _step(*a, mix=lambda v0, v1, w: v1),
-        ),
+        *ideas("the weight is not used.", lambda *a: _step(*a, mix=lambda v0, v1, w: v1)),
         *ideas(
             "the null word is zeros. Ones, another row's word or the batch's mean are words too.",
             lambda *a: _step(*a, null=torch.ones_like),

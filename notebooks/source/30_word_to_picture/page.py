@@ -141,7 +141,7 @@ print("weight 1 minus classifier: {:+.1f} ± {:.1f} points".format(
 outcome("29.c", "Ben")
 
 # %% [markdown]
-# Ben wins, by far: BET1 points. The *judge* is a classifier of pictures that learned from five other writers and reads JUDGE % of real pictures of yet others rightly. Its errors explain little: where it reads a real picture of the digit that the classifier said, REAL % are right. A dial of the sampler, the *weight*, changes much; you build it below, and then ask where the rest is lost.
+# Ben wins: the drawings are right 25.4 ± 1.5 points less often at weight 1, and 8.0 ± 2.2 at the best weight. The *judge* is a classifier of pictures that learned from five other writers and reads 94.8 % of real pictures of yet others rightly. Its errors explain only a part: where it reads a *real* picture of the digit that the classifier said, 75.4 % are right. A dial of the sampler, the *weight*, changes much; you build it below, and then ask where the rest is lost.
 #
 # ## From noise to a picture
 #
@@ -258,7 +258,7 @@ class Drawer(nn.Module):
         return self.net(torch.cat(parts, dim=1))                           # (B, 144) -> (B, 64)
 
 # %% tags=["measured"]
-def train(data, loss_of, seed, rate=4e-3, drop=0.1, steps=3000):
+def train(data, loss_of, seed, rate=1.6e-2, drop=0.1, steps=3000):
     generator, network = seed_everything(seed), Drawer()
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
@@ -282,7 +282,7 @@ with torch.no_grad():
     unseen = flow_loss(drawer, others, spell([WORDS[d] for d in digits]),
                        torch.randn(258, 64, generator=luck), torch.rand(258, generator=luck),
                        torch.zeros(258, dtype=torch.bool))
-report("loss on other writers, clean words", unseen.item(), near=NEARLOSS, within=0.03)
+report("loss on other writers, clean words", unseen.item(), near=0.57, within=0.03)
 
 # %% [markdown]
 # Most of this loss stays whatever one does: it is the variance of the velocities that pass one place. So the loss says little about the drawings.
@@ -353,7 +353,7 @@ TYPED = ["sevn", "thre", "fiv"]
 drawn, way = draw(drawer, guided_step, spell(TYPED), weight=2.0, seed=3)
 
 # %% tags=["figure"]
-# The way from noise to a picture; (30.3) by hand; the share that is read as meant.
+# The way from noise to a picture; (30.3) by hand.
 seen = torch.stack([way[k][i] for i in range(3) for k in (0, 4, 8, 12, 16, 20)]).view(-1, 8, 8)
 plots.pictures(
     (seen.clamp(-1, 1) + 1) / 2,
@@ -362,25 +362,20 @@ plots.pictures(
     size=1.2,
     caption="Three typed words, each from its own noise: the places on the way, weight 2.",
 )
-read = make_judge()
 v1, v0 = lambda c: c.sum(1, keepdim=True), 0.2
 by_hand = torch.tensor([[0.25 * (v0 + 3.0 * (0.6 - v0))]], dtype=torch.float64)
 told = torch.tensor([[0.1, 0.3]], dtype=torch.float64)
 verify("30.3", by_hand, guided_step(lambda x, times, c: v0 + v1(c) + 0 * x, by_hand * 0, 0.5, 0.25,
                                     told, 3.0))
-plain, asked_for = spell(WORDS).repeat_interleave(50, 0), torch.arange(10).repeat_interleave(50)
-live = share_right(draw(drawer, guided_step, plain)[0], asked_for, read)
-report("clean words read as meant: live minus stored",
-       live - runs["weight 1"]["accuracy"]["right"][0], near=0, within=0.06)
 
 # %% [markdown]
 # ## Is it true, is it copied, is it always the same?
 #
 # A picture that pleases says little. Three measures, each beside what *real* pictures of new writers have:
 #
-# - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit: of pure noise it says "NOISEDIGIT" to NOISE %, so its answer is no proof of a digit.
-# - **copies**: the distance to the nearest picture that was trained on. New writers' pictures are NEARREAL away. Drawings that come closer lean on the training pictures.
-# - **spread**: how much drawings of the same digit differ. Real ones of new writers: SPREADREAL.
+# - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit: of pure noise it says the same digit in 86 of 100 cases, so its answer is no proof of a digit.
+# - **copies**: the distance to the nearest picture that was trained on. New writers' pictures are 2.63 away. Drawings that come closer lean on the training pictures.
+# - **spread**: how much drawings of the same digit differ. Real ones of new writers: 0.160.
 
 # %% tags=["measured"]
 def share_right(drawn, digits, read):
@@ -395,7 +390,7 @@ def spread(drawn, digits):
     return sum(drawn[digits == d].var(dim=0).mean().item() for d in range(10)) / 10
 
 # %% [markdown]
-# What does the weight do? And the number of steps? All steps together go from 0 to 1, so fewer are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is TWENTY.)
+# What does the weight do? And the number of steps? All steps together go from 0 to 1, so fewer are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is 88.)
 
 # %%
 guess("30.a", None, sure=0.5)
@@ -411,7 +406,13 @@ table("clean words, five seeds", runs | {"real": {"accuracy": real}},
 outcome("30.a", 100 * mean_interval(runs["steps 1"]["accuracy"]["right"])[0], within=3)
 
 # %% tags=["figure"]
-# Truth, nearness and spread by the weight, in per cent of what real pictures have.
+# Truth, nearness and spread by the weight, in per cent of real pictures'; your drawer again.
+read = make_judge()
+plain, asked_for = spell(WORDS).repeat_interleave(50, 0), torch.arange(10).repeat_interleave(50)
+live = share_right(draw(drawer, guided_step, plain)[0], asked_for, read)
+report("clean words read as meant: live minus stored",
+       live - runs["weight 1"]["accuracy"]["right"][0], near=0, within=0.06)
+
 def by_weight(rows, what):
     whole = mean_interval(real[what])[0]
     found = [rows[f"weight {w}"]["accuracy"][what] for w in (0, 1, 2, 3, 5, 8)]
@@ -424,28 +425,29 @@ plots.curves(
     xlabel="weight of guidance",
     label="% of real pictures",
     chance=10,
-    caption="Guidance buys truth with variety: from weight 1 to 3 more is read as meant, and"
-    " drawings of one digit differ less.",
+    caption="A weight of 2 or 3 makes more drawings readable. Larger weights lead away from all"
+    " pictures.",
 )
 
 # %% [markdown]
-# ONESTEP
+# **One step** is read best of all, 95.4 %, and differs least: the spread is 0.067. At time 0 the place is the noise $e$ itself, and the mean of $x - e$ over a word's pictures $x$ is their mean minus $e$. A whole step from there ends at the *mean picture*, whatever the noise; the network comes near it. More steps bring variety, and with it drawings that the judge reads as something else: 87.6 % and 0.118 with 50.
 #
-# CURVES
+# **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. From 3 on the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, since they are wrong in many ways: a spread says something only beside the truth. At weight 1 it is 0.113, less than real pictures have.
 #
-# COPIES
+# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of as many by strangers (the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. They are no copies: a copy would have distance 0.
 #
 # ### The controls
 
 # %%
 checks = stored("30", "controls")                            # python tools/sweep.py 30 controls
-ALL = {f"never dropped, weight {w}": f"word never dropped, weight {w}" for w in (1, 3, 8)}
-ALL |= {"words shuffled, weight 1": "another pair's word",
-        "always dropped, weight 1": "word always dropped"}
+ALL = {f"never dropped, weight {w}": f"word never dropped, weight {w}" for w in (0, 1, 3, 8)}
+ALL |= {"words shuffled, weight 1": "another pair's word, weight 1"}
 table("clean words, five seeds", checks, ALL, COLUMNS)
 
 # %% [markdown]
-# CONTROLS
+# With the words of other pairs the drawings are read as meant in 10.3 %, which is chance: what makes them right is the word. (One of these five runs fell apart, far from all pictures: a rate of 0.016 is the best of five that were tried, and at twice that rate nothing is learned.)
+#
+# And if no word is ever dropped in training? Against the network with one in ten dropped, at weight 1: 2.2 ± 1.1 points, a little better; at weight 3: -1.4 ± 3.2; at weight 8: -8.4 ± 17.9, which five seeds do not tell from nothing. What it draws for the null word, of which it never heard, is no farther from pictures (2.86 and 2.83). So with this null word, zeros, as if no letter had been typed, nothing is lost that five seeds show; perhaps since slips are short words anyway. Where the null word is like no word of training, nobody has told the network what it means. Drop some words, and test.
 #
 # ### Why a drawing misreads more often than a classifier
 #
@@ -455,14 +457,14 @@ table("clean words, five seeds", checks, ALL, COLUMNS)
 PARTS = {"classifier": "the classifier's answer",
          "classifier drawn, weight 1": "that answer, typed cleanly and drawn",
          "answer thrown": "an answer thrown by its probabilities",
-         "thrown drawn, weight 1": "that answer, typed cleanly and drawn ",
+         "thrown drawn, weight 1": "the thrown answer, typed and drawn",
          "drawing, weight 1": "the slip itself drawn, weight 1",
          "drawing, best weight": f"the slip itself drawn, weight {BEST:g}",
          "classifier drawn, best weight": f"the answer drawn, weight {BEST:g}"}
 table("new slips, five seeds", runs, PARTS, RIGHT)
 
 # %% [markdown]
-# PARTSTEXT
+# Three losses, one after the other. To throw the answer instead of choosing it costs 8.1 ± 0.9 points. To draw the thrown answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a thrown answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. Guidance sharpens both the word and the drawing. Still, who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
 #
 # ## The older way: two networks against each other
 #
@@ -515,33 +517,31 @@ def train_gan(data, seed, size=1.0, turns=1, rate=1e-3, steps=3000):
     return networks[0], (float(last[:, 0].mean()), float(last[:, 1:].mean()))
 
 # %% [markdown]
-# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Three GANs learn from our pairs: both networks step in turn; the generator takes three steps in each turn; in turn, but without the noise.
+# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Two GANs learn from our pairs; the second gets no noise.
 
 # %%
-gans = stored("30", "gans") | stored("30", "turns")          # python tools/sweep.py 30 gans
-GANS = {"one turn": "one step each", "three turns": "three of the generator's",
-        "no noise": "one step each, no noise"}
+gans = stored("30", "gans")                                  # python tools/sweep.py 30 gans
+GANS = {"one turn": "with noise", "no noise": "without noise"}
 table("GANs, five seeds", gans, GANS, COLUMNS)
 LOSSES = {"discriminator": ("discriminator", 1, 2), "generator": ("generator", 1, 2)}
 table("their losses at the end", gans, GANS, LOSSES)
 
 # %% tags=["figure"]
-# What three GANs draw of two clean words, one seed, four draws of the noise each.
+# What two GANs draw of two clean words, one seed, four draws of the noise each.
 shown = [torch.tensor(gans[name]["shown"]).view(-1, 8, 8) / 16 for name in GANS]
 plots.pictures(
     torch.cat(shown),
-    titles=[f"{word}, {short}" for short in ("1 step", "3 steps", "no noise")
+    titles=[f"{word}, {short}" for short in ("noise", "no noise")
             for word in ["three"] * 4 + ["seven"] * 4],
     columns=8,
     size=0.95,
-    caption="Seed 0. Rows: one step each; three of the generator's; no noise. In each row four"
-    " threes, then four sevens.",
+    caption="Seed 0. Above with noise, below without. In each row four threes, four sevens.",
 )
 
 # %% [markdown]
-# GANTEXT
+# Sound, the GAN is as good as the flow, in one go: 92.3 % read as meant, a spread of 0.103. Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. Nor do the losses say it aloud: 0.82 and 1.93 in place of 0.98 and 1.45, where no one knows beforehand what they should be. So look at spread and distance, beside those of real pictures.
 #
-# | other way | in one line |
+# | another way | in one line |
 # |---|---|
 # | conditional GAN from text | what stands above, for photographs: [Reed and others](https://arxiv.org/abs/1605.05396), 2016 |
 # | GAN for pairs of modalities | two generators share layers and draw *both* halves of a pair: [CoGAN](https://arxiv.org/abs/1606.07536). Captions are harder: a word is chosen, and no gradient passes a choice |
@@ -641,7 +641,7 @@ table("new writers' pictures, from tokens", books,
       {"read, %": ("right", 100, 1), "tokens kept, %": ("kept", 100, 1)})
 table("drawn from clean words", books | runs | gans,
       {"written": "16 codes, token by token", "weight 1": "flow, weight 1",
-       "one turn": "GAN, one step each"}, COLUMNS)
+       "one turn": "GAN"}, COLUMNS)
 
 # %% tags=["figure"]
 # The codes, and three pictures from their tokens.
@@ -656,7 +656,7 @@ plots.pictures(
 )
 
 # %% [markdown]
-# TOKENTEXT
+# With 16 codes a picture is 16 tokens of 4 bits, and the judge reads 90.3 % of new writers' pictures, with 64 codes 93.8 (pixels: 94.8). One level darker leaves 89 of 100 tokens as they were. And tokens can be *written* one after the other, as captions are: a small network that sees the word and the tokens so far draws readable digits in 76.5 %, fewer than the flow, with the spread of real pictures (0.163). Larger systems learn the codebook along with a network that draws from it (VQ-VAE, below). Where pictures are only read, page 28's soft tokens need no ids.
 #
 # ## Try it
 #
@@ -732,11 +732,50 @@ print(f"mean radius {x.norm(dim=1).mean():.1f}")
 #
 # You can now
 #
-# RECAP
+# 1. **settle** the bet: a drawing understands a slip 25.4 ± 1.5 points less often than a classifier, since a sampler throws where a classifier chooses, and for two more reasons;
+# 2. **build** the loss: a place on the straight path, its velocity, a squared error, a time for each row;
+# 3. **build** the guided step; weight 0 ignores the word, 1 is no guidance, 2 or 3 is read best here;
+# 4. **measure** truth by a judge trained apart, copies by distances, and spread, each beside real pictures; one step draws the mean;
+# 5. **tell** a collapsed GAN by its spread: neither its losses nor a judge need show it;
+# 6. **write** a picture in 16 tokens of a codebook, where pixel values are no ids.
 #
 # ## Questions
 #
-# QUESTIONS
+# <details><summary>1. Why does one single step draw nearly the same picture from every noise?</summary>
+#
+# At time 0 the place is the noise e itself, and the mean of x - e over all pictures x of the word is their mean minus e. A whole step from e ends at that mean picture, whatever e was.
+#
+# </details>
+# <details><summary>2. Your training runs with a batch of 64 pictures of 64 pixels and raises with 128. What do you look at?</summary>
+#
+# At a (B,) tensor that is multiplied with a (B, D) one: it was lined up with the pixels. The run with 64 was wrong as well, without a word.
+#
+# </details>
+# <details><summary>3. A judge reads 99 % of the drawings rightly, and 95 % of real pictures. Are the drawings better than real ones?</summary>
+#
+# They are more typical. Its errors on real pictures are on unusual ones, and a sampler that leaves these out is read better. Look at the spread beside it.
+#
+# </details>
+# <details><summary>4. The losses of your GAN are 1.39 and 0.69. Is it finished?</summary>
+#
+# These are the losses of a discriminator that cannot tell. That is so for perfect drawings, and also where the discriminator has learned too little. Measure spread and distance.
+#
+# </details>
+# <details><summary>5. Why not give a language model the pixels' values as ids?</summary>
+#
+# An id is a name: 9 and 10 have nothing in common. And a picture would be a text of many thousand words. A codebook's ids stand for what recurs; embeddings of patches (page 28) need no ids at all.
+#
+# </details>
+# <details><summary>6. With the whole page: an assistant shall draw what the user most probably meant. And if it shall show what the user may have meant?</summary>
+#
+# For the first decide, then draw: a classifier's answer, typed cleanly, or a large weight. For the second draw several times at weight 1; whoever always takes the most probable meaning never shows the other one.
+#
+# </details>
+# <details><summary>7. With the whole page: somebody shows you ten fine drawings from a new model. What do you ask for?</summary>
+#
+# Drawings that nobody chose; a judge that was trained apart, and what it says of real pictures and of noise; the nearest training pictures, beside the distance of new real ones; the spread for one prompt; prompts shuffled, as a control.
+#
+# </details>
 #
 # ## Read more
 #
