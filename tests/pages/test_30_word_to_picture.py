@@ -74,10 +74,11 @@ def test_a_time_for_each_pixel(capsys):
 
 def test_levels_are_no_ids(page, capsys):
     fault = cell("return (8 * shown + 8)")
-    assert printed(capsys, fault, names := dict(page)) == "False"
-    names["mine"] = lambda key, function: reference(key)
-    names["picture_tokens"] = None
-    assert printed(capsys, cell("codebook = make_codebook(scans"), names) == "True"
+    own, new = page["scans"]("own")[0], page["scans"]("test")[0]
+    names = page | {"new": new, "codebook": page["make_codebook"](own, 16)}
+    names["picture_tokens"] = reference("30.3")
+    assert printed(capsys, fault, names) == "False"
+    assert printed(capsys, cell("return picture_tokens(shown, codebook)"), names) == "True"
 
 
 def test_the_words_asked_are_new_and_nobody_types_nothing(page):
@@ -139,7 +140,8 @@ def test_wrong_code_on_the_page_would_be_seen(page):
 # ---- what the page says of its stored runs ----
 
 RUNS, EDGES, REAL = stored("30", "draws"), stored("30", "edges"), stored("30", "real")
-CHECKS, BOOKS, GANS = stored("30", "controls"), stored("30", "tokens"), stored("30", "gans")
+CHECKS, BOOKS = stored("30", "controls"), stored("30", "tokens")
+GANS = stored("30", "gans") | stored("30", "turns")
 TEST = REAL["all test pictures"]
 
 
@@ -250,6 +252,13 @@ def test_gans_in_numbers(text):
     sound, dead = GANS["one turn"], GANS["no noise"]
     assert f"{shown(sound)} % read as meant, a spread of {shown(sound, 'spread')}" in text
     assert max(dead["accuracy"]["spread"]) < 1e-3 and f"yet {shown(dead)} % are read" in text
+    three = GANS["three turns"]
+    losses = [shown(three, what) for what in ("discriminator", "generator")]
+    assert "they end at {} and {}, those of perfect drawings to 0.02".format(*losses) in text
+    assert abs(float(losses[0]) - 1.39) < 0.021 and abs(float(losses[1]) - 0.69) < 0.021
+    assert f"the spread is {shown(three, 'spread')}, half of the sound GAN's" in text
+    half = sum(three["accuracy"]["spread"]) / sum(sound["accuracy"]["spread"])
+    assert 0.45 < half < 0.55 and f"real pictures ({shown(TEST, 'spread')})." in text
     assert len(sound["shown"]) == 8 and len(sound["shown"][0]) == 64
 
 

@@ -81,7 +81,7 @@ def asked(seed, seen, each=100):
     return words, torch.arange(10).repeat_interleave(each)
 
 # %% tags=["measured", "proof"]
-# The judge: a support vector machine on other writers, each picture also moved by a pixel.
+# The judge, a support vector machine on other writers; truth, distance and spread.
 def moved(pictures, down, right):
     wide = F.pad(pictures.view(-1, 8, 8), (1, 1, 1, 1), value=-1.0)
     return wide[:, 1 - down : 9 - down, 1 - right : 9 - right].flatten(1)
@@ -92,6 +92,17 @@ def make_judge(split="judge", gamma=0.08):
     more = torch.cat([moved(pictures, *move) for move in moves])
     machine = SVC(C=10, gamma=gamma).fit(more.numpy(), digits.repeat(len(moves)).numpy())
     return lambda drawn: torch.tensor(machine.predict(drawn.numpy()))
+
+def share_right(drawn, digits, read):
+    return (read(drawn) == digits).float().mean().item()
+
+def nearest(drawn, pictures):
+    """The mean distance from a drawing to the nearest of the pictures."""
+    return torch.cdist(drawn, pictures).amin(dim=1).mean().item()   # (B, N) -> (B,)
+
+def spread(drawn, digits):
+    """The variance of a pixel among drawings of one digit: mean over pixels and digits."""
+    return sum(drawn[digits == d].var(dim=0).mean().item() for d in range(10)) / 10
 
 # %% [markdown]
 # ## The bet of page 29
@@ -115,8 +126,8 @@ tried = {name: row["chosen by"] for name, row in runs.items() if name.startswith
 BEST = float(max(tried, key=tried.get).split(": ")[2])       # chosen on validation words
 
 def interval(row, what="right", scale=100, digits=1):
-    mean, half = mean_interval([scale * value for value in row["accuracy"][what]])
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    mean, half = mean_interval(values := [scale * value for value in row["accuracy"][what]])
+    return f"{mean:.{digits}f}" + f" ± {half:.{digits}f}" * (len({*values}) > 1)
 
 def paired(one, other, what="right"):
     """Points that one row has more than the other, seed by seed, and half the interval."""
@@ -156,6 +167,9 @@ picture, noise = torch.tensor([1.0, -1.0]), torch.tensor([0.2, 0.6])      # (D,)
 place = (1 - 0.25) * noise + 0.25 * picture
 print("place:", place, "velocity:", picture - noise)
 print("the rest of the way:", place + 0.75 * (picture - noise))
+e, x, t = torch.tensor([[0.2, 0.6], [1.0, -1.0], [0.3, 0.3]], dtype=torch.float64)
+slope = torch.autograd.functional.jacobian(lambda at: (1 - at) * e + at * x, t[0])
+verify("30.1", by_hand=x - e, reference=slope)
 
 # %% [markdown]
 # A network sees a place, a time and a word, $c$, and is asked for the velocity. It is trained on random pictures, random noise and random times:
@@ -221,23 +235,6 @@ print("the last row is at time 1:", torch.equal(x[-1], both[1, -1]))
 x = (1 - times[:, None]) * both[0] + times[:, None] * both[1]               # (B, D)
 print("the last row is at time 1:", torch.equal(x[-1], both[1, -1]))
 
-# %% tags=["proof"]
-# (30.1) against autograd; (30.2) through your function, pixel by pixel, and its least value.
-flow_loss = mine("30.1", flow_loss)
-seed_everything(0)
-e, one = torch.randn(2, 5, dtype=torch.float64)
-slope = torch.autograd.functional.jacobian(lambda t: (1 - t) * e + t * one,
-                                           torch.tensor(0.3, dtype=torch.float64))
-verify("30.1", by_hand=one - e, reference=slope)
-still = lambda x, times, words: 0.5 * x + words.sum(1, keepdim=True)
-b = [torch.randn(3, n, dtype=torch.float64) for n in (4, 2, 4)]
-t, gone = torch.rand(3, dtype=torch.float64), torch.tensor([True, False, False])
-total = 0.0
-for p, c, n, at, off in zip(*b, t, gone):
-    v = 0.5 * ((1 - at) * n + at * p) + (0.0 if off else c.sum())
-    total = total + sum((v[i] - p[i] + n[i]) ** 2 for i in range(4)) / 12
-verify("30.2", total, flow_loss(still, *b, t, gone))
-
 # %% [markdown]
 # The network: the word goes through one layer, the time becomes 16 sines and cosines, and three layers mix them with the place. Then the training, with your loss; one word in ten is dropped.
 
@@ -275,6 +272,7 @@ def train(data, loss_of, seed, rate=1.6e-2, drop=0.1, steps=3000):
     return network
 
 # %%
+flow_loss = mine("30.1", flow_loss)
 drawer = train(data, flow_loss, seed=0)
 others, digits = scans("validation")
 luck = torch.Generator().manual_seed(0)
@@ -283,6 +281,18 @@ with torch.no_grad():
                        torch.randn(258, 64, generator=luck), torch.rand(258, generator=luck),
                        torch.zeros(258, dtype=torch.bool))
 report("loss on other writers, clean words", unseen.item(), near=0.57, within=0.03)
+
+# %% tags=["proof"]
+# (30.2) through your function, and pixel by pixel.
+seed_everything(0)
+still = lambda x, times, words: 0.5 * x + words.sum(1, keepdim=True)
+b = [torch.randn(3, n, dtype=torch.float64) for n in (4, 2, 4)]
+t, gone = torch.rand(3, dtype=torch.float64), torch.tensor([True, False, False])
+total = 0.0
+for p, c, n, at, off in zip(*b, t, gone):
+    v = 0.5 * ((1 - at) * n + at * p) + (0.0 if off else c.sum())
+    total = total + sum((v[i] - p[i] + n[i]) ** 2 for i in range(4)) / 12
+verify("30.2", total, flow_loss(still, *b, t, gone))
 
 # %% [markdown]
 # Most of this loss stays whatever one does: it is the variance of the velocities that pass one place. So the loss says little about the drawings.
@@ -349,7 +359,7 @@ def draw(network, step_of, words, weight=1.0, steps=20, seed=0):
 
 # %%
 guided_step = mine("30.2", guided_step)
-TYPED = ["sevn", "thre", "fiv"]
+TYPED = ["sevn", "thee", "fiv"]
 drawn, way = draw(drawer, guided_step, spell(TYPED), weight=2.0, seed=3)
 
 # %% tags=["figure"]
@@ -376,18 +386,6 @@ verify("30.3", by_hand, guided_step(lambda x, times, c: v0 + v1(c) + 0 * x, by_h
 # - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit: of pure noise it says the same digit in 86 of 100 cases, so its answer is no proof of a digit.
 # - **copies**: the distance to the nearest picture that was trained on. New writers' pictures are 2.63 away. Drawings that come closer lean on the training pictures.
 # - **spread**: how much drawings of the same digit differ. Real ones of new writers: 0.160.
-
-# %% tags=["measured"]
-def share_right(drawn, digits, read):
-    return (read(drawn) == digits).float().mean().item()
-
-def nearest(drawn, pictures):
-    """The mean distance from a drawing to the nearest of the pictures."""
-    return torch.cdist(drawn, pictures).amin(dim=1).mean().item()   # (B, N) -> (B,)
-
-def spread(drawn, digits):
-    """The variance of a pixel among drawings of one digit: mean over pixels and digits."""
-    return sum(drawn[digits == d].var(dim=0).mean().item() for d in range(10)) / 10
 
 # %% [markdown]
 # What does the weight do? And the number of steps? All steps together go from 0 to 1, so fewer are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is 88.)
@@ -451,7 +449,7 @@ table("clean words, five seeds", checks, ALL, COLUMNS)
 #
 # ### Why a drawing misreads more often than a classifier
 #
-# Both know how probable each digit is, given the slip. The classifier says the most probable one. A sampler *draws* one: with "thee" it may think of three in seven cases of ten, and then draws something else in three. Take this apart, on the same new slips:
+# Both know how probable each digit is, given the slip. The classifier says the most probable one. A sampler *draws* one: if a slip means three in seven cases of ten, it draws something else in the other three. Take this apart, on the same new slips:
 
 # %%
 PARTS = {"classifier": "the classifier's answer",
@@ -483,63 +481,32 @@ def discriminator_loss(generator, discriminator, pictures, words, noise):
 def generator_loss(generator, discriminator, words, noise):
     return F.softplus(-discriminator(beside(generator(beside(noise, words)), words))).mean()
 
-# %% tags=["measured", "proof"]
-# A GAN's layers, and what it draws.
-def layers(before, after, *end):
-    return nn.Sequential(nn.Linear(before, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128),
-                         nn.LeakyReLU(0.2), nn.Linear(128, after), *end)
-
-@torch.no_grad()
-def made_by(generator, words, size=1.0, seed=0):
-    luck = torch.Generator().manual_seed(seed)
-    return generator(beside(size * torch.randn(len(words), 16, generator=luck), words))
-
-# %% tags=["measured", "proof"]
-# The GAN's networks and training; `turns` of the generator's steps follow each other step.
-def train_gan(data, seed, size=1.0, turns=1, rate=1e-3, steps=3000):
-    """The generator, and both losses of the last 500 steps; `size` 0 takes its noise away."""
-    luck, losses = seed_everything(seed), []
-    networks = layers(16 + 78, 64, nn.Tanh()), layers(64 + 78, 1)
-    optimizers = [torch.optim.Adam(one.parameters(), lr=rate, betas=(0.5, 0.99))
-                  for one in networks]
-    for _ in range(steps):
-        rows = torch.randint(len(data["words"]), (64,), generator=luck)
-        pictures, words = data["pictures"][rows], data["words"][rows]
-        for turn in range(1 + turns):
-            noise = size * torch.randn(64, 16, generator=luck)
-            loss = (generator_loss(*networks, words, noise) if turn else
-                    discriminator_loss(*networks, pictures, words, noise))
-            optimizers[turn == 0].zero_grad()
-            loss.backward()
-            optimizers[turn == 0].step()
-            losses.append(loss.item())
-    last = np.reshape(losses, (steps, 1 + turns))[-500:]
-    return networks[0], (float(last[:, 0].mean()), float(last[:, 1:].mean()))
-
 # %% [markdown]
-# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Two GANs learn from our pairs; the second gets no noise.
+# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Three GANs learn from our pairs: both networks step in turn; the generator takes three steps in each turn; in turn, but without the noise.
 
 # %%
-gans = stored("30", "gans")                                  # python tools/sweep.py 30 gans
-GANS = {"one turn": "with noise", "no noise": "without noise"}
+gans = stored("30", "gans") | stored("30", "turns")          # python tools/sweep.py 30 gans
+GANS = {"one turn": "one step each", "three turns": "three of the generator's",
+        "no noise": "one step each, no noise"}
 table("GANs, five seeds", gans, GANS, COLUMNS)
 LOSSES = {"discriminator": ("discriminator", 1, 2), "generator": ("generator", 1, 2)}
 table("their losses at the end", gans, GANS, LOSSES)
 
 # %% tags=["figure"]
-# What two GANs draw of two clean words, one seed, four draws of the noise each.
+# What three GANs draw of two clean words, one seed, four draws of the noise each.
 shown = [torch.tensor(gans[name]["shown"]).view(-1, 8, 8) / 16 for name in GANS]
 plots.pictures(
     torch.cat(shown),
-    titles=[f"{word}, {short}" for short in ("noise", "no noise")
+    titles=[f"{word}, {short}" for short in ("1 step", "3 steps", "no noise")
             for word in ["three"] * 4 + ["seven"] * 4],
     columns=8,
     size=0.95,
-    caption="Seed 0. Above with noise, below without. In each row four threes, four sevens.",
+    caption="Seed 0. Rows: one step each; three of the generator's; no noise. In each row four"
+    " threes, then four sevens.",
 )
 
 # %% [markdown]
-# Sound, the GAN is as good as the flow, in one go: 92.3 % read as meant, a spread of 0.103. Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. Nor do the losses say it aloud: 0.82 and 1.93 in place of 0.98 and 1.45, where no one knows beforehand what they should be. So look at spread and distance, beside those of real pictures.
+# With one step each, the GAN draws in one go what the flow needs twenty steps for: 92.3 % read as meant, a spread of 0.103. Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. Nor do the losses. With three steps of the generator they end at 1.38 and 0.71, those of perfect drawings to 0.02, and the spread is 0.055, half of the sound GAN's: this discriminator cannot tell. So look at the spread, beside that of real pictures (0.160).
 #
 # | another way | in one line |
 # |---|---|
@@ -552,7 +519,7 @@ plots.pictures(
 #
 # ## A picture in tokens
 #
-# A published listing gives a language model a picture by writing its pixel values, 0 to 255, where ids of words stand. It runs: the model reads pixel 9 as whatever word has id 9. But ids are *names*. Level 9 and level 10 are as different as two words, though the eye cannot tell them apart. The right repair makes a **codebook** (码本): cut the pictures of the training set into patches, find K typical ones by k-means, and call each patch by the number of the nearest.
+# A common mistake gives a language model a picture by writing its pixel values, 0 to 255, where ids of words stand. It runs: the model reads pixel 9 as whatever word has id 9. But ids are *names*: level 9 and level 10, neighbours in the picture, are two different words. The right repair makes a **codebook** (码本): cut the pictures of the training set into patches, find K typical ones by k-means, and call each patch by the number of the nearest.
 #
 # > **Exercise 30.3 · A picture's tokens** — *6 minutes · core*
 # >
@@ -616,19 +583,28 @@ class Writer(nn.Module):
         known = F.one_hot(known, self.codes + 1).float().flatten(1)
         return self.net(torch.cat([known, F.one_hot(places, 16).float(), words], dim=1))
 
+# %%
+picture_tokens = mine("30.3", picture_tokens)
+codebook, new = make_codebook(scans("own")[0], codes=16), scans("test")[0]    # (K, 4), (B, 64)
+back = from_tokens(picture_tokens(new[:3], codebook), codebook)               # -> (3, 64)
+plots.pictures(
+    (torch.cat([new[:3], back]).view(-1, 8, 8) + 1) / 2,
+    titles=["a real picture"] * 3 + ["from 16 tokens"] * 3,
+    columns=6,
+    size=1.2,
+    caption="Three real pictures, and what is left when each patch is one of 16 codes.",
+)
+
 # %% [markdown]
-# First as in the listing: each pixel's level, 0 to 16, is its id. Now make the whole picture one level darker.
+# Now make every picture one level darker. First with the mistake: each pixel's level, 0 to 16, is its id.
 
 # %% tags=["fault"]
 def ids(shown):
     return (8 * shown + 8).round().long()                     # (B, 64) -> (B, 64), 0 to 16
-new = scans("test")[0]                                        # (B, 64)
 same = (ids(new) == ids((new + 1 / 8).clamp(max=1))).float().mean().item()
 print("most ids stay as they were:", same > 0.5)
 
 # %%
-codebook = make_codebook(scans("own")[0], codes=16)           # (K, 4)
-picture_tokens = mine("30.3", picture_tokens)
 def ids(shown):
     return picture_tokens(shown, codebook)                    # (B, 64) -> (B, 16)
 same = (ids(new) == ids((new + 1 / 8).clamp(max=1))).float().mean().item()
@@ -641,19 +617,7 @@ table("new writers' pictures, from tokens", books,
       {"read, %": ("right", 100, 1), "tokens kept, %": ("kept", 100, 1)})
 table("drawn from clean words", books | runs | gans,
       {"written": "16 codes, token by token", "weight 1": "flow, weight 1",
-       "one turn": "GAN"}, COLUMNS)
-
-# %% tags=["figure"]
-# The codes, and three pictures from their tokens.
-three = new[[3, 7, 12]]
-back = from_tokens(picture_tokens(three, codebook), codebook)
-plots.pictures(
-    (torch.cat([three, back]).view(-1, 8, 8) + 1) / 2,
-    titles=["a real picture"] * 3 + ["from 16 tokens"] * 3,
-    columns=6,
-    size=1.2,
-    caption="Three real pictures, and what is left when each patch is one of 16 codes.",
-)
+       "one turn": "GAN, one step each"}, COLUMNS)
 
 # %% [markdown]
 # With 16 codes a picture is 16 tokens of 4 bits, and the judge reads 90.3 % of new writers' pictures, with 64 codes 93.8 (pixels: 94.8). One level darker leaves 89 of 100 tokens as they were. And tokens can be *written* one after the other, as captions are: a small network that sees the word and the tokens so far draws readable digits in 76.5 %, fewer than the flow, with the spread of real pictures (0.163). Larger systems learn the codebook along with a network that draws from it (VQ-VAE, below). Where pictures are only read, page 28's soft tokens need no ids.
@@ -668,7 +632,7 @@ from ipywidgets import Dropdown, FloatSlider, IntSlider
 
 from course_utils.widgets import Explorer
 
-TRY = ["sevn", "seven", "thre", "thee", "fivr", "nin", "too", "ate", "x", *TYPED]
+TRY = ["sevn", "seven", "trhee", "fivr", "nne", "too", "ate", "x", *TYPED]
 
 def places(word, weight):
     return draw(drawer, guided_step, spell([word] * 5), weight, seed=5)

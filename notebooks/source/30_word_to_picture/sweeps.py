@@ -226,6 +226,53 @@ def controls(page: dict) -> dict:
     return rows
 
 
+# ---- GANs ----
+
+
+def layers(before, after, *end):
+    return nn.Sequential(
+        nn.Linear(before, 128),
+        nn.LeakyReLU(0.2),
+        nn.Linear(128, 128),
+        nn.LeakyReLU(0.2),
+        nn.Linear(128, after),
+        *end,
+    )
+
+
+def train_gan(page, data, seed, size=1.0, turns=1, rate=1e-3, steps=3000):
+    """The generator, and both losses of the last 500 steps. `size` 0 takes its noise away; `turns`
+    of the generator's steps follow each of the discriminator's.
+    """
+    luck, losses = seed_everything(seed), []
+    networks = layers(16 + 78, 64, nn.Tanh()), layers(64 + 78, 1)
+    optimizers = [
+        torch.optim.Adam(one.parameters(), lr=rate, betas=(0.5, 0.99)) for one in networks
+    ]
+    for _ in range(steps):
+        rows = torch.randint(len(data["words"]), (64,), generator=luck)
+        pictures, words = data["pictures"][rows], data["words"][rows]
+        for turn in range(1 + turns):
+            noise = size * torch.randn(64, 16, generator=luck)
+            if turn:
+                loss = page["generator_loss"](*networks, words, noise)
+            else:
+                loss = page["discriminator_loss"](*networks, pictures, words, noise)
+            optimizers[turn == 0].zero_grad()
+            loss.backward()
+            optimizers[turn == 0].step()
+            losses.append(loss.item())
+    last = torch.tensor(losses).view(steps, 1 + turns)[-500:]
+    return networks[0], (last[:, 0].mean().item(), last[:, 1:].mean().item())
+
+
+@torch.no_grad()
+def made_by(page, generator, words, size, seed):
+    luck = torch.Generator().manual_seed(seed)
+    noise = size * torch.randn(len(words), 16, generator=luck)
+    return generator(page["beside"](noise, words))
+
+
 def gans(page: dict, runs=(("one turn", 1, 1.0), ("no noise", 1, 0.0))) -> dict:
     """GANs on the same pairs: their losses, and what they draw of clean words and of new slips.
 
@@ -238,9 +285,9 @@ def gans(page: dict, runs=(("one turn", 1, 1.0), ("no noise", 1, 0.0))) -> dict:
         data = page["pairs"](seed)
         words, meant = words_for(page, seed, data)[1]
         for name, turns, size in runs:
-            generator, found = page["train_gan"](data, seed, size, turns)
-            drawn = page["made_by"](generator, plain, size, seed)
-            answers = page["made_by"](generator, words, size, seed)
+            generator, found = train_gan(page, data, seed, size, turns)
+            drawn = made_by(page, generator, plain, size, seed)
+            answers = made_by(page, generator, words, size, seed)
             slips = page["share_right"](answers, meant, read)
             losses = dict(zip(("discriminator", "generator"), found))
             note(rows, name, **measure(drawn), **losses, slips=slips)
