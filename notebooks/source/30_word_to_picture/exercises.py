@@ -121,46 +121,48 @@ LOSS = Exercise(
         *ideas(
             "the target is the picture plus the noise. The path goes from noise to picture, and"
             " its velocity is the difference: picture minus noise.",
-            lambda *a: _loss(*a, target=lambda p, e: p + e),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: p + e),
         ),
         *ideas(
             "the target points from the picture to the noise. At t = 1 the picture stands, so the"
             " velocity is picture minus noise.",
-            lambda *a: _loss(*a, target=lambda p, e: e - p),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: e - p),
         ),
         *ideas(
             "the target is a place (the picture, or the noise), not a velocity. What the sampler"
             " adds up are velocities: picture minus noise.",
-            lambda *a: _loss(*a, target=lambda p, e: p),
-            lambda *a: _loss(*a, target=lambda p, e: e),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: p),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: e),
         ),
         *ideas(
             "the path runs the other way: here t = 0 is the noise and t = 1 the picture.",
-            lambda *a: _loss(*a, back=True),
-            lambda *a: _loss(*a, back=True, target=lambda p, e: e - p),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, back=True),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, back=True, target=lambda p, e: e - p),
         ),
         *ideas(
             "`times` is multiplied as it is. (B,) lines up with the *pixels*: an error, or, where"
             " there are as many pictures as pixels, a time for each pixel. Make it (B, 1).",
-            lambda *a: _loss(*a, t=lambda t: t),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, t=lambda t: t),
         ),
         *ideas(
             "one time serves the whole batch. Each row has its own.",
-            lambda *a: _loss(*a, t=lambda t: t[:1, None]),
-            lambda *a: _loss(*a, t=lambda t: t.mean()),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, t=lambda t: t[:1, None]),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, t=lambda t: t.mean()),
         ),
         *ideas(
             "the word is never dropped. Where `dropped` is True the network gets the null word,"
             " zeros.",
-            lambda *a: _loss(*a, keep=lambda d: d | ~d),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, keep=lambda d: d | ~d),
         ),
         *ideas(
             "the mask is read the other way round: True means dropped.",
-            lambda *a: _loss(*a, keep=lambda d: d),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, keep=lambda d: d),
         ),
         *ideas(
             "as soon as one row is dropped all of them are. Each row has its own entry.",
-            lambda *a: _loss(*a, keep=lambda d: (~d).all().expand(len(d))),
+            lambda n, p, c, e, t, d: _loss(
+                n, p, c, e, t, d, keep=lambda d: (~d).all().expand(len(d))
+            ),
         ),
         *ideas(
             "rows without their word are left out of the loss. They count: from them the network"
@@ -175,10 +177,14 @@ LOSS = Exercise(
         *ideas(
             "the squares are not averaged over all pixels of all pictures: a sum, or absolute"
             " values.",
-            lambda *a: _loss(*a, mean=lambda w: w.square().sum()),
-            lambda *a: _loss(*a, mean=lambda w: w.square().sum(1).mean()),
-            lambda *a: _loss(*a, mean=lambda w: w.square().mean(1).sum()),
-            lambda *a: _loss(*a, mean=lambda w: w.abs().mean()),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, mean=lambda w: w.square().sum()),
+            lambda n, p, c, e, t, d: _loss(
+                n, p, c, e, t, d, mean=lambda w: w.square().sum(1).mean()
+            ),
+            lambda n, p, c, e, t, d: _loss(
+                n, p, c, e, t, d, mean=lambda w: w.square().mean(1).sum()
+            ),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, mean=lambda w: w.abs().mean()),
         ),
     ),
 )
@@ -202,7 +208,7 @@ def _step(network, x, time, size, words, weight, mix=None, null=None, sign=1, af
     return moved if after is None else after(moved)
 
 
-def _step_cases(seed=2):
+def _step_cases(seed=3):
     draw, luck = draws(seed), torch.Generator().manual_seed(seed)
 
     def case(rows, pixels, letters, size, weight):
@@ -234,38 +240,49 @@ STEP = Exercise(
         *ideas(
             "here weight 1 gives more than the word's own velocity: this counts from weight 0 on."
             " In (30.3) weight 0 ignores the word, and 1 is no guidance.",
-            lambda *a: _step(*a, mix=lambda v0, v1, w: v1 + w * (v1 - v0)),
+            lambda n, x, t, s, c, w: _step(
+                n, x, t, s, c, w, mix=lambda v0, v1, w: v1 + w * (v1 - v0)
+            ),
         ),
         *ideas(
             "the weight is used less 1. In (30.3) it multiplies the whole difference.",
-            lambda *a: _step(*a, mix=lambda v0, v1, w: v0 + (w - 1) * (v1 - v0)),
+            lambda n, x, t, s, c, w: _step(
+                n, x, t, s, c, w, mix=lambda v0, v1, w: v0 + (w - 1) * (v1 - v0)
+            ),
         ),
         *ideas(
             "the two velocities are exchanged: guidance goes from the null word's towards the"
             " word's.",
-            lambda *a: _step(*a, mix=lambda v0, v1, w: v1 + w * (v0 - v1)),
-            lambda *a: _step(*a, mix=lambda v0, v1, w: v0 + w * (v0 - v1)),
+            lambda n, x, t, s, c, w: _step(
+                n, x, t, s, c, w, mix=lambda v0, v1, w: v1 + w * (v0 - v1)
+            ),
+            lambda n, x, t, s, c, w: _step(
+                n, x, t, s, c, w, mix=lambda v0, v1, w: v0 + w * (v0 - v1)
+            ),
         ),
         *ideas(
             "the step is subtracted: this goes back to the noise. Sampling runs from t = 0, noise,"
             " to t = 1, the picture.",
-            lambda *a: _step(*a, sign=-1),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, sign=-1),
         ),
         *ideas(
             "the word's velocity alone is multiplied by the weight: that is a longer step, not a"
             " clearer word.",
-            lambda *a: _step(*a, mix=lambda v0, v1, w: w * v1),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, mix=lambda v0, v1, w: w * v1),
         ),
         *ideas(
             "both velocities are added whole. What the weight multiplies is their difference.",
-            lambda *a: _step(*a, mix=lambda v0, v1, w: v0 + w * v1),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, mix=lambda v0, v1, w: v0 + w * v1),
         ),
-        *ideas("the weight is not used.", lambda *a: _step(*a, mix=lambda v0, v1, w: v1)),
+        *ideas(
+            "the weight is not used.",
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, mix=lambda v0, v1, w: v1),
+        ),
         *ideas(
             "the null word is zeros. Ones, another row's word or the batch's mean are words too.",
-            lambda *a: _step(*a, null=torch.ones_like),
-            lambda *a: _step(*a, null=lambda c: c.roll(1, 0)),
-            lambda *a: _step(*a, null=lambda c: c.mean(0).expand_as(c)),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, null=torch.ones_like),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, null=lambda c: c.roll(1, 0)),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, null=lambda c: c.mean(0).expand_as(c)),
         ),
         *ideas(
             "the velocity is not multiplied by the step's size.",
@@ -284,7 +301,7 @@ STEP = Exercise(
         *ideas(
             "the place is cut to -1 ... 1. On the way it may lie outside, as noise does; only the"
             " finished picture is cut.",
-            lambda *a: _step(*a, after=lambda x: x.clamp(-1, 1)),
+            lambda n, x, t, s, c, w: _step(n, x, t, s, c, w, after=lambda x: x.clamp(-1, 1)),
         ),
     ),
 )

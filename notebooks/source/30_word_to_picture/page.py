@@ -423,14 +423,14 @@ plots.curves(
     xlabel="weight of guidance",
     label="% of real pictures",
     chance=10,
-    caption="A weight of 2 or 3 makes more drawings readable. Larger weights lead away from all"
+    caption="At a weight of 2 or 3 most drawings are readable. Larger weights lead away from all"
     " pictures.",
 )
 
 # %% [markdown]
 # **One step** is read best of all, 95.4 %, and differs least: the spread is 0.067. At time 0 the place is the noise $e$ itself, and the mean of $x - e$ over a word's pictures $x$ is their mean minus $e$. A whole step from there ends at the *mean picture*, whatever the noise; the network comes near it. More steps bring variety, and with it drawings that the judge reads as something else: 87.6 % and 0.118 with 50.
 #
-# **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. From 3 on the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, since they are wrong in many ways: a spread says something only beside the truth. At weight 1 it is 0.113, less than real pictures have.
+# **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. Beyond 3 the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, since they are wrong in many ways: a spread says something only beside the truth. At weight 1 it is 0.113, less than real pictures have.
 #
 # **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of as many by strangers (the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. They are no copies: a copy would have distance 0.
 #
@@ -497,8 +497,7 @@ table("their losses at the end", gans, GANS, LOSSES)
 shown = [torch.tensor(gans[name]["shown"]).view(-1, 8, 8) / 16 for name in GANS]
 plots.pictures(
     torch.cat(shown),
-    titles=[f"{word}, {short}" for short in ("1 step", "3 steps", "no noise")
-            for word in ["three"] * 4 + ["seven"] * 4],
+    titles=["1 step"] * 8 + ["3 steps"] * 8 + ["no noise"] * 8,
     columns=8,
     size=0.95,
     caption="Seed 0. Rows: one step each; three of the generator's; no noise. In each row four"
@@ -696,7 +695,7 @@ print(f"mean radius {x.norm(dim=1).mean():.1f}")
 #
 # You can now
 #
-# 1. **settle** the bet: a drawing understands a slip 25.4 ± 1.5 points less often than a classifier, since a sampler throws where a classifier chooses, and for two more reasons;
+# 1. **settle** the bet: a drawing is right 25.4 ± 1.5 points less often than a classifier: a sampler throws where a classifier chooses, and drawing and reading of slips cost the rest;
 # 2. **build** the loss: a place on the straight path, its velocity, a squared error, a time for each row;
 # 3. **build** the guided step; weight 0 ignores the word, 1 is no guidance, 2 or 3 is read best here;
 # 4. **measure** truth by a judge trained apart, copies by distances, and spread, each beside real pictures; one step draws the mean;
