@@ -85,7 +85,7 @@ def choose(rows, kind):
 def draws(page: dict) -> dict:
     """The bet, and what guidance and steps do: five drawers and five classifiers.
 
-    About four minutes on one core.
+    About two minutes on one core.
     """
     rows, read = {}, page["make_judge"]()
     draw, share_right = page["draw"], page["share_right"]
@@ -113,7 +113,7 @@ def draws(page: dict) -> dict:
 def edges(page: dict) -> dict:
     """Rates beyond those of `draws`, with the seed that chooses: is the best one at an edge?
 
-    A quarter of a minute on one core.
+    About half a minute on one core.
     """
     rows, read = {}, page["make_judge"]()
     data = page["pairs"](CHOOSING)
@@ -182,10 +182,10 @@ def facts(page, own, digits, read):
 
 
 def real(page: dict, seeds=SEEDS) -> dict:
-    """What the judge and the measures say of real pictures of writers whom nothing learned from;
-    half of the test pictures, drawn by five seeds.
+    """What the judge and the measures say of the real pictures of two writers from whom nothing
+    learned, and of noise, drawn by five seeds.
 
-    A few seconds.
+    About five seconds on one core.
     """
     rows, read = {}, page["make_judge"]()
     (own, own_digits), (true, labels) = page["scans"]("own"), page["scans"]("test")
@@ -206,7 +206,7 @@ def real(page: dict, seeds=SEEDS) -> dict:
 def controls(page: dict) -> dict:
     """The word never dropped, and another pair's word; what guidance does.
 
-    About four minutes on one core.
+    About two minutes on one core.
     """
     rows, read = {}, page["make_judge"]()
     own, rate = page["scans"]("own")[0], float(choose(stored("30", "draws"), "rate: drawer")[0])
