@@ -188,6 +188,24 @@ WRONG = {
             """,
             "changes its argument `words` in place",
         ),
+        (
+            """
+            def f(network, pictures, words, noise, times, dropped):
+                x = noise + times[:, None] * (pictures - noise)
+                given = words.masked_fill(dropped[:, None], 0)
+                return (network(x, times, given) - (pictures - x)).square().mean()
+            """,
+            "what is left of the way",
+        ),
+        (
+            """
+            def f(network, pictures, words, noise, times, dropped):
+                x = noise + times[:, None] * (pictures - noise)
+                given = words.masked_fill(dropped[:, None], 0)
+                return (network(x, 1 - times, given) - (pictures - noise)).square().mean()
+            """,
+            "the path runs the other way",
+        ),
     ],
     "30.2": [
         (

@@ -129,15 +129,19 @@ LOSS = Exercise(
             lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: e - p),
         ),
         *ideas(
-            "the target is a place (the picture, or the noise), not a velocity. What the sampler"
-            " adds up are velocities: picture minus noise.",
+            "the target is a place (the picture, or the noise) or what is left of the way, not the"
+            " velocity: picture minus noise, of the whole way.",
             lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: p),
             lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, target=lambda p, e: e),
+            lambda n, p, c, e, t, d: _loss(
+                n, p, c, e, t, d, target=lambda p, e: (1 - t[:, None]) * (p - e)
+            ),
         ),
         *ideas(
             "the path runs the other way: here t = 0 is the noise and t = 1 the picture.",
             lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, back=True),
             lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, back=True, target=lambda p, e: e - p),
+            lambda n, p, c, e, t, d: _loss(n, p, c, e, t, d, told=lambda t: 1 - t),
         ),
         *ideas(
             "`times` is multiplied as it is. (B,) lines up with the *pixels*: an error, or, where"
