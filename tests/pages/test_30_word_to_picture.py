@@ -276,13 +276,12 @@ def test_a_null_word_that_was_never_dropped_in_numbers(text):
 
 @pytest.mark.parametrize("word", ["sevn", "", "8 ?", "七", "x" * 99])
 def test_whatever_is_typed_is_drawn(page, word):
-    lines = cell("def watched(word, weight, step):").split("HTML()\n")[1].split("def follow")[0]
     names = page | {"drawer": page["Drawer"](), "guided_step": reference("30.2")}
-    names["read"] = lambda drawn: torch.zeros(len(drawn))
-    exec(lines, names)
-    figure, line = names["watched"](word, 2, 20)
+    names |= {"read": lambda drawn: torch.zeros(len(drawn)), "display": lambda *_, **__: None}
+    exec(cell("screen, line ="), names)
+    names["FIELDS"]["word"].value = word
     known = {"sevn": "sevn", "x" * 99: "x" * 20}.get(word, "")
-    assert len(figure.axes) == 5 and line.startswith(f'"{known}": the five')
+    assert names["line"].value.startswith(f'"{known}": the five') and names["screen"].value
 
 
 def test_gans_in_numbers(text):

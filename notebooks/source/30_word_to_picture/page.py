@@ -21,6 +21,8 @@ import math
 
 import numpy as np
 import torch
+from IPython.display import display
+from ipywidgets import HTML, FloatSlider, Image, IntSlider, Text, VBox
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
@@ -432,7 +434,9 @@ plots.curves(
 #
 # **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. Beyond 3 the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, 0.423, but many are wrong: a spread says something only beside truth and distance. Does guidance make drawings more alike, as it often does? From weight 1 to 2 the spread changes by -0.004 ± 0.004, among those read as meant by 0.001 ± 0.005: not seen here. At weight 1 it is 0.113, less than real pictures have.
 #
-# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many by strangers (the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth, of your drawings and of new real pictures:
+# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many by strangers (the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copies.
+#
+# ### The controls
 
 # %%
 own, drawn = scans("own")[0], draw(drawer, guided_step, plain)[0]
@@ -440,12 +444,6 @@ for name, shown, near in (("drawings", drawn, 1.63), ("real pictures", scans("te
     apart = torch.cdist(shown, own).amin(dim=1)               # (B, 64), (N, 64) -> (B,)
     report(f"one in a hundred {name} is nearer than", apart.quantile(0.01).item(), near, 0.15)
 
-# %% [markdown]
-# Both are about as near: a hundredth of copies would show as 0. None here.
-#
-# ### The controls
-
-# %%
 checks = stored("30", "controls")                            # python tools/sweep.py 30 controls
 ALL = {f"never dropped, weight {w}": f"word never dropped, weight {w}" for w in (0, 1, 3, 8)}
 ALL |= {"words shuffled, weight 1": "another pair's word, weight 1",
@@ -640,34 +638,25 @@ table("drawn from clean words", books | runs | gans,
 
 # %% tags=["figure"]
 # The widget: a word that you type, a weight, how far to go.
-from IPython.display import display
-from ipywidgets import HTML, FloatSlider, Image, IntSlider, Text, VBox
-
 FIELDS = {"word": Text(value="sevn"), "weight": FloatSlider(value=2, min=0, max=8, step=1),
           "step": IntSlider(value=20, min=0, max=20)}
 screen, line = Image(format="png"), HTML()
 
-def watched(word, weight, step):
-    """A figure of five drawings on their way, and what the judge says of them when finished."""
-    known = "".join(one for one in word.lower() if "a" <= one <= "z")[:20]
-    asked_for = spell([known] * 5) if known else torch.zeros(5, 78)
+def follow(change=None):
+    word, weight, step = [field.value for field in FIELDS.values()]
+    word = "".join(one for one in word.lower() if "a" <= one <= "z")[:20]
+    asked_for = spell([word] * 5) if word else torch.zeros(5, 78)
     finished, places = draw(drawer, guided_step, asked_for, weight, seed=5)
     seen = (places[step].clamp(-1, 1).view(-1, 8, 8) + 1) / 2
-    said = ", ".join(map(str, read(finished).tolist()))
-    return (plots.pictures.figure(seen, titles=[f"{step / 20:.2f}"] * 5),
-            f'"{known}": the five finished drawings are read as {said}.')
-
-def follow(change=None):
-    figure, line.value = watched(**{name: field.value for name, field in FIELDS.items()})
-    screen.value = plots.png(figure)
+    screen.value = plots.png(plots.pictures.figure(seen, titles=[f"{step / 20:.2f}"] * 5))
     screen.layout.width = f"{plots.shown_width(screen.value)}px"
+    line.value = f'"{word}": the five finished drawings are read as {read(finished).tolist()}.'
 
 for name, field in FIELDS.items():
     field.description, field.continuous_update = name, False
     field.observe(follow, "value")
 follow()
-box = VBox([*FIELDS.values(), screen, line])
-caption = "Five drawings of a word, from five noises, at a step of twenty."
+box, caption = VBox([*FIELDS.values(), screen, line]), "Five drawings of a word, from five noises."
 picture, about = plots.bundle(screen.value, caption)
 view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
 display({"application/vnd.jupyter.widget-view+json": view, **picture}, metadata=about, raw=True)
