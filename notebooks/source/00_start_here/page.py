@@ -709,7 +709,7 @@ if store.have("mnist", "fsdd"):
 # %% [markdown]
 # ## The map of the course
 #
-# All 36 pages; 29 to 35 are planned. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
+# All 36 pages; 34 and 35 are planned. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
 # 02, 03, 04, 10, 14, 15, 16, 25, 28. (A page may open with a question from one that you left out.)
 
 # %% tags=["figure"]
@@ -740,10 +740,10 @@ display(Markdown("\n\n".join(lines)))
 # | family | modalities | in this course |
 # |---|---|---|
 # | seen | pictures, video, medical images, depth | pictures in most pages, video in 06 |
-# | heard | speech, music, noises | 05, 27 (29 is planned) |
+# | heard | speech, music, noises | 05, 27, 29 |
 # | written | language, computer code (a text with a grammar of its own), emoji | 01, 02, 27 |
-# | measured | radar, lidar, position, temperature, motion | 06 (31 is planned) |
-# | recorded | patient records, ratings, clicks | 06 (31 is planned) |
+# | measured | radar, lidar, position, temperature, motion | 06, 31 |
+# | recorded | patient records, ratings, clicks | 06, 31 |
 # | touched, smelled | pressure, texture, odour | none: sensors are rare and public data hardly exist yet |
 #
 # </details>

@@ -396,7 +396,13 @@ def show(rows, names, caption, drawn=2, **columns):
 # %% [markdown]
 # ## One recipe for six systems
 #
-# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one, by log loss. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. In clinic and calls the ten splits share patients or voices: there the text widens the interval of a difference, as on page 06. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
+# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one, by log loss. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
+#
+# <details><summary>When splits share patients or voices</summary>
+#
+# In clinic and calls the ten splits share patients or voices: there the text widens the interval of a difference, as on page 06.
+#
+# </details>
 #
 # ## What a threshold costs
 #
@@ -553,7 +559,11 @@ plots.show(figure, "AUC by how far one can see. The picture loses in fog; the ra
 # %% [markdown] owes="F145 F151"
 # By AUC both are 2.0 ± 0.6 points ahead of the range sensor. By cost they are behind it, by 0.11 ± 0.09: the range sensor misses 1.2 % and brakes for 24 % of the rest, both miss 2.1 % and brake for 30 %. Is it the fusion, or our way to choose a model, by log loss? Let validation choose the model, too, by its cost at the best threshold (last column): both then cost 0.12 ± 0.07 less, and are level with the range sensor (-0.01 ± 0.08 behind). So the choice of the model was the trap. The lead in AUC stays, 2.2 ± 0.5 points, and buys nothing that shows at this price.
 #
+# <details><summary>Is it the fog that limits the picture, or the things' size?</summary>
+#
 # Size is not what limits the picture most: with all things equally tall (1.5 m) it gains 1.6 ± 1.1 points; from thick fog to clear sight, 15.3 ± 2.7.
+#
+# </details>
 #
 # *Limit:* one thing in an empty scene, a camera read by 16 components and small models, no convolutional net, and a range sensor that fog leaves alone. A real laser loses in fog, too (Bijelic and others, 2020).
 #
