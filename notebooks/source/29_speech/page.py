@@ -238,7 +238,7 @@ def speak(clips, gaps):
     return torch.cat(parts)
 
 # %% tags=["measured", "proof"]
-# Letters as numbers; and the voices that ship with the course: {(voice, digit): [its clips]}.
+# Letters as numbers; the voices that ship with the course, {(voice, digit): [its clips]}.
 LETTERS = " " + "".join(sorted(set("".join(WORDS))))                       # 16; 0 is the blank
 
 def numbered(texts):
