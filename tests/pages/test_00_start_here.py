@@ -206,7 +206,7 @@ def test_the_hurry_path_holds_all_that_its_pages_need(text):
 
 
 def test_the_planned_pages_are_named(text):
-    first, last = re.search(r"All 36 pages; (\d\d) to (\d\d) are planned", text).groups()
+    first, last = re.search(r"All 36 pages; (\d\d) (?:to|and) (\d\d) are planned", text).groups()
     standing = sorted(path.parent.name[:2] for path in ROOMS.glob("*/page.py"))
     assert standing == [f"{number:02}" for number in range(int(first))] and last == "35"
 

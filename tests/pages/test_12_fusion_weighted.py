@@ -349,7 +349,7 @@ def test_real_data_in_numbers(text):
         for name in ("product of experts", "linear fusion")
     ]
     assert f"the product has {shuffled[0]:.1f} and linear fusion {shuffled[1]:.1f}" in text
-    pairs = stored("07", "speakers")["two of six speakers"]
+    pairs = stored("09", "fsdd_speakers")["same peak"]
     shares = dict(zip(map(tuple, pairs["held_out"]), pairs["accuracy"]))
     tested = tuple(sorted({one for pair in shares for one in pair})[k] for k in (4, 5))
     assert REAL_SPLITS["test"][1] == range(4, 6) and max(shares, key=shares.get) == tested
