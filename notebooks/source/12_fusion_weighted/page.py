@@ -3,7 +3,7 @@
 #
 # Two witnesses, one more often right than the other. A fused model has to give each its weight: by hand, by learning, by how noisy it is, or by adding up evidence. This page measures which of these ways finds the best weights, and where each fails.
 #
-# *About {minutes} minutes. You need pages 10 and 11: concatenation, interaction, masks, contracts; and page 09 for calibration.*
+# *About {minutes} minutes. You need pages 10 and 11: concatenation, interaction, masks, contracts. Page 09 says what calibration is.*
 
 # %% [markdown]
 # ## In this notebook you will
