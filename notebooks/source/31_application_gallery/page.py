@@ -243,7 +243,7 @@ def house(n, seed, split, voices=(11, 17, 7, 10)):
 def calls(n, seed):
     """Parts by voice: words, voice and face of n calls, and whether the mood is bad."""
     moods, draw = Moods("train", size=n, seed=seed), np.random.default_rng([2, seed])
-    rows = json.loads((reads(DATA / "moods") / "manifest.json").read_text("utf-8"))["rows"]
+    rows = json.loads((reads(DATA / "moods") / "manifest.json").read_text(encoding="utf-8"))["rows"]
     rows = [row for row in rows if row["split"] == "train"]
     voice = np.array([row["voice"] for row in rows])
     tone = pitch(moods.sounds)

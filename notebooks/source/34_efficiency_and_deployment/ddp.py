@@ -49,17 +49,29 @@ def save(state: dict, file: Path) -> None:
     os.replace(beside, file)
 
 
+def join() -> None:
+    """Join the group of processes that torchrun has started.
+
+    Its store outlives a restart, and in it stand the addresses of the dead. So each life gets names
+    of its own; else a new process may call a dead one, and fail or wait for ever.
+    """
+    store, rank, world = next(distributed.rendezvous("env://"))
+    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = distributed.PrefixStore(f"life {life}", store)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
+
+
 def train(options: argparse.Namespace, rank: int, world: int) -> None:
     if options.batch % world:  # else some rows would count more than others
         raise ValueError(f"--batch: {options.batch} rows do not part evenly into {world} processes")
-    data = torch.load(options.data)
+    data = torch.load(options.data, weights_only=True)
     text, image, label = data["text"].double(), data["image"].double(), data["label"]
     torch.manual_seed(options.seed)  # every process begins with the same weights
     model = Fused(text.shape[1], image.shape[1]).double()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     checkpoint, begin = options.weights.with_suffix(".checkpoint"), 0
     if checkpoint.exists():
-        state = torch.load(checkpoint)
+        state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         begin = state["step"]
@@ -105,7 +117,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
-        distributed.init_process_group("gloo")
+        join()
     try:
         train(options, int(os.environ.get("RANK", "0")), world)
     finally:
