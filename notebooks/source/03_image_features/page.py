@@ -3,7 +3,7 @@
 #
 # A picture is a block of numbers, and no single one of them means anything. You write the convolution, then a network by its contract, and see what its vector keeps and loses.
 #
-# *About {minutes} minutes. You need PyTorch's basics and notebook 00.*
+# *About {minutes} minutes. You need PyTorch's basics and page 00.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -75,7 +75,7 @@ plots.show(figure, "A filter answers at every place of the picture (dark: strong
 #
 # A **pixel** (像素) of a colour picture is three numbers, for red, green and blue (**RGB**). PyTorch keeps these **channels** (通道) first, `(C, H, W)`, as floats, mostly from 0 to 1. A scene that the course has drawn:
 
-# %%
+# %% owes="F2"
 scene = Scenes("train", size=8)[3]
 thing = scene["objects"][0]
 x, y = map(int, thing.centre)
@@ -83,7 +83,7 @@ red, green, blue = scene["image"][:, y, x].tolist()            # (3, 64, 64) -> 
 print("shape (C, H, W):", tuple(scene["image"].shape))
 print(f"{thing.colour} {thing.shape}, a pixel: red {red:.2f}, green {green:.2f}, blue {blue:.2f}")
 
-# %% [markdown]
+# %% [markdown] owes="F22"
 # ### Where it breaks: a file that is not RGB
 #
 # A common recipe makes floats of a file and **normalises** (标准化) them: each channel minus a mean, divided by a standard deviation. Here is the scene in four kinds of PNG: colour, gray (`L`), with a palette (`P`: a pixel is the number of a row in the file's table of colours), with transparency (`RGBA`).
@@ -109,7 +109,7 @@ def percent(scores, others=None):
     mean, half = mean_interval([100 * (a - b) for a, b in pairs])
     return f"{mean:{'+' if others else ''}.1f} ± {half:.1f}"
 
-# %%
+# %% owes="L13"
 prepare = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
                       v2.Normalize(mean=[0.5] * 3, std=[0.5] * 3)])
 for mode in ("RGB", "L", "P", "RGBA"):
@@ -143,7 +143,7 @@ plots.pictures(
     " network is given: the palette file, unmended, is nearly black.",
 )
 
-# %% [markdown]
+# %% [markdown] owes="F23 F32"
 # <details><summary>Aside: sizes, crops, and pictures that vary</summary>
 #
 # A network takes a batch of one size. `v2.Resize((224, 224))` squeezes a wide picture; `v2.Resize(224)` brings the shorter side to 224 and keeps proportions, and `v2.CenterCrop(224)` cuts out the middle, so the edges are lost. For training one often varies each picture at random, `v2.RandomResizedCrop`, `v2.RandomRotation`, `v2.RandomHorizontalFlip`: **data augmentation**. Choose what keeps the label: a flip makes something else of a 2 and of "left". Never for evaluation: a test should give the same result twice. A network that others trained wants *its* numbers: those trained on ImageNet mostly $\mu = (0.485, 0.456, 0.406)$ and $\sigma = (0.229, 0.224, 0.225)$ on pixels from 0 to 1. `course_utils.image` has both pipelines, `training_transform` and `evaluation_transform`, and `open_image`, which also reads 16 bits, CMYK and animations and says what it does with each. The section "With the library" has the evaluation pipeline in plain torchvision.
@@ -169,7 +169,7 @@ for i in range(3):
 #
 # **Channels.** With several channels in, each has its own part of the kernel, and their sums are added. With several out, each has weights and one bias of its own, and gives one **feature map** (特征图). Say a second channel is all ones, and its part of the kernel 0.1 everywhere: it adds $9 \cdot 0.1$ to the 3 above, and a bias of 2 makes that 5.9.
 #
-# With the **stride** (步幅) $s$ the window moves by $s$ pixels; with the **padding** $P$ the picture gets a frame of zeros first. For output $o$ at place $(i, j)$:
+# With the **stride** (步幅) $s$ the window moves by $s$ pixels; with the **padding** $P$ the picture gets a border of zeros first. For output $o$ at place $(i, j)$:
 #
 # $$ y_{o,i,j} = b_o + \sum_{c=0}^{C-1} \sum_{u=0}^{k-1} \sum_{v=0}^{k-1} w_{o,c,u,v}\; x_{c,\; si + u - P,\; sj + v - P} \tag{03.1} $$
 #
@@ -215,7 +215,7 @@ def conv_output(
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# Put the frame of zeros around x first (`F.pad` with four numbers). Go through the allowed rows and columns in steps of the stride and cut out the window of all samples and channels, (B, C, k, k). Multiply it with the weights and sum over channels and window, once for each output. An axis of length 1 for the outputs, (B, 1, C, k, k), does all outputs at once.
+# Put the border of zeros around x first (`F.pad` with four numbers). Go through the allowed rows and columns in steps of the stride and cut out the window of all samples and channels, (B, C, k, k). Multiply it with the weights and sum over channels and window, once for each output. An axis of length 1 for the outputs, (B, 1, C, k, k), does all outputs at once.
 #
 # </details>
 # <details><summary>If the bias does not fit</summary>
@@ -241,13 +241,13 @@ verify("03.2", by_hand=sides, reference=[float(n) for n in ours.shape[2:]])
 # %% [markdown]
 # `nn.Conv2d` is what you have written, with weights that learn. From 3 x 16 x 16 pixels to 8 maps of that size it has 224 weights, a linear layer 1.6 million: a convolution uses the same few at every place. So a shifted picture gives shifted maps: with $K * x$ for the convolution and $T$ for a shift by whole pixels, $K * (T x) = T\,(K * x)$ away from the edges. Ada's bet rests on this **translation equivariance** (平移等变性).
 
-# %% [markdown]
+# %% [markdown] owes="F43"
 # ## A network by its contract
 #
 # Filters on the maps of filters can answer to corners, strokes, loops. The usual block adds three parts:
 #
 # - **ReLU**, `max(0, x)`: without something that bends, a stack of convolutions is one convolution.
-# - **Pooling** (池化): `nn.MaxPool2d(2)` keeps the largest of each 2 x 2 places, so maps get half as high and wide.
+# - **Max pooling** (最大池化): `nn.MaxPool2d(2)` keeps the largest of each 2 x 2 places, so maps get half as high and wide. (Page 02's pooling, a mean, comes below as *global average pooling*.)
 # - **Batch normalisation** (批归一化), batch norm for short. In training each channel is normalised by the mean $\mu$ and the variance $\sigma^2$ of its batch, over samples and places; in evaluation by running means of these two. Then come a learned factor and summand ($\varepsilon$ is a tiny number against dividing by 0):
 #
 # $$ y = \gamma\, \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta \tag{03.3} $$
@@ -477,7 +477,7 @@ for name in ("known", *(" ".join(pair) for pair in PAIRS)):
 # %% [markdown]
 # On known combinations the network has 93 to 97 %. On the new ones it is worse than chance in 11 of 20 cases, and in each run otherwise: red triangles from 0 to 39 %, green circles 0 in two runs and 53 in one. One mean would hide that.
 #
-# Are the new pictures harder? In the control half of the training scenes have the four combinations, and nothing else differs: all four are read at 92 to 100 % in all runs. So what fails is the *combination*. Colour alone cannot give 93 % (every colour comes with three or four shapes), so the network does use shape, and colour goes into its answer as well. That is a **shortcut** (捷径); a test set drawn like the training set cannot show it.
+# Are the new pictures harder? In the control half of the training scenes have the four combinations, so that of the known ones only half as many are left (and they are read a little worse): all four are read at 92 to 100 % in all runs. So what fails is the *combination*. Colour alone cannot give 93 % (every colour comes with three or four shapes), so the network does use shape, and colour goes into its answer as well. That is **shortcut learning** (捷径学习); a test set drawn like the training set cannot show it.
 #
 # ### Where it breaks: normalised twice
 #
@@ -515,7 +515,7 @@ print("flattened:", tuple(nn.Linear(512, 10)(some_maps.flatten(1)).shape))
 class_scores = nn.Linear(8, 10)(some_maps.mean(dim=(2, 3)))    # (B, C) -> (B, 10)
 print("ten numbers a picture:", class_scores.shape == (4, 10))
 
-# %% [markdown]
+# %% [markdown] owes="F36"
 # - **Global average pooling** (全局平均池化), as in `forward`: one mean a map, C numbers. They say *what* there is, and not where.
 # - **Flattening** (展平): all places side by side, C·H·W numbers, with weights of their own. For 512 maps of 7 x 7 and 1,000 classes that is 25 million, against half a million.
 #
@@ -719,13 +719,13 @@ for other in ("pixels (page 00)", "PictureNet, vectors shuffled"):
     print(f"all three, PictureNet minus {other}: {gain}, paired by seed")
 
 # %% [markdown]
-# The rows before "pixels" are from pages 01 and 02. Alone, the vector is worse than the pixels, 58 against 66 %. (58 and not 51 as in the last table: here a new head is trained on the finished vectors.) Together with word and sound it is *better*, by about two points with an interval clear of 0, perhaps because it has 32 numbers in place of 256. The control, the same vectors shuffled among the samples, says what they are worth to the whole: about four points. Judge an extractor in the model in which it shall work.
+# The rows before "pixels" are from pages 01 and 02. Alone, the vector is worse than the pixels, 58 against 66 %. (The last table has 51, with the head that was trained along; here a new head is fitted to the finished vectors.) Together with word and sound it is *better*, by about two points with an interval clear of 0, perhaps because it has 32 numbers in place of 256. The control, the same vectors shuffled among the samples, is about four points below: so much lies between vectors that belong and vectors that do not (part of it may be harm done by the wrong ones, page 00). Judge an extractor in the model in which it shall work.
 #
 # ## With the library
 #
 # In another folder, without this course's code: pictures of any size and, up to 8 bits a channel, any kind in one form, by torchvision; a network in PyTorch.
 
-# %%
+# %% owes="F24 F179"
 import torch
 from PIL import Image
 from torch import nn
@@ -745,7 +745,7 @@ print(tuple(extractor(torch.stack([ready(file) for file in files])).shape))
 # %% [markdown]
 # ## On real data
 #
-# MNIST: 5,000 training pictures of 28 x 28, the same network, six epochs; beside it a linear layer on the 784 pixels, as long.
+# MNIST: 5,000 of its 10,000 test images, 28 x 28, train here (its training set is not used); the same network, six epochs; beside it a linear layer on the 784 pixels, as long.
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: the last line needs the data (18 MB, fetched once) and else says how to get them.
@@ -822,7 +822,7 @@ if store.have("mnist", "fsdd"):
 #
 # Page 04 stacks thirty convolutions. Without batch norm hardly any gradient reaches the first, and the stack learns next to nothing. Now batch norm stands behind each, and the gradient arrives in full size.
 #
-# *Ada says: then it trains; the vanishing gradient was the illness.* *Ben says: it still hardly trains; a stack that deep needs something else.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: it still hardly trains; a stack that deep needs something else.* *Ben says: then it trains; the vanishing gradient was the illness.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("03.b", None)

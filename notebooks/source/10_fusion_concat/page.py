@@ -3,7 +3,7 @@
 #
 # Concatenation is the simplest fusion there is, and often a good one. What does it cost when one modality is louder or wider than the other, and which questions can it not answer at all?
 #
-# *About {minutes} minutes. You need pages 00, 01 and 03: features, the shuffled control, masks, a network for pictures.*
+# *About {minutes} minutes. You need pages 00, 01 and 03: features, the shuffled control, masks, a network for pictures. Page 09 says what a tuned baseline is.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -71,14 +71,14 @@ print("picture", tuple(image.shape), "  letters", tuple(letters.shape))
 # %% [markdown]
 # The two do not fit side by side: one has an axis of time, the other has not. A new axis for the picture makes them fit, and no error tells that something else has been built.
 
-# %% tags=["fault"]
+# %% owes="L5" tags=["fault"]
 glued = torch.cat([image[:, None], letters], dim=1)           # (4, 1, 16), (4, 5, 16)
 print("one vector for each sample:", tuple(glued.shape) == (4, 32))
 
-# %% [markdown]
+# %% [markdown] owes="F13"
 # Axis 1 is *time*: the picture has become one more letter, `(4, 6, 16)`. **Intermediate fusion** (中间融合) wants one vector from each modality, joined along the *last* axis.
 
-# %%
+# %% owes="F56"
 text = letters.mean(dim=1)                                    # (4, 5, 16) -> (4, 16)
 glued = torch.cat([image, text], dim=-1)                      # (4, 16), (4, 16) -> (4, 32)
 print("one vector for each sample:", tuple(glued.shape) == (4, 32))
@@ -99,7 +99,7 @@ present = torch.tensor([False])                               # (B,)
 said = torch.where(present[:, None], norm(project(missing)), 0.0)   # (1, 4)
 print("a missing picture says nothing:", bool((said == 0).all()))
 
-# %% [markdown]
+# %% [markdown] owes="F17"
 # The projection's bias was speaking, and normalisation made it as loud as a picture. So the zeros come *last*. And they are chosen, not multiplied: what stands where a picture is missing may be NaN, and 0 times NaN is NaN. (The gradient multiplies too: to *train* with NaN, put zeros in before the projection as well.)
 #
 # > **Exercise 10.1 · ConcatFusion** — *12 minutes · core*
@@ -168,7 +168,7 @@ with torch.no_grad():
     print("image there:   logits", [round(value, 3) for value in logits[0].tolist()])
     print("image missing: logits", [round(value, 3) for value in logits[1].tolist()])
 
-# %% [markdown]
+# %% [markdown] owes="F42 F70 L5"
 # ### Two layers that are one
 #
 # A common mistake: behind the glue a "fusion layer" `nn.Linear(2 * D, D)`, then a "classifier" `nn.Linear(D, C)`, and no activation between them. The two are one linear map, of a rank no higher than D:
@@ -187,7 +187,7 @@ verify("10.1", by_hand=z @ W.T + b, reference=second(first(z)))
 rank = torch.linalg.matrix_rank(W).item()
 print("rank of both together:", rank, "where one layer could have 32")
 
-# %% [markdown]
+# %% [markdown] owes="F132 L20"
 # ## Loud and wide
 #
 # Flatten 64 maps of 52 x 52 places, and the picture has 173,056 numbers; put them beside the 64 of an LSTM that has read the text. We ask `digits`: the typed word and the picture, glued, then one linear layer. The picture comes in three ways:
@@ -384,7 +384,8 @@ trained, xor_results = {}, {}
 for name, make in MODELS.items():
     trained[name] = [train(make, gates, seed, epochs=20, lr=1e-2) for seed in range(5)]
     xor_results[name] = [score(one, gates) for one in trained[name]]
-for name, near in (("concat", 0.695), ("concat, hidden", 0.36), ("late, hidden", 0.695)):
+for name, near in (("concat", 0.695), ("concat, hidden", 0.36), ("early", 0.36),
+                   ("late, hidden", 0.695)):
     losses = [one.loss for one in xor_results[name]]
     report(f"{name}, cross-entropy", sum(losses) / 5, near, within=0.02)
 outcome("09.c", "Ben")                                         # a coin has ln 2 = 0.693
@@ -419,7 +420,7 @@ for name, models in trained.items():
     size = sum(interaction(model, gates["test"]) for model in models) / 5
     print(f"{name:15} interaction {'none' if size < 1e-4 else 'yes'}")
 
-# %% [markdown]
+# %% [markdown] owes="F71 F133"
 # A coin has a cross-entropy of $\ln 2 = 0.693$, and there the two sums sit: they have learned to say nothing. (A sum *could* be right at three of the four corners, 70 % with the flips. Cross-entropy punishes the fourth corner more than it rewards that.)
 #
 # ## Is this the same digit?
@@ -471,7 +472,7 @@ plots.bars(
 )
 
 # %% [markdown]
-# The answer lies in neither modality, only between them. Information of this kind is called **synergy** (协同). On page 00 each modality had evidence of its own about the digit, and such evidence adds up: there a sum was enough.
+# The answer lies in neither modality, only between them. Information of this kind is called **synergy** (协同). On page 00 each modality had evidence of its own about the digit, and such evidence adds up: page 00's best rule, the product, is a sum too, of log-probabilities.
 #
 # Five pairs of the test set, and what all three runs say of them. The last is wrong:
 
@@ -562,11 +563,11 @@ hidden = F.linear(signs.double(), W1.double(), b1.double()).relu()             #
 verify("10.2", by_hand(signs.double()), F.linear(hidden, v.double()[None]).squeeze(-1) + c)
 plots.show(
     figure,
-    "Diamonds should lie on purple, circles on grey. A line gets two or three corners right, two"
+    "Diamonds should lie on purple, circles on gray. A line gets two or three corners right, two"
     " hidden units all four.",
 )
 
-# %% [markdown]
+# %% [markdown] owes="F8 F108 F135"
 # ## Trained end to end
 #
 # **End to end** (端到端) means that the loss moves everything, the extractors too: a network for the picture, an embedding and a masked mean for the letters, the glue with a hidden layer. Two networks for the picture, both with one mean over all places: two convolutions, and page 03's three.
@@ -592,7 +593,7 @@ for name, row in joint.items():
     mean, half = mean_interval([100 * value for value in row["accuracy"]])
     print(f"{name:26}{mean:5.1f} ± {half:.1f} %")
 
-# %% [markdown]
+# %% [markdown] owes="F12 F73 F177 L20 P9"
 # Behind two convolutions one mean leaves the picture 28 %, and it adds three points to the text. Behind page 03's three it has 58 and adds more than twelve. So it is not the mean as such. Page 03 takes the difference apart, on the same pictures and networks, each with a linear head of its own (31 and 51 %): a third layer with its pooling gives one mean 16 points more; batch norm and a wider view give nothing that five seeds show.
 #
 # ## Early, intermediate, late
@@ -604,7 +605,7 @@ for name, row in joint.items():
 # | **intermediate**, hidden layer | features | a small network | yes | a block of zeros, which it has to learn |
 # | **late**, averaged | decisions | an average | no: a sum, however deep the branches | left out of the average |
 #
-# In symbols, early fusion is $Z = f(X, Y)$ on raw data, the others $H = f(g(X), h(Y))$ on features or decisions.
+# In page 00's symbols: early fusion is $z = f(x^{\text{text}}, x^{\text{image}})$, one extractor for both raw inputs; the others are $g(f_{\text{text}}(x^{\text{text}}), f_{\text{image}}(x^{\text{image}}))$, on features or on decisions.
 #
 # <details><summary>If you come from Keras</summary>
 #
@@ -636,7 +637,7 @@ print("right:", ((xor_net(side_by_side) > 0) == differ.bool()).float().mean().it
 # %% [markdown]
 # ## On real data
 #
-# The same question for 5,000 pictures of MNIST: with the typed word, and with a *recording* of the Free Spoken Digit Dataset, in which three people train and two others test. Five seeds, stored.
+# The same question for 5,000 of MNIST's 10,000 test images (its training set is not used): with the typed word, and with a *recording* of the Free Spoken Digit Dataset, in which three people train and two others test. Five seeds, stored.
 
 # %% tags=["figure"]
 # The real pairs, as bars.

@@ -3,7 +3,7 @@
 #
 # A joint space gives every picture a place, and every sentence, so that what belongs together lies together. Then one can search pictures by words. You build the loss that makes such a space, see what it needs, and where it gains nothing.
 #
-# *About {minutes} minutes. You need pages 02 and 04: sentence vectors, picture vectors, ridge regression.*
+# *About {minutes} minutes. You need pages 02, 04, 12 and 13: sentence vectors, picture vectors, ridge regression; a weighted sum; singular values.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -39,7 +39,7 @@ from course_utils.text_encoder import load_text_encoder
 # %% [markdown]
 # ## The bet of page 15
 #
-# 1,636 emoji, as one artist has drawn them, with their names. Of 300 that were never seen, which one is meant by "hot beverage"? 1,200 others are there to learn from and 136 to choose all dials by; relatives (man, woman and person of one occupation) stay on one side of the split. A picture is 1,280 numbers from page 04's frozen network, a name 384 from page 02's. Four ways:
+# 1,636 emoji, as one artist has drawn them, with their names. Of 300 that were never seen, which one is meant by "hot beverage"? 1,200 others are there to learn from and 136 to choose all dials (hyperparameters) by; relatives (man, woman and person of one occupation) stay on one side of the split. A picture is 1,280 numbers from page 04's frozen network, a name 384 from page 02's. *First* is recall@1 of page 04, *among ten* recall@10. Four ways:
 #
 # - *nearest names*: the training names most similar to yours, and the mean of their pictures;
 # - *ridge regression* from pictures to names, page 04's probe the other way round;
@@ -60,20 +60,22 @@ for name in ("nearest names", "ridge", "contrast", "ridge, pairs shuffled",
     print(f"{name:36}", *(f"{percent(emoji[name], what):>13}" for what in ("among 1", "among 10")))
 outcome("15.c", "Ben")
 
-# %% [markdown]
-# Ben wins. At first try contrast finds 18 % and ridge 19, a difference of 0.9 ± 2.0 points; among ten ridge is ahead by 2.1 ± 2.1. All dials are chosen on each split's validation emoji: ridge's one, and four of contrast, learning rate, dropout, weight decay, epochs, one after the other. (In each split one of them ends at the edge of what was tried, in four the rate, at the lowest; so a little may be left. Temperature 0.07, width and batch were not tuned.) Nearest names, which trains nothing, comes some points behind. All are far above the control.
+# %% [markdown] owes="F6 F12 F13 F14 F36 F68 F79 F80 F85 P10"
+# Ben wins. At first try contrast finds 18 % and ridge 19, a difference of 0.9 ± 2.0 points; among ten ridge is ahead by 2.1 ± 2.1. All dials are chosen on each split's validation emoji: ridge's one, and four of contrast, learning rate, dropout, weight decay, epochs, one after the other. (Some dials end at the edge of what was tried, mostly the rate; a little may be left. Temperature 0.07, width and batch were not tuned.)
+#
+# On page 04 nearest names were five points ahead of ridge among ten; there ridge guessed 1,280 numbers of a picture from a name. From pictures to names it is 6.5 ± 2.8 points ahead of them. (The number of neighbours is now chosen by validation; it was five.) All are far above the control.
 #
 # So why does the world train joint spaces by contrast? Build one first, then see what it needs, and where it gains.
 #
 # ## One space
 #
-# Two vectors of different modalities cannot be compared: they have other widths, and their numbers mean other things. So each gets a map of its own into a **joint embedding** (联合嵌入), one space of one width. The relation of a picture $x$ and a sentence $y$ is then a *score* of two vectors, their cosine:
+# Two vectors of different modalities cannot be compared: they have other widths, and their numbers mean other things. So each gets a map of its own into a **joint embedding** (联合嵌入), one space of one width. The relation of a picture $x$ and a sentence $y$ is then a *similarity* of two vectors, their cosine:
 #
-# $$ s(x, y) = \frac{u \cdot v}{\lVert u \rVert\, \lVert v \rVert}, \qquad u = g(x),\quad v = h(y) \tag{16.1} $$
+# $$ s(x, y) = \frac{u \cdot v}{\lVert u \rVert\, \lVert v \rVert}, \qquad u = f_{\text{image}}(x),\quad v = f_{\text{text}}(y) \tag{16.1} $$
 #
 # Brought to **unit length** (单位长度), all vectors lie on a sphere, and the cosine is their dot product. Three pictures, three sentences, two dimensions. Lengths differ, and do not matter.
 
-# %%
+# %% owes="F81"
 small_pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])        # sun, moon, star
 small_sentences = torch.tensor([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]])       # a sun, a moon, a star
 cosines = F.normalize(small_pictures, dim=1) @ F.normalize(small_sentences, dim=1).T   # (3, 3)
@@ -84,7 +86,7 @@ a, b = small_pictures.double(), small_sentences.double()
 lengths = torch.outer(a.norm(dim=1), b.norm(dim=1))                        # (3, 3)
 verify("16.1", by_hand=a @ b.T / lengths, reference=F.cosine_similarity(a[:, None], b, dim=2))
 
-# %% [markdown]
+# %% [markdown] owes="P18"
 # "A star" lies at the sun: this space is not good yet. But each picture has a place, and each sentence, *before* anybody knows what belongs together. So a million pictures can be embedded today, and a sentence tomorrow.
 #
 # ### Where it breaks: a sum is no space
@@ -103,7 +105,7 @@ here, moved = place(image, text), place(image, text.roll(1, dims=0))
 print("a picture has a place of its own:", torch.allclose(here, moved))
 
 # %% [markdown]
-# It has not: with another sentence it lies elsewhere. The sum is page 10's fusion of a *pair*, and there is nothing left to compare; both summands even get the same gradient. For a search one would have to compute every picture with every sentence.
+# It has not: with another sentence it lies elsewhere. The sum is fusion of a *pair*, as on page 12, and there is nothing left to compare; both summands even get the same gradient. For a search one would have to compute every picture with every sentence.
 
 # %%
 def place(image, text):                                                    # h1(x), at unit length
@@ -111,7 +113,7 @@ def place(image, text):                                                    # h1(
 here, moved = place(image, text), place(image, text.roll(1, dims=0))
 print("a picture has a place of its own:", torch.allclose(here, moved))
 
-# %% [markdown]
+# %% [markdown] owes="F78 F82"
 # ## The loss
 #
 # What should training ask for? That own pairs are *nearer than others*. Take a batch of B pairs and the table of all B x B cosines. A row is one picture that looks for its sentence among B; divide by a **temperature** (温度) $\tau$, take the softmax, and it is classification with B classes, of which the i-th is right. A column is a sentence that looks for its picture. The other entries are the **negatives** (负样本). In our table, with $\tau = 0.5$:
@@ -123,7 +125,7 @@ for name, line in (("the star's row   ", cosines[2]), ('"a star": column ', cosi
     print(name, [round(x, 2) for x in powers], "->", [round(x, 2) for x in shares],
           f"  loss {-math.log(shares[2]):.2f}")
 
-# %% [markdown]
+# %% [markdown] owes="F20 F83 F84 P8"
 # The star prefers "a moon" (0.43) to its own (0.29), and "a star" prefers the sun. Rows and columns are different questions with different losses, so both are asked. The **symmetric InfoNCE** loss is the mean over the rows and the columns:
 #
 # $$ L = -\frac{1}{2B} \sum_{i=1}^{B} \left[ \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}} + \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ji}/\tau}} \right] \tag{16.2} $$
@@ -193,7 +195,7 @@ symmetric_loss(small_pictures, small_sentences, 1 / scale).backward()
 print("the temperature can still learn:", bool(log_scale.grad != 0))
 
 # %% [markdown]
-# Past the limit the clamp's gradient is 0, and the parameter never comes back. Clamp the *parameter*, after each step of the optimizer:
+# Past the limit the clamp's gradient is 0, and the parameter never comes back. Clamp the *parameter*, after each step of the optimiser:
 
 # %%
 log_scale = nn.Parameter(torch.tensor(5.0))
@@ -202,7 +204,7 @@ with torch.no_grad():
 symmetric_loss(small_pictures, small_sentences, 1 / log_scale.exp()).backward()
 print("the temperature can still learn:", bool(log_scale.grad != 0))
 
-# %% [markdown]
+# %% [markdown] owes="F19"
 # ## From pixels and words
 #
 # `scenes` with one thing each, and a true sentence: "a picture of a large red cross", "there is a small green thing". 3,200 pairs, no labels. Two small networks start from random numbers: three convolutions for pictures, the mean of word vectors for sentences, a linear map to 32 numbers behind each.
@@ -416,7 +418,7 @@ plots.curves(
 )
 
 # %% [markdown]
-# Without negatives nearly all pictures lie at one point: the effective rank falls to 2.3, and two pictures, whatever they show, have a cosine of 0.999 in the mean. This is **collapse** (坍缩). The loss cannot tell: at one point own pairs are perfect. InfoNCE, with all else alike, keeps 18 directions. (It was no point *exactly*: in the tiny differences that are left, 43 % of the sentences still find a picture that fits. Look at the rank, not at the loss, and not at the score alone.)
+# Without negatives nearly all pictures lie at one point: the effective rank falls to 2.3, and two pictures, whatever they show, have a cosine of 0.999 in the mean. (Both are means of five seeds; the run above is one.) This is **collapse** (坍缩). The loss cannot tell: at one point own pairs are perfect. InfoNCE, with all else alike, keeps 18 directions. (It was no point *exactly*: in the tiny differences that are left, 43 % of the sentences still find a picture that fits. Look at the rank, not at the loss, and not at the score alone.)
 #
 # **Temperature and batch.** The temperature says how much a small difference of cosines matters. A larger batch has more negatives, but at equal steps also sees more pairs.
 
@@ -452,7 +454,7 @@ plots.show(figure, "Left: five temperatures, both directions. Right: pictures fo
 #
 # **Other ways to contrast.** Each with its own learning rate:
 
-# %%
+# %% owes="F69"
 print("fits, in %, five seeds               picture found   sentence found")
 for name in ("InfoNCE", "InfoNCE, temperature learned", "sentences look for pictures only",
              "no unit length", "sigmoid", "triplet, random", "triplet, semi-hard",
@@ -461,7 +463,7 @@ for name in ("InfoNCE", "InfoNCE, temperature learned", "sentences look for pict
 
 # %% [markdown]
 # - Without *unit length* (dot products over the root of the width) pictures found lose seven points. Asked in *one direction only*, the space loses four points in the other. A *learned* temperature changes nothing that five seeds can show.
-# - **Sigmoid** (SigLIP) asks each pair alone, yes or no; **triplets** (三元组) ask that the own partner be nearer than one negative by a margin. The miner chooses which: semi-hard ones, the nearest of those that are farther than the partner, beat random ones clearly. With the *hardest* of the batch the space collapses, negatives or not (rank 2.6). FaceNet's authors [warn of that](https://arxiv.org/abs/1503.03832).
+# - **Sigmoid** (SigLIP) asks each pair alone, yes or no; **triplets** (三元组) ask that the own partner be nearer than one negative by at least a fixed lead, the margin. The miner, the rule that picks the negative, chooses which: semi-hard ones, the nearest of those that are farther than the partner, beat random ones clearly. With the *hardest* of the batch the space collapses, negatives or not (rank 2.6). FaceNet's authors [warn of that](https://arxiv.org/abs/1503.03832).
 # - **Siamese** pairs (孪生网络; this loss is from 2006) pull own pairs and push one other pair away up to a margin. The name means twins, two networks that share their weights. Ours take pixels and words and share none; only the loss is left. It fuses nothing: it compares.
 #
 # Margins and starting values are the usual ones, not tuned: this is no ranking.
@@ -470,7 +472,7 @@ for name in ("InfoNCE", "InfoNCE, temperature learned", "sentences look for pict
 #
 # A **false negative** (假负样本) is a sentence of another row that is true of this picture, and is pushed away all the same. In a batch of `scenes`:
 
-# %%
+# %% owes="F190"
 draw = torch.Generator().manual_seed(0)
 for size in (16, 128, 512):
     chosen = torch.randperm(3200, generator=draw)[:size]
@@ -559,7 +561,7 @@ for i in range(6):
     total += p[i][partners[i]].log().mean() + q[:, i][partners[:, i]].log().mean()
 verify("16.3", by_hand=-total / 12, reference=partner_loss(a, b, 0.2, partners))
 
-# %% tags=["figure"]
+# %% owes="F87 F185" tags=["figure"]
 # Mismatched and few pairs, contrast and regression, five seeds.
 many = stored("16", "pairs")                                   # python tools/sweep.py 16 pairs
 ends = {"emoji, ridge": ("ridge", "among 10"), "emoji, contrast": ("contrast", "among 10")}
@@ -586,7 +588,7 @@ panels[1].legend(frameon=False, fontsize=8)
 plots.show(figure, "Few pairs (left) and mismatched ones (right). Emoji: the right one among ten of"
            " 300. Scenes: the picture found fits.")
 
-# %% [markdown]
+# %% [markdown] owes="F113 F200"
 # **False negatives.** Equal sentences as partners change nothing, perhaps because a row has fewer than one of them. All that fit lift pictures found by 9 points and sentences found by 18. Is it that they are pulled, or that they are no longer pushed? The last row keeps own pairs alone as right and leaves the others that fit out of the sums: 94 and 98 %, as good. So here not pushing is enough. Part of the gain is speed: with all of them pushed 600 steps reach 96 and 93 %. Both rows know what every picture *shows*, which captions do not tell: with real ones one can drop duplicates, or let a trained model guess.
 #
 # **Few pairs, and wrong ones.** On scenes a quarter of mismatched pairs costs 17 points; with half of them wrong, half of the pictures found still fit. Few pairs cost as much: 200 of them, seen again and again, give 49 %, and 3,200 give 83 in the same 200 steps. (12,800, seen twice, give 73 ± 11: perhaps too few steps for them.) On emoji contrast is nowhere clearly ahead of ridge. (Its dials stay those of 1,200 pairs; ridge's penalty is chosen anew.) With half of the pairs mismatched, ridge still has the right one among ten for 41 % of the names, contrast for 35.
@@ -700,7 +702,7 @@ if store.have("emoji"):
 # You can now
 #
 # 1. **settle** the bet: ridge, nearest names and contrast on 1,200 emoji, and no contrast that leads;
-# 2. **tell** a space from a sum: in a joint space each side has a place of its own, and the relation is a score;
+# 2. **tell** a space from a sum: in a joint space each side has a place of its own, and the relation is a similarity;
 # 3. **build** symmetric InfoNCE: rows and columns of one table of cosines over the temperature; from pixels and words, 83 % of the pictures found fit;
 # 4. **see** collapse: without negatives effective rank 2.3 for 18, cosine 0.999; temperature 0.1 finds most; larger batches win at equal steps, not at equal passes; more negatives alone win up to about 64;
 # 5. **build** the loss with partners: equal sentences change nothing here, all that fit lift 83 and 79 % to 92 and 97, and so does leaving them out;

@@ -59,14 +59,14 @@ for name in ("even", "even, cross-entropy"):
     print(f"{name:31}{percent(row):>13}{gain(row, alone):>18}{gain(row, alone, 10):>19}")
 outcome("17.b", "Ben")
 
-# %% [markdown]
+# %% [markdown] owes="F12 F14 F92 F107"
 # Ben wins: with either loss the interval holds 0, with ten seeds as with five. Was it close? Cross-entropy at the *fixed* weight 1 gains 1.7 ± 1.5 in the bet's five seeds, one of eight such rows; in ten seeds 0.9 ± 1.0. Ten other seeds, which nobody had looked at, say -0.8 ± 1.1 at this weight, and -0.5 ± 1.0 tuned: one row in eight can look like a gain by chance. At the weight 100 both lose: -2.5 ± 1.6 (squares) and -4.6 ± 2.8 points. The lowest weight, 0.1, is chosen in 5 of ten seeds (squares) and in 6; fixed, it changes 0.0 ± 0.9 and -0.2 ± 0.7 points in ten seeds.
 #
 # ## One trunk, two heads
 #
-# To answer several questions with one network is **multi-task learning** (多任务学习). The trunk is computed once, $h = \mathrm{ReLU}(Wx + b)$; each question has a linear head on it. The first question is classification, ten classes. The second may be regression: K numbers $v$, held against targets $t$ by the **mean squared error** (均方误差). Not every sample has every answer. A missing label is -100, as PyTorch has it; a missing number is NaN. With A the rows that have a label, T the places that have a target, and a weight $\lambda$:
+# To answer several questions with one network is **multi-task learning** (多任务学习). The trunk is computed once, $h = \mathrm{ReLU}(Wx + b)$; each question has a linear head on it. The first question is classification, ten classes. The second may be regression: K numbers $v$, held against targets $t$ by the **mean squared error** (均方误差). Not every sample has every answer. A missing label is -100, as PyTorch has it; a missing number is NaN. With A the rows that have a label, $\mathcal{T}$ the places that have a target, and a weight $\lambda$:
 #
-# $$ L = L_1 + \lambda L_2, \qquad L_1 = \frac{1}{|A|} \sum_{n \in A} - \log p_{n, y_n}, \qquad L_2 = \frac{1}{|T|} \sum_{(n, k) \in T} (v_{nk} - t_{nk})^2 \tag{18.1} $$
+# $$ L = L_1 + \lambda L_2, \qquad L_1 = \frac{1}{|A|} \sum_{n \in A} - \log p_{n, y_n}, \qquad L_2 = \frac{1}{|\mathcal{T}|} \sum_{(n, k) \in \mathcal{T}} (v_{nk} - t_{nk})^2 \tag{18.1} $$
 #
 # Three samples, two classes, one number. The first has both answers, the second no number, the third no label:
 
@@ -76,7 +76,7 @@ print(round(math.log(1 + math.exp(-1)), 2), "-> mean of two: 0.22")             
 print("second question:", (1.0 - 2.0) ** 2, "and", (3.0 - 3.0) ** 2, "-> mean of two: 0.5")
 print("with weight 10: ", round(0.22 + 10 * 0.5, 2))
 
-# %% [markdown]
+# %% [markdown] owes="P11"
 # Sometimes joint learning is written as one more layer, $L = g(Z, W)$ of two outputs $Z$ and $W$. But nothing is shared in that, and no label comes in: it can only be read as a loss, as in (18.1).
 #
 # > **Exercise 18.1 · Two questions on one trunk** — *12 minutes · core*
@@ -320,7 +320,7 @@ plots.curves(
 #
 # **Units.** Count the letters in hundredths: values and targets are c = 100 times as large. Then
 #
-# $$ L_2' = \frac{1}{|T|} \sum (c\,v - c\,t)^2 = c^2 L_2, \qquad \lambda' = \lambda / c^2 \tag{18.2} $$
+# $$ L_2' = \frac{1}{|\mathcal{T}|} \sum (c\,v - c\,t)^2 = c^2 L_2, \qquad \lambda' = \lambda / c^2 \tag{18.2} $$
 #
 # A weight of 100 becomes one of 0.01, for the same letters. A weight says nothing without the unit.
 
@@ -513,7 +513,7 @@ plots.curves(
     " of the lines does not say so.",
 )
 
-# %% [markdown]
+# %% [markdown] owes="F212"
 # The same question of other samples has 0.40 ± 0.11: even one question agrees with itself only so far. The letters help, and their cosine is below 0: -0.15 ± 0.05. Ink hurts at this weight, and its cosine is 0.02 ± 0.11. So here the sign does not tell who helps. Shuffled letters, which know nothing, stand at -0.26 ± 0.03, and not at 0: that is the chance level, and the letters are 0.11 ± 0.05 above it. At the rate 0.003 they are 0.13 ± 0.07 above, at the weight 10 only 0.02 ± 0.03, though they help there, too. In both, letters stay below 0, and ink does not.
 #
 # Why below 0? At a minimum of $L$ the sum $g_1 + \lambda g_2$ is 0, so $g_1 = -\lambda g_2$, and the cosine is exactly -1, whatever the questions are. A training that comes near one must show conflict. That says that two losses share numbers, not that one harms the other.
@@ -525,7 +525,7 @@ plots.curves(
 # %%
 guess("18.b", None)
 
-# %%
+# %% owes="F134"
 way = stored("18", "modality")                                 # python tools/sweep.py 18 modality
 for count, label in (("few", "100 labels, right in %"), ("all", "1,287 labels")):
     print(f"{label:26}", "  picture given     word given     both given")
@@ -538,8 +538,8 @@ for count, label in (("few", "100 labels, right in %"), ("all", "1,287 labels"))
         print(f"{name:26}", *(f"{one:>14}" for one in shown))
 outcome("18.b", "questions")
 
-# %% [markdown]
-# All rows are one network of 334 inputs, 256 pixels and 78 numbers of the word, with zeros for what is not given. With 100 labels and no word the two questions have 53.0 ± 1.4 %; two modalities 44.9 ± 1.5, which is -2.9 ± 2.5 against the picture alone; and where each row also came without its word, and the choice was made for both uses, 47.8 ± 1.2. Over that the question gains 5.2 ± 1.8. What the question has besides is the words of the 1,187 pictures without a label; with all labels it is no longer ahead, 1.3 ± 1.9.
+# %% [markdown] owes="L18"
+# All rows are one network of 334 inputs, 256 pixels and 78 numbers of the word, with zeros for what is not given; so its numbers are a little other than above (the picture alone 47.7 for 47.0). With 100 labels and no word the two questions have 53.0 ± 1.4 %; two modalities 44.9 ± 1.5, which is -2.9 ± 2.5 against the picture alone; and where each row also came without its word, and the choice was made for both uses, 47.8 ± 1.2. Over that the question gains 5.2 ± 1.8. What the question has besides is the words of the 1,187 pictures without a label; with all labels it is no longer ahead, 1.3 ± 1.9.
 #
 # But is the word there, only the modality reads it: 63.1 ± 0.7, and with all labels 85.7 ± 0.5. Is that the picture and the word together? With all labels yes, 6.1 ± 0.4 over the word alone. With 100 no: the word *alone* has 67.8 ± 4.5, and picture and word in one network change that by -4.7 ± 4.8.
 #
@@ -585,7 +585,7 @@ attempt(lambda: nn.BCELoss()(4 + words_now[:, 0, 0].square(), yes.float()))
 attempt(overwritten)
 print(failures)
 
-# %% tags=["proof"]
+# %% owes="F108" tags=["proof"]
 # All mended, and joint, end to end: a CNN for the picture, an LSTM for the letters.
 class CnnLstm(nn.Module):
     def __init__(self):
@@ -707,9 +707,9 @@ for name, row in mnist.items():
 #
 # ## A bet for page 19
 #
-# All eighteen strategies of this course read `digits`, in the same number of steps, each with its own learning rate and weight decay chosen by validation.
+# All eighteen strategies of the package read `digits`, each trained *as one model* on page 00's vectors, in the same number of steps, each with its own learning rate and weight decay chosen by validation.
 #
-# *Ada says: at least one of the other seventeen is right more often than concat.* *Ben says: none is.* "More often" means: by a paired interval over five seeds that is wide enough for seventeen comparisons (Bonferroni: each of them at 1 - 0.05 / 17). Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: none of the other seventeen is right more often than concat.* *Ben says: at least one is.* "More often" means: by a paired interval over five seeds that is wide enough for seventeen comparisons (Bonferroni: each of them at 1 - 0.05 / 17). Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("18.c", None)

@@ -79,12 +79,12 @@ z, y = draw(5, 3), torch.tensor([1, 0, 2, 2, 1])                   # (5, 3), (5,
 likelihood = z.softmax(dim=1)[range(5), y].prod()                  # (5, 3) -> (5,) -> one number
 verify("21.1", by_hand=-likelihood.log() / 5, reference=F.cross_entropy(z, y))
 
-# %% [markdown]
+# %% [markdown] owes="F9 F10 P1 P15"
 # For independent samples the product is the **likelihood** (似然): how probable the model held what then happened. But for a thousand even float64 holds exactly 0. So one takes the logarithm, a sum, which keeps the order of models, and turns the sign, because a loss should fall. One sample's $-\log p$ is its **cross-entropy** (交叉熵). The mean over the data is the **empirical risk** (经验风险); learning looks for weights $\theta$ that make it small:
 #
 # $$ L(\theta) = -\frac{1}{N} \log \prod_{n=1}^{N} p_n(y_n) = \frac{1}{N} \sum_{n=1}^{N} \ell_n, \qquad \ell_n = -\log p_n(y_n) \tag{21.1} $$
 #
-# $N$ counts the data. A batch of $B$ samples estimates it by its own mean: above, 1.04 and 1.26 for 1.15. `verify` compares both sides on random float64 numbers and would stop the page if they differed. Each numbered equation has such a line.
+# $N$ counts the data $D$ of page 00, text, image, audio *and* a label each. A batch of $B$ samples estimates it by its own mean: above, 1.04 and 1.26 for 1.15. `verify` compares both sides on random float64 numbers and would stop the page if they differed. Each numbered equation has such a line.
 
 # %% [markdown]
 # ## Three logits, and one line
@@ -98,7 +98,7 @@ for name, up, one in zip(NAMES, logits.exp(), p):
     print(f"{name:<6} e^z = {up:.0f}   p = {up:.0f}/8 = {one:.3f}")
 print(f"loss if it is a seven: -log(3/8) = {-p[1].log():.4f}")
 
-# %% [markdown] tags=["derivation"]
+# %% [markdown] owes="F89" tags=["derivation"]
 # Only the probability of "seven" stands in the loss. Does it depend on one logit, or on all? Put the softmax into $-\log p_y$:
 #
 # $$ \ell = -\log p_y = \log \sum_k e^{z_k} - z_y \tag{21.2} $$
@@ -160,7 +160,7 @@ d_p = -e[1] / p                                                    # -log p has 
 print("d_z in eighths:", [round(8 * value) for value in (J.T @ d_p).tolist()])
 verify_gradient("21.4", lambda z: z.softmax(0), lambda z: softmax_jacobian(z.softmax(0)), (3,))
 
-# %% [markdown]
+# %% [markdown] owes="F95 F176"
 # What one probability gains the others lose. A logit acts on the loss by way of *every* probability, and the **chain rule** (链式法则) adds up all ways. The sum runs over the outputs, the rows of $J$: hence the transposed matrix.
 #
 # $$ d_{z_k} = \sum_i d_{p_i} J_{ik}, \qquad\text{that is}\qquad d_z = J^\top d_p = p \odot \big(d_p - \langle p, d_p \rangle\big) \tag{21.5} $$
@@ -647,7 +647,7 @@ behind = [100 * (a - b) for a, b in zip(*reversed(rare_rows["weights"]["accuracy
 print("with weights the rare stay behind by {:.1f} ± {:.1f} points".format(*mean_interval(behind)))
 outcome("20.c", "Ben")
 
-# %% [markdown]
+# %% [markdown] owes="P3"
 # The weights bring 13 points to the rare digits and cost the others about one. Exchanged, they take 36 from the rare. The bet of page 20 goes to Ben: the loss counts all ten classes alike, and the rare ones stay 13 points behind.
 #
 # ## The binary formula on many classes

@@ -73,7 +73,7 @@ for c in range(2):
 print("d_W:", d_W.tolist())
 print("d_h:", d_h.tolist())
 
-# %% [markdown]
+# %% [markdown] owes="F93"
 # A weight has one way to the loss, a product. A feature has one for each class, so they add up. And the glue only copied: the first two numbers of $d_h$ are the text's, the last is the image's.
 #
 # In a batch all samples go through the same $W$ and $b$, so what they send there adds up too. With samples as rows, $H = [H^{text}, H^{image}]$ and $W$ cut in the same place:
@@ -164,7 +164,7 @@ d_a = torch.where(a > 0, d_h, 0.0)
 print("by hand: ", d_a.tolist())
 print("the same as autograd:", torch.allclose(d_a, a.grad))
 
-# %% [markdown]
+# %% [markdown] owes="P4"
 # ## The bet of page 21: a wrong matrix on the way back
 #
 # For a text vector $t$ fused by $g$ one meets the chain rule as $\frac{\partial L}{\partial t} = -\frac{\partial g}{\partial t} \frac{\partial L}{\partial g}$. The minus is one too many: the loss has the only one. And with outputs as rows the Jacobian must be transposed: the way forward multiplies by $W^\top$, the way back by $W$.
@@ -267,7 +267,7 @@ for way in ("right", "transposed", "extra minus"):
     shares = [f"{100 * share:4.0f}" for share in slips[f"{way}, 64"]["helped"]]
     print(f"width 64, {way:12}" + " ".join(shares))
 
-# %% [markdown]
+# %% [markdown] owes="F90 F94 P14 P16"
 # The right gradient helps every scan, the minus none, the transposed matrix 37 to 69 of a hundred. So judge a gradient beside autograd, or by one small step, not by a score.
 #
 # ## Two classes: the sigmoid
@@ -411,7 +411,7 @@ def convolution_backward(d_map, image, kernels):
     d_places = d_map.flatten(2).transpose(1, 2).flatten(0, 1)                    # (B * 16, 32)
     return layer_backward(d_places, {"squares": squares}, kernels)[:2]
 
-# %% tags=["measured"]
+# %% owes="F95" tags=["measured"]
 def by_hand(net, batch):
     """The loss of a batch and its gradients, by the rules of pages 21 and 22 alone."""
     d, v, labels = {}, forward(net, batch), batch["label"]
@@ -485,7 +485,7 @@ ax.legend(frameon=False)
 plots.show(figure, "The same network, trained with your gradients (thin, dots) and with autograd's"
            " (thick grey): one curve on top of the other.")
 
-# %% [markdown]
+# %% [markdown] owes="F96 P13"
 # There is no magic in `loss.backward()`: it is the list of these two pages. (Five seeds lie between 81 and 83 %.)
 #
 # ## Weight decay, three times not the same

@@ -73,7 +73,7 @@ print("logits", logits.tolist(), "  residual", residual.tolist())
 for name in h:
     print(f"{name} feels", (residual @ W[name]).tolist())
 
-# %% [markdown]
+# %% [markdown] owes="F93"
 # The residual is computed once, from *all* that was said, and each modality reads it through its own columns of the head. For a batch, $R = (P - Y)/B$:
 #
 # $$ d_{H^m} = R\, W^m, \qquad \text{the same } R \text{ for every } m \tag{23.1} $$

@@ -330,7 +330,7 @@ for length in (1.0, 3.0, 10.0):
     angle = math.degrees(math.acos((x @ goal / x.norm()).item()))
     print(f"length {length:2.0f}: {angle:5.1f} degrees left, length now {x.norm():.2f}")
 
-# %% [markdown]
+# %% [markdown] owes="F83"
 # No length has become smaller, and in plain descent none can: $\lVert x - \eta d_x \rVert^2 = \lVert x \rVert^2 + \eta^2 \lVert d_x \rVert^2$, for the step is perpendicular.
 #
 # ## A table of pairs

@@ -89,7 +89,7 @@ for row in two_captions:
     print("given:", *(f"{word:7}" for word in tiny.words(row[:-1])))
     print("asked:", *(f"{word:7}" for word in tiny.words(row[1:])))
 
-# %% [markdown]
+# %% [markdown] owes="F91"
 # In training the model is given the *true* words so far, not its own: **teacher forcing** (教师强制). So all places of a caption are computed at once. With the ids $w_{n,1} \dots w_{n,T}$ of caption n and $m_{n,t} = 1$ where $w_{n,t}$ is no padding, the loss is the mean **negative log-likelihood** (负对数似然) of a word:
 #
 # $$ L = -\frac{1}{\sum_{n} \sum_{t \ge 2} m_{n,t}} \sum_{n} \sum_{t \ge 2} m_{n,t} \, \log p(w_{n,t} \mid w_{n,1} \dots w_{n,t-1}, \text{picture}_n) \tag{25.1} $$
@@ -151,7 +151,7 @@ for n, t in itertools.product(range(3), range(1, 5)):
 got = caption_loss(lambda cells, words: table[words], None, several)
 verify("25.1", by_hand=total / count, reference=got)
 
-# %% [markdown]
+# %% [markdown] owes="L5 L6 P2 P3"
 # <details><summary>Three slips in the formula and its code</summary>
 #
 # **Binary cross-entropy.** A common mistake writes a caption's loss as $-\frac1N \sum_i [y_i \log \hat y_i + (1 - y_i) \log (1 - \hat y_i)]$, the loss of a yes or no. A next word is one of V, and $\hat y$ has to be a probability, not the fused features themselves: between the two belong a linear layer and a softmax. Used on a softmax's $p$ all the same, its gradient by the logits is not $p - y$ (page 21), but $p - y + p \odot (r - p^\top r)$ with $r = (1 - y) / (1 - p)$.
@@ -202,7 +202,7 @@ print(f"noise cannot be learned: {loss > 3} (loss {loss:.4f})")
 loss = unseen_loss(caption_loss)
 print(f"noise cannot be learned: {loss > 3} (loss {loss:.4f})")
 
-# %% [markdown]
+# %% [markdown] owes="F127"
 # ## Encoder and decoder
 #
 # **The encoder** is `scenes-cnn`, a small CNN that the course ships, and it is *frozen*: each picture becomes 64 cells (8 x 8) of 64 numbers. It learned (`python tools/train_scene_encoder.py --write`) to name colour, shape and size of the thing in each cell: labels from true boxes, which photographs seldom have. So this is no learning from pixels.
@@ -252,8 +252,8 @@ class Captioner(Decoder):
         logits, seen, _ = self.say(last[:, None], seen)
         return logits[:, 0], seen                              # (B, V)
 
-# %% [markdown]
-# `see` runs once a picture, `forward` takes all words of a caption, for training, and `step` one, for speaking. 2,000 pictures, three true captions each:
+# %% [markdown] owes="F204"
+# `see` runs once a picture, `forward` takes all words of a caption, for training, and `step` one, for speaking. So the whole way has five steps: collect pictures with captions, extract features, fuse them word by word, train, test. 2,000 pictures, three true captions each:
 
 # %% tags=["measured", "proof"]
 # Training: batches of captions of like length, one learning rate up and down (OneCycle).
@@ -633,7 +633,7 @@ for name, label in (("none", "all cells"), ("named", "without the named thing's"
                     ("other", "without as many of another")):
     line(label, percent(kept, "hidden cells", name))
 
-# %% [markdown]
+# %% [markdown] owes="F149"
 # At the noun it points into the thing in 74 % (the five models: 57 to 83; the best head of each alone: 81 to 85), far more than any control. At the phrase's "a" or "the" it does in 20 %: a map means little without the step at which it is read.
 #
 # Is the map more than decoration? Take cells out of the attention, where two things of a picture touch equally many. Without those that the named thing touches, the noun's probability falls from 0.88 to 0.27; without as many that another thing touches it is 0.90. So the noun is read off the named thing's cells.
@@ -684,7 +684,7 @@ plots.points(
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] owes="F148"
 # ## Recap
 #
 # You can now

@@ -232,7 +232,7 @@ print("about a coin toss, as it must be:", abs(share_right(told) - 0.5) < 0.1)
 told = prior_answers(questions, answers, new_questions)
 print("about a coin toss, as it must be:", abs(share_right(told) - 0.5) < 0.1)
 
-# %% [markdown]
+# %% [markdown] owes="F128"
 # ## The question looks
 #
 # Page 15 let each *word* ask the cells. Simpler: the whole question is one query, the mean of its words' vectors.
@@ -302,7 +302,7 @@ print("points into the box of what is asked, %, 4 pixels tolerance:")
 for name in ("pointing", "largest", "centre"):
     print(f"    {name:12}", percent(look["attention"], f"{name}, tolerant"))
 
-# %% [markdown]
+# %% [markdown] owes="F129"
 # The question finds the thing in nearly all pictures, and answers 98 % rightly. The question alone has 33, the picture alone 30, and with shuffled pictures 33 are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance 99 % of the maps point into its box, the largest thing would give 57. The last three rows are page 15's, of another frozen network: there too looking beats fusing with one vector of the whole picture, 96 for 76 and 71; which way to ask is better, two networks cannot say. (Learning rates: the best of three by the first seed's validation loss; for the first row and the question alone, the largest.)
 
 # %% tags=["figure"]
@@ -342,7 +342,7 @@ for kind in KINDS:
     wording = 100 * all_kinds[f"the wording: {kind}"]["accuracy"][0]
     print(f"{kind:14} {shares[0]:>20} {shares[1]:>20} {wording:13.0f}")
 
-# %% [markdown]
+# %% [markdown] owes="F16"
 # All kinds together have 71.0 ± 8.6 %, and with shuffled pictures 38.7: one number that hides seven. Colour and shape have 97 to 99 in four runs, 66 and 60 in the fifth; size has 93 to 98. "Is there" has runs from 52 to 82 and "how many" from 27 to 59. Comparing numbers, 55, and relations, 52, are hardly better than a coin, or than the wording.
 #
 # ## Two pointers
@@ -571,10 +571,10 @@ except RuntimeError as error:
 vector = model.read(numbered([example["question"]]))               # (1, 64)
 print("fused:", tuple((encoder(example["image"][None], "mean")[0] + vector).shape))
 
-# %% [markdown]
+# %% [markdown] owes="F41 F44 F125 F126 L19"
 # <details><summary>If you meet more of it in a listing</summary>
 #
-# The same few lines can hold six more faults. A picture processor returns a dict, which has no `+`. Pictures are normalised by a transform, and the processor scales them by 1/255 again: their deviation falls to a hundredth, a nearly constant picture. Floats go into an embedding, which wants whole numbers. `outputs.argmax` in place of `outputs.logits.argmax`. A head for *tokens* gives (1, T, C), and `argmax(dim=1)` runs over tokens. The model stays in training mode, so that two calls differ; and nowhere stands a list of answers. The repair is this page: encode both, fuse vectors, one logit an answer, `eval()` and no gradients.
+# The same few lines can hold six more faults. A picture processor returns a dict, which has no `+`. Pictures are normalised by a transform, and the processor scales them by 1/255 again: their deviation falls to a hundredth, a nearly constant picture. Floats go into an embedding, which wants whole numbers. `outputs.argmax` in place of `outputs.logits.argmax`. A head for *tokens* gives (1, T, C), and `argmax(dim=1)` runs over tokens. The model stays in training mode, so that two calls differ; and nowhere stands a list of answers. Such listings take a ResNet (page 04) for the picture and an LSTM (page 27) for the question, where this page has a small CNN and a mean of words. The repair is this page: encode both, fuse vectors, one logit an answer, `eval()` and no gradients.
 #
 # </details>
 #

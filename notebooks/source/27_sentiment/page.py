@@ -101,7 +101,7 @@ plots.show(figure, "Three clips of one voice that the page will try to read. Dot
            " is padding.")
 plots.players(drawn, 8_000)
 
-# %% [markdown]
+# %% [markdown] owes="F157"
 # High it says "A stupid mistake.", as it is "Nobody likes me.", low "I am really angry.": bad words all. Listen: does it mean them? (It is a synthesiser; no voice says one sentence in two tones.)
 #
 # ## The bet of page 26
@@ -229,7 +229,7 @@ for number in (17, 45, 55, 10, 15, 102):
     print(f"{row[0]:6.1f} {row[1]:6.1f} {row[2]:7.1f}   {some['texts'][str(number)]}")
 print("(C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT)")
 
-# %% [markdown]
+# %% [markdown] owes="F34"
 # In the last but one the list follows "LOL", where people do not; in the last MiniLM misses a complaint.
 #
 # ## A modality that is often missing
@@ -278,7 +278,7 @@ for row, have in zip(told, marks):
     looped.append(sum(w * y for w, y in pairs) / sum(w for w, _ in pairs))
 verify("27.2", (marks * weigh * told).sum(1) / (marks * weigh).sum(1), looped)
 
-# %%
+# %% owes="F137"
 signs = stored("27", "emoticons")                        # python tools/sweep.py 27 emoticons
 print("test messages that have an emoticon          mean error     right sign")
 for row in ("text", "text, on a line fitted on these", "emoticon", "weighted mean", "together",
@@ -289,7 +289,7 @@ for row in ("text", "mean with 0", "mean with the emoticons' mean"):
     name = f"without emoticon: {row}"
     print(f"{row:42} {shown(name, 'mae', signs):>14} {shown(name, 'sign', signs):>14}")
 
-# %% [markdown]
+# %% [markdown] owes="F139"
 # **There.** The emoticon alone is nearer to the ratings than MiniLM's reading of the words. Both in one ridge regression ("together") are nearer by another 0.12 ± 0.06 than the emoticon. With emoticons of other messages, in training and test, that regression has no more than the text on a line of its own: so it is the right emoticon that helps, and not the line.
 #
 # **Missing.** On messages without emoticon the mean without a mask costs 0.19 ± 0.02 where 0 stands for it. Its signs stay right: half of a number has the number's sign. With the emoticons' own mean in that place it costs as much, and signs, too.
@@ -310,7 +310,7 @@ for row in ("learned there", "learned there, 2595", "learned from posts", "word 
         cells.append(shown(name, "r", away) if name in away else "-")
     print(f"{row:24}", *(f"{cell:>15}" for cell in cells))
 
-# %% [markdown]
+# %% [markdown] owes="F90 F92"
 # Away from home both have less, the list most: 0.43 on films after 0.88, where it falls behind MiniLM's regression from messages. Part of that is no matter of home, as films are harder for what was learned *there*, too: 0.67 after 0.81. Learned on the spot, r is higher by 0.11 ± 0.00 on films and by 0.07 ± 0.02 on products. Is that the place, or more texts? On films, from 2,595 of its sentences, fewer than the 2,940 messages, 0.10 ± 0.01: the place. (Films and products were rated by the same kind of people, for the same paper, and what differs besides the subject, such as length and spelling, is not taken apart here. MiniLM itself was trained on a billion pairs of sentences from the web; whether some of these texts, without ratings, were among them, nobody has checked.)
 #
 # ## A number, or yes and no?
@@ -326,7 +326,7 @@ for row in ("rating", "sign", "both"):
     cells = [shown(row, what, heads) for what in ("mae", "r", "sign")]
     print(f"{row:12}", *(f"{cell:>16}" for cell in cells))
 
-# %% [markdown]
+# %% [markdown] owes="F136"
 # Asked for the sign alone, the trunk still orders the messages: but it costs 0.03 ± 0.00 of r and 0.07 ± 0.01 of error. What does the rating's head lose on the sign? Nothing is shown: the right signs differ by 0.0 ± 0.5 points. Both heads on one trunk: 0.01 ± 0.02 of error against the rating's head alone, no difference shown. (The decay stands at the top of its grid in most runs.) So on this trunk: if you have ratings, and may be asked for yes and no, train on the ratings.
 #
 # ## Words, a tone of voice and an emoji
@@ -349,7 +349,7 @@ print(f'\n"{mood["text"]}" {mood["emoji"]}  words {mood["words"]}, tone {mood["t
 #
 # What reads the melody is an **LSTM** (长短期记忆网络): it goes through the steps and carries a state. Its last state is one vector for the whole clip, and a line makes three tones of it. What `read` has to do is the question of the next section.
 
-# %% tags=["measured"]
+# %% owes="F48" tags=["measured"]
 class SequenceReader(nn.Module):
     def __init__(self, read, width=2, hidden=16, outputs=3):
         super().__init__()
@@ -603,7 +603,7 @@ plots.bars(
 #
 # Words and voice by two LSTMs: the last state of each, glued, one logit. Plain PyTorch, in another folder too. (Common mistakes here: whole outputs glued along `dim=1`, which is time or batch; a target of another shape than the output; no packing.)
 
-# %% tags=["measured"]
+# %% owes="F41 L29" tags=["measured"]
 import torch
 from torch import nn
 
@@ -644,7 +644,7 @@ if store.have("texts"):
     live = (said - test.ratings).abs().mean() - kept["bag of words"]["mae"][0]
     report("bag of words: live minus stored", live, near=0, within=0.03)
 
-# %% [markdown]
+# %% [markdown] owes="F138"
 # ## Recap
 #
 # You can now

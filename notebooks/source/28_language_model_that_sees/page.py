@@ -92,7 +92,7 @@ for colour in ("yellow", "red", "blue"):
     told = f"a small red circle and a large {colour} cross"
     print(f"{told}:", *(answer(f"{told} <eos> <bos> {question}") for question in ASKED))
 
-# %% [markdown]
+# %% [markdown] owes="F35"
 # One word of the description changes, and the answers follow: "yellow, no, one", then "red, no, two". The third is wrong: the cross is blue. No text that it has read has a blue cross: four pairs of colour and shape were kept back (the split "novel"). It knows both words, and not this pair.
 #
 # A task that differs from what was read in training is a **domain shift** (领域偏移). The card counts some. From a true description it answers 100, 98 and 97 % of the questions about one, two and three things (the test split); where pairs are among them that it never read together, 100, 97 and 92; and 87 about *four* things, since it has read of three at most. So what will be missing with pictures of the test split is not missing in the language model as such.
@@ -148,7 +148,7 @@ soft = nn.Linear(256, 128)(groups)                             # (1, 16, 256) ->
 inputs, longer, _ = with_soft_tokens(soft, model.get_input_embeddings()(ids), mask)
 print("vectors:", inputs.shape[-1])
 
-# %% [markdown]
+# %% [markdown] owes="F72"
 # The whole row has 16 soft tokens, then the question, then the reply. Four words of it, with one soft token in front:
 #
 # | place | 0 | 1 | 2 | 3 | 4 |
@@ -259,7 +259,7 @@ def as_rows(prompts, replies):
     ids, mask, labels = language_model.prompt_and_reply(tokenizer, prompts, replies)
     return ids, (mask & (labels < 0)).sum(1), mask
 
-# %% tags=["measured", "proof"]
+# %% owes="F99" tags=["measured", "proof"]
 # What of a model is trained, and with which rates: of the projector, of the language model.
 RATES = {"projector": (2e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 3e-3),
          "all": (1e-2, 1e-3), "from scratch": (1e-2, 1e-3), "blind": (1e-2, 3e-3)}
@@ -374,7 +374,7 @@ report("another picture: live minus stored", gap, 0, 0.03)
 #
 # Does it look? Two controls. The **other picture**: the same model, asked with the picture of another scene. **Blind**: a model that is trained and asked without soft tokens. The longer, stored runs (6,000 questions, 200 steps):
 
-# %%
+# %% owes="F124"
 table("right answers, %, five seeds", much, {
     "projector": "projector alone", "all": "all", "blind": "blind (all, no soft tokens)"},
       {"own picture": "accuracy", "other picture": "other_picture"})
@@ -425,7 +425,7 @@ FREE = {"free: 1 thing": "true, 1 things", "2 things": "true, 2 things",
 table("60 scenes each, %, five seeds", much, WAYS, {"words forced": "forced"} | FREE)
 outcome("28.a", mean_interval(much["all"]["true, 3 things"])[0], within=0.1)
 
-# %% [markdown]
+# %% [markdown] owes="F105"
 # 90 % of the words, and 5 % of the descriptions of three things. The blind model, which sees nothing, still has 51 % of the words: "a", "and" and the order of size, colour, shape come from the language alone. So the forced share hides whether a model looks; count what is true of what it says by itself.
 #
 # And how is it wrong? Who names what is not there **hallucinates** (幻觉). A description by the model with all trained has 1.9 phrases, of which 1.8 are right and 0.05 name something of which the picture has nothing; 0.5 things are missed. It leaves out more than it invents. The projector alone invents 0.5 a picture.
@@ -526,7 +526,7 @@ table("2,000 scenes, 100 steps; %, five seeds", short,
 #
 # Now the long runs:
 
-# %%
+# %% owes="F104"
 heads = {"right": "accuracy", "other picture": "other_picture", "all true": "description, strict"}
 table("6,000 scenes, 200 steps; %, five seeds", much, {
     "all": "all, 697 thousand", "last layer": "projector, last layer, 197 thousand",
@@ -537,7 +537,7 @@ for one, two in (("last layer", "all"), ("last layer", "LoRA"), ("LoRA", "projec
     paired(much, one, two)
 paired(much, "from scratch", "all", "description, strict")
 
-# %% [markdown]
+# %% [markdown] owes="F117"
 # - **What was read is worth much.** Learned on texts, used on pictures: that is **cross-modal transfer** (跨模态迁移). Its control is the same network from scratch, which has 65 %, 24.5 points less, with the same steps and its own rates. Even the frozen one with a projector is above it. But what was read were questions of just this kind, with answers, about 18,000 scenes in words: other texts may be worth less. (And more steps may bring the control nearer. Neither was run.)
 # - **All weights are ahead** of the last layer, of LoRA in six places and of the projector alone. That LoRA is above the projector alone, or the last layer above LoRA, is not clear.
 # - **Descriptions** show no clear profit: from scratch 48 % are wholly true, with all trained 47. The gap of 0.2 ± 8.8 points leaves room for one, either way.
@@ -546,7 +546,7 @@ paired(much, "from scratch", "all", "description, strict")
 #
 # Fewer scenes, LoRA in more places, two stages, other numbers of soft tokens, the loss on the prompt too:
 
-# %%
+# %% owes="F114"
 few = stored("28", "few")                                      # python tools/sweep.py 28 few
 others = much | stored("28", "prompt") | stored("28", "stages") | stored("28", "tokens")
 others |= stored("28", "every")                                # python tools/sweep.py 28 every
@@ -574,7 +574,7 @@ paired(others, "LoRA at every layer", "LoRA")
 #
 # There is an older way to use it: freeze it, take *one vector* of the question, put it beside the picture's features, and train a small classifier on top. No words come in and no words go out. With MiniLM (page 02), and with the course's model, whose last state is taken; the picture as the mean over its cells, or all of them in a row:
 
-# %%
+# %% owes="F15 F38 F106"
 extract = stored("28", "extractor")                            # python tools/sweep.py 28 extractor
 table("right answers, %, five seeds", extract, {name: name for name in extract})
 
@@ -583,7 +583,7 @@ table("right answers, %, five seeds", extract, {name: name for name in extract})
 #
 # Such a classifier is scored by a report, class by class. A common mistake hands it one *list* of labels for each sample, as a model with a label for each token gives:
 
-# %% tags=["fault"]
+# %% owes="L27" tags=["fault"]
 true, told = [[1, 0, 1], [0, 0, 1]], [[1, 1, 1], [0, 0, 1]]
 counted = classification_report(true, told, output_dict=True, zero_division=0)
 print("a row for each of two classes:", sum(name.isdigit() for name in counted) == 2)
@@ -596,7 +596,7 @@ true, told = [1, 0, 1, 0, 0, 1], [1, 1, 1, 0, 0, 1]
 counted = classification_report(true, told, output_dict=True, zero_division=0)
 print("a row for each of two classes:", sum(name.isdigit() for name in counted) == 2)
 
-# %% [markdown]
+# %% [markdown] owes="F142 L26 L27 L28"
 # <details><summary>If you meet more of it in a listing</summary>
 #
 # A listing that joins text and pictures for a BERT has more such faults, one behind the other. `from transformers import AdamW` is an ImportError since 4.50: take `torch.optim.AdamW`. Rows of ids are joined with rows of pixels along the wrong axis. The mask still has the text's length, so the model stops, or, lengthened, lets padding through: lengthen mask *and* labels with the soft tokens (`with_soft_tokens`). A head for tokens is given one label a sample. The test set is read after the last epoch, and no validation set chooses one (`best step` above does). And two labels a token are no dialogue: a reply needs a decoder.
@@ -632,7 +632,7 @@ Explorer(draw_put, {"scene": Dropdown(options=list(range(8))), "ask": Dropdown(o
                     "of": Dropdown(options=NOUNS, value="circle")}, tell_put,
          caption="What a language model that sees says of a scene.").show()
 
-# %% [markdown]
+# %% [markdown] owes="F178"
 # Ask for the colour of a thing that is not there: an answer comes.
 #
 # ## With the library
@@ -653,7 +653,7 @@ labels = pt.tensor([[-100] * 19 + [7]])                        # the reply alone
 out = speaker(input_ids=places, pixel_values=pt.randn(1, 3, 32, 32), labels=labels)
 print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 
-# %% [markdown]
+# %% [markdown] owes="F115"
 # <details><summary>A real one, where there is a network</summary>
 #
 # ```python
