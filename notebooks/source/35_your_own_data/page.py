@@ -166,7 +166,7 @@ print("ten folders, in %:  by rows", percent("much: by rows"), " by person",
 outcome("34.c", "Ben")
 
 # %% [markdown]
-# BETTEXT
+# On ten such folders the note says 94.5 ± 2.2 %, and with nobody on both sides 65.3 ± 7.0 are left. For this folder Ben is right. It is not the penalty's doing: with a tenth of it, or ten times as much, both numbers move by at most a point. The pictures carry it (alone 94.3 and 65.1; the texts 64.0 and 54.6), and with the features shuffled over the rows both splits say 50.
 #
 # Is this always so? No. Turn the dial: let the person be quieter, and the illness so loud that the note still says about 94 %:
 
@@ -184,7 +184,7 @@ live = score(rows, every, "person") - sweep["much: by person"]["accuracy"][0]
 report("by person: live minus stored", live, near=0, within=0.02)
 
 # %% [markdown]
-# DIALTEXT
+# By person the three have XXL, XXS and 65.3 %. With a quiet person Ada is right, with a loud one Ben, and in the middle it is close. The note is the same in all three, so nobody can tell from the note. A second split tells.
 #
 # **What the split by rows pays for.** Now the ten folders of the last kind again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
 
@@ -196,10 +196,10 @@ print("classes by lot, in %:  by rows", percent("much, classes by lot: by rows")
       " by person", percent("much, classes by lot: by person"))
 print("person taken out:      by rows", percent("much, the person taken out: by rows"),
       " by person", percent("much, the person taken out: by person"))
-outcome("35.a", LOT, within=5)
+outcome("35.a", 89.5, within=5)
 
 # %% [markdown]
-# LOTTEXT
+# 89.5 ± 2.6 % by rows, for an illness that cannot be seen at all. What the model learned is *who it is*, and ten rows of a known person have one class. The other way round: with the person taken out, and the illness as it was, the two splits agree, 80.8 ± 2.9 and 81.8 ± 3.5. So the gap needs the person.
 #
 # The fault is one line long, and raises nothing:
 
@@ -360,7 +360,7 @@ for row in controls.rows:
     print(f"{row[0]:26}{row[1]:>14}{row[2]:>14}{row[3]:>14}")
 
 # %% [markdown]
-# CONTROLTEXT
+# Here the fusion clearly needs the picture. Of voice, note and numbers it also loses some points in the mean, but those intervals hold 0: five splits of about 37 test rows do not show it. That is not the same as "not used".
 #
 # ## What it uses, and a new row
 #
@@ -460,8 +460,8 @@ print("usual interval / corrected:", round(mean_interval(leads)[1] / half, 2))
 
 held = stored("35", "held")                                    # python tools/sweep.py 35 held
 for name, row in held.items():
-    print(f"95 % interval, {name:23} holds the truth in {100 * np.mean(row['covered']):.0f} %")
-outcome("35.b", HELD, within=5)
+    print(f"95 % interval, {name:23} holds the truth in {100 * np.mean(row['accuracy']):.0f} %")
+outcome("35.b", 86, within=4)
 
 # %% tags=["proof"]
 # (35.1) in sums; and with nothing shared it is the usual interval.
@@ -472,7 +472,7 @@ verify("35.1", by_hand, torch.tensor(corrected(x.tolist(), 40, 120), dtype=torch
 assert np.allclose(corrected(x.tolist(), 0, 1), mean_interval(x.tolist()))
 
 # %% [markdown]
-# HELDTEXT
+# The usual interval holds the truth in 86 % of the data sets instead of 95, and with 25 splits in 57: more splits make it narrower, and not truer. The corrected one holds it in 97 %, a bit too often, which is the better side to err on. Five *new* data sets of 160 rows need no correction (94 %). So it is the shared rows. The term itself is an approximation, and groups ask for more: where there are groups, the report takes the wider one of (35.1) and a bootstrap of whole groups (page 09).
 #
 # ## On real data: three sets that are not ours
 #
@@ -540,7 +540,15 @@ else:
 #
 # ## Looking back
 #
-# LOOKBACK
+# Five questions of this course, and what was found, each on its page with its setting and its intervals:
+#
+# | page | asked | found |
+# |---|---|---|
+# | 09 | What must fusion beat? | The best single modality, tuned as carefully, over seeds. For people's voices a random split promised 31 points too many. |
+# | 10 | What do we lose by gluing? | Products: a linear head on glued features stays at chance on XOR. And balance: normalised and projected, 58 and 69 % became 88. |
+# | 19 | Which fusion, then? | On `digits` none of the 17 others, tuned alike, is above concatenation. Every favourite can be broken by a choice of world. |
+# | 20 | Is it secretly unimodal? | Ask with a sum (EMAP), with Shapley values and on controls first; a score alone does not say. |
+# | 28 | Can a model that only read learn to see? | Yes, by a projector in front of a frozen model: 80 %, and 39 with another picture. |
 #
 # Your passport, whole: a line for each page that asked for one. (Exercises and guesses: `python -m course_utils.progress`.)
 
@@ -556,11 +564,52 @@ for number, lines_of in sorted(notes("passport").items()):
 # %% [markdown]
 # ## Recap
 #
-# RECAP
+# You can now
+#
+# 1. **read** a dirty folder: 185 rows used, fifteen named with their reasons, nothing repaired in silence;
+# 2. **settle** the bet: one note, three folders; with nobody on both sides 65.3 ± 7.0 % are left where the person is loud, and nearly all where it is quiet;
+# 3. **build** a report that names group, file name, too small and noise, and is silent on a clean folder;
+# 4. **read** the whole report: single modalities, three fusions, their shuffled controls, what is used, a new row, the exported file, the card;
+# 5. **build** an interval for splits that share rows: the usual one holds the truth in 86 %, or 57 with 25 splits, the corrected one in 97;
+# 6. **judge** three foreign sets, and your own: a gain, none that is seen, or too small to tell.
 #
 # ## Questions
 #
-# QUESTIONS
+# <details><summary>1. A colleague splits by person, but fits the StandardScaler on all rows first. Is that a leak?</summary>
+#
+# Yes, though mostly a small one: means and spreads of the test rows went into training. In a pipeline, as in <code>score</code>, each part fits its own. It is worse with anything that sees labels, such as a choice of columns.
+#
+# </details>
+# <details><summary>2. The report says "no gain is seen, 1.5 ± 9.2 points". May you write "fusion does not help"?</summary>
+#
+# No. A gain of ten points would fit as well. Write the interval, and the number of rows and groups.
+#
+# </details>
+# <details><summary>3. Why must the report stay silent on a clean folder?</summary>
+#
+# A warning that always comes is read by nobody. A list of all four keys names every trap, and tells nothing.
+#
+# </details>
+# <details><summary>4. Your table has 3,000 rows of six people. How large is it?</summary>
+#
+# For a new person: six. Rows of one person repeat one another. The report counts groups, and so should the sentence in your paper.
+#
+# </details>
+# <details><summary>5. Names are <code>IMG_2041.jpg</code>, and all pictures of class A were taken before those of class B. Which trap?</summary>
+#
+# The file name, by its order: no part of it comes twice, so exercise 35.1 would miss it. The course's report sorts the numbers and looks at the neighbours.
+#
+# </details>
+# <details><summary>6. With the whole page: "94 % right, five splits, ± 0.8". What do you ask?</summary>
+#
+# Split by what, and what is shared? How many groups? What has the best single modality, tuned alike, and the majority? Is 0.8 corrected for shared rows? Does a column or a name give the label away? What is left with each modality shuffled?
+#
+# </details>
+# <details><summary>7. With the whole page: the score by person is 65 %, by rows 94. A user says: "but my model will only ever see these twenty people." Which number is right?</summary>
+#
+# Then the question is another one: new rows of known people. If the new rows are of other days than the old ones, split by day within each person. A split answers the question that it copies.
+#
+# </details>
 #
 # ## Read more
 #

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 SEEDS = range(10)
 # what the person adds to a picture and to the words, what the illness adds
-FOLDERS = {"a little": (0.3, 0.29), "some": (0.6, 0.29), "much": (1.0, 0.19)}
+FOLDERS = {"a little": (0.3, 0.31), "some": (0.6, 0.3), "much": (1.0, 0.19)}
 LEFT_OUT = {"much, the person taken out": (0.0, 0.19)}
 
 
@@ -89,7 +89,7 @@ def held(page: dict) -> dict:
     rows = {}
 
     def note(name, values):
-        rows.setdefault(name, {"covered": []})["covered"].append(round(float(np.mean(values)), 4))
+        rows.setdefault(name, {"accuracy": []})["accuracy"].append(round(float(np.mean(values)), 4))
 
     for seed in tqdm(SEEDS):
         rng, hits = np.random.default_rng(seed), {}
