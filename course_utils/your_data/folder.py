@@ -1,6 +1,7 @@
 """The reader's folder: which table, which column is what, and which rows can be used."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +141,8 @@ def read_folder(folder: str | Path, label: str | None = None, group: str | None 
         )
     except ValueError as error:
         raise NotUsable(f"{columns.file.name}: {error}") from None
-    bad = {problem.row for problem in table.problems}
+    problems = _hinted(table.problems, columns)
+    bad = {problem.row for problem in problems}
     kept = [(row, cells) for row, cells in columns.found if row not in bad]
     rows, cells = [row for row, _ in kept], [row for _, row in kept]
     kinds, values = values_of(columns, cells)
@@ -153,9 +155,26 @@ def read_folder(folder: str | Path, label: str | None = None, group: str | None 
     places = {name: i for i, name in enumerate(dict.fromkeys(names))}
     groups = torch.tensor([places[name] for name in names])
     key = _content(columns, values)
-    return Data(
-        columns, rows, cells, kinds, values, labels, table.classes, groups, table.problems, key
-    )
+    return Data(columns, rows, cells, kinds, values, labels, table.classes, groups, problems, key)
+
+
+def _hinted(problems: list[Problem], columns: Columns) -> list[Problem]:
+    """Each with what is nearly right: the same file in other capitals, the table's own comma."""
+    top, cells, inside, found = columns.file.parent, dict(columns.found), {}, []
+    for row, column, reason in problems:
+        if columns.separator == ";":
+            reason = reason.replace("such as 3.5", "such as 3,5 or 3.5")
+        if reason.startswith("no such file"):
+            here = top
+            for part in Path(cells[row][column].strip().replace("\\", "/")).parts:
+                if here not in inside:
+                    names = os.listdir(here) if here.is_dir() else []
+                    inside[here] = {name.casefold(): name for name in names}
+                here = here / inside[here].get(part.casefold(), part)
+            if here.is_file():
+                reason += f"; there is {here.relative_to(top).as_posix()!r}"
+        found.append(Problem(row, column, reason))
+    return found
 
 
 def values_of(columns: Columns, cells: list[dict]) -> tuple[dict[str, str], dict[str, list]]:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from conftest import WORDS, write
+from conftest import WORDS, dots, write
 from course_utils.runtime import ROOT
 from course_utils.your_data import NotUsable, dirty_example, report_on
 from course_utils.your_data.__main__ import main
@@ -97,6 +97,18 @@ def test_other_encodings_are_read_and_said(tmp_path, encoding):
     assert data.values["note"][3] == f"{word} 3"
     said = [note.text for note in data.columns.notes if note.key == "encoding"]
     assert len(said) == (encoding != "utf-8-sig") and all(encoding in text for text in said)
+
+
+def test_a_file_in_other_capitals_and_the_tables_own_comma_are_hinted_at(tmp_path):
+    dots(tmp_path / "Fotos", 12, lambda i: f"IMG {i}.JPG")
+    lines = [[f"Fotos\\IMG {i}.JPG", f"{i},5", "ab"[i % 2]] for i in range(12)]
+    lines[3][0], lines[5][0], lines[7][1] = "fotos/img 3.jpg", "Fotos/IMG 99.JPG", "1.250,00"
+    data = read_folder(write(tmp_path, ["Foto", "Preis", "label"], lines, separator=";"))
+    reasons = {problem.row: problem.reason for problem in data.problems}
+    assert list(reasons) == [5, 7, 9] and len(data.rows) == 9
+    assert reasons[5].endswith("; there is 'Fotos/IMG 3.JPG'")
+    assert reasons[7] == "no such file: 'Fotos/IMG 99.JPG'"
+    assert "such as 3,5 or 3.5" in reasons[9]
 
 
 def numbered(count, label):
