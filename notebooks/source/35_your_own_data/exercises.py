@@ -114,7 +114,10 @@ def _facts_of(text):
 def _measured(rows):
     labels = [row["label"] for row in rows]
     people = [row["person"] for row in rows] if "person" in rows[0] else None
-    inputs = {m: [name for name in rows[0] if name.startswith(m)] for m in MODALITIES}
+    inputs = defaultdict(list)
+    for name in rows[0]:
+        if name.rpartition("_")[2].isdigit():
+            inputs[name.rpartition("_")[0]].append(name)
     every = sum(inputs.values(), [])
     facts = {"rows": len(rows), "people": people and len(set(people)), "classes": len(set(labels))}
     facts["by rows"] = _right(rows, every, None)
@@ -199,7 +202,7 @@ def _named(facts):
 
 
 def _noise(facts):
-    return [m for m in MODALITIES if facts["alone"][m] - facts["shuffled"][m] < 0.1]
+    return [m for m, alone in facts["alone"].items() if alone - facts["shuffled"][m] < 0.1]
 
 
 def _sentences(folder, small=_small, leak=_leak, named=_named, noise=_noise, only=True):

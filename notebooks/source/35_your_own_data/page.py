@@ -52,13 +52,22 @@ print(len(table), "rows, columns:", ", ".join(table[0]))
 for number, row in enumerate(table[1:7], start=3):             # the header is row 1
     print(number, *(row[name] or "-" for name in table[0]), sep=" | ")
 
+# %% [markdown]
+# Python's reader takes all 200 rows without a word; it opens no file. The course's reader opens every file. It takes all that can be used, and names each of the others with its reason:
+
+# %%
+data = read_folder(orders, label="item")
+print(f"{len(data.rows)} rows can be used, {len(data.problems)} cannot")
+for problem in data.problems:
+    print(f"row {problem.row:3} {problem.column:16} {problem.reason[:66]}")
+
 # %% tags=["figure"]
 # Six rows that can be used, as a person meets them.
 import soundfile
 from PIL import Image
 
-whole = [row for row in table if row["file_name"] and row["voice_file_name"] and row["note"]]
-whole = [row for row in whole if (orders / row["file_name"]).stem.isdigit()][:6]
+parts = ("file_name", "voice_file_name", "note")
+whole = [row for row in data.cells if all(row[name] for name in parts)][:6]
 figure, grid = plots.axes(width=9, height=3.2, columns=6, rows=2)
 for column, row in enumerate(whole):
     grid[0, column].imshow(Image.open(orders / row["file_name"]), cmap="gray")
@@ -71,15 +80,6 @@ for column, row in enumerate(whole):
         ax.set_yticks([])
 plots.show(figure, "Six rows of the example: label and speaker above the scan, the typed word above"
            " the recording (loudness over time). All three are noisy, each in its own way.")
-
-# %% [markdown]
-# Python's reader takes all 200 rows without a word; it opens no file. The course's reader opens every file. It takes all that can be used, and names each of the others with its reason:
-
-# %%
-data = read_folder(orders, label="item")
-print(f"{len(data.rows)} rows can be used, {len(data.problems)} cannot")
-for problem in data.problems:
-    print(f"row {problem.row:3} {problem.column:16} {problem.reason[:66]}")
 
 # %% [markdown]
 # Nothing is repaired: whether `9,5` is 9.5 or a slip, you know and the program does not. Mend the table, and run it again. An empty cell is no fault: that row lacks a modality.
@@ -111,7 +111,7 @@ def people_rows(person, illness, seed, lot=False):
     classes = rng.permutation([0, 1] * 10)                             # one a person
     face, sick = rng.normal(size=(20, 64)), rng.normal(size=(2, 64))
     habit, talk = (rng.dirichlet(np.full(40, 0.3), count) for count in (20, 2))
-    told = rng.permutation(classes) if lot else classes
+    told = np.random.default_rng(seed + 100).permutation(classes) if lot else classes
     rows = []
     for who in np.repeat(np.arange(20), 10):
         image = person * face[who] + illness * sick[classes[who]] + rng.normal(size=64)
@@ -184,7 +184,7 @@ live = score(rows, every, "person") - sweep["much: by person"]["accuracy"][0]
 report("by person: live minus stored", live, near=0, within=0.02)
 
 # %% [markdown]
-# By person the three have XXL, XXS and 65.3 %. With a quiet person Ada is right, with a loud one Ben, and in the middle it is close. The note is the same in all three, so nobody can tell from the note. A second split tells.
+# By person the three have 92.2 ± 2.5, 85.9 ± 6.7 and 65.3 ± 7.0 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. The note is the same in all three, so nobody can tell from the note. A second split tells.
 #
 # **What the split by rows pays for.** Now the ten folders of the last kind again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
 
@@ -196,10 +196,10 @@ print("classes by lot, in %:  by rows", percent("much, classes by lot: by rows")
       " by person", percent("much, classes by lot: by person"))
 print("person taken out:      by rows", percent("much, the person taken out: by rows"),
       " by person", percent("much, the person taken out: by person"))
-outcome("35.a", 89.5, within=5)
+outcome("35.a", 89.0, within=5)
 
 # %% [markdown]
-# 89.5 ± 2.6 % by rows, for an illness that cannot be seen at all. What the model learned is *who it is*, and ten rows of a known person have one class. The other way round: with the person taken out, and the illness as it was, the two splits agree, 80.8 ± 2.9 and 81.8 ± 3.5. So the gap needs the person.
+# 89.0 ± 3.1 % by rows, for an illness that cannot be seen at all. What the model learned is *who it is*, and ten rows of a known person have one class. The other way round: with the person taken out, and the illness as it was, the two splits agree, 80.8 ± 2.9 and 81.8 ± 3.5. So the gap needs the person.
 #
 # The fault is one line long, and raises nothing:
 
@@ -325,6 +325,8 @@ with open(HERE / "bet/metadata.csv", "w", newline="", encoding="utf-8") as file:
 print("the folder of the bet:", my_report(HERE / "bet"))
 
 # %% [markdown]
+# In the folder of the bet it also calls the text noise. That is its rule of thumb: split by person the text has 54.6 ± 5.9 % where a guess has 50, and 200 rows by twenty people do not show so little.
+#
 # Your report is good at what you made it for. What it cannot see: a label that another column gives away, twins of a row under another name, a group that stands in no column, a label that is wrong. The course's report looks for the first two as well.
 #
 # ## The whole report
@@ -388,7 +390,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# It refuses the row above for another reason, too: `weight` would be missing, and numbers come together or not at all. What goes to somebody else is a file: the reduction and the fusion, exported. It begins at the encoders' vectors, so the encoders must come from where they are published. Loaded again, it must answer as before:
+# What goes to somebody else is a file: the reduction and the fusion, exported. It begins at the encoders' vectors, so the encoders must come from where they are published. Loaded again, it must answer as before:
 
 # %%
 loaded = torch.export.load(found.out / "model.pt2").module()
