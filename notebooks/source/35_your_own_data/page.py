@@ -146,7 +146,7 @@ def score(rows, columns, apart=None, shuffled=False, C=0.1):
     x = np.array([[float(row[name]) for name in columns] for row in rows])     # (N, D)
     labels = np.array([row["label"] for row in rows])                          # (N,)
     groups = [row[apart] if apart else i for i, row in enumerate(rows)]
-    if shuffled:                                               # features of one row, label of another
+    if shuffled:                                   # features of one row, label of another
         x = np.random.default_rng(0).permutation(x)
     parts = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=C))
@@ -155,7 +155,8 @@ def score(rows, columns, apart=None, shuffled=False, C=0.1):
 # %%
 rows = people_rows(person=1.0, illness=0.19, seed=0)
 every = sum(modalities(rows).values(), [])                     # all columns of both modalities
-print(f"one folder:  by rows {score(rows, every):.1%}, by person {score(rows, every, 'person'):.1%}")
+print(f"one folder:  by rows {score(rows, every):.1%},",
+      f"by person {score(rows, every, 'person'):.1%}")
 
 sweep = stored("35", "people")                                 # python tools/sweep.py 35 people
 def percent(name):
@@ -482,21 +483,31 @@ assert np.allclose(corrected(x.tolist(), 0, 1), mean_interval(x.tolist()))
 
 # %%
 foreign = stored("35", "foreign")                              # python tools/sweep.py 35 foreign
-def of(which, name):
-    mean, half = corrected(foreign[f"{which}: {name}"]["accuracy"], *ratio)
+def of(which, *names):
+    runs = [foreign[f"{which}: {name}"]["accuracy"] for name in names]
+    values = runs[0] if len(runs) == 1 else [a - b for a, b in zip(*runs)]
+    mean, half = corrected(values, foreign[f"{which}: said"]["test"],
+                           foreign[f"{which}: said"]["train"])
     return f"{100 * mean:.1f} ± {100 * half:.1f}"
-for which, inputs_of in (("emoji", ("image", "name")), ("texts", ("text", "emoticon")),
-                         ("digits", ("image", "sound"))):
-    said = foreign[f"{which}: said"]
-    ratio = said["test"], said["train"]
-    print(f"{which}: {said['rows']} rows, {said['groups']} groups;", ", ".join(said["keys"][2:-1]))
-    for name in ("majority", *inputs_of, "single", "fusion"):
-        hand = foreign.get(f"{which}, by hand: {name.replace('fusion', 'both')}")
-        hand = f"by hand {100 * np.mean(hand['accuracy']):.1f}" if hand else ""
-        print(f"    {name:10}{of(which, name):>14}  {hand}")
+
+# %%
+for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
+                     ("digits", "image sound")):
+    about = foreign[f"{which}: said"]
+    print(f"{which}: {about['rows']} rows, {about['groups']} groups; majority",
+          of(which, "majority"), "; the report says", ", ".join(about["keys"][2:-1]))
+    for name in parts.split():
+        hand = 100 * np.mean(foreign[f"{which}, by hand: {name}"]["accuracy"])
+        print(f"    {name:9} alone {of(which, name):>12}   by hand {hand:.1f}")
+    print("    best alone", of(which, "single"), "  fusion", of(which, "fusion"),
+          "  gain", of(which, "fusion", "single"))
 
 # %% [markdown]
-# FOREIGNTEXT
+# Three sets, three answers. *Texts*: a gain, 9.5 ± 6.1 points over the best single modality. *Emoji*: 7.0 points more in the mean, and too small to tell: ± 22.7. *Digits*: 15.3 ± 26.5 points, and "too small" although each split tests about 68 rows: six people spoke them. And a leak by group. (Intervals by your (35.1). The report itself takes the widest of several, so its words, not this line, decide.)
+#
+# One number looks wrong and is not. In `digits` the best single modality, chosen by validation, has 74.4 %, and the picture alone has 80.1. In two of five splits validation chose the sound, and on the test speakers it was the worse one. That is the cost of a choice which never saw the test.
+#
+# The check by hand sees the same tables: emoticons 80.5 against 80.7, words at the majority, 75.0, against 79.0 ± 11.2. With raw pixels and pieces of words emoji have less than with pretrained encoders (46.8 against 60.6, 51.2 against 69.4); digits as pictures have more with raw pixels (85.9 against 80.1). The two differ in features, splits and model, so it checks the tables, and not which is better.
 #
 # ## With the library
 #
