@@ -16,6 +16,7 @@ from course_utils.your_data.compare import (
     divide,
     fits_of_a_split,
     neighbours,
+    one_single,
     one_split,
     one_thread,
     reduced,
@@ -182,7 +183,7 @@ def _results(data, encoders, features, seeds, quick, progress) -> list[dict]:
                 pass  # a stage that cannot be kept is right all the same
         results.append(result)
     bar.close()
-    return results
+    return one_single(results)
 
 
 def _final(results: list[dict], features: Features, rows: dict, quick: bool) -> tuple[str, Whole]:

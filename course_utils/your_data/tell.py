@@ -152,8 +152,8 @@ def card_of(
         f"{splits} splits of 60, 20 and 20 % of the rows, by {how}.",
         "An interval is the wider of two: over the splits, corrected because they share rows"
         f" (Nadeau and Bengio 2003), and over whole {how} drawn again.",
-        "Settings, encoders, the best modality and the fusion were chosen on validation rows; no"
-        " fusion had more candidates than a modality alone.",
+        "Settings, encoders and the fusion were chosen on each split's validation rows, the best"
+        " modality on those of all; no fusion had more candidates than a modality alone.",
     ]
     return {
         "What it is": what,

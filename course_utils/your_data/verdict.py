@@ -8,9 +8,8 @@ from course_utils.attribution import interactions, shapley
 from course_utils.metrics import cluster_bootstrap, mean_interval
 from course_utils.your_data.sentences import Finding, percent, say
 
-TELL = 0.1  # a half-width above which a data set is too small to tell
-FEW_ROWS, FEW_GROUPS = 30, 5  # tested in all splits together, below which it always is
-ENOUGH_GROUPS = 10
+TELL = 0.1  # a gain; where an interval holds it and 0, the data are too small to tell
+FEW_ROWS, FEW_GROUPS = 50, 10  # tested in all splits together, below which they always are
 MAY_HELP = 0.1  # a lead, however uncertain, of what is not called noise
 GAP = 0.05  # a difference that is worth a sentence
 
@@ -96,14 +95,15 @@ def verdicts(
     held = f"{rows} rows" + (f" of {groups} groups" if grouped else "")
     found, seen = [], gain[0] - gain[1] > 0
     told = {"held": held, "what": what, "gain": percent(gain)}
-    if rows < FEW_ROWS or groups < FEW_GROUPS or (gain[1] > TELL and not seen):
+    unclear = not seen and gain[0] + gain[1] > TELL
+    if rows < FEW_ROWS or groups < FEW_GROUPS or unclear:
         found.append(say("too_small", **told, half=100 * gain[1]))
     elif seen:
         wide = "; how large it is these data do not tell well" if gain[1] > gain[0] / 2 else ""
         found.append(say("gain", **told, wide=wide))
     else:
         found.append(say("no_gain", **told, most=100 * max(0, gain[0] + gain[1])))
-    if grouped and groups < ENOUGH_GROUPS:
+    if grouped and groups < FEW_GROUPS:
         found.append(say("few_groups", groups=groups))
     found += [one for name in modalities if (one := _noise(scores, name, fused))]
     if grouped:

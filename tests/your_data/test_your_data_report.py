@@ -14,7 +14,15 @@ import torch
 from conftest import readings, write
 from course_utils.your_data import NotUsable, compare, report_on, run
 from course_utils.your_data.__main__ import main
-from course_utils.your_data.compare import Features, divide, one_split, reduced, reduction
+from course_utils.your_data.compare import (
+    Features,
+    divide,
+    neighbours,
+    one_single,
+    one_split,
+    reduced,
+    reduction,
+)
 from course_utils.your_data.features import encoders_of
 from course_utils.your_data.pages import Chart, Table, html_page, markdown
 from course_utils.your_data.verdict import Scores
@@ -382,3 +390,36 @@ def test_a_report_knows_its_findings(orders):
     assert report.says("read") and not report.says("name_gives_label")
     assert str(report).splitlines()[0].startswith("- metadata.csv: 75 rows can be used, 15 cannot")
     assert isinstance(report.scores, Scores)
+
+
+def test_a_group_that_one_modality_tells_is_not_hidden_by_the_others():
+    rng = torch.Generator().manual_seed(0)
+    groups = torch.arange(120) % 20
+    labels = (groups % 3 == 0).long()
+    voice = 3 * torch.randn(20, 4, generator=rng)[groups]
+    voice = voice + 0.2 * torch.randn(120, 4, generator=rng)
+    noise = {name: torch.randn(120, 60, generator=rng) for name in ("picture", "note")}
+    there = {name: torch.ones(120).bool() for name in ("picture", "note", "voice")}
+    variants = {name: [x] for name, x in noise.items()}
+    blind = Features(variants, there, labels, groups, ["a", "b"])
+    assert abs(np.mean(neighbours(blind))) < 0.1
+    heard = Features(variants | {"voice": [voice]}, there, labels, groups, ["a", "b"])
+    assert np.mean(neighbours(heard)) > 0.25
+    there["voice"] = torch.arange(120) < 60  # and only half of the rows have it
+    half = neighbours(heard)
+    assert np.mean(half) > 0.1 and not any(half[60:])
+
+
+def test_the_best_single_modality_is_one_for_all_splits():
+    results = [
+        {
+            "loss": {"x": loss, "z": 0.5, "concat": 0.1},
+            "choice": {"x": 0, "z": 0},
+            "single": "z" if loss > 0.5 else "x",
+            "predicted": {"x": [0], "z": [1], "single": [int(loss > 0.5)]},
+        }
+        for loss in (0.2, 0.6, 0.3)
+    ]
+    found = one_single(results)
+    assert [one["predicted"]["single"] for one in found] == [[0]] * 3
+    assert [one["single"] for one in found] == ["x"] * 3

@@ -97,6 +97,12 @@ def test_a_gain_is_said_only_where_the_interval_shows_one():
     assert "no_gain" in {finding.key for finding in verdicts(large, ["x", "z"])}
 
 
+def test_an_interval_that_holds_no_large_gain_is_not_too_small():
+    """Wide or not: what is told is that more than a few points are not likely."""
+    worse = keys({"single": 1.0, "fusion": 0.5}, rows=12, train=30)
+    assert "no_gain" in worse and "too_small" not in worse
+
+
 def test_few_rows_and_few_groups_are_too_small_however_large_the_gain():
     assert "too_small" in keys({"single": 0.0, "fusion": 1.0}, rows=5)
     found = keys({"single": 0.0, "fusion": 1.0}, True, groups=[i // 50 for i in range(200)])
