@@ -254,6 +254,90 @@ def test_the_examples_of_the_equation_are_right(text):
     assert f"± {100 * 1.96 * (0.25 / 30) ** 0.5:.0f} points" in text
 
 
+# ---- three sets that are not ours ----
+
+
+def of(which, *names):
+    """As the page prints it: a mean, or a paired difference, by (35.1)."""
+    rows = stored("35", "foreign")
+    runs = [rows[f"{which}: {name}"]["accuracy"] for name in names]
+    values = runs[0] if len(runs) == 1 else [a - b for a, b in zip(*runs)]
+    about = rows[f"{which}: said"]
+    mean, half = reference("35.2")(values, about["test"], about["train"])
+    return f"{100 * mean:.1f} ± {100 * half:.1f}"
+
+
+@pytest.mark.parametrize("which", ["texts", "emoji", "digits"])
+def test_the_foreign_sets_in_numbers(text, which):
+    assert f"*{which.capitalize()}*: " in text
+    part = text.partition(f"*{which.capitalize()}*: ")[2].partition("*")[0]
+    assert of(which, "fusion", "single") in part
+    keys = stored("35", "foreign")[f"{which}: said"]["keys"]
+    assert ("too small to tell" in part) == ("too_small" in keys)
+    assert ("no gain is seen" in part) == ("no_gain" in keys)
+    assert ("leak by group" in part) == ("group_leak" in keys)
+
+
+def test_the_check_by_hand_in_numbers(text):
+    rows = stored("35", "foreign")
+
+    def hand(name):
+        return f"{100 * np.mean(rows[name]['accuracy']):.1f}"
+
+    pairs = [("texts", "emoticon"), ("emoji", "image"), ("emoji", "name"), ("digits", "image")]
+    for which, name in pairs:
+        one, other = hand(f"{which}, by hand: {name}"), hand(f"{which}: {name}")
+        assert f"{one} against {other}" in text
+    majority = hand("texts, by hand: text")
+    assert f"words at the majority, {majority}, against {of('texts', 'text')}" in text
+    assert hand("texts: majority") == majority
+
+
+# ---- what the built page prints ----
+
+
+def lines_of(word):
+    """What the one cell with this word in it has printed."""
+    import json
+
+    notebook = json.loads(next((ROOT / "notebooks").glob("35_*.ipynb")).read_text("utf-8"))
+    cells = [
+        c for c in notebook["cells"] if c["cell_type"] == "code" and word in "".join(c["source"])
+    ]
+    assert len(cells) == 1
+    return "".join("".join(o.get("text", "")) for o in cells[0]["outputs"])
+
+
+def test_the_report_of_the_example_in_words(text):
+    said_there = lines_of("found = report_on(")
+    assert "too small to tell" in said_there and "too small to tell* whether fusion leads" in text
+    assert "- Leak by group" in said_there and "a *leak by group* after all" in text
+    usual, corrected = (
+        line.split(": ")[1].removesuffix(" points")
+        for line in lines_of('(("usual", mean_interval(leads))').splitlines()
+        if line.startswith("gain of")
+    )
+    assert f"{usual} points. By (35.1) it is {corrected}, and" in text
+    low, high = (
+        (float(one) for one in usual.split(" ± ")),
+        (float(x) for x in corrected.split(" ± ")),
+    )
+    mean, half = low
+    assert mean - half > 0
+    mean, half = high
+    assert mean - half < 0
+
+
+def test_the_controls_of_the_example_in_words(text):
+    leads = {}
+    for line in lines_of("controls = next(").splitlines():
+        if line.startswith("fusion, "):
+            mean, half = re.findall(r"(-?[\d.]+) ± ([\d.]+)", line)[-1]
+            leads[line.split(",")[1].split()[0]] = float(mean) - float(half)
+    assert leads.pop("image") > 0 and "the fusion clearly needs the picture" in text
+    assert len(leads) == 3 and all(low < 0 for low in leads.values())
+
+
 # ---- looking back, and the class ----
 
 
