@@ -19,6 +19,7 @@
 # Imports.
 import csv
 import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ with open(orders / "metadata.csv", newline="", encoding="utf-8") as file:
     table = list(csv.DictReader(file))
 print(len(table), "rows, columns:", ", ".join(table[0]))
 for number, row in enumerate(table[1:7], start=3):             # the header is row 1
-    print(number, *(row[name] or "-" for name in table[0]), sep=" | ")
+    print(number, *(row[name] or "-" for name in table[0]), sep="|")
 
 # %% [markdown]
 # Python's reader takes all 200 rows without a word; it opens no file. The course's reader opens every file. It takes all that can be used, and names each of the others with its reason:
@@ -336,7 +337,8 @@ print("the folder of the bet:", my_report(HERE / "bet"))
 # %% tags=["nbval-ignore-output"]
 # Not compared: sentences with numbers that differ in their last digits from machine to machine.
 found = report_on(orders, label="item", quick=True, progress=False, out=HERE / "report")
-print(found)
+for sentence in str(found).splitlines():
+    print(textwrap.fill(sentence, 96, subsequent_indent="  "))
 
 # %% tags=["figure"]
 # All models with the report's own intervals.
@@ -489,7 +491,8 @@ for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
                      ("digits", "image sound")):
     about = foreign[f"{which}: said"]
     print(f"{which}: {about['rows']} rows, {about['groups']} groups; majority",
-          of(which, "majority"), "; the report says", ", ".join(about["keys"][2:-1]))
+          of(which, "majority"))
+    print("    the report says", ", ".join(about["keys"][2:-1]))
     for name in parts.split():
         hand = 100 * np.mean(foreign[f"{which}, by hand: {name}"]["accuracy"])
         print(f"    {name:9} alone {of(which, name):>12}   by hand {hand:.1f}")
