@@ -78,8 +78,8 @@ def test_pandas_lets_through_what_is_said(text, orders):
 
 
 def test_the_bet_in_numbers(text):
-    for row in ("much: by rows", "much: by person"):
-        assert percent("people", row) in text
+    assert f"the note says {percent('people', 'much: by rows')} %" in text
+    assert f"nobody on both sides {percent('people', 'much: by person')} are left" in text
     low = np.array(stored("35", "people")["much: by person"]["accuracy"])
     mean, half = mean_interval(100 * low)
     assert mean + half < 85 and "For this folder Ben is right." in text

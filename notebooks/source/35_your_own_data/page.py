@@ -68,12 +68,13 @@ from PIL import Image
 
 parts = ("file_name", "voice_file_name", "note")
 whole = [row for row in data.cells if all(row[name] for name in parts)][:6]
-figure, grid = plots.axes(width=9, height=3.2, columns=6, rows=2)
+figure, grid = plots.axes(width=7.8, height=2.7, columns=6, rows=2)
 for column, row in enumerate(whole):
     grid[0, column].imshow(Image.open(orders / row["file_name"]), cmap="gray")
     grid[0, column].set_title(f"{row['item']}, {row['speaker']}", fontsize=10)
     wave = soundfile.read(orders / row["voice_file_name"])[0]
-    grid[1, column].plot(np.arange(len(wave)) / 8, wave, color=plots.COLORS["audio"], lw=0.4)
+    loud = np.sqrt((wave[: len(wave) // 80 * 80].reshape(-1, 80) ** 2).mean(1))    # each 10 ms
+    grid[1, column].plot(loud, color=plots.COLORS["audio"], lw=1)
     grid[1, column].set_title(row["note"].split("heard ")[1].split(",")[0], fontsize=10)
     for ax in grid[:, column]:
         ax.set_xticks([])
