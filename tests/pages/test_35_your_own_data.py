@@ -114,7 +114,7 @@ def test_the_dial_in_numbers(text):
 
 def test_classes_by_lot_and_the_person_taken_out_in_numbers(text):
     lot = mean_of("people", "much, classes by lot: by rows")
-    assert f'outcome("35.a", {lot:.1f}, within=5)' in text
+    assert f'outcome("35.a", {lot:.0f}, within=5)' in text
     assert f"{percent('people', 'much, classes by lot: by rows')} % by rows" in text
     mean, half = mean_interval(
         [100 * v for v in stored("35", "people")["much, classes by lot: by person"]["accuracy"]]
