@@ -75,14 +75,6 @@ def _never_used(cheap, full, threshold):
     return cheap.argmax(1), on
 
 
-def _batch(statistic):
-    def wrong(cheap, full, threshold):
-        sure = cheap.softmax(1).amax(1)
-        return _exit(cheap, full, threshold, on=lambda s, t: (statistic(sure) < t).expand(len(s)))
-
-    return wrong
-
-
 def _margin(z):
     two = z.softmax(1).topk(2, 1).values
     return two[:, 0] - two[:, 1]
@@ -94,16 +86,17 @@ def _surer(first, second):
 
 
 def _exit_cases(seed=1):
+    # one row that goes on, and one that is exactly at the threshold: it leaves
+    yield *float64([[0.0, 0.4]], [[9.0, 0.0]]), 0.7
+    yield *float64([[0.0, 0.0]], [[0.0, 1.0]]), 0.5
+    # nobody goes on, and everybody
+    yield *float64([[3.0, 0.0], [0.0, 4.0]], [[0.0, 9.0], [9.0, 0.0]]), 0.6
+    yield *float64([[3.0, 0.0], [0.0, 4.0]], [[0.0, 9.0], [9.0, 0.0]]), 0.999
     # the second row is unsure, and the whole model says 0 where the cheap one says 1
     yield (
         *float64([[3.0, 0.0], [0.0, 0.4], [0.0, 4.0]], [[0.0, 9.0], [9.0, 0.0], [9.0, 0.0]]),
         0.7,
     )
-    # exactly at the threshold: it is reached
-    yield *float64([[0.0, 0.0], [2.0, 2.0]], [[0.0, 1.0], [0.0, 1.0]]), 0.5
-    # nobody goes on, and everybody
-    yield *float64([[3.0, 0.0], [0.0, 4.0]], [[0.0, 9.0], [9.0, 0.0]]), 0.6
-    yield *float64([[3.0, 0.0], [0.0, 4.0]], [[0.0, 9.0], [9.0, 0.0]]), 0.999
     # one class is as likely as all others together
     yield *float64([[4.0, 4.0, -9.0], [2.0, 0.0, 0.0]], [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), 0.6
     # large logits
@@ -124,15 +117,16 @@ EARLY_EXIT = Exercise(
     cases=_exit_cases,
     use=_asked,
     batch=_exit_batch,
+    verified=True,
     returns="two tensors: the labels (B,), whole numbers, and which rows went on, (B,) bool. (In a"
     " case `full` stands as the table of what it gives for each row.)",
     misconceptions=(
         *ideas(
             "it is decided for the whole batch. Each row has its own confidence, and goes on or"
             " not for itself.",
-            _batch(lambda sure: sure.mean()),
-            _batch(lambda sure: sure.amin()),
-            _batch(lambda sure: sure.amax()),
+            lambda c, f, t: _exit(c, f, t, on=lambda s, t: (s.mean() < t).expand(len(s))),
+            lambda c, f, t: _exit(c, f, t, on=lambda s, t: (s.amin() < t).expand(len(s))),
+            lambda c, f, t: _exit(c, f, t, on=lambda s, t: (s.amax() < t).expand(len(s))),
         ),
         *ideas(
             "a logit is compared with the threshold. The confidence is a probability: take the"
@@ -207,10 +201,12 @@ def _costs(
 
 
 def _cost_cases(seed=2):
-    # by hand: none, one of two, both go on
-    yield *float64([0.9, 0.4], [0.3, 0.5, 0.95]), 1.0, 20.0
+    # by hand: one of two goes on
+    yield *float64([0.9, 0.4], [0.5]), 1.0, 20.0
     # exactly at the threshold: it leaves
     yield *float64([0.8, 0.8, 0.6], [0.8]), 2.0, 10.0
+    # none, one, and both
+    yield *float64([0.9, 0.4], [0.3, 0.5, 0.95]), 1.0, 20.0
     # the cheap one is not so cheap
     yield *float64([0.5, 0.7, 0.9, 0.99], [0.6, 0.0]), 5.0, 6.0
     chance = torch.Generator().manual_seed(seed)

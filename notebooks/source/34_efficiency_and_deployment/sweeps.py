@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 from tqdm import tqdm
 
+from course_utils.audio import mel_filters
 from course_utils.rooms import load, room
 from course_utils.runtime import seed_everything
 
@@ -248,11 +249,12 @@ def speed(page):
 
     About a minute and a half on one core.
     """
-    int8, rows = load("34", "int8"), {}
+    files, int8, rows = load("34", "model"), load("34", "int8"), {}
     part = page["digits"]("validation", 0)
     cheap, model = page["make"]("typed word", 0).eval(), page["make"]("frozen", 0).eval()
     small = int8.in_int8(model)
-    both, median_ms = page["Look"]().eval(), partial(page["median_ms"], clock=time.process_time)
+    both = files.Look(mel_filters()).eval()
+    median_ms = partial(load("34", "timing").median_ms, clock=time.process_time)
     layer = nn.Linear(2048, 2048)
     pairs = {"both": (both, int8.in_int8(both)), "layer": (layer, int8.in_int8(layer))}
     cut = copy.deepcopy(model)
