@@ -105,7 +105,12 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
-        distributed.init_process_group("gloo")
+        # torchrun's store outlives a restart, and in it stand the addresses of the dead: each life
+        # gets names of its own, or a new process may call a dead one and fail, or wait for ever.
+        store, rank, _ = next(distributed.rendezvous("env://"))
+        life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(f"life {life}", store)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
     try:
         train(options, int(os.environ.get("RANK", "0")), world)
     finally:
