@@ -286,15 +286,15 @@ def speed(page):
                 x = [part[name][:size].clone() for name in ("letters", "sound", "samples")]
                 image, wide = torch.rand(size, 1, 16, 16), torch.randn(size, 2048)
                 calls = {
-                    "typed word": lambda: cheap(x[0]),
-                    "frames": lambda: model.log_mel(*x[1:]),
-                    "all": lambda: model(*x),
-                    "int8": lambda: small(*x),
-                    "pruned 0.9": lambda: cut(*x),
-                    "picture and sound": lambda: pairs["both"][0](image, *x[1:]),
-                    "picture and sound, int8": lambda: pairs["both"][1](image, *x[1:]),
-                    "one layer": lambda: pairs["layer"][0](wide),
-                    "one layer, int8": lambda: pairs["layer"][1](wide),
+                    "typed word": partial(cheap, x[0]),
+                    "frames": partial(model.log_mel, *x[1:]),
+                    "all": partial(model, *x),
+                    "int8": partial(small, *x),
+                    "pruned 0.9": partial(cut, *x),
+                    "picture and sound": partial(pairs["both"][0], image, *x[1:]),
+                    "picture and sound, int8": partial(pairs["both"][1], image, *x[1:]),
+                    "one layer": partial(pairs["layer"][0], wide),
+                    "one layer, int8": partial(pairs["layer"][1], wide),
                 }
                 for name, call in calls.items():
                     taken = median_ms(call, times)
@@ -303,7 +303,7 @@ def speed(page):
             for length in (1_000, 2_000, 4_000, 8_000):
                 x = [part["letters"][:1], part["sound"][:1, :length]]
                 x.append(torch.tensor([length]))
-                taken = median_ms(lambda: model(*x), 60)
+                taken = median_ms(partial(model, *x), 60)
                 if run >= 0:
                     note(rows, f"samples {length}", ms=taken)
     return rows
@@ -379,7 +379,7 @@ def processes(page):
             data = {"text": text, "image": sound, "label": part["label"]}
             torch.save(data, folder / "data.pt")
 
-            def options(weights):
+            def options(weights, seed=seed):
                 return [folder / "data.pt", folder / weights, "--seed", seed]
 
             ddp.train(ddp.asked([str(one) for one in options("one.pt")]), 0, 1)
