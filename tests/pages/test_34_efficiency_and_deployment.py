@@ -584,6 +584,7 @@ def test_the_small_costs_in_words():
 
 def test_parts_that_are_equal_give_the_same_gradient(capsys):
     names = {"torch": torch, "nn": nn, "F": nn.functional, "verify": lambda *both: None}
+    names["seed_everything"] = seed_everything
     exec(cell("def gradient"), names)
     assert capsys.readouterr().out == "[4, 4] the same: True\n[5, 3] the same: False\n"
 

@@ -579,7 +579,7 @@ for threshold, cost, near in zip(grid.tolist(), exit_costs(sure, grid, *paid), e
 
 # %% tags=["proof"]
 # The rows of the table below; and (34.3) by sorting, and counting with searchsorted.
-TABLE = {"typed word": "the word alone (cheap)", "sound": "the sound alone",
+TABLE = {"typed word": "the word alone (cheap)", "sound": "the sound, without any word",
          "frozen": "encoder frozen",
          "LoRA": "encoder with LoRA, merged", "all": "all weights, from the course's encoder",
          "from nothing": "all weights, from nothing", "LoRA, int8 all": "LoRA, then int8",
@@ -600,8 +600,9 @@ for name, label in TABLE.items():
     row, base = kept[name], kept[name.split(",")[0]]
     cost = {"typed word": paid[0], "LoRA, int8 all": ms("batch 1: int8")}.get(name, paid[1])
     if "exit" in name:
-        cost = paid[0] + statistics.mean(row["on"]) * paid[1]
+        cost = paid[0] + statistics.mean(row["on"]) * paid[1]  # (34.3), five seeds
     size = (row.get("bytes") or base.get("bytes") or kept["frozen"]["bytes"])[0] / 1000
+    size += 23 if "exit" in name else 0                        # both models
     trained = base.get("trained", kept["frozen"]["trained"])[0]
     print(f"{label:38} {percent(row):>13} {trained:9,.0f} {size:7.0f} {cost:9.2f}")
 print("LoRA minus frozen", minus("LoRA", "frozen"), "  with early exit minus without",
@@ -658,7 +659,8 @@ def wilson(k, n, z=1.96):
 one = [wilson(kept[v]["missed"][0], kept[v]["asked"][0]) for v in voices]
 five = [wilson(sum(kept[v]["missed"]), sum(kept[v]["asked"])) for v in voices]
 caption = ("Wrong answers by voice in %, with 95 % intervals that take the samples as drawn one by"
-           " one: one run (18 to 44 samples a voice), and five runs put together.")
+           " one: one run (18 to 44 samples a voice), and five runs put together. A mark is the middle of"
+           " its interval.")
 plots.points([v.split()[1] for v in voices], {"one run": one, "five runs": five},
              label="wrong, in %", caption=caption)
 
