@@ -465,17 +465,17 @@ else:
 
 # %%
 load_runs = stored("34", "served")                             # python tools/sweep.py 34 served
-print("five starts, means                answers a second   p50, ms   p99, ms   lost")
+print("medians of five starts           answers a second   p50, ms   p99, ms   lost")
 for name, row in load_runs.items():
-    a, b, c = [statistics.mean(row[what]) for what in ("per_second", "p50", "p99")]
+    a, b, c = [statistics.median(row[what]) for what in ("per_second", "p50", "p99")]
     print(f"{name:33} {a:12.0f} {b:13.1f} {c:9.1f} {sum(row['lost']):6.0f}")
 
 # %% [markdown]
-# Nothing is lost, and each bad request is told what is wrong with which field. **p50** is the median of the waiting times, **p99** what one in a hundred exceeds; a mean would hide it. With 16 clients p99 is several times that of one: requests wait for each other. (These runs shared two busy cores with other programs: the rates say little about the server, and more clients had a larger share of the cores.)
+# Nothing is lost, and each bad request is told what is wrong with which field. **p50** is the median of the waiting times, **p99** what one in a hundred exceeds; a mean would hide it. Sixteen clients get about as many answers a second as one (217 and 207): one process answers, on two cores that it shares with the clients. So each waits twelve times as long, 58 ms in place of 5. To serve more, start more servers; first make an answer cheaper.
 #
 # <details><summary>The last row: right answers, all of them late</summary>
 #
-# The last row is one word of difference in `server.py`: without it the socket's option TCP_NODELAY is off, and the second part of an answer waits for the client's receipt, which comes some 40 ms late. Each answer is right, and all are late: the median wait is 71 ms in place of 14. No test of answers finds that; a load test does.
+# The last row is one word of difference in `server.py`: without it the socket's option TCP_NODELAY is off, and the second part of an answer waits for the client's receipt, which comes some 40 ms late. Each answer is right, and all are late: the median wait is 48 ms in place of 5. No test of answers finds that; a load test does.
 #
 # </details>
 #
