@@ -169,7 +169,7 @@ for what in ("picture and sound", "one layer"):
 outcome("33.c", "Ben")
 
 # %% [markdown]
-# Ben wins. One byte a weight is read, and then made a float32 again, a number at a time, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long, and a single large layer 2.35 ± 0.38 times; at batch 32 the small classifier shows no difference (1.02 ± 0.05). A quarter of the bytes helps where reading them is what takes the time, or where the machine multiplies bytes as they are: chips and libraries for that exist, and then one measures again. The next cell prints your own machine's times. They may differ.
+# Ben wins. One byte a weight is read, and then made a float32 again, a number at a time, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long, and a single large layer 2.35 ± 0.38 times; at batch 32 the small classifier shows no difference (1.02 ± 0.05). A quarter of the bytes helps where reading them is what takes the time, or where the machine multiplies bytes as they are, as some chips and libraries do. The next cell prints your own machine's times. They may differ.
 #
 # ## How long, and how much?
 #
@@ -205,7 +205,7 @@ print("whole, by samples, ms:", {n: round(ms(f"samples {n}"), 2) for n in (1000,
 # - An answer in a batch of 32 costs less than half of a single one, since a fixed part is shared. But whoever comes first waits for the last.
 # - A sound of an eighth of the length takes more than half of the time: the same fixed part.
 #
-# Memory: the weights take 639 kB, whatever the batch. What grows is what is made on the way. The front end's waves alone take 100 kB a row, 13 MB at batch 128. So a batch that is too large fails by these, and not by the weights.
+# Memory: the weights take 639 kB, whatever the batch. What grows is what is made on the way. The front end's waves alone take 100 kB a row, 13 MB at batch 128.
 #
 # ## Leave early
 #
@@ -331,7 +331,7 @@ off = ((numbers * scale - weight) / scale).abs().max().item()
 print("largest error, in scales:", round(off, 1))
 
 # %% [markdown] owes="F170"
-# A row's largest number becomes 127, whatever it was; one scale for the whole table would leave the first two rows with hardly any digits. No error is larger than half a scale.
+# A row's largest number becomes 127, whatever it was; one scale for the whole table would leave the first two rows with hardly any digits.
 #
 # The other old way is **pruning** (剪枝): the weights nearest to zero are set to zero, here nine of ten. So the file must be smaller:
 
@@ -408,7 +408,7 @@ data = {"text": F.one_hot(train["letters"], 27)[..., 1:].sum(1).float(), "label"
 torch.save(data, Path(folder.name) / "data.pt")
 
 # %% [markdown]
-# **ONNX** is a format that other programs run, in C++, in browsers, on phones. A *graph* that is written down can also be *optimised*: neighbours joined, constants computed once. Whatever you do, compare the results with the notebook's on the same rows, one row and many.
+# **ONNX** is a format that other programs run, in C++, in browsers, on phones. A *graph* that is written down can also be *optimised*: neighbours joined, constants computed once. Compare its results with the notebook's, for one row and for many.
 #
 # ### Where it breaks: the same numbers, prepared otherwise
 #
@@ -590,7 +590,7 @@ below = torch.searchsorted(s.sort().values, t).double() / 50
 verify("34.3", by_hand=exit_costs(s, t, 0.05, 0.8), reference=0.05 + 0.8 * below)
 
 # %% [markdown] owes="F77 F187 F207"
-# Over the five seeds the expected cost is half of the whole model's at 0.8, and two thirds at 0.9 (with seed 0, printed here, a little more). Above 1 it is *more* than without early exit, as everybody pays for both. Costs are whatever you pay: milliseconds, energy, or the price of a call to somebody's large model. A "real-time fusion" is often just this: a light model first, and the heavy one where it is unsure.
+# Over the five seeds the expected cost is half of the whole model's at 0.8, and two thirds at 0.9 (with seed 0, printed here, a little more). Above 1 it is *more* than without early exit, as everybody pays for both. Costs are whatever you pay: milliseconds, energy, or the price of a call to somebody's large model. Much "real-time fusion" is just this.
 #
 # Now one task through all of it:
 
@@ -644,7 +644,7 @@ for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
           f"  others {percent(row)}")
 
 # %% [markdown] owes="F168 F193"
-# The attack works best on the network that knows its members by heart: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs no accuracy here. 57 is still not 50. An AUC is also a mean over people: the most exposed sample may be far easier to find ([Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms). A voice is personal data by itself: keep no sound that you do not need, say how long you keep it, and let the cheap modality answer where it can.
+# The attack works best on the network that knows its members by heart: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs no accuracy here. 57 is still not 50. An AUC is also a mean over people: the most exposed sample may be far easier to find ([Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms). A voice is personal data by itself: keep no sound that you do not need, and say how long.
 #
 # **Groups.** Is the model equally good for all ten test voices? Seed 0's errors, each with its 95 % interval by Wilson's formula:
 
@@ -659,8 +659,8 @@ def wilson(k, n, z=1.96):
 one = [wilson(kept[v]["missed"][0], kept[v]["asked"][0]) for v in voices]
 five = [wilson(sum(kept[v]["missed"]), sum(kept[v]["asked"])) for v in voices]
 caption = ("Wrong answers by voice in %, with 95 % intervals that take the samples as drawn one by"
-           " one: one run (18 to 44 samples a voice), and five runs put together. A mark is the middle of"
-           " its interval.")
+           " one: one run (18 to 44 samples a voice), and five runs put together. A mark is the"
+           " middle of its interval.")
 plots.points([v.split()[1] for v in voices], {"one run": one, "five runs": five},
              label="wrong, in %", caption=caption)
 
