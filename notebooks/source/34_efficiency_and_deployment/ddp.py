@@ -49,6 +49,18 @@ def save(state: dict, file: Path) -> None:
     os.replace(beside, file)
 
 
+def join() -> None:
+    """Join the group of processes that torchrun has started.
+
+    Its store outlives a restart, and in it stand the addresses of the dead. So each life gets names
+    of its own; else a new process may call a dead one, and fail or wait for ever.
+    """
+    store, rank, world = next(distributed.rendezvous("env://"))
+    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = distributed.PrefixStore(f"life {life}", store)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
+
+
 def train(options: argparse.Namespace, rank: int, world: int) -> None:
     if options.batch % world:  # else some rows would count more than others
         raise ValueError(f"--batch: {options.batch} rows do not part evenly into {world} processes")
@@ -105,12 +117,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
-        # torchrun's store outlives a restart, and in it stand the addresses of the dead: each life
-        # gets names of its own, or a new process may call a dead one and fail, or wait for ever.
-        store, rank, _ = next(distributed.rendezvous("env://"))
-        life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = distributed.PrefixStore(f"life {life}", store)
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
+        join()
     try:
         train(options, int(os.environ.get("RANK", "0")), world)
     finally:
