@@ -173,7 +173,7 @@ outcome("33.c", "Ben")
 #
 # ## How long, and how much?
 #
-# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (page 08's data, its text and its audio). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the course's frozen encoder, and trained layers on both. **Latency** (延迟) is how long one waits for an answer. Measure it on your machine, with the rules that everyone learns the hard way: call a few times before, take the median of many, say the batch.
+# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the course's frozen encoder, and trained layers on both. **Latency** (延迟) is how long one waits for an answer. Measure it on your machine, with the rules that everyone learns the hard way: call a few times before, take the median of many, say the batch.
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: your machine's times.
@@ -202,8 +202,8 @@ print("whole, by samples, ms:", {n: round(ms(f"samples {n}"), 2) for n in (1000,
 # Three things can be read off.
 #
 # - The front end takes 40 % of the whole model's time at batch 1, and 59 % at batch 32. Before you shrink a network, see what it waits for.
-# - An answer in a batch of 32 costs less than half of a single one, since a fixed part is shared. But whoever comes first waits for the last.
-# - A sound of an eighth of the length takes more than half of the time: the same fixed part.
+# - An answer in a batch of 32 costs less than half of a single one, perhaps as a fixed part is shared. But whoever comes first waits for the last.
+# - A sound of an eighth of the length takes more than half of the time.
 #
 # Memory: the weights take 639 kB, whatever the batch. What grows is what is made on the way. The front end's waves alone take 100 kB a row, 13 MB at batch 128.
 #
@@ -316,7 +316,7 @@ plots.show(figure, "Early exit: each dot is a seed, the line their means. Most o
 # %% [markdown]
 # Five seeds, each with its own noise, misspellings and first weights; learning rates chosen on validation. With 44.5 % of the rows going on at 0.8, the loss against the whole model is not clear (-0.6 ± 1.5 points), nor is it at 0.9 (-0.3 ± 0.6). What goes on is not any row: as many at random are 4.0 ± 1.1 points worse.
 #
-# The threshold is a setting like others, **chosen on validation data** and tested once: the smallest that loses nothing there. In the test it loses nothing clear (-0.1 ± 0.9 points), and 59 % go on; but over seeds that share lies between 38 and 77 %, for 258 rows of validation tell a threshold badly. Chosen on the test rows themselves it looks 0.3 points *better* than the whole model: that is the luck of the choice. And 0.9 of a *logit* is a low bar: 7 % go on.
+# The threshold is a setting like others, **chosen on validation data** and tested once: the smallest that loses nothing there. In the test it loses nothing clear (-0.1 ± 0.9 points), and 59 % go on; but over seeds that share lies between 38 and 77 %: 258 rows of validation are few for a threshold. Chosen on the test rows themselves it looks 0.3 points *better* than the whole model: that is the luck of the choice. And 0.9 of a *logit* is a low bar: 7 % go on.
 #
 # ## Smaller
 #
@@ -633,7 +633,7 @@ for name in ("as it was", "new alone", "new and old"):
 # %% [markdown]
 # The index rings in 81 % of the quiet windows of 30 words, and with 300 it sleeps through a drift that costs 7 points: a threshold without a sample size means nothing. The test keeps its promise of 1 %, and needs 300 words for the small drift. A window that became *easier* rings as loudly as a harder one.
 #
-# Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: what is not written cannot be learned. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. (Collect on a calendar, too: an alarm on confidence misses a change that leaves the model as sure as before.)
+# Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: perhaps what told the digits apart is no longer written. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. (Collect on a calendar, too: an alarm on confidence misses a change that leaves the model as sure as before.)
 #
 # **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". The area under its curve (AUC) is the probability that a member has a smaller loss than another; 50 % is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
 
@@ -644,7 +644,7 @@ for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
           f"  others {percent(row)}")
 
 # %% [markdown] owes="F168 F193"
-# The attack works best on the network that knows its members by heart: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs no accuracy here. 57 is still not 50. An AUC is also a mean over people: the most exposed sample may be far easier to find ([Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms). A voice is personal data by itself: keep no sound that you do not need, and say how long.
+# The attack works best on the network that knows its members by heart: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs nothing clear in accuracy. 57 is still not 50. An AUC is also a mean over people: the most exposed sample may be far easier to find ([Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms). A voice is personal data by itself: keep no sound that you do not need, and say how long.
 #
 # **Groups.** Is the model equally good for all ten test voices? Seed 0's errors, each with its 95 % interval by Wilson's formula:
 
@@ -700,7 +700,7 @@ show_guesses(made_guesses())
 #
 # You can now
 #
-# 1. **settle** the bet: in one byte each, the weights do not make it answer sooner here; nearly half of the time is the front end;
+# 1. **settle** the bet: in one byte each, the weights do not make it answer sooner here; about half of the time is the front end;
 # 2. **build** early exit: decided row by row, by a probability, with a threshold from validation data;
 # 3. **make** a model smaller by int8, nearly without a changed answer, and know that pruned weights take their bytes and their time as before;
 # 4. **export**, serve, refuse in words, count what is lost; and train in two processes as in one;
