@@ -150,8 +150,9 @@ def emap(
     a function of the image.
 
     Row i is the mean over j of f(text i, image j), plus that of f(text j, image i), minus that over
-    all pairs. A model that scores as well with it has not used what the two say together. With
-    more than two modalities it splits `alone` (default: the first) from all others together.
+    all pairs. A model that scores as well with it does not show, by its answers, that it has used
+    what the two say together; its outputs may have changed all the same. With more than two
+    modalities it splits `alone` (default: the first) from all others together.
 
     `predict` runs on N^2 pairs, at most `batch_size` at once, without gradients; some hundred
     samples are enough. Sums are float64, the result has the dtype of the outputs.

@@ -24,6 +24,12 @@ MAP = tomllib.loads((ROOT / "notebooks/source/map.toml").read_text(encoding="utf
 FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"))
 
 
+def test_the_map_has_the_titles_of_the_pages_that_stand():
+    titles = {number: title for part in MAP.values() for number, title in part.items()}
+    found = {room.name[:2]: pages.title_of(room) for room in pages.sources(ROOT)}
+    assert found and {number: titles[number] for number in found} == found
+
+
 # ---- the texts ----
 
 

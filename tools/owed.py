@@ -57,7 +57,7 @@ def marks(room):
 
 
 def problems(root):
-    """Sentences: marks that name no item, a mark twice in a cell's head, items without a cell."""
+    """Sentences: marks that name no item, and items that a standing page owes without a cell."""
     items, standing = owed(root), {room.name[:2]: room for room in pages.sources(root)}
     marked = {number: [item for item, _ in marks(room)] for number, room in standing.items()}
     found = []

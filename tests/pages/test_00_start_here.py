@@ -1,5 +1,7 @@
 """What page 00 goes on with of the reader's own functions, and what it says of its runs."""
 
+import re
+
 import pytest
 import torch
 from reading import said
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 from course_utils import exercises
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
-from course_utils.rooms import stored
+from course_utils.rooms import ROOMS, stored
 
 # ---- the reader's own functions ----
 
@@ -186,6 +188,38 @@ def test_real_data_in_words(text):
     sound, _ = gain(right["all three"], right["text + image"])
     assert f"The sound adds {counted[round(sound)]} of these to text and image" in text
     assert f"shuffled, it costs {counted[round(gone)]}." in text
+
+
+def test_text_and_sound_are_level_and_change_places(text):
+    right = stored("00", "digits_dials")["default"]["accuracy"]
+    five = {name: sum(right[name][:5]) for name in ("text", "image", "audio")}
+    ten = {name: sum(right[name]) for name in five}
+    assert max(five, key=five.get) == "text" and max(ten, key=ten.get) == "audio"
+    assert "of five seeds the text is the best single modality, of ten (below) the sound" in text
+
+
+def test_the_hurry_path_holds_all_that_its_pages_need(text):
+    path = re.search(r"In a hurry: ([\d, ]+)\.", text)[1].split(", ")
+    for number in path:
+        needed = re.search(r"You need [^.]*\.", said(number))[0]
+        assert set(re.findall(r"\b\d\d\b", needed)) <= set(path), number
+
+
+def test_the_planned_pages_are_named(text):
+    first, last = re.search(r"All 36 pages; (\d\d) (?:to|and) (\d\d) are planned", text).groups()
+    standing = sorted(path.parent.name[:2] for path in ROOMS.glob("*/page.py"))
+    assert standing == [f"{number:02}" for number in range(int(first))] and last == "35"
+
+
+def test_the_bet_on_reading_in_order():
+    """Page 01's LSTM gains less than five points over the counts, from the text alone."""
+    plug = stored("01", "plug")
+    rows = (
+        plug[name]["accuracy"]["text"] for name in ("letters, LSTM", "letters counted (page 00)")
+    )
+    mean, half = gain(*rows)
+    assert 0 < mean and mean + half < 5
+    assert 'outcome("00.c", "Ada")' in said("01")
 
 
 def gain(one, other):

@@ -134,7 +134,7 @@ def test_share_of_test_sentences_that_are_not_in_training(page):
         seen = set(page["chases"](1000, 10 * seed)[0])
         fresh += sum(text not in seen for text in page["chases"](1000, 10 * seed + 2)[0])
     text = room("01", "page.py").read_text(encoding="utf-8")
-    assert f"also of the {fresh / 50:.0f} % that were not in training" in text
+    assert f"also the {fresh / 50:.0f} % that were not in training" in text
 
 
 def test_nouns_of_a_group_never_meet_but_anywhere_they_do(page):

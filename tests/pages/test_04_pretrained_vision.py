@@ -12,6 +12,7 @@ from torchvision.models.resnet import BasicBlock
 
 from course_utils import exercises
 from course_utils.datasets import store
+from course_utils.datasets.scenes import Scenes
 from course_utils.exercises import reference
 from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
@@ -233,3 +234,20 @@ def test_emoji_made_again_agree(page):
         pytest.skip("needs the emoji in COURSE_DATA")
     again = (page["chosen"](page["emoji_pairs"](3)) < 10).double().mean().item()
     assert again == pytest.approx(stored("04", "words")["ridge"]["accuracy"]["R@10"][3], abs=0.02)
+
+
+def test_how_many_phrases_the_map_has_learned_from():
+    """The pairs of colour and shape that are held out are never said in training."""
+    scenes = Scenes("train", size=400, seed=0, objects=(1, 1), background=0.5)
+    things = [scenes[i]["objects"][0] for i in range(400)]
+    phrases = {(thing.size, thing.colour, thing.shape) for thing in things}
+    assert f"what 400 drawings with {len(phrases)} different phrases" in said("04")
+
+
+def test_the_nearest_names_beside_the_regression():
+    rows = {name: row["accuracy"] for name, row in stored("04", "words").items()}
+    middle, half = gain(rows["nearest names"]["R@10"], rows["ridge"]["R@10"])
+    assert round(middle) == 5 and middle > half
+    middle, half = gain(rows["nearest names"]["R@1"], rows["ridge"]["R@1"])
+    assert round(middle) == 2 and middle < half
+    assert "five points among ten, with an interval clear of 0, and two at first" in said("04")

@@ -310,3 +310,21 @@ def test_one_run_of_the_plug_made_again_agrees(page):
     model = page["train"](lambda: page["Glued"](["mfcc"]), data, 1, 30, 128, decay)
     again = page["accuracy"](model, data["test"])
     assert again == pytest.approx(once["accuracy"]["audio"][1], abs=0.04)
+
+
+def test_one_model_was_trained_three_times(text):
+    plug = stored("01", "plug") | stored("03", "plug") | stored("05", "plug")
+    rows = [f"{name} (page 00)" for name in ("letters counted", "pixels", "bands")]
+    runs = (plug[row]["accuracy"]["all three"] for row in rows)
+    shown = [f"{20 * sum(run):.1f}" for run in runs]
+    assert "with all three: {}, {} and {}.".format(*shown) in text
+
+
+def test_the_bands_in_a_logistic_regression(text):
+    random, apart = stored("09", "fsdd_random"), stored("09", "fsdd_speakers")
+    scores = (random["at random"]["accuracy"], apart["same peak"]["accuracy"])
+    shown = [f"{100 * sum(runs) / 15:.0f}" for runs in scores]
+    assert (
+        "Pages 07 and 09 fit a logistic regression to the bands and have {} and {}.".format(*shown)
+        in text
+    )

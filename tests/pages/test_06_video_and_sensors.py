@@ -230,7 +230,7 @@ def test_record_in_numbers(text):
     chosen, half = gain(rows["by choice, flags"], rows["none, flags"], 10)
     assert chosen + half > 0  # "make up for it"
     assert (
-        f"{mean(rows['by choice, flags']):.1f} %, where the whole table has"
+        f"{mean(rows['by choice, flags']):.1f} %, where the five columns without a gap have"
         f" {mean(rows['none, flags']):.1f}."
     ) in text
     less, half = more("by choice, then none")

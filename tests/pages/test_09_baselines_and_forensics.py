@@ -3,6 +3,7 @@ code.
 """
 
 import math
+import re
 import sys
 import warnings
 
@@ -144,15 +145,26 @@ def test_what_random_splits_promise(text):
     strangers = stored("09", "fsdd_random")
     at_random = strangers["at random"]["accuracy"]
     lost = 100 * (sum(at_random) - sum(people)) / 15
-    assert f"promises {lost:.0f} points" in text and lost > 20  # the bet of page 08
-    assert f"from {100 * min(people):.0f} to {100 * max(people):.0f} %" in text
+    assert f"promises {lost:.0f} points" in text and f"promised {lost:.0f} points" in text
+    random, apart = (100 * sum(one) / 15 for one in (at_random, people))
+    assert f"{random:.0f} % at random, {apart:.0f} apart" in text
     assert max(people) < min(at_random)
     shuffled = strangers["at random, digits shuffled"]["accuracy"]
     assert abs(sum(shuffled) / 15 - 0.1) < 0.02
 
 
+def test_the_interval_by_voice_is_about_twice_as_wide(text):
+    """What the page prints, and so who wins the bet of page 08."""
+    shown = next(ROOT.glob("notebooks/09_*.ipynb")).read_text(encoding="utf-8")
+    rows, voice, control = (float(width) for width in re.findall(r", width (0\.\d+)", shown))
+    assert 1.6 < voice / rows < 2.4 and control / rows < 1.33
+    assert "about twice as wide: Ada" in text and 'outcome("08.c", "Ada")' in text
+    assert "*Ada says: about twice as wide." in said("08")
+
+
 def test_coverage_is_the_packages():
     rows = stored("09", "coverage")
+    assert list(rows) == ["by group", "by row", "permuted"]  # the page's order
     by_group = dict(zip(rows["by group"]["groups"], rows["by group"]["accuracy"]))
     for count in (2, 3, 5):
         assert by_group[count] == pytest.approx(metrics.COVERAGE[count], abs=0.03)

@@ -311,4 +311,4 @@ def test_controls_of_the_dead_layer_in_numbers(text):
         mean, half = gain(of("dead", row), of("dead", f"{row}, picture shuffled"))
         assert round(mean) == 11 and mean - half > 0
     assert "and eleven above itself trained on shuffled pictures" in text
-    assert "shuffling the pictures costs it eleven points, as it does the sound one" in text
+    assert "training and test cost it eleven points, as they do the sound one" in text

@@ -13,6 +13,7 @@ from torch import nn
 
 from course_utils.contracts import check_contracts
 from course_utils.datasets import Cues
+from course_utils.datasets.digits import REAL_SPLITS
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, room, stored
@@ -206,7 +207,7 @@ def percent(runs):
 
 def test_the_bet_in_numbers(text):
     means = {name: mean_interval(row["weight"]) for name, row in stored("12", "weights").items()}
-    assert f"Ben wins: {means['trained'][0]:.2f}" in text
+    assert f"Ada wins: {means['trained'][0]:.2f}" in text
     assert f"with fast scores {means['trained, scores ten times as fast'][0]:.2f}" in text
     high, low = (means[f"trained, text begins at {start}"] for start in (0.8, 0.2))
     assert f"from 0.8 it comes to {high[0]:.2f}, from 0.2 to {low[0]:.2f}" in text
@@ -244,7 +245,12 @@ def test_digits_in_numbers(text):
         mean, half = gain(of("rules", name), of("rules", f"{name}, audio shuffled"))
         assert mean > half and "with the sound shuffled both ways lose" in text
     tuned = percent(stored("09", "baselines")["all three"]["accuracy"])
-    assert f"with a hidden layer, has {tuned:.1f}." in text
+    assert f"with a hidden layer, has {tuned:.1f}.)" in text
+    shown = [percent(of("rules", name)) for name in ("product of experts", best, "linear fusion")]
+    words = "In percent: product {:.1f}, weighted average {:.1f}, linear fusion {:.1f}."
+    assert words.format(*shown) in text
+    same = [percent(stored(page, "digits")["concat"]["accuracy"]) for page in ("13", "19")]
+    assert "has {:.1f} on page 13 and {:.1f} on page 19".format(*same) in text
 
 
 def test_fewer_samples_and_shared_noise_in_numbers(text):
@@ -343,6 +349,13 @@ def test_real_data_in_numbers(text):
         for name in ("product of experts", "linear fusion")
     ]
     assert f"the product has {shuffled[0]:.1f} and linear fusion {shuffled[1]:.1f}" in text
+    pairs = stored("09", "fsdd_speakers")["same peak"]
+    shares = dict(zip(map(tuple, pairs["held_out"]), pairs["accuracy"]))
+    tested = tuple(sorted({one for pair in shares for one in pair})[k] for k in (4, 5))
+    assert REAL_SPLITS["test"][1] == range(4, 6) and max(shares, key=shares.get) == tested
+    best, middle = 100 * shares[tested], percent([*shares.values()])
+    assert len(shares) == 15
+    assert f"reads best ({best:.0f} %, where the mean is {middle:.0f})" in text
     mean, half = gain(row("real", "audio"), row("real_scaled", "audio"))
     assert mean > half
     alone = percent(row("real_scaled", "audio")), percent(row("real", "audio"))

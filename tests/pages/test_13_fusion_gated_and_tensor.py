@@ -351,6 +351,8 @@ def test_one_speaker_chooses_badly_for_low_rank(text):
     """The stored choice again, and what the validation speaker says of it and of another."""
     rows = stored("13", "low_rank_real")
     assert rows["decay 10"]["accuracy"] == of("digits_real", "low rank 4 of 8")
+    alone = percent(of("digits_real", "audio alone")), percent(of("real", "audio", "12"))
+    assert "alone {:.1f} in place of {:.1f}".format(*alone) in text
     shown = {}
     for name, row in rows.items():
         known = 100 * sum(row["validation accuracy"]) / 5

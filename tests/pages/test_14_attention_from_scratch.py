@@ -324,7 +324,7 @@ def test_the_last_word_in_numbers(text):
     low, high = (round(100 * end(of("feature", "any animal: last word"))) for end in (min, max))
     assert f"from {low} to {high} where it may be any animal" in text
     more = percent(of("feature", "any animal, 1,000 sentences: last word"))[0]
-    assert f"from 1,000 sentences a head reads {more:.0f} %" in text
+    assert f"from 1,000 sentences a probe reads {more:.0f} %" in text
     mean, half = gain(
         of("feature", "the one that chases: last word"), of("feature", "any animal: last word")
     )

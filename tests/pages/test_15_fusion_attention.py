@@ -199,7 +199,7 @@ def test_words_that_ask_in_numbers(text):
     question, picture = percent("question alone"), percent("picture alone")
     shuffled = percent("attention, pictures shuffled")
     assert f"question alone has {question:.0f} %, the picture alone {picture:.0f}" in text
-    assert f"shuffled among the samples {shuffled:.0f} are left" in text
+    assert f"shuffled among the samples, in training and test, {shuffled:.0f} are left" in text
     mean, half = gain(of("attention"), of("attention, no context"))
     assert round(mean) == 10 and mean - half > 0 and "ten points less" in text
     mean, half = gain(of("attention"), of(largest[1], sweep="harder"))
@@ -243,7 +243,7 @@ def test_where_words_look_in_numbers(text):
     key = "control largest thing"
     thing = [percent("attention", f"{key}, {way}", "harder") for way in ("strict", "tolerant")]
     assert f"sharper control, in {thing[0]:.0f} and {thing[1]:.0f}." in text
-    assert f"same tolerance: {tolerant:.0f} % against {thing[1]:.0f}" in text
+    assert f"same tolerance: {tolerant:.0f} % against {thing[1]:.0f} for the largest" in text
     for way in ("strict", "tolerant"):
         others = [of("attention", f"{role}, {way}") for role in ("what is the", "asked")]
         for best, *rest in zip(of("attention", f"naming, {way}"), *others):

@@ -281,7 +281,9 @@ def test_emoji_in_numbers(text):
         edges = [dials[name] in (values[0], values[-1]) for name, values in sweeps.DIALS.items()]
         assert any(edges) or dials["epoch"] == 60
         lowest += dials["rate"] == sweeps.DIALS["rate"][0]
-    assert lowest == 4 and "in four the rate, at the lowest" in text
+    assert lowest == 4 and "edge of what was tried, mostly the rate;" in text
+    gained = gain(*(of(name, "among 10", "emoji") for name in ("ridge", "nearest names")))
+    assert f"it is {gained[0]:.1f} ± {gained[1]:.1f} points ahead of them" in text
     for name in ("ridge", "contrast"):
         assert percent(f"{name}, pairs shuffled", "among 10", "emoji") < 5
     for change in ("150 pairs", "300 pairs", "600 pairs", "0.1 mismatched", "0.5 mismatched"):

@@ -185,6 +185,9 @@ def test_what_a_second_source_cures_in_numbers(text):
     assert f"still gains {same}," in text and clear
     paid, clear = points(both("never-seen emoji"), both("1,200 pairs of both, first"))
     assert f"pays {paid}." in text and clear
+    lost = gain(both("never-seen emoji"), other)
+    back = gain(both("1,200 pairs of both, second"), other)
+    assert 0.6 < back[0] / lost[0] < 0.75 and "of the first about two thirds;" in text
     rest = gain(both("2,400 pairs of both, second"), both("never-seen emoji"))
     assert abs(rest[0]) < 1
 

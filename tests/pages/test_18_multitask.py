@@ -312,6 +312,9 @@ def test_a_modality_is_not_a_task(rows):
     below = change("two modalities: picture", "picture: picture")
     assert f"two modalities {percent(modalities)}, which is {below} against" in text
     assert f"and the choice was made for both uses, {percent(row(dropped))}." in text
+    pair = row("picture: picture"), rows["even"]["digit alone"]
+    alone = [percent(one, 5).split()[0] for one in pair]
+    assert "(the picture alone {} for {})".format(*alone) in text
     gained = change("two questions: picture", dropped, sign="")
     assert f"Over that the question gains {gained}." in text
     ahead = change("two questions: picture", dropped, "all", sign="")

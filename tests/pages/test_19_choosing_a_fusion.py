@@ -261,7 +261,9 @@ def test_the_bet_of_page_18(tables):
     rows = tables["digits"]
     mean, half = wide(rows["concat"]["accuracy"], rows["low_rank"]["accuracy"], 17).split(" ± ")
     assert f"{mean} points lower, but" in said("19") and f"is not: ± {half}.)" in said("19")
-    assert 'outcome("18.c", "Ben")' in said("19")
+    assert 'outcome("18.c", "Ada")' in said("19")
+    alone = [percent(stored("12", "rules")[n]) for n in ("product of experts", "linear fusion")]
+    assert "40 epochs it has {:.1f} %, and linear fusion {:.1f}.".format(*alone) in said("19")
 
 
 def test_what_the_control_takes_away(tables):
@@ -353,6 +355,14 @@ def test_every_favourite_can_be_broken(tables):
         rows, (best, kept, _) = tables[setting], lists[setting]
         near = [one for one in kept if percent(rows[best]) - percent(rows[one]) <= 1]
         assert min(near, key=lambda one: rows[one]["multiply_adds"]) == name
+    close = []
+    for setting, (best, kept, _) in lists.items():
+        rows = tables[setting]
+        near = [one for one in kept if percent(rows[best]) - percent(rows[one]) <= 1]
+        close.append(min(near, key=lambda one: rows[one]["multiply_adds"]))
+    counts = [close.count(name) for name in ("concat", "low_rank", "tensor", "weighted_concat")]
+    assert counts == [5, 4, 1, 1]
+    assert page.count("`concat` in 5 of 11 settings, `low_rank` in 4") == 2
     four = ("bottleneck", "attention_pool", "cross_attention", "joint_transformer")
     counts = sorted(sum(name in kept for _, kept, _ in lists.values()) for name in four)
     assert "The four with attention stay on {}, {}, {} and {} shortlists".format(*counts) in page
@@ -427,9 +437,18 @@ def test_on_real_data():
             # the gate, had it been the only question
             assert (by_p_value(one, concat, 1) == "better") == ((world, name) == ("emoji", "gated"))
         if world == "mnist-fsdd":
-            assert f"it has {percent(rows['low_rank']):.1f} % after its 156 steps" in page
+            assert f"on MNIST it has {percent(rows['low_rank']):.1f} %. One speaker" in page
+            chosen, alike = rows["low_rank"], [
+                statistics.fmean(rows[name]["alike"]) * 100 for name in ("low_rank", "audio alone")
+            ]
+            assert (chosen["lr"], chosen["weight_decay"]) == (0.001, 10.0)
+            assert (rows["audio alone"]["lr"], rows["audio alone"]["weight_decay"]) == (0.001, 10.0)
+            assert f"the sound alone ({percent(rows['audio alone']):.1f})" in page
+            assert "they have {:.1f} and {:.1f}.".format(*alike) in page
             control = percent(rows["audio shuffled, concat"])
             assert f"still has {control:.1f} % of MNIST" in page
+        fused = ("concat", "early", "product_of_experts", "gated", "low_rank", "joint_transformer")
+        assert min(fused, key=lambda name: percent(rows[name])) == "low_rank"
         if world == "emoji":
             control = rows["image shuffled, concat"]["accuracy"]
             assert by_p_value(control, best, 1) == "cannot tell"

@@ -254,8 +254,8 @@ def row_of(numbers):
 def test_the_rule(page, numbers, words):
     names = page | {"own": {}}
 
-    exec(cell("def verdict(row)").partition("\nprint(")[0], names)
-    assert words in names["verdict"](row_of(numbers))
+    exec(cell("def judge(row)").partition("\nprint(")[0], names)
+    assert words in names["judge"](row_of(numbers))
 
 
 # ---- what the page says of its stored runs ----
@@ -350,7 +350,7 @@ def test_what_the_bits_foretell_in_numbers(text):
     more = gain(small["and: tensor of 8"]["accuracy"], small["and: concat"]["accuracy"])
     assert f"has {points(more)} points more there" in text and more[0] > more[1]
     full = gain(small["redundant: concat"]["accuracy"], small["redundant: tensor"]["accuracy"])
-    assert f"loses {points(full)} points to the glue" in text and full[0] > full[1]
+    assert f"lose {points(full)} points to the glue" in text and full[0] > full[1]
     shares = pid(Gates("and", **SMALL).joint())
     assert f"On AND, {100 * shares.synergistic / sum(shares):.0f} % of the bits" in text
     shares = pid(Gates("redundant", **SMALL).joint())

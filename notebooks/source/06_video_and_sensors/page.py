@@ -3,7 +3,7 @@
 #
 # A clip is many pictures a second, a sensor sends a number when it likes, and a record was written once. You find out what a mean over time cannot know, bring two streams to one clock without looking into the future, and fill a table's gaps without hiding them.
 #
-# *About {minutes} minutes. You need PyTorch's basics and notebooks 01 and 03.*
+# *About {minutes} minutes. You need PyTorch's basics, pages 01 and 03, and aliasing from page 05.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -287,7 +287,7 @@ outcome("06.a", 0, within=5)
 #
 # ### Frames that nobody took
 #
-# Long clips are thinned out: one takes every k-th frame. A digit goes 3 pixels a frame around a frame of 24. Every seventh frame shows it at 0, 21, 18, 15: 21 pixels forward are 3 backward, and it runs the other way, page 05's aliasing once more. And what lasts less than seven frames may fall between two of those taken.
+# Long clips are thinned out: one takes every k-th frame. A digit goes 3 pixels a frame around a picture 24 pixels wide. Every seventh frame shows it at 0, 21, 18, 15: 21 pixels forward are 3 backward, and it runs the other way, page 05's aliasing once more. And what lasts less than seven frames may fall between two of those taken.
 #
 # ## Streams and one clock
 #
@@ -498,7 +498,7 @@ for way in ("by their times", "what was in", "stamped on arrival"):
 # %% [markdown]
 # Of its 86 % linear keeps 52 in use. Trained on what is known in use, it has 76. That tells two parts of the fall apart: the future is worth 10 points; the other 24 are lost because the weights fit inputs that never come. Hold, the simplest, is as good here (77). Linear is for looking back, or for answers that may wait.
 #
-# **Late readings** are the same leak in another dress: a file is sorted by the times of measuring, so nothing in it is late any more. In the last three lines readings come in one second late in the mean. Held by their own times, as if none were late: 0.27, which nobody had at that moment. With what was in (`resample(..., arrived=...)`): 0.88. With the time of arrival in place of the time of measuring: 1.12, worse than always 0. So store both times.
+# **Late readings** are the same leak by another way: a file is sorted by the times of measuring, so nothing in it is late any more. In the last three lines readings come in one second late in the mean. Held by their own times, as if none were late: 0.27, which nobody had at that moment. With what was in (`resample(..., arrived=...)`): 0.88. With the time of arrival in place of the time of measuring: 1.12, worse than always 0. So store both times.
 #
 # ## Two sensors, one moment
 #
@@ -596,7 +596,7 @@ print(measured.shape, f"{100 * benign.mean():.1f} % benign;", "mean radius", mea
 # %% [markdown]
 # ## On real data: who was measured?
 #
-# Scikit-learn's breast-cancer table: 569 tumours under the microscope (Street and others, 1993). It has no gaps; we make some in its first five columns, in three ways: **at random** (随机缺失); where a value is *large*; and by *choice*: who seems healthy is measured less. A logistic regression gets the filled values, without the flags or with them. Ten random splits, 60 to 40; its penalty is chosen within the training rows. The splits share rows, so the difference's interval is widened 2.8 times (Nadeau and Bengio, 2003).
+# Scikit-learn's breast-cancer table: 569 tumours under the microscope (Street and others, 1993). It has no gaps; we make some in its first five columns, in three ways: **at random** (随机缺失); where a value is *large*; and by *choice*: who seems healthy is measured less. A logistic regression (a linear layer, trained to a yes or no) gets these five columns alone, filled, without the flags or with them. Ten random splits, 60 to 40; its penalty is chosen within the training rows. The splits share rows, so the difference's interval is widened 2.8 times (Nadeau and Bengio, 2003).
 
 # %% tags=["measured", "proof"]
 # Gaps in the first five columns; a regression on filled values, with flags or not.
@@ -638,7 +638,7 @@ now_there = record("at random", True, 0) - records["at random, flags"]["accuracy
 report("at random with flags, split 0, live minus stored", now_there, near=0, within=0.01)
 
 # %% [markdown]
-# Gaps at random: the flags gain nothing here, as they have nothing to tell. Large values missing: the flag says "large", and gains 13 points. By choice, four in ten values are gone, and the flags make up for it: 93.7 %, where the whole table has 92.9. They have read who was measured, and that followed the diagnosis. Used where everything is measured (last row), this model has 82, nine points below the one without flags.
+# Gaps at random: the flags gain nothing here, as they have nothing to tell. Large values missing: the flag says "large", and gains 13 points. By choice, four in ten values are gone, and the flags make up for it: 93.7 %, where the five columns without a gap have 92.9. They have read who was measured, and that followed the diagnosis. Used where everything is measured (last row), this model has 82, nine points below the one without flags.
 #
 # So ask first why a value is missing. A whole record may be missing, too: `~rows.isnan().all(dim=1)` is its mask, as a clip's frames and a clock's ticks have theirs.
 #
@@ -667,7 +667,7 @@ print("last readings:", np.searchsorted(reading_times, wanted, side="right") - 1
 # 1. **turn** a clip into vectors; their mean has at most half of the directions right, by proof;
 # 2. **build** steps under a mask: with their sign they tell the way; clips turned round show who uses the order;
 # 3. **build** the clock: the last reading up to the tick, its age, the mask of all streams;
-# 4. **measure**: hold errs 0.27, nearest half of that, linear least; in a gap all make something up;
+# 4. **measure**: hold errs 0.28, nearest half of that, linear least; in a gap all make something up;
 # 5. **catch** the leak: 86 % on paper, 52 in use; and a clock three seconds fast, at 25 %;
 # 6. **fill and flag** a record; what flags bring depends on why a value is missing.
 #
@@ -728,7 +728,7 @@ print("last readings:", np.searchsorted(reading_times, wanted, side="right") - 1
 #
 # A scan of a digit gets the label of the nearest training scan. Test rows are drawn at random, so nearly always the writer of a test scan has other scans in training. Page 07 then forbids just these: a test scan may ask all other writers' scans, not its own writer's. (In a control, those of one other writer are forbidden.)
 #
-# *Ada says: nearly as few mistakes as before; a dozen other writers are left.* *Ben says: at least twice as many as in the control. The nearest scan was one by the same hand.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: at least twice as many as in the control. The nearest scan was one by the same hand.* *Ben says: nearly as few mistakes as before; a dozen other writers are left.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("06.c", None)

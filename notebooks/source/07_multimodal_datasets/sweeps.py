@@ -1,20 +1,8 @@
-"""The stored comparisons of page 07: pairs mirrored whole, by halves and not at all, and what a
-random split of recordings flatters.
-"""
-
-from itertools import combinations
+"""The stored comparison of page 07: pairs mirrored whole, by halves and not at all."""
 
 import numpy as np
-import soundfile
-import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from course_utils.audio import band_features
-from course_utils.datasets import store
-from course_utils.datasets.digits import SAMPLE_RATE
 from course_utils.exercises import reference
 
 SEEDS = range(5)
@@ -59,41 +47,4 @@ def shuffled(samples: list[dict], seed: int) -> list[dict]:
     ]
 
 
-def speakers(page: dict) -> dict:
-    """A linear classifier on page 00's band features of all 3,000 recordings, each scaled to the
-    same peak: a third of the recordings drawn at random as the test, five times, and two of the six
-    speakers, each pair in turn..
-
-    About two minutes on one core, with FSDD.
-    """
-    (folder,) = store.fetch("fsdd")
-    files = sorted(folder.glob("*.wav"))
-    digits, names = (np.array([file.stem.split("_")[part] for file in files]) for part in (0, 1))
-    features = []
-    for file in tqdm(files):
-        samples, rate = soundfile.read(file, dtype="float32")
-        assert rate == SAMPLE_RATE
-        sound = torch.from_numpy(samples / np.abs(samples).max())
-        there = torch.ones(1, len(sound), dtype=torch.bool)
-        features.append(band_features(sound[None], there)[0].numpy())
-    features = np.stack(features)
-
-    def accuracy(test):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-        model.fit(features[~test], digits[~test])
-        return round(model.score(features[test], digits[test]), 4)
-
-    rows = {"random recordings": {"accuracy": []}}
-    for seed in SEEDS:
-        third = np.random.default_rng(seed).permutation(len(files))[: len(files) // 3]
-        test = np.isin(np.arange(len(files)), third)
-        rows["random recordings"]["accuracy"].append(accuracy(test))
-    pairs = list(combinations(sorted(set(names)), 2))
-    rows["two of six speakers"] = {
-        "held_out": pairs,
-        "accuracy": [accuracy(np.isin(names, pair)) for pair in tqdm(pairs)],
-    }
-    return rows
-
-
-SWEEPS = [mirrored, speakers]
+SWEEPS = [mirrored]

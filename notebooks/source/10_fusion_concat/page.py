@@ -3,7 +3,7 @@
 #
 # Concatenation is the simplest fusion there is, and often a good one. What does it cost when one modality is louder or wider than the other, and which questions can it not answer at all?
 #
-# *About {minutes} minutes. You need pages 00, 01 and 03: features, the shuffled control, masks, a network for pictures.*
+# *About {minutes} minutes. You need pages 00, 01 and 03: features, the shuffled control, masks, a network for pictures. Page 09 says what a tuned baseline is.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -384,7 +384,8 @@ trained, xor_results = {}, {}
 for name, make in MODELS.items():
     trained[name] = [train(make, gates, seed, epochs=20, lr=1e-2) for seed in range(5)]
     xor_results[name] = [score(one, gates) for one in trained[name]]
-for name, near in (("concat", 0.695), ("concat, hidden", 0.36), ("late, hidden", 0.695)):
+for name, near in (("concat", 0.695), ("concat, hidden", 0.36), ("early", 0.36),
+                   ("late, hidden", 0.695)):
     losses = [one.loss for one in xor_results[name]]
     report(f"{name}, cross-entropy", sum(losses) / 5, near, within=0.02)
 outcome("09.c", "Ben")                                         # a coin has ln 2 = 0.693
@@ -471,7 +472,7 @@ plots.bars(
 )
 
 # %% [markdown]
-# The answer lies in neither modality, only between them. Information of this kind is called **synergy** (协同). On page 00 each modality had evidence of its own about the digit, and such evidence adds up: there a sum was enough.
+# The answer lies in neither modality, only between them. Information of this kind is called **synergy** (协同). On page 00 each modality had evidence of its own about the digit, and such evidence adds up: page 00's best rule, the product, is a sum too, of log-probabilities.
 #
 # Five pairs of the test set, and what all three runs say of them. The last is wrong:
 
@@ -562,7 +563,7 @@ hidden = F.linear(signs.double(), W1.double(), b1.double()).relu()             #
 verify("10.2", by_hand(signs.double()), F.linear(hidden, v.double()[None]).squeeze(-1) + c)
 plots.show(
     figure,
-    "Diamonds should lie on purple, circles on grey. A line gets two or three corners right, two"
+    "Diamonds should lie on purple, circles on gray. A line gets two or three corners right, two"
     " hidden units all four.",
 )
 
@@ -604,7 +605,7 @@ for name, row in joint.items():
 # | **intermediate**, hidden layer | features | a small network | yes | a block of zeros, which it has to learn |
 # | **late**, averaged | decisions | an average | no: a sum, however deep the branches | left out of the average |
 #
-# In symbols, early fusion is $Z = f(X, Y)$ on raw data, the others $H = f(g(X), h(Y))$ on features or decisions.
+# In page 00's symbols: early fusion is $z = f(x^{\text{text}}, x^{\text{image}})$, one extractor for both raw inputs; the others are $g(f_{\text{text}}(x^{\text{text}}), f_{\text{image}}(x^{\text{image}}))$, on features or on decisions.
 #
 # <details><summary>If you come from Keras</summary>
 #
@@ -636,7 +637,7 @@ print("right:", ((xor_net(side_by_side) > 0) == differ.bool()).float().mean().it
 # %% [markdown]
 # ## On real data
 #
-# The same question for 5,000 pictures of MNIST: with the typed word, and with a *recording* of the Free Spoken Digit Dataset, in which three people train and two others test. Five seeds, stored.
+# The same question for 5,000 of MNIST's 10,000 test images (its training set is not used): with the typed word, and with a *recording* of the Free Spoken Digit Dataset, in which three people train and two others test. Five seeds, stored.
 
 # %% tags=["figure"]
 # The real pairs, as bars.

@@ -3,7 +3,7 @@
 #
 # A mean takes each word of a sentence with the same weight. Attention lets each word choose, by what the words say, how much it takes of which; here you build it, and nearly all of a small GPT.
 #
-# *About {minutes} minutes. You need page 01: words, padding, a mask.*
+# *About {minutes} minutes. You need page 01: words, padding, a mask; and pages 04 and 10 for two parts of a block.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -255,7 +255,7 @@ print("equal to yours:", torch.allclose(theirs, own))
 # %% [markdown]
 # ## A block
 #
-# Attention only *mixes* values. A **transformer block** (Transformer 块) adds to each word what attention brings, then what a small network makes of each word by itself. Before each stands a layer normalisation (page 10: each vector gets mean 0 and variance 1). Adding, instead of replacing, is the shortcut connection of page 04.
+# Attention only *mixes* values. A **transformer block** (Transformer 块) adds to each word what attention brings, then what a small network makes of each word by itself. Before each stands a layer normalisation (page 10: each vector gets mean 0 and variance 1). Adding, instead of replacing, is the skip connection of page 04.
 
 # %% tags=["measured"]
 class Block(nn.Module):
@@ -729,11 +729,11 @@ for name, row in talk.items():
 # %% [markdown] owes="F39"
 # Beside it: counted words, counted pairs of words, no positions, and a control whose captions have their words shuffled, in training and test. *Form right*: of 200 texts that it writes, how many have a form that the captions' grammar has. *Holds together*: of those like "a red circle and a blue square; the red circle is above the blue square", how many relate two different things that they have listed. Real captions have 100 % in both.
 #
-# Without the order of the words the loss is 1.6 nats higher; more than one word back is worth half a nat. The form is right in more than nine of ten texts, and the content holds together in about one of thirty: at this size and budget the GPT is fluent, and does not keep to what it said. The loss did not tell. Without positions it is no worse, as far as five seeds show.
+# Without the order of the words the loss is 1.6 nats higher; more than one word back is worth half a nat (a nat is a unit of cross-entropy). The form is right in more than nine of ten texts, and the content holds together in about one of thirty: at this size and budget the GPT is fluent, and does not keep to what it said. The loss did not tell. Without positions it is no worse, as far as five seeds show.
 #
 # ### The last word's state as a feature
 #
-# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? Three GPTs read the sentences about animals: not trained; trained on texts that end in *any* animal; trained on texts that end in *the one that chases*. Frozen, and a linear head, trained on 100 sentences, says who chases in 500 others. (With the words of none that the GPTs or the head were trained on.)
+# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? Three GPTs read the sentences about animals: not trained; trained on texts that end in *any* animal; trained on texts that end in *the one that chases*. Frozen, and a linear probe (page 04), trained on 100 sentences, says who chases in 500 others. (With the words of none that the GPTs or the probe were trained on.)
 
 # %%
 kept_in = stored("14", "feature")                            # python tools/sweep.py 14 feature
@@ -743,7 +743,7 @@ for name in ("not trained", "any animal", "any animal, 1,000 sentences", "the on
     print(f"{name:28}" + "".join(f"{row:>14}" for row in rows))
 
 # %% [markdown]
-# The endings differ in one word, and the last state follows: 100 % in each seed where the next word is the one that chases, from 71 to 91 where it may be any animal. Most of it is there, too, but harder to find: from 1,000 sentences a head reads 92 %. The mean over all words has nearly everything in both. So with few labels read the last word for what the next word needs, else try the mean. The first word, which has read only itself, is at chance.
+# The endings differ in one word, and the last state follows: 100 % in each seed where the next word is the one that chases, from 71 to 91 where it may be any animal. Most of it is there, too, but harder to find: from 1,000 sentences a probe reads 92 %. The mean over all words has nearly everything in both. So with few labels read the last word for what the next word needs, else try the mean. The first word, which has read only itself, is at chance.
 #
 # ## With the library
 #
@@ -771,7 +771,7 @@ print("another last word changes the states before it:",
 # 2. **build** heads as an axis; in `key_padding_mask` True means ignored, in `scaled_dot_product_attention` it means takes part;
 # 3. **put together** a block, and count: $12TD^2 + 2T^2D$, half of it words with words at T = 6D;
 # 4. **read** a picture as patches: its colour without positions, its half only with them;
-# 5. **mask** the future: with two causal layers the order is there without positions, and training finds it in a leap;
+# 5. **mask** the future: with two causal layers the order is there without positions, and in every run training found it suddenly, between epochs 6 and 10;
 # 6. **train** a small GPT, fluent and forgetful, whose last state has at hand what the next word needs.
 #
 # ## Questions
@@ -803,7 +803,7 @@ print("another last word changes the states before it:",
 # </details>
 # <details><summary>6. With the whole page: your classifier takes a GPT's state at <code>[:, -1]</code>, and is near chance. Three suspects, and a test for each.</summary>
 #
-# The state is padding's: compare one text alone and in a batch. The mask is off, or missing in training: change a later word, and see whether earlier states move. The state does not keep it: put the same head on the mean of the words.
+# The state is padding's: compare one text alone and in a batch. The mask is off, or missing in training: change a later word, and see whether earlier states move. The state does not keep it: put the same probe on the mean of the words.
 #
 # </details>
 # <details><summary>7. With the whole page: someone trains for six epochs, sees a loss that hardly falls and an answer at chance, and reports that attention cannot do the task. What do you ask?</summary>

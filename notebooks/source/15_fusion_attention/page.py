@@ -3,7 +3,7 @@
 #
 # A question asks about one thing in a picture. Cross-attention lets each word of it look at all places of the picture, and take what it needs. Where do the words look, is it where they should, and does it matter?
 #
-# *About {minutes} minutes. You need pages 10 and 14: sums and XOR; query, key, value and a mask.*
+# *About {minutes} minutes. You need pages 10, 13 and 14: sums and XOR; a product, number by number; query, key, value and a mask.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -101,7 +101,7 @@ assert all(0.69 < accuracy < 0.71 for accuracy in kept)
 # %% [markdown] owes="F6 F13 F14 F66 P17"
 # ## Words ask regions
 #
-# In that sum an item's score knows nothing of the other modality. In **cross-attention** (交叉注意力) it does: the items of one modality give the queries, those of the other keys and values. With $T$ queries, $K$ keys and width $D$:
+# In that sum an item's score knows nothing of the other modality. In **cross-attention** (交叉注意力) it does: the items of one modality give the queries, those of the other keys and values. With T queries and width $D$ (here $K$ and $V$ are matrices, a row for each key; in the exercise they are numbers, how many keys and how wide a value):
 #
 # $$ \text{found} = \operatorname{softmax}\!\left(\frac{Q\,[K; k_0]^\top}{\sqrt D}\right) [V; v_0], \qquad Q = X W_Q,\ K = Y W_K,\ V = Y W_V \tag{15.2} $$
 #
@@ -259,7 +259,7 @@ for name, (strategy, options) in WAYS.items():
     print(f"{name:22}" + "".join(f"{cost:11,.1f}" for cost in costs) + xor)
 
 # %% [markdown] owes="F196"
-# At 256 + 256 tokens the joint sequence costs four times as much as one modality asking the other, and bottlenecks save two fifths of it. (XOR: stored, five seeds, each vector as one token; the last two with two layers.) With the few tokens of this page cost does not decide, so we take the simplest that can choose: words ask cells.
+# At 256 + 256 tokens the joint sequence costs four times as much as one modality asking the other, and bottlenecks save two fifths of it. (XOR: stored, five seeds, each vector as one token; the last two with two layers. One key, and yet 89 %: beside the null key the question decides how much of the one picture it takes, and what it finds is added to the question's own vector. The docstring still refuses single vectors: it can choose no more than that.) With the few tokens of this page cost does not decide, so we take the simplest that can choose: words ask cells.
 #
 # ## A question about a picture
 #
@@ -442,7 +442,7 @@ for name, row in shown.items():
     print(f"{name:33}{percent(name, rows=shown):>13}{missing:>17}")
 
 # %% [markdown]
-# The words find nearly everything: 96 %. Pooled to their mean before the question comes, the same cells give 71 % glued and 76 multiplied; by the largest number over the cells, 72 and 85. (Each row has the learning rate that is best of four on the first seed's validation set.) The question alone has 33 %, the picture alone 28, and with pictures shuffled among the samples 32 are left. *No context* changes one thing, the words ask without the rest of the question: ten points less.
+# The words find nearly everything: 96 %. Pooled to their mean before the question comes, the same cells give 71 % glued and 76 multiplied; by the largest number over the cells, 72 and 85. (Each row has the learning rate that is best of four on the first seed's validation set.) The question alone has 33 %, the picture alone 28, and with pictures shuffled among the samples, in training and test, 32 are left. *No context* changes one thing, the words ask without the rest of the question: ten points less.
 #
 # **A missing picture.** The model then answers about as well as the question alone, 32 %. Trained with all pictures present, and all else alike, it has 25: it has never met a gap. A null that is not learned and stays zeros has 32, too, if training has gaps. So the gaps are what counts.
 
@@ -584,7 +584,7 @@ plots.overlay(
 #
 # Word by word it is less tidy. The words that *name* the thing do best. "What", "is" and "the" say nothing of the thing, yet with the tolerance 78 % of them look there: each asks with the question's mean added. And below the mean of the word asked for lie two kinds of runs. "Shape" looks at an empty cell in all questions of three seeds, and in none of the other two. These five runs have the same accuracy to within a point. So where *one* word looks is a fact about one run, not about the question.
 #
-# The dashed curve begins at 36 %: before any training the words point into the box, with tolerance, in a third of the questions. An untrained model is a control, too. Then both rise together.
+# Back to the two curves: the dashed one begins at 36 %: before any training the words point into the box, with tolerance, in a third of the questions. An untrained model is a control, too. Then both rise together.
 #
 # **Try it.** Pick the word.
 
@@ -691,7 +691,7 @@ print(tuple(found.shape), tuple(weights.shape), "finite:", bool(found.isfinite()
 # 1. **settle** the bet: behind one softmax a linear head decides by a sum, 70 % on XOR; a hidden layer in the head has 89;
 # 2. **build** cross-attention: a null key that is never masked, minus infinity before the softmax, zeros in masked values;
 # 3. **mend** the one key, which is no choice, and pixels as token ids; at 256 + 256 tokens a joint sequence costs four times one-way attention, bottlenecks save two fifths of that;
-# 4. **score** a map by true boxes, beside controls with the same tolerance: 97 % against 57;
+# 4. **score** a map by true boxes, beside controls with the same tolerance: 97 % against 57 for the largest thing;
 # 5. **take away** what is looked at: 68 % of 96 are left; four other cells of the same thing cost as much, and cost a model that looks nowhere, too;
 # 6. **read** where attention gains nothing: one shape a picture.
 #
@@ -743,7 +743,7 @@ print(tuple(found.shape), tuple(weights.shape), "finite:", bool(found.isfinite()
 #
 # ## A bet for page 16
 #
-# 1,336 emoji, each a small picture with a name. We want to find an emoji that was never seen in training by its name. A *contrastive* loss pulls the vectors of a picture and its own name together and pushes all other names away. The plain rival, ridge regression, maps picture features to the name's vector and knows of no others.
+# 1,636 emoji, each a small picture with a name, 1,200 of them to learn from. We want to find one of 300 that were never seen by its name. A *contrastive* loss pulls the vectors of a picture and its own name together and pushes all other names away. The plain rival, ridge regression, maps picture features to the name's vector and knows of no others.
 #
 # *Ada says: the contrastive loss finds more of them.* *Ben says: it does not, with so few pairs.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Is your multimodal model secretly unimodal?
 #
-# It takes two modalities, and it scores. Does it look at both? Does it need them *together*? This page asks trained models, in five ways, and tries each way first on a case whose answer is known.
+# It takes two modalities, and it scores. Does it look at both? Does it need them *together*? This page asks trained models: without a modality, without its products, with its credit shared; each way first on a case whose answer is known.
 #
-# *About {minutes} minutes. You need page 09: single modalities and the shuffled control; and page 12: what fused weights mean.*
+# *About {minutes} minutes. You need pages 09, 10, 13 and 15: the shuffled control, sums, tensor fusion, words that ask cells.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -138,7 +138,7 @@ outcome("19.c", "Ada")
 #
 # ## A model that scores and need not look
 #
-# Page 26 asks about scenes. Here are 500 questions "is there a red circle?" as somebody asks them, about things chosen freely, so that the answer is mostly no. Page 26's model answers: a question that looks at the cells of a picture by attention. Rate and passes (20) are those of page 26, which had six times as many questions, not tuned anew.
+# A model that page 26 will build, folded: a question asks the cells of a picture (page 15). Here are 500 questions "is there a red circle?" as somebody asks them, about things chosen freely, so that the answer is mostly no. Rate and passes (20) are those of page 26, which has six times as many questions, not tuned anew.
 #
 # It will be right in 82 %. Then each question gets the picture of *another* sample. How many answers will be right? In percent, to within 3.
 
@@ -237,9 +237,9 @@ print("always no:", (scenes["label"] == 0).double().mean().item())
 outcome("20.a", 0.82, within=0.03)
 
 # %% [markdown]
-# With another's picture it is right as often. The same words get the same answer, whatever the truth. Over five seeds it is 82.4 ± 1.7 % as trained; with another's picture it loses -0.1 ± 0.6 points. A model trained on shuffled pictures, where looking *cannot* help, has 81.8 ± 1.4. It does look a little: with another's picture 0.5 to 3.6 % of its answers change, by the seed. That brings it nothing. In its score, this model is **secretly unimodal**: one modality does as well as both. (Not even that one is sure: what it has above "always no", 1.4 ± 1.7 points, is not clear of 0.) Who sees only the 82 % does not know.
+# With another's picture it is right as often. The same words get the same answer, whatever the truth. Over five seeds it is 82.4 ± 1.7 % as trained; with another's picture it loses -0.1 ± 0.6 points. A model trained on shuffled pictures, where looking *cannot* help, has 81.8 ± 1.4. It does look a little: with another's picture 0.5 to 3.6 % of its answers change, by the seed. That brings it nothing. In its score, this model is **secretly unimodal**: one modality does as well as both. (Not even that one is sure: what it has above "always no", 1.4 ± 1.7 points, is not clear of 0.)
 #
-# Drawing from other samples is **permutation** (置换): what remains of the modality is its distribution, and what goes is that it belongs to its row. To take a modality away altogether is **ablation** (消融). For a model that must have *some* input this needs a stand-in, and the stand-in decides what you measure.
+# Drawing from other samples, here at test only, is **permutation** (置换): what remains of the modality is its distribution, and what goes is that it belongs to its row. To take a modality away altogether is **ablation** (消融). For a model that must have *some* input this needs a stand-in, and the stand-in decides what you measure.
 #
 # ## Nothing is an input, too
 #
@@ -259,7 +259,7 @@ report("averaged over all sounds", accuracy(averaged, test["label"]), near=0.84,
 absent = torch.zeros_like(test["audio"])
 with torch.no_grad():
     without_sound = glue(test | {"audio": absent})
-print("zeros:", right(glue, test | {"audio": absent}))
+print(f"zeros: {right(glue, test | {'audio': absent}):.3f}")
 print("as averaged over all sounds:", torch.allclose(without_sound, averaged, atol=1e-3))
 
 # %% [markdown]
@@ -269,7 +269,7 @@ print("as averaged over all sounds:", torch.allclose(without_sound, averaged, at
 absent = test["audio"].mean(dim=0).expand_as(test["audio"])   # (256,) -> (252, 256)
 with torch.no_grad():
     without_sound = glue(test | {"audio": absent})
-print("the mean:", right(glue, test | {"audio": absent}))
+print(f"the mean: {right(glue, test | {'audio': absent}):.3f}")
 print("as averaged over all sounds:", torch.allclose(without_sound, averaged, atol=1e-3))
 
 # %% [markdown]
@@ -297,7 +297,7 @@ print("all three      ", percent(ways["mean"]["accuracy"]["text + image + audio"
 # | another's | what if it speaks of something else? It may then mislead |
 # | training on what is left | what would the *task* lose? |
 #
-# The first three ask one trained model, and give it rows that it has never seen. The last asks the data. (A fifth way is a mask that the model was trained with, page 12.)
+# The first three ask one trained model, and give it rows that it has never seen. The last asks the data. (One more way: a mask that the model was trained with, page 15.)
 #
 # ## The additive part
 #
@@ -311,9 +311,9 @@ print("all three      ", percent(ways["mean"]["accuracy"]["text + image + audio"
 #
 # The rows that exist are text 1 with image 1, and text 2 with image 2; the model says 4 and 3. What does a text say when the image may be any? The mean of its row. An image: the mean of its column. The mean of all, 2, stands in both, so take it off once: 2 + 2.5 - 2 = 2.5 and 2 + 1.5 - 2 = 1.5. This is the nearest sum to the table, in squares, and is called the **empirical multimodally-additive projection**, EMAP:
 #
-# $$ \hat f(t_i, v_i) = \frac1N \sum_j f(t_i, v_j) + \frac1N \sum_j f(t_j, v_i) - \frac1{N^2} \sum_{j,k} f(t_j, v_k) \tag{20.1} $$
+# $$ \hat f(t_n, i_n) = \frac1N \sum_j f(t_n, i_j) + \frac1N \sum_j f(t_j, i_n) - \frac1{N^2} \sum_{j,k} f(t_j, i_k) \tag{20.1} $$
 #
-# Then take the accuracy of $\hat f$. If it is the model's own, a sum is right as often. If it falls, the model is no sum.
+# with text $t_n$ and image $i_n$ of row n. Then take the accuracy of $\hat f$. If it is the model's own, a sum is right as often. If it falls, the model is no sum.
 #
 # > **Exercise 20.1 · EMAP** — *8 minutes · core*
 # >
@@ -404,8 +404,6 @@ part = text_part + image_part - text_part.mean()
 print("a sum comes back:", torch.allclose(part, KNOWN["sum"](text, image)[:, 0]))
 
 # %% [markdown]
-# Try any such tool on a sum first.
-#
 # Now the model that need not look, and one of page 26 that must: questions about colour, shape and size, where the answer stands in the picture (stored). 200 rows are 40,000 pairs: the price is $N^2$, so take some hundred.
 
 # %%
@@ -423,7 +421,7 @@ for name in ("is there, 500", "is there, 100 passes", "colour, shape, size"):
     print(f"{name:22}{whole} %, as a sum {percent(row['additive'])}")
 
 # %% [markdown]
-# The model that need not look loses 0.1 ± 0.3 points: what does not depend on the picture is a sum. With three times as many questions and five times as many passes the same model has 93.6 ± 6.3 %, and loses 9.5 ± 6.5 points as a sum. For colour, shape and size it loses 29.5 ± 2.0: which cell to look at, the question says, and what is there, the picture; a number for each question plus a number for each picture cannot say that.
+# The model that need not look loses 0.1 ± 0.3 points: what hardly depends on the picture is nearly a sum. With three times as many questions and five times as many passes the same model has 93.6 ± 6.3 %, and loses 9.5 ± 6.5 points as a sum. For colour, shape and size it loses 29.5 ± 2.0: which cell to look at, the question says, and what is there, the picture; a number for each question plus a number for each picture cannot say that.
 #
 # **What EMAP does not say.** It asks pairs that never come together, such as a typed 3 with a picture of a 7. What the model answers there counts, too. So a fall says that *this model*, on such pairs, is no sum; not that the task needs more. And only the argmax is scored: EMAP may change all probabilities and no answer.
 #
@@ -454,9 +452,9 @@ report("as a sum, live minus stored", live, near=0, within=0.03)
 # %% [markdown]
 # ## What the bits foretell
 #
-# Can one know beforehand whether a *task* needs two modalities together? Where the distribution is known, as for `gates`, information theory takes apart what text and image tell about the label, in bits. This is the **partial information decomposition** (部分信息分解), PID: what either tells (*redundant*, R), what only one tells (*unique*, U), what only both together tell (*synergistic*, S). With $I$ for mutual information,
+# Can one know beforehand whether a *task* needs two modalities together? Where the distribution is known, as for `gates`, information theory takes apart what text and image tell about the label, in bits. This is the **partial information decomposition** (部分信息分解), PID: what either tells (*redundant*, R), what only one tells (*unique*, U), what only both together tell (*synergistic*, S). With $I$ for mutual information, the bits that one tells of the other,
 #
-# $$ I(t; y) = R + U_t, \qquad I(v; y) = R + U_v, \qquad I(t, v; y) = R + U_t + U_v + S \tag{20.2} $$
+# $$ I(t; y) = R + U_t, \qquad I(i; y) = R + U_i, \qquad I(t, i; y) = R + U_t + U_i + S \tag{20.2} $$
 #
 # Three equations, four unknowns: a definition has to be added, and there are several. Ours is BROJA: S is what is lost at most when text and image are coupled anew, while each keeps its own table with the label.
 
@@ -488,26 +486,27 @@ def best_rules(world):
     return found
 
 # %% [markdown]
-# XOR is all synergy, two copies all redundancy. AND has .311 redundant bits and .5 synergistic ones. So AND needs a layer that multiplies? Take noisy gates: 2,000 samples of 8 numbers, or 150 of 16 with more noise. Beside the bits of the signs: the best rule in %, what is right of it as a sum (its true log-odds, projected by (20.1)), and what layers reached on pages 13 and 19:
+# XOR is all synergy, two copies all redundancy. AND has .311 redundant bits and .5 synergistic ones. So AND needs a layer that multiplies? Take noisy gates: 2,000 samples of 8 numbers, or 150 of 16 with more noise. Beside the bits of the signs: the best rule in %, what is right of it as a sum (its true log-odds, projected by (20.1)), and what layers reached on pages 13 and 19 (tensor fusion behind projections to 8 numbers):
 
 # %%
 runs = {"150": stored("13", "small"), "2,000": stored("19", "fusion_gates")}
 LAYERS = {"150": ("concat", "tensor of 8"), "2,000": ("concat", "tensor")}
-print("                S of all bits  best rule  as a sum   seen: glue, tensor fusion")
+print("                S of all bits  best rule  as a sum   seen: glue, tensor fusion   its lead")
 for size, gate in (("2,000", "xor"), ("150", "xor"), ("150", "and"), ("150", "redundant")):
     world = Gates(gate, **(SMALL if size == "150" else LARGE))
     shares, (best, kept) = pid(world.joint()), best_rules(world)
     share = 100 * shares.synergistic / sum(shares)
-    seen = [percent(runs[size][f"{gate}: {layer}"]["accuracy"]) for layer in LAYERS[size]]
+    seen = [runs[size][f"{gate}: {layer}"]["accuracy"] for layer in LAYERS[size]]
+    gap = mean_interval([100 * (b - a) for a, b in zip(*seen)])
     line = f"{size:6}{gate:10}{share:8.0f} %{100 * best:11.1f}{100 * kept:10.1f}   "
-    print(line + ", ".join(seen))
+    print(line + ", ".join(map(percent, seen)) + "   {:+.1f} ± {:.1f}".format(*gap))
 
 # %% [markdown]
-# On XOR, S is everything: as a sum a coin is left, and the glue, which is a sum, stays at a coin at both sizes. On AND, 57 % of the bits are synergy, and yet as a sum the best rule loses less than 0.1 points. Tensor fusion has 6.0 ± 3.6 points more there than the glue, a sum of *straight* terms; by its bits nobody can tell that a sum of bent ones could do as well. (Whether one learns them from 150 samples, nothing here shows.) And of two copies, all redundancy without noise, a third of the bits is synergy with it, and a sum is still best.
+# On XOR, S is everything: as a sum chance is left, and the glue, which is a sum, stays at chance at both sizes. On AND, 57 % of the bits are synergy, and yet as a sum the best rule loses less than 0.1 points. In page 13's runs tensor fusion has 6.0 ± 3.6 points more there than the glue, a sum of *straight* terms; by its bits nobody can tell that a sum of bent ones could do as well. (Whether one learns them from 150 samples, nothing here shows.) And of two copies, all redundancy without noise, a third of the bits is synergy with it, and a sum is still best.
 #
-# **PID tells whether there is something that only both tell; where EMAP of the best rule keeps it, no interaction is needed to get it.** On AND they part. (Where EMAP loses it, another sum may still get a part: question 2.)
+# **PID tells whether there is something that only both tell; where EMAP of the best rule keeps it, no interaction is needed to get it.** On AND they part.
 #
-# What neither foretells: how many samples a layer needs. On 150 samples of two copies page 13's full tensor loses 11.9 ± 1.9 points to the glue, and nothing in R, U and S says so. And nobody hands you the joint distribution of real data.
+# What neither foretells: how many samples a layer needs. On 150 samples of two copies page 13's raw products lose 11.9 ± 1.9 points to the glue, and nothing in R, U and S says so. And nobody hands you the joint distribution of real data.
 #
 # ## Who gets the credit
 #
@@ -525,9 +524,9 @@ for coming in permutations(NAMES):
     print(line)
 
 # %% [markdown]
-# The text adds .5, .5, .2, .1, .3 and .1: in the mean .283. This mean over all M! orders is the **Shapley value** (沙普利值) of a modality. Most orders share their steps, and so it is also a weighted sum over the subsets S without it:
+# The text adds .5, .5, .2, .1, .3 and .1: in the mean .283. This mean over all M! orders is the **Shapley value** (沙普利值) of a modality. Most orders share their steps, and so it is also a weighted sum over the subsets A without it:
 #
-# $$ \phi_m = \sum_{S \not\ni m} \frac{|S|!\,(M - 1 - |S|)!}{M!}\,\big[v(S \cup \{m\}) - v(S)\big] \tag{20.3} $$
+# $$ \phi_m = \sum_{A \not\ni m} \frac{|A|!\,(M - 1 - |A|)!}{M!}\,\big[v(A \cup \{m\}) - v(A)\big] \tag{20.3} $$
 #
 # > **Exercise 20.2 · Shapley values** — *7 minutes · core*
 # >
@@ -599,9 +598,9 @@ for s in (frozenset(), frozenset({"audio"})):
     pair[s] = drawn_scores[both] - drawn_scores[t] - drawn_scores[v] + drawn_scores[s]
 
 # %% [markdown]
-# Here is the blind spot: of two copies ablation says 0 and 0. Shapley shares their credit, .25 each. But XOR gets the same .25 and .25. What tells them apart is the **interaction index** (交互指数): what both add beyond what each adds alone. For two modalities m and n, averaged over the subsets S of the others as before,
+# Here is the blind spot: of two copies ablation says 0 and 0. Shapley shares their credit, .25 each. But XOR gets the same .25 and .25. What tells them apart is the **interaction index** (交互指数): what both add beyond what each adds alone. For two modalities m and n, averaged over the subsets A of the others as before (page 10's four-point number, of scores in place of logits),
 #
-# $$ v(S \cup \{m, n\}) - v(S \cup \{m\}) - v(S \cup \{n\}) + v(S) \tag{20.4} $$
+# $$ v(A \cup \{m, n\}) - v(A \cup \{m\}) - v(A \cup \{n\}) + v(A) \tag{20.4} $$
 #
 # Above 0, each adds more beside the other; below 0, less. Do trained models behave so? Tensor fusion on 2,000 samples of two copies and of XOR (stored, five seeds, points), by what stands for the absent:
 
@@ -619,7 +618,7 @@ for name, row in stored("20", "gates").items():               # python tools/swe
 # %% [markdown]
 # As foretold, if the absent is *silent*: taking one copy away costs 0.8 ± 0.7 points, each has half the credit, and only the index tells copies from XOR. With *another's* in its place one copy contradicts the other, and ablation sees it: 22.3 ± 7.7 points. So the blind spot belongs to silence, and a modality that lies is another question than one that is missing.
 #
-# The Shapley value has four properties. *Efficiency*: the credits add up to v(all) - v(nothing). *Symmetry*: who adds the same to every subset gets the same. *Null*: who adds nothing gets nothing. *Additivity*: the credits of two scores add up. All four, checked on your glue with a fourth modality that it never gets:
+# The Shapley value has four properties: the credits add up to v(all) - v(nothing); who adds the same to every subset gets the same; who adds nothing gets nothing; the credits of two scores add up. All four, checked on your glue (folded):
 
 # %% tags=["proof"]
 # The four properties, of accuracy and of how sure the glue is of the truth; (20.4).
@@ -658,7 +657,7 @@ for way, words in WAYS.items():
 # Models of pages 13, 26 and 27, trained by those pages' code; absent is another's (mean of three draws; two absent ones come from the *same* other sample). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule looks at the intervals over five seeds. **Secretly unimodal**: what the best alone loses is below a point. **Uses more than one**: it is above 0, and not all below a point. **Uses interaction**: what EMAP takes is above 0.
 
 # %%
-def verdict(row):
+def judge(row):
     keys = [key for key in row["accuracy"] if key not in ("additive", "those 200")]
     whole, credit = max(keys, key=len), {}
     same = "those 200" if "those 200" in row["accuracy"] else whole         # the rows of EMAP
@@ -677,7 +676,7 @@ def verdict(row):
 
 print("points lost:             best alone     as a sum  credit of each, in points")
 for name, row in own.items():
-    print(f"{name:22}", verdict(row))
+    print(f"{name:22}", judge(row))
 
 # %% [markdown]
 # - **Secretly unimodal**: the 500 questions, and their control, a model trained on shuffled pictures. The rule finds what was built in. (An "always no" would pass for it, too: read the credits.)
@@ -709,13 +708,13 @@ print("as a sum below 0.7:", ((projection > 0) == agree).mean() < 0.7)
 # %% [markdown]
 # ## On real data
 #
-# Pictures of MNIST, typed words, recordings of people who are not in the training set; page 13's layers and rates, 200 test samples:
+# Pictures of MNIST, typed words, recordings of two people who are not in the training set (the easiest two of six, page 12); page 13's layers and rates, 200 test samples:
 
 # %%
 real = stored("20", "own_real")                               # python tools/sweep.py 20 own_real
 for name, row in real.items():
     print(f"{name:22}", percent(row["accuracy"]["text + image + audio"]), "% right")
-    print("   points lost:       ", verdict(row))
+    print("   points lost:       ", judge(row))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -746,7 +745,7 @@ if store.have("mnist", "fsdd"):
 # Whether zeros ever came in training. If not, part of the fall is a strange input that votes. Ask for the mean, another's audio, and a model trained without.
 #
 # </details>
-# <details><summary>2. EMAP leaves a model's accuracy as it was. Is the model a sum? EMAP leaves a coin. Does every sum?</summary>
+# <details><summary>2. EMAP leaves a model's accuracy as it was. Is the model a sum? EMAP leaves chance. Does every sum?</summary>
 #
 # Not necessarily. Its logits may be far from a sum, and the argmax the same. AND in the picture at the top: the logits change, the signs do not.
 #

@@ -64,14 +64,14 @@ def join() -> None:
 def train(options: argparse.Namespace, rank: int, world: int) -> None:
     if options.batch % world:  # else some rows would count more than others
         raise ValueError(f"--batch: {options.batch} rows do not part evenly into {world} processes")
-    data = torch.load(options.data)
+    data = torch.load(options.data, weights_only=True)
     text, image, label = data["text"].double(), data["image"].double(), data["label"]
     torch.manual_seed(options.seed)  # every process begins with the same weights
     model = Fused(text.shape[1], image.shape[1]).double()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     checkpoint, begin = options.weights.with_suffix(".checkpoint"), 0
     if checkpoint.exists():
-        state = torch.load(checkpoint)
+        state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         begin = state["step"]
