@@ -140,6 +140,21 @@ WRONG = {
             """,
             "nothing is saved",
         ),
+        (
+            # one unsure row sends all on
+            """
+            import torch
+            def f(cheap, full, threshold):
+                sure, labels = cheap.softmax(1).max(1)
+                on = sure < threshold
+                if on.any():
+                    labels = full(torch.arange(len(cheap))).argmax(1)
+                return labels, on
+            """,
+            "batch",
+        ),
+        # softmax by hand
+        (changed(EXIT, ("cheap.softmax(1)", "(cheap.exp() / cheap.exp().sum(1)[:, None])")), "NaN"),
         # softmax over the wrong axis
         (changed(EXIT, ("cheap.softmax(1)", "cheap.softmax(0)")), ""),
         # a sigmoid in the place of the softmax

@@ -69,6 +69,12 @@ def _at_the_front(cheap, full, threshold):
     return labels, on
 
 
+def _all_if_any(cheap, full, threshold):
+    """One unsure row sends the whole batch on."""
+    on = cheap.softmax(1).amax(1) < threshold
+    return (full(torch.arange(len(cheap))) if on.any() else cheap).argmax(1), on
+
+
 def _never_used(cheap, full, threshold):
     on = cheap.softmax(1).amax(1) < threshold
     full(on.nonzero()[:, 0])
@@ -127,6 +133,7 @@ EARLY_EXIT = Exercise(
             lambda c, f, t: _exit(c, f, t, on=lambda s, t: (s.mean() < t).expand(len(s))),
             lambda c, f, t: _exit(c, f, t, on=lambda s, t: (s.amin() < t).expand(len(s))),
             lambda c, f, t: _exit(c, f, t, on=lambda s, t: (s.amax() < t).expand(len(s))),
+            _all_if_any,
         ),
         *ideas(
             "a logit is compared with the threshold. The confidence is a probability: take the"
@@ -170,6 +177,13 @@ EARLY_EXIT = Exercise(
         *ideas(
             "the softmax runs over the rows. It is over the classes of one row.",
             lambda c, f, t: _exit(c, f, t, sure=lambda z: z.softmax(0).amax(1)),
+        ),
+        *ideas(
+            "exp of a large logit is infinite, and the confidence then NaN: take `softmax`, or"
+            " subtract each row's largest logit first.",
+            lambda c, f, t: _exit(
+                c, f, t, sure=lambda z: (z.exp() / z.exp().sum(1, keepdim=True)).amax(1)
+            ),
         ),
     ),
 )
@@ -266,8 +280,8 @@ EXIT_COSTS = Exercise(
             lambda s, t, c, f: _costs(s, t, c, f, share=lambda on: on.sum(0)),
         ),
         *ideas(
-            "the mean runs over the thresholds. It is over the rows, with a result for each"
-            " threshold.",
+            "the mean runs over the thresholds, or over all there is. It is over the rows, with a"
+            " result for each threshold.",
             lambda s, t, c, f: _costs(s, t, c, f, share=lambda on: on.mean(1)),
             lambda s, t, c, f: _costs(s, t, c, f, share=lambda on: on.mean()),
         ),
