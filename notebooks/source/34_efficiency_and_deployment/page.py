@@ -171,10 +171,10 @@ for size in (1, 32):
 outcome("33.c", "Ben")
 wide = stored("34", "layers")                                  # python tools/sweep.py 34 layers
 WAYS = ("float32", "int8, turned back", "bfloat16", "int8 as it is")
-print("one layer, one row, ms:  ", *(f"{way:>18}" for way in WAYS))
+print("one layer, one row, ms:  ", *(f"{way:>17}" for way in WAYS))
 for width in (512, 2048, 4096):
     taken = [statistics.median(wide[f"{width}: {way}"]["ms"]) for way in WAYS]
-    print(f"{width:5,} x {width:5,} weights   ", *(f"{one:18.3f}" for one in taken))
+    print(f"{width:5,} x {width:5,} weights   ", *(f"{one:17.3f}" for one in taken))
 
 # %% [markdown]
 # Ben wins, on this machine (one core of an AMD EPYC). One byte a weight is read, and then made a float32 again, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long; at batch 32 no difference is seen (1.02 ± 0.05).
@@ -290,7 +290,7 @@ report("right at 0.8, live minus stored", live - kept["frozen, exit 0.8"]["accur
        near=0, within=0.03)
 
 # %% tags=["proof"]
-# (34.1) with logarithms: log p of the best is its logit minus the log of a sum. The next rows.
+# (34.1) with logarithms: log p of the best is its logit minus a sum's log. The next rows.
 draw = torch.Generator().manual_seed(0)
 z, other = (torch.randn(40, 5, generator=draw, dtype=torch.float64) for _ in range(2))
 best = (z.max(1).values - z.logsumexp(1)) >= math.log(0.5)
