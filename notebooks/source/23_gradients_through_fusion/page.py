@@ -606,7 +606,7 @@ verify_gradient("23.4", experts_loss,
 # %% [markdown]
 # ## More: trained to the end, by hand
 #
-# *More: nothing later needs this section.* Both in one network, on `digits`. Word and picture pass a gate and make one expert; the sound is the other. For every third sample there is no sound. The loss is that of the product.
+# *More: the rest of the page does not need it.* Both in one network, on `digits`. Word and picture pass a gate and make one expert; the sound is the other. For every third sample there is no sound. The loss is that of the product.
 
 # %% tags=["measured"]
 def forward(net, x):

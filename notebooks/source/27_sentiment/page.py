@@ -298,7 +298,7 @@ for row in ("text", "mean with 0", "mean with the emoticons' mean"):
 #
 # ## More: the same words in another place
 #
-# *More: nothing later needs this section.* MiniLM's regression and the list, learned or made for messages, on sentences about products and films (3,708 and 10,605, rated by people, too). That is a **domain shift** (领域偏移): the same task on data of another kind.
+# *More: the rest of the page does not need it.* MiniLM's regression and the list, learned or made for messages, on sentences about products and films (3,708 and 10,605, rated by people, too). That is a **domain shift** (领域偏移): the same task on data of another kind.
 
 # %%
 away = stored("27", "shift")                                 # python tools/sweep.py 27 shift
@@ -321,7 +321,7 @@ for row in ("learned there", "learned there, 2595", "learned from posts", "word 
 #
 # ## More: a number, or yes and no?
 #
-# *More: nothing later needs this section.* So far we asked for a rating: **regression** (回归), a head with one output and the mean squared error. One may also ask only "good or bad?": **classification** (分类), a head whose one logit goes into the binary cross-entropy. In both, mind a shape: the targets are `(B,)`, `nn.Linear(64, 1)` gives `(B, 1)`, and their difference would be a table `(B, B)`; `squeeze(-1)` mends it.
+# *More: the rest of the page does not need it.* So far we asked for a rating: **regression** (回归), a head with one output and the mean squared error. One may also ask only "good or bad?": **classification** (分类), a head whose one logit goes into the binary cross-entropy. In both, mind a shape: the targets are `(B,)`, `nn.Linear(64, 1)` gives `(B, 1)`, and their difference would be a table `(B, B)`; `squeeze(-1)` mends it.
 #
 # One trunk on MiniLM's vectors, 64 wide, and on it the rating's head, the sign's head, or both. (The rate and the decay of each are chosen on validation; the sign's head gets its error from a line through its logit.)
 

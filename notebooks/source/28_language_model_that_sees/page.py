@@ -578,7 +578,7 @@ paired(others, "LoRA at every layer", "LoRA")
 #
 # ## More: a language model as an extractor
 #
-# *More: nothing later needs this section.* There is an older way to use it: freeze it, take *one vector* of the question, put it beside the picture's features, and train a small classifier on top. No words come in and no words go out. With MiniLM (page 02), and with the course's model, whose last state is taken; the picture as the mean over its cells, or all of them in a row:
+# *More: the rest of the page does not need it.* There is an older way to use it: freeze it, take *one vector* of the question, put it beside the picture's features, and train a small classifier on top. No words come in and no words go out. With MiniLM (page 02), and with the course's model, whose last state is taken; the picture as the mean over its cells, or all of them in a row:
 
 # %% owes="F15 F38 F106"
 extract = stored("28", "extractor")                            # python tools/sweep.py 28 extractor
