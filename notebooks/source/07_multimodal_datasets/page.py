@@ -426,17 +426,18 @@ outcome("06.c", "Ada")
 #
 # ### Near-duplicates
 #
-# The sharpest case is a copy on both sides. A **hash** (哈希) of the bytes finds exact ones alone. One pixel of this copy is a step brighter, as after saving it anew:
+# The sharpest case is a copy on both sides. A **hash** (哈希) of the bytes finds exact ones alone. Make one pixel of a copy a step brighter, as after saving it anew, and the hashes differ; the distance to the copy is 1, to the nearest other scan far more (folded).
 
-# %%
+# %% tags=["proof"]
+# A scan, its copy, and the nearest other scan.
 import hashlib
 
 again = scans[7].copy()
 again[20] += 1
 hashes = [hashlib.sha256(scan.tobytes()).hexdigest() for scan in (scans[7], again)]
-print("the hashes agree:", hashes[0] == hashes[1])
-print("distance to the copy:", np.linalg.norm(scans[7] - again))
-print("distance to the nearest other scan:", np.delete(distance[7], 7).min().round(1))
+other = np.delete(distance[7], 7).min()
+print(f"the hashes agree: {hashes[0] == hashes[1]}; distance to the copy"
+      f" {np.linalg.norm(scans[7] - again)}, to the nearest other scan {other:.1f}")
 
 # %% [markdown] owes="F32"
 # So: hash first, then look at the smallest distances (of features, where pixels say little), and put near-duplicates into one group.
