@@ -33,8 +33,9 @@ def long(nb):
 def aside(nb):
     """What the page does without is counted by cells: a heading "More: ..." begins one."""
     for cell in nb.cells:
-        if cell.cell_type == "markdown" and INSIDE.search(cell.source):
-            yield f'cell {cell.id}: "{INSIDE.search(cell.source)[1]}" must begin its own cell'
+        inside = INSIDE.search(cell.source) if cell.cell_type == "markdown" else None
+        if inside:
+            yield f'cell {cell.id}: expected "{inside[1]}" to begin a cell of its own'
 
 
 def crowded(nb):

@@ -560,7 +560,8 @@ verify_gradient("21.8", lambda z: -(s_random * z.log_softmax(0)).sum(),
 
 # %% [markdown]
 # The last line is the second: a weighted sum of losses scales each $d$ at its source, and adds where the ways meet.
-#
+
+# %% [markdown]
 # ## More: rare classes
 #
 # Not in the table: class weights and smoothing together. PyTorch's cross-entropy then computes
@@ -653,7 +654,8 @@ outcome("20.c", "Ben")
 
 # %% [markdown] owes="P3"
 # The weights bring 13.4 points to the rare digits and cost the others about one. Exchanged, they take 36 from the rare. The bet of page 20 goes to Ben: the loss counts all ten classes alike, and the rare ones stay 12.7 points behind the others.
-#
+
+# %% [markdown]
 # ## The binary formula on many classes
 #
 # For one question of yes or no the cross-entropy is $-[\,y \log p + (1 - y) \log(1 - p)\,]$. A common mistake is to print this, summed over the classes, beside code that calls `CrossEntropyLoss`. The sum asks C questions ("does this word occur?"); a softmax answers one ("which word comes next?"). On a softmax the sum is another loss: the logits log 4, log 3, log 1 get 0.929, -1.054 and 0.125 instead of 0.5, -0.625 and 0.125.

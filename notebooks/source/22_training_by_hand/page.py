@@ -528,7 +528,8 @@ for name in OPTIMIZERS:
 
 # %% [markdown]
 # First column: a weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. So the same `weight_decay=0.01` means two things in two optimisers.
-#
+
+# %% [markdown]
 # ## More: alone with three modalities and two losses
 #
 # Text, image and audio are glued and go through one hidden layer with ReLU. Two heads sit on it: ten logits for the digit, and one for "is it even?", which has been answered for some samples only.
@@ -631,7 +632,8 @@ for alpha, beta in ((0.7, 0.0), (0.0, 0.3), (0.7, 0.3)):
 
 # %% [markdown]
 # The third line is the sum of the first two: a weighted sum of losses scales each gradient at its source and adds where the ways meet. Sample 1 has no answer to the second question, and gets nothing from the second loss.
-#
+
+# %% [markdown]
 # ## With the library
 #
 # A backward of your own in plain PyTorch, beside central differences. `gradcheck` wants float64.

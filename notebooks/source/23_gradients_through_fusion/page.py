@@ -689,7 +689,8 @@ report("test accuracy of the network trained by hand", 100 * right, near=90, wit
 
 # %% [markdown]
 # Every weight was trained by lines that you derived (over five seeds the accuracy lies between 90 and 93 %). Any other fusion goes the same way: draw the graph, multiply along a way, add where ways meet.
-#
+
+# %% [markdown]
 # ## With the library
 #
 # Shares in your own model: after `backward()`, ask each encoder's weights.

@@ -605,7 +605,8 @@ plots.show(figure, "What each cosine is told by three losses, both directions, s
 # | triplet | 1 while it is too near, else 0 | minus the number of these |
 #
 # In the triplet's table six of nine cosines are told exactly nothing. The sun is nearer to its own by the margin: done. The other two losses still pull it a little.
-#
+
+# %% [markdown]
 # ## More: alone with a fusion that no page shows
 #
 # The package's README adds a layer that no page shows, `HadamardFusion`. With modalities of one width D, a head $W$ $(C, D)$ and a bias:
@@ -698,7 +699,8 @@ verify_gradient("24.10", lambda *x: F.cross_entropy(hadamard(x[:3], *x[3:]), tru
 # The others are its factors. A modality whose $h_m$ is large hears next to nothing: its tanh is saturated.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## With the library
 #
 # Symmetric InfoNCE in plain PyTorch:

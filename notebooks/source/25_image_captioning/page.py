@@ -526,7 +526,8 @@ for name, rows, label in (("true", trues, "a true caption"), ("turned", trues, "
 # A true caption has 23.2 against one other true one, and the model 22.9, though 47 % of its captions are not strictly true. It stands at the ceiling (model minus true captions: -0.3 ± 2.0 points with one reference, 0.7 ± 4.6 with four). To turn every relation costs 0.6 ± 0.3 and 1.5 ± 0.3 points, and half of the truth. And a model that never saw a picture (30 with four) is far above a true caption of another scene (17); true are nearly none of either.
 #
 # So read a BLEU beside a second person's, and beside a blind model's. (CIDEr and CLIPScore, see *Read more*, are not measured here.)
-#
+
+# %% [markdown]
 # ### More: a checker that cannot be fooled
 #
 # Truth, where it can be computed, flatters too if the program is careless. Test each phrase alone, and "a red circle and a red circle" passes for a picture of one red circle and a blue cross.
@@ -588,7 +589,8 @@ report("lists that are true, in %", 100 * share(together), near=82.6, within=8)
 
 # %% [markdown]
 # Over five models 92.8 % of the lists pass phrase by phrase, and 78.0 % are true: testing phrases alone flatters by 14.8 ± 2.6 points.
-#
+
+# %% [markdown]
 # ## Where it looks
 #
 # Attention gives a map for each word: how much does each cell weigh at the step that *says* it?

@@ -295,7 +295,8 @@ for row in ("text", "mean with 0", "mean with the emoticons' mean"):
 # **Missing.** On messages without emoticon the mean without a mask costs 0.19 ± 0.02 where 0 stands for it. Its signs stay right: half of a number has the number's sign. With the emoticons' own mean in that place it costs as much, and signs, too.
 #
 # **Misleading.** A regression that has learned to trust the emoticon gets, at the test alone, that of another message: it falls behind the text. Where words and emoticon really disagree (the list on the bare words against the emoticon's mean) there are 10 messages a split; in 7 of 10 the ratings follow the emoticon. From so few nothing follows.
-#
+
+# %% [markdown]
 # ## More: the same words in another place
 #
 # *More: the rest of the page does not need it.* MiniLM's regression and the list, learned or made for messages, on sentences about products and films (3,708 and 10,605, rated by people, too). That is a **domain shift** (领域偏移): the same task on data of another kind.
@@ -318,7 +319,8 @@ for row in ("learned there", "learned there, 2595", "learned from posts", "word 
 # Films and products were rated by the same kind of people, for the same paper, and what differs besides the subject, such as length and spelling, is not taken apart. MiniLM itself was trained on a billion pairs of sentences from the web; whether some of these texts, without ratings, were among them, nobody has checked.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## More: a number, or yes and no?
 #
 # *More: the rest of the page does not need it.* So far we asked for a rating: **regression** (回归), a head with one output and the mean squared error. One may also ask only "good or bad?": **classification** (分类), a head whose one logit goes into the binary cross-entropy. In both, mind a shape: the targets are `(B,)`, `nn.Linear(64, 1)` gives `(B, 1)`, and their difference would be a table `(B, B)`; `squeeze(-1)` mends it.
@@ -334,7 +336,8 @@ for row in ("rating", "sign", "both"):
 
 # %% [markdown] owes="F136"
 # Asked for the sign alone, the trunk still orders the messages: but it costs 0.03 ± 0.00 of r and 0.07 ± 0.01 of error. What does the rating's head lose on the sign? Nothing is shown: the right signs differ by 0.0 ± 0.5 points. Both heads on one trunk: 0.01 ± 0.02 of error against the rating's head alone, no difference shown. (The decay stands at the top of its grid in most runs.) So on this trunk: if you have ratings, and may be asked for yes and no, train on the ratings.
-#
+
+# %% [markdown]
 # ## Words, a tone of voice and an emoji
 #
 # Now a voice. The course's `moods` are clips of a synthesiser: a sentence, spoken lower and slower (bad), as it is, or higher and quicker (good), and an emoji. Each modality says nothing in 40 to 50 % of the samples, else the truth in 90 %. So the best possible accuracy is known exactly:

@@ -73,7 +73,8 @@ outcome("27.c", "Ada")
 
 # %% [markdown]
 # Ada wins. LoRA trains 45 thousand numbers (12 thousand in its matrices, the projector's 33) in place of 697 thousand and has 83.1 % in place of 89.6: 6.5 ± 2.8 points less. That is for 6,000 scenes, 200 steps of 32 rows, this small model, and matrices in six places, two in a hundred of its weights. With matrices in more places, or with few labels, no lead is shown; rows further down ask for that.
-#
+
+# %% [markdown]
 # ## What it knows from text
 #
 # The model has 664,000 parameters and 54 words and marks. It was trained on texts about scenes (how, and how well, says its *card*, a description kept beside the weights, in `data/language_model`), each a description and questions with answers, between the marks `<bos>` and `<eos>`. Describe a picture to it:
@@ -117,7 +118,8 @@ print("the same as alone:", tokenizer.batch_decode(said[:, None]) == [answer(tex
 
 # %% [markdown]
 # In training nothing is continued: each place predicts the next one, and padding on the right is harmless where the mask and the loss leave it out.
-#
+
+# %% [markdown]
 # ## A picture as words
 #
 # A word is for the model a vector of 128 numbers. Anything of that width can stand in its place. The picture's 64 cells (from page 25's scene encoder) are laid together, 2 x 2 a group. One linear layer, the **projector** (投影层), makes of each group a vector of 128 numbers: a **soft token** (软词元), one that stands for no word.
@@ -389,7 +391,8 @@ for kind in (*KINDS, "1 things", "2 things", "3 things"):
 # A frozen model that has never seen anything answers four of five questions about pictures, and all that learned from these questions is one linear layer in front of it. (The scene encoder had learned from boxes before.)
 #
 # Shapes and colours have the most right answers, counting has the fewest, and each thing more in the picture costs. From a true *text* the same network counts 95 % rightly. (Page 26's asker, on pictures of up to four things and with relations among its questions, had 68 % for "is there" and 44 for "how many".)
-#
+
+# %% [markdown]
 # ## Is it true what it says?
 #
 # An answer is one word. "What is in the picture?" wants a sentence. Here are four of them, from the model that you have just trained (a projector, 100 steps):
@@ -429,7 +432,8 @@ outcome("28.a", mean_interval(much["all"]["true, 3 things"])[0], within=0.05)
 # 90 % of the words, and 5 % of the descriptions of three things. The blind model, which sees nothing, still has 51 % of the words: "a", "and" and the order of size, colour, shape come from the language alone. So the forced share hides whether a model looks; count what is true of what it says by itself. (Not to be compared with page 25's 78 % of words and 53 of captions: there many captions are true of a picture, and one may tell a relation only. Here all things are described, by all their words.)
 #
 # And how is it wrong? Who names what is not there hallucinates (page 25). A description by the model with all trained has 1.9 phrases, of which 1.8 are right and 0.05 name something of which the picture has nothing; 0.5 things are missed. It leaves out more than it invents. The projector alone invents 0.5 a picture.
-#
+
+# %% [markdown]
 # ## How much to train
 #
 # Between "the projector alone" and "all" there is much room. Take a linear layer $Wx + b$ of the frozen model, and put a correction beside it that is the product of two thin matrices, with rank $r$:
@@ -575,7 +579,8 @@ paired(others, "LoRA at every layer", "LoRA")
 # - **The loss on the prompt too** has 90.6 %, 1.1 ± 1.0 points *more*. So (28.1) is a habit that is no gain here; perhaps because a question like "what shape is the green thing?" also tells something of its picture.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## More: a language model as an extractor
 #
 # *More: the rest of the page does not need it.* There is an older way to use it: freeze it, take *one vector* of the question, put it beside the picture's features, and train a small classifier on top. No words come in and no words go out. With MiniLM (page 02), and with the course's model, whose last state is taken; the picture as the mean over its cells, or all of them in a row:
@@ -640,7 +645,8 @@ Explorer(draw_put, {"scene": Dropdown(options=list(range(8))), "ask": Dropdown(o
 
 # %% [markdown] owes="F178"
 # Ask for the colour of a thing that is not there: an answer comes.
-#
+
+# %% [markdown]
 # ## With the library
 #
 # The vision-language models of today have the parts of this page: an encoder for pictures, a projector, a language model. [LLaVA](https://arxiv.org/abs/2304.08485) trains in two stages: first the projector alone, on captions, then projector and language model, on dialogues with the loss on the answers alone. (This page's layer and loss are in the package as `add_lora` and `reply_loss`.) In transformers a place for each soft token stands in the ids, and is replaced. A tiny one, with random weights:
