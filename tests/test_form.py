@@ -114,6 +114,10 @@ def crowd(size):
 LONG = "\n".join(["x = 1"] * 21)
 BROKEN = {
     "minutes": (changed("b-1", "word " * 130 * 95), "about 95 minutes by the rule"),
+    "more": (
+        changed("b-1", "Words.\n\n## More: a word"),
+        'cell b-1: expected "## More: a word" to begin',
+    ),
     "cells": (many(), "39 visible code cells, expected at most 30"),
     "crowded": (
         crowd(4),

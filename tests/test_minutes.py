@@ -51,3 +51,31 @@ def test_the_rule(cells, expected):
 
 def test_words_are_those_that_a_reader_sees():
     assert minutes.words("One [two](https://example.org/a b) ![no words](x.png) <b>three</b>") == 3
+
+
+SECTION = [text("## More: " + "word " * 1298), code(LINES), text("### A part\n" + "word " * 1298)]
+AFTER = [text("## The rest\n" + "word " * 1297)]
+
+
+@pytest.mark.parametrize(
+    "cells, said",
+    [
+        (AFTER, "10 minutes"),
+        (SECTION, "5 minutes. With what is marked More or stretch it takes 30"),
+        (SECTION + AFTER, "10 minutes. With what is marked More or stretch it takes 40"),
+        (SECTION + AFTER + SECTION, "10 minutes. With what is marked More or stretch it takes 70"),
+        (
+            AFTER + [text("### More: " + "word " * 1298)] + AFTER,
+            "20 minutes. With what is marked More or stretch it takes 30",
+        ),
+        (
+            [text(CARD.replace("core", "stretch")), *AFTER],
+            "10 minutes. With what is marked More or stretch it takes 35",
+        ),
+        ([text(CARD), *AFTER], "35 minutes"),
+        ([text("## No More: " + "word " * 1297)], "10 minutes"),
+        ([code("# ## More: " + LINES)], "10 minutes"),
+    ],
+)
+def test_what_a_page_does_without_is_promised_apart(cells, said):
+    assert minutes.promise(cells) == said

@@ -12,6 +12,7 @@ from pages import FOLDED
 MOST_MINUTES, MOST_VISIBLE, MOST_FAULT = 90, 30, 5
 USUAL_LINES, MOST_LONGER = 12, 3  # of a visible cell, and how many may have more
 LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
+INSIDE = re.compile(r"\n(#{1,6} More: .*)")
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
 LINK = re.compile(r"\]\(|https?://")
@@ -27,6 +28,14 @@ def long(nb):
         yield f"about {minutes} minutes by the rule, expected at most {MOST_MINUTES}"
     if (seen := len(visible(nb))) > MOST_VISIBLE:
         yield f"{seen} visible code cells, expected at most {MOST_VISIBLE}"
+
+
+def aside(nb):
+    """What the page does without is counted by cells: a heading "More: ..." begins one."""
+    for cell in nb.cells:
+        inside = INSIDE.search(cell.source) if cell.cell_type == "markdown" else None
+        if inside:
+            yield f'cell {cell.id}: expected "{inside[1]}" to begin a cell of its own'
 
 
 def crowded(nb):
@@ -220,7 +229,19 @@ def summaries(nb):
                 yield f"cell {cell.id}: {said[:40]!r} has Markdown's marks, expected <code> or <b>"
 
 
-RULES = [long, crowded, folded, hands, taken, names, quarrels, defined_once, no_fault, faults]
+RULES = [
+    long,
+    aside,
+    crowded,
+    folded,
+    hands,
+    taken,
+    names,
+    quarrels,
+    defined_once,
+    no_fault,
+    faults,
+]
 RULES += [summaries]
 
 

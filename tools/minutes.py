@@ -4,6 +4,9 @@ Visible words / 130, visible lines of code / 7, exercises 1.3 times what their c
 figure, 2 for a guess, 5 for a derivation on paper, 10 for a game. A folded cell that a claim rests
 on (tagged `proof`) counts half; folded text, set-up and imports count nothing. An author tags a
 markdown cell `derivation` or a code cell `game`.
+
+The rest of a page does not need a section whose heading begins with "More:", nor an exercise that
+its card calls stretch. A title cell promises the minutes without them, and with them.
 """
 
 import ast
@@ -11,12 +14,39 @@ import re
 
 WORDS, LINES = 130, 7  # a minute
 CARD = re.compile(r"^> \*\*Exercise .+\*\* — \*(\d+) minutes", re.M)
+STRETCH = re.compile(CARD.pattern + r" · stretch\*$", re.M)
 STEP = 5  # nobody believes an estimate to the minute
+HEADING = re.compile(r"^(#{1,6}) (.*)", re.M)
+MORE = "More:"
 
 
 def estimate(cells) -> int:
     """The minutes of a page's cells (notebook cells in order), to the nearest five."""
     return max(STEP, STEP * round(amount(cells) / STEP))
+
+
+def promise(cells) -> str:
+    """The minutes in words: "70 minutes. With what is marked More or stretch it takes 90"."""
+    needed, whole = estimate(core(cells)), estimate(cells)
+    if whole == needed:
+        return f"{needed} minutes"
+    return f"{needed} minutes. With what is marked More or stretch it takes {whole}"
+
+
+def core(cells) -> list:
+    """The cells without the cards of stretch exercises and the sections "More: ...", which end at
+    the next heading of their level or of a higher one. Either heading is the first of its cell.
+    """
+    kept, level = [], 0  # the level of the section that is left out, 0 in none
+    for cell in cells:
+        heading = HEADING.match(cell.source) if cell.cell_type == "markdown" else None
+        if heading and (not level or len(heading[1]) <= level):
+            level = len(heading[1]) if heading[2].startswith(MORE) else 0
+        if not level:
+            cell = cell.copy()
+            cell.source = STRETCH.sub("", cell.source)
+            kept.append(cell)
+    return kept
 
 
 def amount(cells) -> float:

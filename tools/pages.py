@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import jupytext
 import nbformat
-from minutes import estimate
+from minutes import promise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +30,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 TITLE = "# @title "  # begins the line that Colab shows of folded code
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
+PROMISED = re.compile(r"\*About (\d+) minutes(?:\. With what is marked .* it takes (\d+))?")
 TITLE_WIDTH, TITLE_COLOURS = 560, 128  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
@@ -331,7 +332,7 @@ def assemble(root, room):
             cell.source += folded(exercises[key].solution)
     first = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
     cells.insert(first, new_code_cell(set_up(root), metadata={"tags": ["set-up"]}))
-    title = cells[0].source.replace("{minutes}", str(estimate(cells)))
+    title = cells[0].source.replace("{minutes} minutes", promise(cells))
     cells[0].source = f"{title}\n\n{title_line(root, room)}"
     fold(room, cells)
     name_cells(room, cells)
@@ -440,10 +441,14 @@ def record(path, entries):
 
 
 def minutes(root, room):
-    """The minutes that a built page promises in its title cell; "" where there are none."""
+    """The minutes that a built page promises in its title cell, "70 (90)" where it has parts that
+    are marked More; "" where there are none.
+    """
     path = built(root, room)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    promised = re.search(r"\*About (\d+) minutes", text)
+    promised = PROMISED.search(text)
+    if promised and promised[2]:
+        return f"{promised[1]} ({promised[2]})"
     return promised[1] if promised else ""
 
 

@@ -54,7 +54,9 @@ PLANS = (
 # ---- what a page holds ----
 
 CARD = re.compile(r"^> \*\*Exercise (\d\d\.\d+) · (.+)\*\* — \*(\d+) minutes · (.+)\*$", re.M)
-PROMISED = re.compile(r"^\*About (\d+) minutes\..*$", re.M)
+PROMISED = re.compile(
+    r"^\*About (\d+) minutes\.(?: With what is marked More or stretch it takes (\d+)\.)?.*$", re.M
+)
 NEEDED = re.compile(r"(?:pages?|notebooks?) (\d\d(?:(?:, | and )\d\d)*)")
 QUESTION = re.compile(r"<details><summary>(\d+)\. (.*?)</summary>(.*?)</details>", re.S)
 RESULT = re.compile(r"^Guess (\d\d\.\w+): the result is (.*)\. You made no guess\.$", re.M)
@@ -105,7 +107,7 @@ def read(root, room) -> Page:
     shown = outputs(root, room)
     parts = split(cells)
     promised = PROMISED.search(cells[0].source)
-    minutes = int(promised[1]) if promised else estimate(cells)
+    minutes = int(promised[2] or promised[1]) if promised else estimate(cells)
     needs = NEEDED.findall(promised[0] if promised else "")
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     return Page(

@@ -282,4 +282,5 @@ def test_plug_in_numbers(text):
     mean, half = gain(net["all three"], shuffled["all three"])
     assert round(mean) == 4 and mean - half > 0 and "about four points" in text
     noisy = percent(of("digits", "noisy: PictureNet"))
-    assert f"(The last table has {noisy:.0f}, with the head that was trained along" in text
+    shown = f"(The network of the last section has {noisy:.0f}, with the head that was trained"
+    assert f"{shown} along" in text

@@ -260,18 +260,20 @@ def test_cost_of_a_softmax_too_many_in_numbers(text):
     for row in ("random start, SGD 0.3", "random start, AdamW 0.005"):
         mean, half = won(name, (row, "once"), (row, "twice"))
         assert mean - half < 0 < mean + half
+    mean, half = won(name, ("random start, SGD 3", "twice"), ("random start, SGD 3", "once"))
+    assert round(mean) == 3 and mean - half > 0 and "is even three points ahead" in text
     stuck = "sure and wrong, SGD 0.3"
     once, twice = (percent(of(name, stuck, kind)) for kind in ("once", "twice"))
-    assert f"hardly gets away: {twice} % where logits give {once}." in text
+    assert f"hardly leaves its wrong start: {twice} % where logits give {once}." in text
     for away in ("sure and wrong, SGD 3", "sure and wrong, AdamW 0.005"):
         mean, half = won(name, (away, "once"), (away, "twice"))
         assert mean - half < 1 and percent(of(name, away, "twice")) == "91"
-    assert "At rate 3 it ends at 91, and with AdamW" in text
+    assert "At rate 3 it ends at 91, and so it does with AdamW" in text
 
 
 def test_weights_of_rare_classes_in_numbers(text):
     mean, half = won("rare", ("weights", "rare"), ("no weights", "rare"))
-    assert mean - half > 0 and f"The weights bring {mean:.0f} points to the rare" in text
+    assert mean - half > 0 and f"The weights bring {mean:.1f} points to the rare" in text
     mean, half = won("rare", ("weights", "others"), ("no weights", "others"))
     assert round(mean) == -1 and mean + half < 0 and "cost the others about one" in text
     mean, half = won("rare", ("no weights", "rare"), ("exchanged", "rare"))
@@ -281,7 +283,7 @@ def test_weights_of_rare_classes_in_numbers(text):
 def test_the_bet_of_page_20_in_numbers(text):
     """More than five points stay between the common and the rare digits, and the bet's 93 %."""
     mean, half = won("rare", ("weights", "others"), ("weights", "rare"))
-    assert mean - half > 5 and f"the rare ones stay {mean:.0f} points behind" in text
+    assert mean - half > 5 and f"the rare ones stay {mean:.1f} points behind the others" in text
     assert 'outcome("20.c", "Ben")' in text
     assert percent(of("rare", "weights", "others")) == "93" and "about 93 %" in said("20")
 

@@ -161,7 +161,8 @@ def test_the_slope_of_the_loss_saves_a_sure_softmax_not_its_place(text):
         found = (scores.softmax(0) * torch.tensor([-1.0, 1.0])).sum()
         (told,) = torch.autograd.grad(-torch.log((1 + found) / 2), scores)
         assert torch.allclose(told, scores.softmax(0) - torch.tensor([0.0, 1.0]), atol=1e-12)
-    assert r"through the value, too: here $a_{right}$ is $(1 + \text{found})/2$" in text
+    assert r"with the loss $-\log\big((1 + \text{found})/2\big)$, which is" in text
+    assert "attention in the middle would be pushed as hard" in text
 
 
 def faults_of(*words):

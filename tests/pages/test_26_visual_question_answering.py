@@ -188,7 +188,8 @@ def test_the_bet_in_numbers(text):
     name = "empty: two rounds, coordinates, a GRU reads, an empty cell, 12,000 questions"
     runs = [f"{100 * share:.0f}" for share in sorted(of(name))]
     assert f"four of five runs have {runs[1]} to {runs[4]} %, the fifth {runs[0]}." in text
-    assert 'outcome("25.c", "Ben")' in text
+    assert 'outcome("25.c", "Ada")' in text
+    assert "*Ada says: it stays at chance" in said("25")
 
 
 def test_pointers_in_numbers(text):
@@ -196,7 +197,7 @@ def test_pointers_in_numbers(text):
         shown(f"{sweep}: pointers: {name}", decimals=0)
         for sweep, name in (("relations", "cells"), ("relations", "places"), ("signs", "offset"))
     )
-    assert f"pointers find has {cells} %, a coin toss" in text
+    assert f"pointers find has {cells} %, chance;" in text
     assert f"it has {places}, with the offset alone {offset}:" in text
     few = shown("relations: pointers: cells and places", decimals=0)
     many = sorted(of("longer: pointers: cells and places, 12,000 questions"))

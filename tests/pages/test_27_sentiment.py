@@ -186,6 +186,7 @@ def test_the_bet_in_numbers(text):
     assert f"the list's error is {lead} smaller" in text and clear
     same, clear = apart("posts", "one person", "word list, against the others", "mae")
     assert f"it leads by {same}." in text and clear
+    assert f"by {same.split()[0]} against means that leave one rater out;" in text  # the recap
     rest = "word list, against the others"
     lined, clear = apart("posts", "one person, on a line", rest, "mae")
     assert f"no lead is shown: {lined}." in text and not clear
@@ -285,7 +286,7 @@ def test_moods_in_numbers(text):
     assert f"adds to words and emoji, too: {adds}." in text and clear
     assert f"the same regression has {mean_interval(right('signs'))[0]:.1f} %" in text
     coin, half = mean_interval(right("bag of words learned here"))
-    assert f"no better than a coin, {coin:.1f} ± {half:.1f}." in text and coin - half < 50
+    assert f"no better than chance, {coin:.1f} ± {half:.1f}." in text and coin - half < 50
     lent, clear = apart("moods", "words", "MiniLM learned here", "right", 100, 1)
     assert f"({lent} points apart)" in text and not clear
     clash = stored("27", "moods")["all, where words and tone disagree"]

@@ -13,7 +13,7 @@
 # 3. build one step of a recurrent network, and read in order with it;
 # 4. see padding erase a text without an error, and repair it;
 # 5. see what an extractor that reads in order adds to the model of page 00;
-# 6. build the loss of one skip-gram pair, and draw a map of words.
+# 6. draw a map of words, and if you like build the loss of one skip-gram pair.
 
 # %% tags=["imports", "measured"]
 # Imports.
@@ -296,33 +296,7 @@ def unseen(seed):
 # ### With gates: the LSTM
 #
 # The **long short-term memory** (长短期记忆网络), LSTM for short, keeps a second state beside $h$, the cell state $c$. **Gates** (门) are numbers between 0 and 1: a sigmoid of a linear layer on $x_t$ and $h_{t-1}$. The forget gate $f$ says what stays of $c$, the input gate $i$ what is added of a candidate $g$ (a tanh of such a layer), the output gate $o$ what is shown: $c_t = f c_{t-1} + i g$ and $h_t = o \tanh(c_t)$, number by number.
-
-# %% tags=["figure"]
-# The LSTM cell, drawn.
-figure, ax = plots.axes(width=6.4, height=2.7)
-ax.set(xlim=(-0.9, 7.4), ylim=(-0.2, 3.7))
-ax.set_axis_off()
-PLACES = {"f": (1, 1.0), "i": (2.2, 1.0), "g": (3.4, 1.0), "o": (5, 1.0),
-          "×": (1, 3.0), "+": (2.8, 3.0), "× ": (2.8, 2.0), " ×": (5, 1.75), "tanh": (5, 2.4)}
-for name, (across, up) in PLACES.items():
-    color = "text" if name in "figo" else "control"
-    ax.text(across, up, name.strip(), ha="center", va="center", fontsize=10, zorder=3,
-            bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": plots.COLORS[color]})
-for name in ("c_{t-1}", "h_{t-1},\\,x_t", "c_t", "h_t"):
-    across = -0.5 if "t-1" in name else 7.1
-    up = 3.0 if "c" in name else 0.2 if "x" in name else 1.75
-    ax.text(across, up, f"${name}$", ha="center", va="center", color=plots.INK, fontsize=12)
-ROADS = [(-0.1, 3, 0.75, 3), (1.25, 3, 2.55, 3), (3.05, 3, 6.8, 3), (1, 1.3, 1, 2.7),
-         (2.2, 1.3, 2.65, 1.75), (3.4, 1.3, 2.95, 1.75), (2.8, 2.3, 2.8, 2.7),
-         (5, 3, 5, 2.65), (5, 2.2, 5, 1.98), (5, 1.25, 5, 1.52), (5.3, 1.75, 6.8, 1.75)]
-ROADS += [(place, 0.2, place, 0.7) for place in (1, 2.2, 3.4, 5)]
-for x0, y0, x1, y1 in ROADS:
-    arrow(ax, (x0, y0), (x1, y1))
-ax.plot([0.1, 5], [0.2, 0.2], color=plots.INK, linewidth=1)
-plots.show(figure, "One LSTM step: on the upper line c is multiplied by the forget gate f, and "
-           "i times g is added; the output gate o decides what of it becomes the state h.")
-
-# %% [markdown]
+#
 # ### Who chases whom?
 #
 # A task that needs order: who chases in "the very old cat chases the dog"? There are four animals, and texts of many lengths.
@@ -378,9 +352,10 @@ def company(size, mixed=False):
     return sentences
 
 # %% [markdown]
-# Two readers, each with a table and a linear head: the masked mean, and your RNN's last real state ("last" comes later). Both train for eight epochs on 1,000 sentences.
+# Two readers, each with a table and a linear head: the masked mean, and your RNN's last real state (folded). Both train for eight epochs on 1,000 sentences.
 
-# %% tags=["measured"]
+# %% tags=["measured", "proof"]
+# The two readers.
 class Reader(nn.Module):
     """Ids (B, T) to logits (B, 4), by the "mean", the last "real" or the very "last" state."""
     def __init__(self, kind, V, D=32):
@@ -450,31 +425,19 @@ for more, pair in zip(places, ends):
 print("padding changes nothing:", all(torch.allclose(pair, ends[0]) for pair in ends))
 
 # %% [markdown]
-# Does training help? The task and the RNN of above, padded further:
+# Does training help? The task and the RNN of above, padded further, five seeds (stored): with five or more places of padding the very last state is at or near chance, the last real state always at 100 %. Even without extra padding the shorter texts are padded, and the seeds of the very last state scatter from 30 % to more than 60.
 
-# %% tags=["figure"]
-# Accuracy against padding: the stored runs as dots, and one of them run again.
+# %% tags=["proof"]
+# The stored runs against padding, and one of them run again.
 padding_sweep = stored("01", "padding")
+for padding in (0, 5, 10, 20, 30):
+    scores = padding_sweep[f"last, {padding}"]["accuracy"]
+    assert max(scores) < (0.4 if padding else 0.75) and min(scores) < 0.35
+    assert min(padding_sweep[f"real, {padding}"]["accuracy"]) > 0.995
 live = train_reader("last", 0, padding=5)[2] - padding_sweep["last, 5"]["accuracy"][0]
 report("very last state, 5 places of padding, live minus stored", live, near=0, within=0.05)
-figure, ax = plots.axes(width=6.4, height=2.8)
-for kind, name, color, marker in (("last", "very last state", "text", "s"),
-                                  ("real", "last real state", "fused", "D")):
-    for padding in (0, 5, 10, 20, 30):
-        percents = [100 * value for value in padding_sweep[f"{kind}, {padding}"]["accuracy"]]
-        shift = 0.4 if kind == "real" else -0.4
-        ax.scatter([padding + shift] * 5, percents, s=22, color=plots.COLORS[color],
-                   marker=marker, label=None if padding else name)
-ax.axhline(25, color=plots.INK, linestyle=":", linewidth=1)
-ax.text(15, 27, "chance", color=plots.INK, fontsize=9)
-ax.set(xlabel="places of padding behind every text", ylabel="test accuracy (%)", ylim=(15, 104))
-ax.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.6))
-plots.show(figure, "Five seeds, a dot each. With five or more places of padding"
-           " the very last state is at or near chance; the last real state is always at 100 %.")
 
 # %% [markdown]
-# Training for eight epochs does not help. Even without extra padding the shorter texts are padded, and the seeds scatter from 30 % to more than 60.
-#
 # ## Plug it in
 #
 # Does reading in order help the model of page 00? There a typed word is a list of letters, so letters are the tokens: a table with 27 rows, then the masked mean or an LSTM's last real state, trained along with page 00's head.
@@ -552,10 +515,13 @@ for name, row in plug.items():
         mean, half = mean_interval([100 * score for score in scores])
         shown.append(f"{mean:.1f} ± {half:.1f}")
     print(f"{name:32} {shown[0]:>14} {shown[1]:>14} {shown[2]:>15}")
+outcome("00.c", "Ada")
+
+# %% tags=["proof"]
+# Page 00's bet in numbers, and one stored run again.
 pairs_of_runs = zip(in_order["text"], plug["letters counted (page 00)"]["accuracy"]["text"])
 mean, half = mean_interval([100 * (a - b) for a, b in pairs_of_runs])
-print(f"text alone, LSTM minus letters counted: {mean:.1f} ± {half:.1f}")
-outcome("00.c", "Ada")
+assert (round(mean, 1), round(half, 1)) == (1.6, 1.6)
 again = train_plugged((LetterReader, 64, ()), load(seed=0), 0, weight_decay=0.1)[1]  # live
 report("text alone, live minus stored", again - in_order["text"][0], near=0, within=0.05)
 
@@ -566,9 +532,10 @@ report("text alone, live minus stored", again - in_order["text"][0], near=0, wit
 #
 # ## With the library
 #
-# In plain PyTorch a packed sequence lets the LSTM stop at each text's last real word.
+# In plain PyTorch `pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)` lets an LSTM stop at each text's last real word; a folded cell does it.
 
-# %%
+# %% tags=["proof"]
+# Packed sequences: a padded text's last state is what it is alone.
 import torch as pt
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
@@ -612,9 +579,9 @@ for name, u_word in (("true, 'eats'", [2.0, 0.5]), ("random, 'at'", [1.0, -1.5])
     print(f"cat, {name:14} score {score:+.1f}, called true with {torch.sigmoid(score):.2f}")
 
 # %% [markdown]
-# > **Exercise 01.3 · The loss of one pair** — *8 minutes · core*
+# > **Exercise 01.3 · The loss of one pair** — *8 minutes · stretch*
 # >
-# > Given the vectors of a batch of pairs, return the loss (01.4) of each.
+# > An extra: if you skip it, the map of words below is drawn with the course's own. Given the vectors of a batch of pairs, return the loss (01.4) of each.
 # >
 # > - `centre` and `context` are `(B, D)`, `negatives` is `(B, K, D)`: K random words for each pair. Return `(B,)`.
 # > - A score of -1,000 or 1,000 must not give infinity: `F.logsigmoid(s)` is $\log \sigma(s)$ in one piece.
@@ -743,7 +710,7 @@ plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere
 # 3. **build** one RNN step and read in order: on "who chases whom" 100 % where the mean has 50;
 # 4. **repair** the silent fault: padding pulls last states together; take the last *real* one;
 # 5. **plug in** an extractor and say what it adds: in text alone seven points for the order of the letters, about two when picture and sound are there, too;
-# 6. **build** the loss of a skip-gram pair, and learn from texts alone which words keep the same company.
+# 6. **learn** from texts alone which words keep the same company, with the loss of a skip-gram pair.
 #
 # ## Questions
 #
@@ -752,32 +719,22 @@ plots.show(figure, "A map of the twelve nouns. Before training they lie anywhere
 # The mask is often read from the ids. If a real word had the id 0, it would be masked wherever it occurs.
 #
 # </details>
-# <details><summary>2. An embedding is a linear layer. Why is it not computed as one?</summary>
-#
-# A product with a one-hot vector multiplies V - 1 rows by zero. Looking up the row gives the same without the work.
-#
-# </details>
-# <details><summary>3. Texts are padded in front, and the last state is taken without a mask. Is all well?</summary>
+# <details><summary>2. Texts are padded in front, and the last state is taken without a mask. Is all well?</summary>
 #
 # Nearly: the last state has read the text last. But padding in front has changed the state that the text starts from, so a text's vector depends on the length of its batch.
 #
 # </details>
-# <details><summary>4. Skip-gram without random words: what would be learned from true pairs alone?</summary>
-#
-# The loss of a true pair falls as its score grows. Nothing asks any score to be low. If all vectors point in one direction and grow, all scores grow and the loss goes to 0: the model then calls every pair true, the random ones too.
-#
-# </details>
-# <details><summary>5. "hot" and "cold" get similar vectors. Is that a failure?</summary>
+# <details><summary>3. "hot" and "cold" get similar vectors. Is that a failure?</summary>
 #
 # They stand among the same neighbours ("a ... day"). What is learned is who can stand where, not what is the opposite of what.
 #
 # </details>
-# <details><summary>6. With the whole page: a colleague's LSTM on reviews, padded to 200 words, stays at chance; the mean of embeddings on the same data does well. What do you look at first, and how do you test it?</summary>
+# <details><summary>4. With the whole page: a colleague's LSTM on reviews, padded to 200 words, stays at chance; the mean of embeddings on the same data does well. What do you look at first, and how do you test it?</summary>
 #
 # Which state is taken, and on which side the padding stands. Put more padding behind the texts: if the results of a fixed model change, it reads padding. Then take the last real state, or pack the sequences.
 #
 # </details>
-# <details><summary>7. With the whole page: for which tasks would you start with the mean and not with an RNN?</summary>
+# <details><summary>5. With the whole page: for which tasks would you start with the mean and not with an RNN?</summary>
 #
 # Where the words decide and not their order, such as the subject of a document, and where data are few: the mean has no weights beyond the table. Try it first in any case: it is the baseline.
 #

@@ -26,7 +26,7 @@ from torchvision import models
 
 from course_utils import plots
 from course_utils.audio import band_features
-from course_utils.datasets import Digits, collate, store
+from course_utils.datasets import Digits, collate
 from course_utils.datasets.emoji import Emoji
 from course_utils.datasets.scenes import COLOURS, SHAPES, Scenes
 from course_utils.exercises import check, mine
@@ -264,16 +264,19 @@ verify("04.1", by_hand=block(some), reference=theirs(some))
 #
 # A million photographs of 1,000 classes, **ImageNet**, have been the school of most networks for pictures. Three ideas, in the order of their years:
 
-# %%
-shown = {"GoogLeNet (Inception)": models.GoogLeNet_Weights, "ResNet-18": models.ResNet18_Weights,
+# %% tags=["proof"]
+# torchvision's own figures for networks that others trained.
+shown = {"GoogLeNet": models.GoogLeNet_Weights, "ResNet-18": models.ResNet18_Weights,
          "ResNet-101": models.ResNet101_Weights, "Inception v3": models.Inception_V3_Weights}
+parts = []
 for name, weights in shown.items():
     facts = weights.IMAGENET1K_V1.meta
     right = facts["_metrics"]["ImageNet-1K"]["acc@1"]
-    print(f"{name:22} {facts['num_params'] / 1e6:5.1f} million weights, {right:.1f} % right")
+    parts.append(f"{name} {facts['num_params'] / 1e6:.0f}, {right:.0f}")
+print("million weights, % right: " + "; ".join(parts))
 
 # %% [markdown] owes="F44 F45"
-# These are torchvision's own figures: the share of ImageNet's 50,000 validation pictures whose first answer is right.
+# (torchvision's own figures: the share of ImageNet's 50,000 validation pictures whose first answer is right.)
 #
 # - **Inception** (2014): kernels of several sizes side by side on the same maps, their results concatenated.
 # - **ResNet** (2015): your block, stacked. ResNet-18 has eight of them; from ResNet-50 on a block has three convolutions, 1 x 1, 3 x 3, 1 x 1.
@@ -313,11 +316,17 @@ for file, row in zip(("china", "flower"), names):
     print(f"{file:7}", ", ".join(word for word, _ in row))
 
 # %% [markdown]
-# The network turns a photograph into 7 x 7 places with 1,280 numbers each; the vector is their mean, and the last layer is linear. So a class's logit is a mean over places, too. With $f_p$ for the numbers at place $p$ of $P$, and $w_c$, $b_c$ for the last layer's row of class $c$:
+# The network turns a photograph into 7 x 7 places with 1,280 numbers each; the vector is their mean, and the last layer is linear. So a class's logit is a mean over places, too, and what each place says for a class is a picture, a **class activation map** (类激活图).
+#
+# <details><summary>In symbols</summary>
+#
+# With $f_p$ for the numbers at place $p$ of $P$, and $w_c$, $b_c$ for the last layer's row of class $c$:
 #
 # $$ z_c = w_c \cdot \frac{1}{P} \sum_p f_p + b_c = \frac{1}{P} \sum_p \left( w_c \cdot f_p + b_c \right) \tag{04.2} $$
 #
-# The summands on the right are a picture, a **class activation map** (类激活图): what each place says for class c.
+# The summands on the right are the map of class c.
+#
+# </details>
 
 # %% tags=["figure"]
 # Equation 04.2, and the maps of each photograph's first class.
@@ -445,20 +454,25 @@ live = evaluate(glued, Batches(noisy["test"], 512)).accuracy - once["accuracy"][
 report("picture alone, seed 0, live minus stored, points", 100 * live, near=0, within=4)
 
 # %%
-plug = stored("01", "plug") | stored("02", "plug") | stored("03", "plug") | stored("04", "plug")
+plug = {"pixels (page 00)": stored("03", "plug")["pixels (page 00)"]} | stored("04", "plug")
 print("test accuracy in %, five seeds          alone      all three")
 for name, row in plug.items():
     by_itself, together = row["accuracy"].values()
     print(f"{name:32} {percent(by_itself):>13}  {percent(together):>13}")
-ours = plug["EfficientNet, frozen (04)"]["accuracy"]["all three"]
-for other in ("pixels (page 00)", "PictureNet (03)", "EfficientNet, vectors shuffled"):
-    gain = percent(ours, plug[other]["accuracy"]["all three"])
-    print(f"all three, EfficientNet minus {other}: {gain}, paired by seed")
-for name, row in stored("04", "head").items():
-    print(f"all three, head by ridge regression, {name}: {percent(row['accuracy'])}")
+
+# %% tags=["proof"]
+# The same three with a head by ridge regression, and no picture at all.
+head = [f"{name} {percent(row['accuracy'])}" for name, row in stored("04", "head").items()]
+print("all three, head by ridge: " + ", ".join(head[:3]))
 
 # %% [markdown] owes="F104"
-# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The *same vectors shuffled* cost 21 points, no less than the true ones: what does the harm is, it seems, their number. These 1,280 numbers say almost nothing about this world, and with 1,300 samples, perhaps, each is a chance for the head to overfit (to learn what holds for the training samples alone). How much harm is up to the head: by ridge regression (least squares with a penalty, which you build below) the vectors cost 9 points against pixels, and still 4 against no picture at all. ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried. What others trained is worth what it says *about your pictures*: measure it first.
+# Here it does harm. From the picture alone the frozen vectors read 21 % of the digits, where pixels read 66. Put into the whole model, they cost 19 points against pixels. The *same vectors shuffled* cost 21 points, no less than the true ones: what does the harm is, it seems, their number. These 1,280 numbers say almost nothing about this world, and with 1,300 samples, perhaps, each is a chance for the head to overfit (to learn what holds for the training samples alone). What others trained is worth what it says *about your pictures*: measure it first.
+#
+# <details><summary>How much harm is up to the head</summary>
+#
+# By ridge regression (least squares with a penalty, which you build below) the vectors cost 9 points against pixels, and still 4 against no picture at all. ImageNet has photographs, and these are noisy digits of 16 x 16 pixels; whether noise, size or subject is to blame was not tried.
+#
+# </details>
 #
 # ## Few pictures: frozen, fine-tuned, from scratch
 #
@@ -484,24 +498,31 @@ ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 plots.show(figure, "Emoji of four categories from few pictures: five seeds as dots, means as lines;"
            " dotted: chance. Frozen and fine-tuned are level; random weights lie far below.")
 
-# %%
-print("right in %, five seeds       5 of each     20 of each     50 of each")
-for kind in (*LOOKS, "frozen, labels shuffled"):
-    scores = [percent(few[f"{kind}, {count}"]["accuracy"]) for count in COUNTS]
-    print(f"{kind:24}", *(f"{score:>14}" for score in scores))
+# %% tags=["proof"]
+# Paired by seed, with 50 pictures of each; with labels shuffled the probe is at chance.
+gaps = []
 for one, other in (("fine-tuned", "frozen"), ("frozen", "from scratch")):
-    for count in COUNTS:
-        pair = (few[f"{kind}, {count}"]["accuracy"] for kind in (one, other))
-        print(f"{count:>2} of each, {one} minus {other}: {percent(*pair)}, paired by seed")
+    pairs = [(few[f"{one}, {count}"]["accuracy"], few[f"{other}, {count}"]["accuracy"])
+             for count in COUNTS]
+    gaps.append(f"{one} minus {other} {percent(*pairs[-1])}")
+assert abs(sum(few["frozen, labels shuffled, 50"]["accuracy"]) / 5 - 0.25) < 0.02
+print("50 of each: " + "; ".join(gaps))
 
 # %% [markdown]
-# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, paired by seed, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. A random network's batch norm keeps its first statistics, here and below: one choice of several. Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation. (It needs the network at every step, where cached vectors need it once.) Neither was tried. When to use which? Start with the frozen probe: it is solved in a second and has one setting.
+# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, paired by seed, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. When to use which? Start with the frozen probe: it is solved in a second and has one setting.
+#
+# <details><summary>What was not tried</summary>
+#
+# A random network's batch norm keeps its first statistics, here and below: one choice of several. Fine-tuning had two rates and forty steps, and only the last stage moved; more may help. So may pictures that vary at random, page 03's augmentation. (It needs the network at every step, where cached vectors need it once.) Neither was tried.
+#
+# </details>
 #
 # ## With the library
 #
-# Without this course's code, in any folder: ResNet-18 as an extractor. With `weights=released` in place of `None` torchvision fetches 45 MB once; without, the shapes are the same and the numbers random.
+# Without this course's code, in any folder (folded): ResNet-18 as an extractor, `resnet18(weights=released)` with `resnet.fc = torch.nn.Identity()` and `resnet.eval().requires_grad_(False)`. With `weights=released` in place of `None` torchvision fetches 45 MB once; without, the shapes are the same and the numbers random.
 
-# %% owes="F44"
+# %% owes="F44" tags=["proof"]
+# ResNet-18 of torchvision as an extractor.
 import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
@@ -518,7 +539,7 @@ print(tuple(resnet(prepare(photo)[None]).shape))
 #
 # The network has seen a million photographs, and none of our scenes: drawings of one red, pink or green square, circle, cross or triangle. Its vectors are frozen. What can a *linear* map read off them, shape or colour? Page 02 called this a linear probe and took scikit-learn's. You write one that is solved in one step.
 #
-# Its targets $Y$, `(N, K)`, are one-hot rows: 1 at the right class, 0 elsewhere. With $X$, `(N, D)`, for the features, standardised by the training set's mean and deviation, and $\bar y$ for the mean row of $Y$, we want the weights with the least $\lVert X W + \bar y - Y \rVert^2 + \lambda \lVert W \rVert^2$. This is **ridge regression** (岭回归). Where the derivative is zero:
+# Its targets $Y$, `(N, K)`, are one-hot rows: 1 at the right class, 0 elsewhere. With $X$, `(N, D)`, for the features, standardised by the training set's mean and standard deviation (deviation for short), and $\bar y$ for the mean row of $Y$, we want the weights with the least $\lVert X W + \bar y - Y \rVert^2 + \lambda \lVert W \rVert^2$. This is **ridge regression** (岭回归). Where the derivative is zero:
 #
 # $$ W = (X^\top X + \lambda I)^{-1} X^\top (Y - \bar y) \tag{04.3} $$
 #
@@ -720,32 +741,16 @@ def asked(query, pairs, penalty=100.0, k=4):
     near = F.cosine_similarity(said, scaled(pairs["test"]["image"], y))        # (300,)
     return near.topk(k).indices.tolist()
 
-# %%
+# %% tags=["proof"]
+# The stored runs on the emoji.
 words = stored("04", "words")                                  # python tools/sweep.py 04 words
-print("right one of 300 in %, five seeds         first    among ten  (chance .3, 3.3)")
-for kind, row in words.items():
-    print(f"{kind:34} {percent(row['accuracy']['R@1']):>12} {percent(row['accuracy']['R@10']):>12}")
-for top, name in (("R@1", "first"), ("R@10", "among ten")):
-    pair = (words[kind]["accuracy"][top] for kind in ("nearest names", "ridge"))
-    print(f"nearest names minus ridge, {name}: {percent(*pair)}, paired by seed")
-for query, near_names in words["ridge"]["found"].items():
-    print(f"{query!r}: {', '.join(near_names[:3])}")
+ahead = [percent(words["nearest names"]["accuracy"][top], words["ridge"]["accuracy"][top])
+         for top in ("R@1", "R@10")]
+print("first, among ten: ridge", *(percent(words["ridge"]["accuracy"][top])
+                                    for top in ("R@1", "R@10")), "- nearest names", *ahead)
 
 # %% [markdown]
-# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But look at the row between: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: paired by seed, five points among ten, with an interval clear of 0, and two at first try, with one that holds 0. Page 16 has both beside a joint space.
-#
-# The lists show what a thousand names teach: vehicles and faces are found (if not the tired ones), drinks and the weather are not.
-
-# %% tags=["real-data", "nbval-ignore-output"]
-# Not compared: needs the emoji (26 MB, fetched once), and else says how to get them.
-if store.have("emoji"):
-    emoji, drawn = emoji_pairs(seed=0), Emoji("test", seed=0)
-    live = (chosen(emoji) < 10).double().mean().item() - words["ridge"]["accuracy"]["R@10"][0]
-    report("among ten, seed 0, live minus stored, points", 100 * live, near=0, within=3)
-    typed = "a fast vehicle"                                   # type your own words
-    hits = [drawn[i] for i in asked(typed, emoji, k=6)]
-    plots.pictures([hit["image"] for hit in hits], titles=[""] * 6, columns=6, size=1.0,
-                   caption=f"The nearest emoji to {typed!r}. {drawn.credit}")
+# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But there is a simpler way: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: paired by seed, five points among ten, with an interval clear of 0, and two at first try, with one that holds 0. Page 16 has both beside a joint space.
 
 # %% [markdown] owes="F32"
 # ## Recap
@@ -771,27 +776,17 @@ if store.have("emoji"):
 # A size says nothing of a direction that helps. On this page a stack with large gradients ends far above one whose gradients are smaller. Look at the loss.
 #
 # </details>
-# <details><summary>3. Why may a probe of 1,280 numbers be fitted to 20 samples at all?</summary>
-#
-# Without a penalty infinitely many W fit them without error. The penalty prefers small ones. Whether the one that comes out says anything of new samples is seen on these, and with shuffled labels beside it.
-#
-# </details>
-# <details><summary>4. Somebody caches features once, with random crops and flips on. What is lost?</summary>
+# <details><summary>3. Somebody caches features once, with random crops and flips on. What is lost?</summary>
 #
 # Each picture has one crop, for ever: no variation in training, and a test that is not of the whole picture. Cache what is always the same; augmentation needs the network at each epoch.
 #
 # </details>
-# <details><summary>5. The encoder's transform is replaced by that of another network: means .485 ... in the place of .5. No error. How do you notice?</summary>
-#
-# Classes of a known photograph: keep one, with the words that you expect, as a test. A small change of the numbers moves probabilities before it changes the first word.
-#
-# </details>
-# <details><summary>6. With the whole page: 200 labelled pictures of your own, and pretrained weights. What do you do, in which order?</summary>
+# <details><summary>4. With the whole page: 200 labelled pictures of your own, and pretrained weights. What do you do, in which order?</summary>
 #
 # Pixels and a small network from scratch as baselines. Frozen features, a probe, its penalty chosen on validation; random weights and shuffled labels beside it. If the probe is above them, fine-tune the last stage at a small rate, with batch norm in `eval()`. Five seeds, split by group.
 #
 # </details>
-# <details><summary>7. With the whole page: a probe says that a network "knows" colour with 55 % of six. Is that much?</summary>
+# <details><summary>5. With the whole page: a probe says that a network "knows" colour with 55 % of six. Is that much?</summary>
 #
 # Ask what the same probe says with random weights, and on plain pixels. Here pixels give 50 and random weights 43. What a probe reads may be in the pictures, and need not come from what was learned.
 #

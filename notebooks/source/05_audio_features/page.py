@@ -311,64 +311,11 @@ for name, one in {**kept, "white noise": hiss}.items():
     print(f"{name:14} regular: {regular(one):.2f}")
 
 # %% [markdown]
-# The number says how well a piece of the sound repeats itself, as a voiced sound does at its pitch: 1 is a wave that returns exactly. The power has lost little of it. The 13 MFCC are nearer to white noise than to the bands: little is left of the pitch, as in a whisper. Is it still a seven? The players stand below.
-#
-# ### Try it: the window and the bands
-#
-# A long window tells frequencies well and moments badly, a short one the other way round. Move both (80 bands in windows of 128 samples: eight hold no frequency); below it the players of the four sounds, and one of what the widget's setting keeps.
-
-# %% tags=["figure"]
-# Three settings, fixed.
-from IPython import display as ipython
-from ipywidgets import Audio, SelectionSlider
-
-from course_utils.widgets import Explorer
-
-SETTINGS = [(128, 40), (256, 40), (1024, 40)]                  # samples in a window, bands
-
-def bands_of(window, bands):
-    """The seven as log-mels (T, bands), and how many bands hold no frequency."""
-    spectrum = power_spectrogram(sound, mask, n_fft=window)[0][0]              # (T, bins)
-    filters = mel_filters(bands, window, SAMPLE_RATE).float()
-    return (spectrum @ filters.T).clamp(min=FLOOR).log(), int((filters.amax(1) == 0).sum())
-
-def drawn(settings):
-    figure, grid = plots.axes(width=2.6 * len(settings) + 1, height=2.3, columns=len(settings),
-                              squeeze=False)
-    for ax, (window, bands) in zip(grid.flat, settings):
-        ax.imshow(bands_of(window, bands)[0].T, origin="lower", aspect="auto", cmap="gray_r",
-                  extent=(0, len(seven) / SAMPLE_RATE, 0, bands), interpolation="nearest")
-        ax.set(xlabel="time (s)", ylabel="band", title=f"{window} samples, {bands} bands")
-    return figure
-
-plots.show(drawn(SETTINGS), "Windows of 16, 32 and 128 ms: the short one"
-           " shows moments sharply, the long one frequencies (lines below); each blurs the other.")
+# The number says how well a piece of the sound repeats itself, as a voiced sound does at its pitch: 1 is a wave that returns exactly. The power has lost little of it. The 13 MFCC are nearer to white noise than to the bands: little is left of the pitch, as in a whisper. Is it still a seven? Listen. (A long window tells frequencies well and moments badly, a short one the other way round.)
 
 # %% tags=["figure", "nbval-ignore-output"]
-# The widget; the four sounds; that of its setting. Not compared: last bits may differ.
-explorer = Explorer(
-    lambda window, bands: drawn([(window, bands)]),
-    {"window": SelectionSlider(options=[128, 256, 512, 1024], value=256),
-     "bands": SelectionSlider(options=[10, 20, 40, 80], value=40)},
-    lambda window, bands: f"Windows of {1000 * window // SAMPLE_RATE} ms, {bands} bands, of which"
-    f" {bands_of(window, bands)[1]} hold no frequency.",
-    caption="The word seven in mel bands.")
-explorer.show()
+# The four sounds. Not compared: last bits may differ.
 plots.players({name: one / one.abs().max() for name, one in kept.items()}, SAMPLE_RATE)
-player = Audio(format="wav", autoplay=False)
-
-def follow(change=None):
-    window, bands = explorer.settings["window"], explorer.settings["bands"]
-    left = remade(from_bands(bands_of(window, bands)[0], window), len(seven))
-    player.value = ipython.Audio((left / left.abs().max()).numpy(), rate=SAMPLE_RATE).data
-
-for control in explorer.controls.values():
-    control.observe(follow, "value")
-follow()
-view = {"version_major": 2, "version_minor": 0, "model_id": player.model_id}
-words = "With a kernel: a player of what the setting keeps."
-ipython.display({"application/vnd.jupyter.widget-view+json": view, "text/html": words,
-                 "text/plain": words}, raw=True)
 
 # %% [markdown]
 # ### Take each step away
@@ -428,17 +375,23 @@ def percent(scores, others=None):
 # %%
 steps = stored("05", "steps")                                  # python tools/sweep.py 05 steps
 everything = steps["all steps (MFCC)"]
-print("right in %                        new clips    new people   all steps minus it")
-for name, row in steps.items():
-    lost = percent(by_person(everything), by_person(row)) if row is not everything else ""
-    print(f"{name:28} {row['numbers']:>4} {percent(row['accuracy']['random']):>12}"
-          f" {percent(by_person(row)):>13}  {lost:>14}")
+print("right in %                 new clips    new people   all steps minus it")
+for name in ("all steps (MFCC)", "without the logarithm", "DCT, all 40 kept"):
+    lost = percent(by_person(everything), by_person(steps[name]))
+    print(f"{name:24} {percent(steps[name]['accuracy']['random']):>12}"
+          f" {percent(by_person(steps[name])):>13}  {lost:>14}")
 one_scale = by_person(steps["40 kept, one scale for all"])
 other_scale = percent(one_scale, by_person(steps["DCT, all 40 kept"]))
 print(f"new people, 40 kept, one scale for all minus a scale for each: {other_scale}")
 
 # %% [markdown]
-# (Intervals: five random thirds; six people, each the mean of the five pairs that leave this person out. Pairs share people, so these intervals are rough.) The logarithm is worth 19 points on new people. The mel scale, 40 bands at even steps in its place, nothing that these six can show, and one point on new clips. Nor can they tell 13 coefficients from the bands themselves. But keep *all 40* coefficients: new clips are read better, new people ten points worse. Do the last 27 harm, then? In front of the head a batch norm gives each number the same spread, and so makes small ones large. In the last two rows all numbers are divided by one instead: the 40 gain ten points on new people, and are no longer shown to be below 13. So what harmed was not keeping them, but making them as loud as the others.
+# (Intervals: five random thirds; six people, each the mean of the five pairs that leave this person out. Pairs share people, so these intervals are rough.) The logarithm is worth 19 points on new people. But keep *all 40* coefficients: new clips are read better, new people ten points worse.
+#
+# <details><summary>The mel scale, the cosine transform, and why all 40 harm</summary>
+#
+# The mel scale, 40 bands at even steps in its place, nothing that these six can show, and one point on new clips. Nor can they tell 13 coefficients from the bands themselves. Do the last 27 coefficients harm? In front of the head a batch norm gives each number the same spread, and so makes small ones large. Let all numbers be divided by one instead: the 40 gain ten points on new people, and are no longer shown to be below 13. So what harmed was not keeping them, but making them as loud as the others.
+#
+# </details>
 
 # %% [markdown] owes="F36"
 # ## From frames to a vector
@@ -463,7 +416,8 @@ class SoundNet(nn.Module):
 # %% [markdown]
 # **An LSTM over frames.** Clips differ in length, and page 01 showed what padding does to a last state: it is packed away.
 
-# %% owes="F48" tags=["measured"]
+# %% owes="F48" tags=["measured", "proof"]
+# The LSTM over frames.
 class FrameLSTM(nn.Module):
     """Reads the real frames one after the other; its last state is the vector."""
 
@@ -481,7 +435,8 @@ class FrameLSTM(nn.Module):
 # %% [markdown]
 # **The raw waveform.** Who says that it must be Fourier's waves? Here 64 kernels are learned in their place, on the numbers themselves.
 
-# %% owes="F49" tags=["measured"]
+# %% owes="F49" tags=["measured", "proof"]
+# The network on the raw waveform.
 class WaveformNet(nn.Module):
     """No Fourier transform: 64 learned kernels of 160 samples on the waveform, every 80."""
 
@@ -564,10 +519,14 @@ for name, row in heard_so.items():
     print(f"{name:22} {percent(row['accuracy']['random']):>16} {percent(own):>13}"
           f"   {100 * min(pairs):3.0f} to {100 * max(pairs):2.0f} ",
           *(f"{100 * score:3.0f}" for score in own))
-for other in [name for name in heard_so if name not in ("SoundNet", "MFCC, labels shuffled")]:
-    gain = percent(by_person(heard_so["SoundNet"]), by_person(heard_so[other]))
-    print(f"new people, SoundNet minus {other}: {gain}")
 outcome("04.b", "Ben")
+
+# %% tags=["proof"]
+# Paired by person.
+others = {"MFCC": "MFCC, linear", "a low floor": "SoundNet, floor 1e-10", "LSTM": "FrameLSTM"}
+ours = by_person(heard_so["SoundNet"])
+gains = [f"{name} {percent(ours, by_person(heard_so[row]))}" for name, row in others.items()]
+print("SoundNet minus", ", ".join(gains))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: the last line needs the data (fetched once) and else says how to get them.
@@ -616,8 +575,7 @@ class Glued(nn.Module):
         return self.head(self.scale(torch.cat([batch[name] for name in self.names], dim=1)))
 
 # %%
-plug = stored("01", "plug") | stored("02", "plug") | stored("03", "plug") | stored("04", "plug")
-plug |= stored("05", "plug")                                   # python tools/sweep.py 05 plug
+plug = stored("05", "plug")                                    # python tools/sweep.py 05 plug
 print("test accuracy in %, five seeds          alone      all three")
 for name, row in plug.items():
     by_itself, together = row["accuracy"].values()
@@ -626,19 +584,22 @@ for name in ("MFCC (05)", "SoundNet (05)", "SoundNet, vectors shuffled"):
     its, page_00 = plug[name]["accuracy"], plug["bands (page 00)"]["accuracy"]
     alone, together = (percent(its[inputs], page_00[inputs]) for inputs in its)
     print(f"{name} minus bands, paired by seed: alone {alone}, all three {together}")
-own_runs = [round(100 * score) for score in plug["SoundNet (05)"]["accuracy"]["audio"]]
-print("SoundNet alone, run by run:", own_runs)
 
 # %% [markdown]
-# (The three rows "(page 00)" are one model, trained three times with all three: 91.4, 91.3 and 91.5.)
-#
 # The sound alone: 78 % by MFCC, 74 by bands, four points more with an interval clear of 0; the `SoundNet` has 69, in one run 63, in another 78. In the whole model no row is shown to be above the bands. With shuffled vectors it falls by seven points below them: so much a wrong sound costs (a control can cost by itself, page 00). In this noise, from 1,300 sounds, training is not shown to beat a formula; perhaps more sounds would change it.
+#
+# <details><summary>Page 00's model on pages 01, 03 and here</summary>
+#
+# The rows "(page 00)" of these pages are one model, trained three times with all three: 91.4, 91.3 and 91.5.
+#
+# </details>
 #
 # ## With the library
 #
-# Networks such as wav2vec 2.0 learn from unlabelled speech: parts of a recording are hidden, and the network learns to tell what stood there from what stands elsewhere. (**Self-supervised**, 自监督: the labels are the recording itself.) Without this course's code, in any folder; random weights show the shapes, and `Wav2Vec2Model.from_pretrained("facebook/wav2vec2-base")` fetches trained ones, 380 MB. (This one was trained without a mask, on sounds padded with zeros; others want an `attention_mask`.) The mean over the frames is a vector. What it would bring on these digits was not tried here.
+# Networks such as wav2vec 2.0 learn from unlabelled speech: parts of a recording are hidden, and the network learns to tell what stood there from what stands elsewhere. (**Self-supervised**, 自监督: the labels are the recording itself.) Folded, without this course's code: random weights show the shapes, and `Wav2Vec2Model.from_pretrained("facebook/wav2vec2-base")` fetches trained ones, 380 MB. (This one was trained without a mask, on sounds padded with zeros; others want an `attention_mask`.) The mean over the frames is a vector. What it would bring on these digits was not tried here.
 
-# %%
+# %% tags=["proof"]
+# A wav2vec 2.0 with random weights, for the shapes.
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
@@ -764,10 +725,6 @@ guess("05.b", None)
 
 # %%
 in_noises = stored("05", "noise")                              # python tools/sweep.py 05 noise
-print("right in %, five seeds        clean        20 dB        10 dB         0 dB")
-for kind in CHANGES:
-    scores = [percent(in_noises[f"{kind}, {level}"]["accuracy"]) for level in ("clean", 20, 10, 0)]
-    print(f"{kind:22}", *(f"{score:>12}" for score in scores))
 mean_at_10 = sum(in_noises["trained clean, 10"]["accuracy"]) / 5
 outcome("05.b", 100 * mean_at_10, within=10)
 
@@ -815,32 +772,22 @@ plots.show(figure, "Five seeds as dots, means as lines; dotted: chance. Trained 
 # 1 + (8000 - 400) // 160 = 48, and 1 + 8000 // 160 = 51.
 #
 # </details>
-# <details><summary>2. The norm of a filter bank divides each triangle by its area. What does that change in the log-mels, and what in a network that begins with batch norm?</summary>
-#
-# A factor for each band is a summand after the logarithm, the same in all frames (above the floor). Batch norm takes it off again.
-#
-# </details>
-# <details><summary>3. Eighty mel filters on windows of 128 samples, at 8,000 Hz: eight of the rows are zeros throughout. Why?</summary>
-#
-# Frequencies are 62.5 Hz apart, and the lowest triangles are narrower than that: some lie between two bins. Take longer windows or fewer filters.
-#
-# </details>
-# <details><summary>4. A microphone has doubled all amplitudes above 1,000 Hz. What happens to the log-mels, and to the MFCC?</summary>
+# <details><summary>2. A microphone has doubled all amplitudes above 1,000 Hz. What happens to the log-mels, and to the MFCC?</summary>
 #
 # The bands above gain log 4 in each frame, as far as they are above the floor. To the MFCC the transform of this step is added, the same numbers in each frame. So taking off each clip's own mean over its frames removes the microphone, and some of the voice.
 #
 # </details>
-# <details><summary>5. Noise is mixed at 0 dB, and the power is taken over a batch padded to twice the clip's length. How large is the true ratio, if the noise fills the padding, too?</summary>
+# <details><summary>3. Noise is mixed at 0 dB, and the power is taken over a batch padded to twice the clip's length. How large is the true ratio, if the noise fills the padding, too?</summary>
 #
 # The sound's power comes out at half, the noise's is right. So the noise gets half of what it should have: 3 dB.
 #
 # </details>
-# <details><summary>6. With the whole page: a colleague has 97 % on spoken digits. What three things do you ask?</summary>
+# <details><summary>4. With the whole page: a colleague has 97 % on spoken digits. What three things do you ask?</summary>
 #
 # Are the people of the test in training, too, and of how many people is the number a mean? At which noise was it tested, and trained? And what floor stands under the logarithm?
 #
 # </details>
-# <details><summary>7. With the whole page: somebody wants to recognise the speaker, not the word. Which choices of this page would you turn round?</summary>
+# <details><summary>5. With the whole page: somebody wants to recognise the speaker, not the word. Which choices of this page would you turn round?</summary>
 #
 # Keep more coefficients, since what MFCC cut off helped with known people; average over the whole clip in place of eighths, since the order of sounds says the word. Words, not people, must be new in the test. That would have to be measured.
 #

@@ -160,15 +160,7 @@ for name, value in Folder(rows)[7].items():
 # ## Samples become a batch
 #
 # `torch.stack` wants equal shapes, and nothing may be missing. Words differ in length: each is filled up with zeros to the longest *of its batch* (page 01's padding), not of the data set, and a mask says which entries were there.
-
-# %%
-words = [letter_ids(word) for word in ("six", "seven")]
-longest = max(len(word) for word in words)
-for word in words:
-    zeros = longest - len(word)
-    print(word.tolist() + zeros * [0], "  there:", len(word) * [True] + zeros * [False])
-
-# %% [markdown]
+#
 # The label is a word as well, and a loss wants its number. Number the classes of each split for itself:
 
 # %%
@@ -249,8 +241,6 @@ print("letters:", batch["mask"]["text"].sum(dim=1).tolist())
 print("pictures:", batch["mask"]["image"].tolist())
 
 # %% [markdown] owes="F27"
-# In the solution `next` has a second argument, for a batch in which no sample has a sound. Without it, `next` raises StopIteration, and to a `for` over a DataLoader that means "no more batches": the epoch ends there, and nothing is said.
-#
 # One mask says both: *padded* is False behind the word, *missing* is False in the whole row. A mean over the second axis must use it, or every zero counts.
 #
 # **Truncation** (截断) is the other half: what is longer than the model takes is cut. A tokenizer does both: `padding=True, truncation=True, max_length=128` (page 02).
@@ -258,6 +248,8 @@ print("pictures:", batch["mask"]["image"].tolist())
 # <details><summary>Compare with yours: the course's own collate</summary>
 #
 # `course_utils.datasets.collate` does the same for any names, tells the kinds apart by their axes, and refuses what it cannot know: NaN, bytes that were not divided by 255, shapes that do not fit. On this folder a test of this page finds both alike.
+#
+# In the solution `next` has a second argument, for a batch in which no sample has a sound. Without it, `next` raises StopIteration, and to a `for` over a DataLoader that means "no more batches": the epoch ends there, and nothing is said.
 #
 # </details>
 
@@ -277,7 +269,13 @@ noise = [worker.random(2).round(3).tolist() for worker in workers]
 print("two workers draw different noise:", noise[0] != noise[1])
 
 # %% [markdown]
-# The copies are made anew for each epoch (unless `persistent_workers=True`), so every epoch repeats it too. PyTorch reseeds `torch`, `random` and NumPy's global numbers in each worker ([notes](https://docs.pytorch.org/docs/stable/data.html#randomness-in-multi-process-data-loading), [NumPy](https://github.com/pytorch/pytorch/pull/56488)); a generator of your own it does not know. The remedy is to keep none: what a sample draws follows from seed, epoch and index. (The loop sets `data.epoch` before it asks for batches.)
+# The remedy is to keep no generator: what a sample draws follows from seed, epoch and index. (The loop sets `data.epoch` before it asks for batches.)
+#
+# <details><summary>And PyTorch's own numbers, and the next epoch?</summary>
+#
+# The copies are made anew for each epoch (unless `persistent_workers=True`), so every epoch repeats the noise too. PyTorch reseeds `torch`, `random` and NumPy's global numbers in each worker ([notes](https://docs.pytorch.org/docs/stable/data.html#randomness-in-multi-process-data-loading), [NumPy](https://github.com/pytorch/pytorch/pull/56488)); a generator of your own it does not know.
+#
+# </details>
 
 # %%
 def draw(seed, epoch, index):
@@ -287,20 +285,25 @@ noise = [draw(seed=0, epoch=0, index=index) for index in (0, 1)]
 print("two workers draw different noise:", noise[0] != noise[1])
 
 # %% [markdown]
-# Then it does not matter who draws, or when. `Digits` draws from seed, split and index, the same noise in all epochs; here once without and once with two real workers, shuffled:
+# Then it does not matter who draws, or when. `Digits` draws from seed, split and index. A folded cell asks for its shuffled batches without and with two real workers, `DataLoader(Digits("test"), 64, shuffle=True, generator=order, num_workers=2, collate_fn=collate)`, and gets the same.
 
-# %%
+# %% tags=["proof"]
+# The same batches from none and from two real workers.
 loaded = []
 for number in (0, 2):
     order = torch.Generator().manual_seed(0)
     loader = DataLoader(Digits("test"), 64, shuffle=True, generator=order, num_workers=number,
                         collate_fn=collation.collate)
     loaded.append(list(loader))
-print("the same order:", all(torch.equal(a["label"], b["label"]) for a, b in zip(*loaded)))
-print("the same noise:", all(torch.equal(a["image"], b["image"]) for a, b in zip(*loaded)))
+same = [torch.equal(a[name], b[name]) for a, b in zip(*loaded) for name in ("label", "image")]
+print("none and two workers, the same order and the same noise:", all(same))
 
 # %% [markdown]
-# Why not with our own `Folder`? On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. It finds `Digits` by its file; the name `Folder` it does not know, which lives in this notebook:
+# <details><summary>Why not with our own Folder?</summary>
+#
+# On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. It finds `Digits` by its file; the name `Folder` it does not know, which lives in this notebook. So what workers need (Dataset, collate, augmentation) belongs into a `.py` file beside the notebook.
+#
+# </details>
 
 # %% tags=["proof"]
 # What a new Python says that is handed either class.
@@ -320,8 +323,6 @@ def new_process(wanted):
 print(f"Digits, from a file: {new_process(Digits)}; Folder, from here: {new_process(Folder)}")
 
 # %% [markdown] owes="F31"
-# So what workers need (Dataset, collate, augmentation) belongs into a `.py` file beside the notebook.
-#
 # ## What belongs together stays together
 #
 # A **split** (划分) into train, validation and test should ask what the model will meet: mostly *new people*, not new samples of the same. A **group** (组) is what must not be torn apart: a patient, a speaker, all frames of one video, all captions of one picture. Check too that classes and missing modalities are spread alike.
@@ -421,45 +422,22 @@ outcome("07.a", 3.8, within=1)
 outcome("06.c", "Ada")
 
 # %% [markdown]
-# More than twice as many mistakes. The two middle rows tell why: the same random rows, but a test scan may not ask the scans of one writer. Without another's nothing changes; without its own writer's the flattery is gone.
+# More than twice as many mistakes. The two middle rows tell why: the same random rows, but a test scan may not ask the scans of one writer. Without another's nothing changes; without its own writer's the flattery, a leakage as on page 06, is gone.
 #
 # ### Near-duplicates
 #
-# The sharpest case is a copy on both sides. A **hash** (哈希) of the bytes finds exact ones alone. One pixel of this copy is a step brighter, as after saving it anew:
+# The sharpest case is a copy on both sides. A **hash** (哈希) of the bytes finds exact ones alone. Make one pixel of a copy a step brighter, as after saving it anew, and the hashes differ; the distance to the copy is 1, to the nearest other scan far more (folded).
 
-# %%
+# %% tags=["proof"]
+# A scan, its copy, and the nearest other scan.
 import hashlib
 
 again = scans[7].copy()
 again[20] += 1
 hashes = [hashlib.sha256(scan.tobytes()).hexdigest() for scan in (scans[7], again)]
-print("the hashes agree:", hashes[0] == hashes[1])
-print("distance to the copy:", np.linalg.norm(scans[7] - again))
-print("distance to the nearest other scan:", np.delete(distance[7], 7).min().round(1))
-
-# %% tags=["figure"]
-# How far the nearest training scan is in either split, and the three closest pairs.
-nearest = {}
-for name, test in (("random rows", np.random.default_rng(0).permutation(1797)[:385]),
-                   ("by group", np.flatnonzero(np.isin(blocks, (2, 7, 12))))):
-    train = np.setdiff1d(np.arange(1797), test)
-    nearest[name] = distance[np.ix_(test, train)].min(axis=1)
-upper = np.where(np.triu(np.ones_like(distance), 1) > 0, distance, np.inf)
-closest = [divmod(int(place), 1797) for place in upper.argsort(axis=None)[:3]]
-figure, panels = plots.axes(width=7.2, height=2.6, columns=2, width_ratios=(2, 1))
-for (name, values), color in zip(nearest.items(), ("image", "text")):
-    panels[0].hist(values, bins=np.arange(4, 42, 2), histtype="step", lw=2,
-                   weights=np.full(len(values), 100 / len(values)),
-                   color=plots.COLORS[color], label=name, ls="-" if color == "text" else "--")
-panels[0].set(xlabel="distance to the nearest training scan", ylabel="test scans (%)")
-panels[0].legend(frameon=False)
-framed = np.pad(scans.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
-tiles = np.vstack([np.hstack([framed[i], framed[j]]) for i, j in closest])
-panels[1].imshow(-tiles, cmap="gray")
-panels[1].set(xticks=[], yticks=[5, 15, 25], title="the three closest pairs",
-              yticklabels=[f"writers {blocks[i]}, {blocks[j]}" for i, j in closest])
-plots.show(figure, "With random rows the nearest training scan is nearer. Right: the three closest"
-           " pairs of all scans. In two pairs both are by one writer; no scan is there twice.")
+other = np.delete(distance[7], 7).min()
+print(f"the hashes agree: {hashes[0] == hashes[1]}; distance to the copy"
+      f" {np.linalg.norm(scans[7] - again)}, to the nearest other scan {other:.1f}")
 
 # %% [markdown] owes="F32"
 # So: hash first, then look at the smallest distances (of features, where pixels say little), and put near-duplicates into one group.
@@ -624,14 +602,16 @@ outcome("07.b", 54, within=5)
 # | set | licence | train | show, share | who is in it |
 # |---|---|---|---|---|
 # | scans of `digits` (UCI) | CC BY 4.0 | yes | with the makers' names | 13 or 14 writers, unnamed |
-# | its spoken words | CC BY 4.0, ours | yes | with our name | nobody: a synthesiser |
-# | `gates`, `scenes` | CC BY 4.0, ours | yes | with our name | nobody: drawn from a seed |
+# | its spoken words, `gates`, `scenes` | CC BY 4.0, ours | yes | with our name | nobody: a synthesiser, a seed |
 # | MNIST | CC BY-SA 3.0 | yes | with names, share alike | writers, unnamed |
 # | Free Spoken Digit Dataset | CC BY-SA 4.0 | yes | with names, share alike | six speakers, by name |
-# | emoji: names; Noto, Twemoji | MIT; Apache-2.0; CC BY 4.0 | yes | with notice; with names | nobody |
-# | easy-VQA | MIT | yes | with its notice | nobody: drawn |
-# | MiniLM, EfficientNet-Lite0: weights | Apache-2.0 | yes | with notice | their own sets had terms too |
 # | a folder from the web | none | ask | ask | ask them too |
+#
+# <details><summary>Emoji, easy-VQA, weights</summary>
+#
+# Names of emoji are MIT, the pictures of Noto Apache-2.0, of Twemoji CC BY 4.0; easy-VQA is MIT; the weights of MiniLM and EfficientNet-Lite0 are Apache-2.0, and the sets that they were trained on had terms too. With their notices or names all may be trained on, shown and shared.
+#
+# </details>
 #
 # *Share alike*: a set made from it goes on under the same licence; whether a model is one is disputed. A voice can be known again, whatever the licence says. Write down source, date, licence and hash when you download; later nobody knows.
 #
@@ -639,17 +619,17 @@ outcome("07.b", 54, within=5)
 #
 # ## With the library
 #
-# The course's `read_table` reads such a folder in one call: it opens each file, names the rows that cannot be used, and splits by group. Three bad rows are put in first; it finds a fourth, the only *five*. (Row 1 is the header.) And it says which classes a side lacks.
+# The course's `read_table` reads such a folder in one call: it opens each file, names the rows that cannot be used (`table.problems`), and splits by group. Three bad rows are put in first.
 
-# %%
+# %% tags=["proof"]
+# The same folder by `read_table`; three bad rows are put in first.
 dirty = (folder / "metadata.csv").read_text(encoding="utf-8")
 dirty += "images/99.png,,six,six,3\n" + ",,seven,,4\n" + dirty.splitlines()[2] + "\n"
 (folder / "dirty.csv").write_text(dirty, encoding="utf-8")
 table = read_table(folder / "dirty.csv", label="label", group="writer", texts=["text"], side=16)
-for problem in table.problems:
-    print(problem)
-print("rows:", len(table.train), len(table.validation), len(table.test))
-print(*table.notes, sep="\n")
+kept_rows = len(table.train) + len(table.validation) + len(table.test)
+print(f"read_table: {len(table.problems)} of {len(dirty.splitlines()) - 1} rows cannot be used,"
+      f" {kept_rows} are split by writer")
 
 # %% [markdown]
 # Without our package, padding and groups are a line each:
@@ -668,10 +648,10 @@ print(padded.tolist(), is_there.tolist())
 print("train", train_part.tolist(), "test", test_part.tolist())
 
 # %% [markdown]
-# Hugging Face's `datasets` reads the folder as it stands; an empty cell comes as None. Its `imagefolder` takes every `file_name` column for a picture: say which is a sound, or it fails when you ask for one.
+# Hugging Face's `datasets` reads the folder too (folded): say which column is a sound, because its `imagefolder` takes every `file_name` for a picture.
 
-# %% tags=["nbval-ignore-output"]
-# Not compared, because the package may not be there.
+# %% tags=["proof", "nbval-ignore-output"]
+# Hugging Face's `datasets`; not compared, because the package may not be there.
 import importlib.util
 
 if importlib.util.find_spec("datasets"):
@@ -689,19 +669,15 @@ else:
 #
 # The 3,000 recordings of the Free Spoken Digit Dataset, and a linear classifier. Random thirds of the *recordings* test, fifteen times; or two of the six *speakers*, each pair in turn. (Page 09 stores both.)
 
-# %% tags=["figure"]
-# Random recordings against held-out speakers, as dots.
+# %% tags=["proof"]
+# Random recordings against held-out speakers: the mean of each, and the ends.
 speakers = {"random recordings": stored("09", "fsdd_random")["at random"],
             "two of six speakers": stored("09", "fsdd_speakers")["same peak"]}
-figure, ax = plots.axes(height=1.8)
-for height, (name, row) in enumerate(speakers.items()):
+ends = []
+for name, row in speakers.items():
     values = [100 * value for value in row["accuracy"]]
-    ax.scatter(values, [height] * len(values), s=36, alpha=0.6, color=plots.COLORS["audio"],
-               marker="o^"[height])
-ax.set(yticks=[0, 1], yticklabels=list(speakers), ylim=(1.5, -0.5), xlim=(0, 100),
-       xlabel="test accuracy (%), chance is 10")
-plots.show(figure, "The digit from its sound: a dot for each split. Recordings drawn at random give"
-           " 93 % on average; two speakers held out, from 40 to 88.")
+    ends.append(f"{name} {np.mean(values):.0f} % ({min(values):.0f} to {max(values):.0f})")
+print("the digit from its sound, " + ", ".join(ends))
 
 # %% [markdown]
 # Random recordings promise 93 %. For two new speakers it is 62 on average, and 40 to 88 by which two.
@@ -724,32 +700,22 @@ plots.show(figure, "The digit from its sound: a dot for each split. Recordings d
 # Its whole row is False: `mask.any(dim=1)` is False.
 #
 # </details>
-# <details><summary>2. Your loader gives other noise with two workers than with none. Is something broken?</summary>
-#
-# Not broken, but the run depends on the number of workers and cannot be repeated on another machine. Draw from seed, epoch and index.
-#
-# </details>
-# <details><summary>3. A data set has five captions for each photograph. What is the group?</summary>
+# <details><summary>2. A data set has five captions for each photograph. What is the group?</summary>
 #
 # The photograph. With rows split at random, most test photographs have been seen in training, with other captions.
 #
 # </details>
-# <details><summary>4. You have 4 patients with 10,000 recordings. How many independent test cases can a split by patient give?</summary>
-#
-# One or two patients. The number of recordings does not help against that; report each patient, and hold each out in turn.
-#
-# </details>
-# <details><summary>5. A colleague flips pictures by chance and keeps the captions, "the model will learn to ignore it". What do you measure?</summary>
+# <details><summary>3. A colleague flips pictures by chance and keeps the captions, "the model will learn to ignore it". What do you measure?</summary>
 #
 # The share of captions that hold left or right, or anything else that a mirror changes; then three rows: no flip, pairs mirrored, pictures flipped, five seeds each.
 #
 # </details>
-# <details><summary>6. With the whole page: validation accuracy 99 %, on the first new customer 60. Which parts of the pipeline do you look at?</summary>
+# <details><summary>4. With the whole page: validation accuracy 99 %, on the first new customer 60. Which parts of the pipeline do you look at?</summary>
 #
 # The split: are customers on both sides, or near-duplicates? The classes: numbered once? The common form: another rate, range or size in the new files? What is missing there that was never missing in training?
 #
 # </details>
-# <details><summary>7. With the whole page: somebody sends you a folder and a table, "all cleaned". What do you do before the first epoch, in which order?</summary>
+# <details><summary>5. With the whole page: somebody sends you a folder and a table, "all cleaned". What do you do before the first epoch, in which order?</summary>
 #
 # Licence and consent. Open every file once and list what fails. Print samples. Count missing fields by split and class. Hash, then smallest distances. Find the group, split by it. Look at one batch with its masks.
 #

@@ -184,13 +184,13 @@ print("the mean of the ten:", abs(epoch_loss - ten.mean().item()) < 1e-6)
 #
 # A validation set of 258 samples, in batches of 64, leaves two samples for the last one. They get a fifth of the mean. In twenty runs (seeds 0 to 19, stored) the lowest validation loss was looked for by both means.
 
-# %%
+# %% tags=["proof"]
+# The stored runs: how many choose another epoch, and the test accuracy of both choices.
 means = stored("08", "means")                                 # python tools/sweep.py 08 means
 by_samples, by_batches = means["samples"], means["batch means"]
-other = sum(a != b for a, b in zip(by_samples["best"], by_batches["best"]))
-print("runs in which they choose another epoch:", other, "of 20")
+assert sum(a != b for a, b in zip(by_samples["best"], by_batches["best"])) == 10      # of 20
 middle, half = gain(by_samples, by_batches)
-print(f"test accuracy, by samples minus by batches: {middle:.1f} ± {half:.1f} points")
+assert abs(middle) < half
 outcome("07.c", "Ada")
 
 # %% [markdown] owes="F102"
@@ -383,14 +383,16 @@ plots.show(figure, "Accuracy on the validation set in %, mean of five seeds, aft
 #
 # Three habits come with every recipe. **Warm-up** (预热): the rate grows from near zero to its full size over the first tenth of the steps. A **schedule** (学习率调度): here it falls along a cosine to zero. **Gradient clipping** (梯度裁剪): a gradient of a length above 1 is shortened to 1. Each alone and all together, once at the rate that is best on the validation set (0.001) and once at ten times this rate.
 
-# %%
+# %% tags=["proof"]
+# The stored habits at ten times the best rate; at the best rate none of them gains.
 habits = stored("08", "habits")                               # python tools/sweep.py 08 habits
-print("test accuracy in %, five seeds   rate 0.001     rate 0.01  0.01, minus 'nothing'")
-for name in ("nothing", "warm-up", "cosine schedule", "clipping", "all three"):
-    best, high = habits[f"{name}, x 1"], habits[f"{name}, x 10"]
-    row = [mean_interval([100 * s for s in one["accuracy"]]) for one in (best, high)]
-    row += [gain(high, habits["nothing, x 10"])] if name != "nothing" else []
-    print(f"{name:28}" + "".join(f"{middle:9.1f} ± {half:.1f}" for middle, half in row))
+parts = []
+for name in ("warm-up", "cosine schedule", "clipping", "all three"):
+    middle, half = gain(habits[f"{name}, x 1"], habits["nothing, x 1"])
+    assert abs(middle) < half
+    middle, half = gain(habits[f"{name}, x 10"], habits["nothing, x 10"])
+    parts.append(f"{name.split()[0]} {middle:.1f} ± {half:.1f}")
+print("gain at 0.01: " + ", ".join(parts))
 
 # %% [markdown]
 # At the best rate none of them gains what five seeds could show. At ten times this rate all three together save 2.6 of the three points that are lost; of none alone do five seeds show that it helps. So search the rate first. (Deep networks and large batches are another matter; see Goyal, *Read more*.)
@@ -590,22 +592,29 @@ plots.points(settings, marks, label="test accuracy (%)",
              caption="Labels of which three in ten were drawn anew: test accuracy on right labels,"
              " five seeds. In brackets the chosen strength.")
 
-# %%
+# %% tags=["proof"]
+# The remedies, paired by seed.
+parts = []
 for one, other in (("early stopping", "nothing"), ("weight decay", "early stopping"),
-                   ("dropout", "early stopping"), ("dropout and early stopping", "dropout"),
+                   ("dropout", "early stopping")):
+    middle, half = gain(remedies[one], remedies[other])
+    parts.append(f"{one} {middle:+.1f} ± {half:.1f}")
+for one, other in (("dropout and early stopping", "dropout"),
                    ("weight decay and early stopping", "weight decay"),
                    ("a smaller network", "nothing"), ("nothing", "half of the samples")):
     middle, half = gain(remedies[one], remedies[other])
-    print(f"{one} minus {other}: {middle:+.1f} ± {half:.1f} points")
+    assert abs(middle) < half                                 # not shown by five seeds
+print(f"{parts[0]} over nothing; over it {parts[1]}, {parts[2]}")
 
 # %% [markdown]
 # Early stopping is worth 11 points. Weight decay and dropout, strong enough, are worth more, and with them stopping early adds nothing that five seeds show. A smaller network (8 hidden units, the best of four sizes) and twice the samples, with the same share of wrong labels, are no remedies that five seeds show.
 #
 # ## Common mistakes, in runnable lines
 #
-# One stops, two do not.
+# A folded cell runs three; one stops, two do not.
 
-# %% owes="F89"
+# %% owes="F89" tags=["proof"]
+# Three common mistakes: one stops, two do not.
 criterion = nn.CrossEntropyLoss()
 scores, goal = torch.randn(2, 5, 5), torch.randint(5, (2, 5))        # (B, T, C) with T = C, (B, T)
 try:
@@ -613,19 +622,23 @@ try:
     for t in range(2):
         loss_now = loss_now(scores[:, t], goal[:, t])                # the name is taken twice
 except TypeError as error:
-    print("second step:", error)
+    stops = str(error)
 classes_second = criterion(scores.transpose(1, 2), goal)             # (B, C, T): as it is wanted
-print("classes on the wrong axis, another loss:", bool(criterion(scores, goal) != classes_second))
+assert criterion(scores, goal) != classes_second
 flags = [[0, 1, 1], [1, 0, 1]]                                       # 2 sentences of 3 words
-print("numbers from f1_score:", len(f1_score(flags, flags, average=None)))
+assert len(f1_score(flags, flags, average=None)) == 3
+print("the one that stops:", stops)
 
 # %% [markdown] owes="F106 F110 F182 L6 L8 L18 L27"
+# <details><summary>Which they are, and two more</summary>
+#
 # - A name that is taken twice: `loss = loss(...)` runs once. The second batch calls a number.
 # - `CrossEntropyLoss` wants the classes on axis 1, `(B, C, T)`. When T equals C the wrong order raises nothing.
 # - A list of lists is *multilabel* to scikit-learn: `f1_score` gives a number for each place in the sentence. Flatten both lists first.
 # - Output layer and loss go together: one logit and `BCEWithLogitsLoss` for yes or no, C logits and `CrossEntropyLoss` for one of C classes, a number and `MSELoss`.
 # - And no line can show what is missing: a loop that reports its best *training* loss, or picks the epoch on the test set, has measured nothing.
 #
+# </details>
 # <details><summary>Devices, half precision, and keeping a log</summary>
 #
 # ```python
@@ -651,9 +664,10 @@ print("numbers from f1_score:", len(f1_score(flags, flags, average=None)))
 #
 # ## With the library
 #
-# In plain PyTorch; `DataLoader` shuffles and batches.
+# This page's loops are plain PyTorch but for `Batches`. A folded cell has `DataLoader(TensorDataset(x, y), 64, shuffle=True)` in its place: it shuffles and batches, and a dozen lines learn random labels by heart.
 
-# %% owes="F30"
+# %% owes="F30" tags=["proof"]
+# Random labels learned by heart, in plain PyTorch.
 import torch as pt
 
 pt.manual_seed(0)
@@ -674,11 +688,14 @@ print("random labels, learned by heart:", (model(x).argmax(dim=1) == y).float().
 #
 # The same on pictures of MNIST, typed words and recordings of other speakers (`Digits(..., source="mnist-fsdd")`), stored, five seeds:
 
-# %%
+# %% tags=["proof"]
+# The stored runs on real data.
 real = stored("08", "real")                                   # python tools/sweep.py 08 real
+parts = []
 for name, row in real.items():
     middle, half = mean_interval([100 * score for score in row["accuracy"]])
-    print(f"{name:16}{middle:5.1f} ± {half:.1f} %")
+    parts.append(f"{name} {middle:.1f} ± {half:.1f} %")
+print("real data: " + ", ".join(parts))
 
 # %% [markdown]
 # Early stopping is worth 30 points here, against 11 above.
@@ -701,32 +718,22 @@ for name, row in real.items():
 # By two: it has a sixth of the result, a third through two. The others have a twelfth.
 #
 # </details>
-# <details><summary>2. A colleague puts model.eval() before the loop over the test set and forgets model.train() afterwards. Name two things that are different in the next epoch.</summary>
-#
-# Dropout drops nothing, and batch norm uses its stored statistics and no longer updates them.
-#
-# </details>
-# <details><summary>3. In the first step of AdamW every weight moves by about the learning rate, whatever its gradient. Why?</summary>
+# <details><summary>2. In the first step of AdamW every weight moves by about the learning rate, whatever its gradient. Why?</summary>
 #
 # After the corrections m is the gradient and v its square. One divided by the root of the other is +1 or -1.
 #
 # </details>
-# <details><summary>4. Your validation loss is NaN in the first epoch and sound from then on. <code>best = loss; if loss &lt; best: ...</code>: which weights are kept?</summary>
-#
-# The first epoch's. No number is lower than NaN.
-#
-# </details>
-# <details><summary>5. The validation set had wrong labels, too. Why could it choose an epoch all the same?</summary>
+# <details><summary>3. The validation set had wrong labels, too. Why could it choose an epoch all the same?</summary>
 #
 # Its wrong labels were drawn independently of the training set's: learning those by heart does not help to predict these. What lowers its loss is what both have in common.
 #
 # </details>
-# <details><summary>6. With the whole page: a paper's new optimiser beats AdamW by two points, both at a rate of 0.01. What do you ask for?</summary>
+# <details><summary>4. With the whole page: a paper's new optimiser beats AdamW by two points, both at a rate of 0.01. What do you ask for?</summary>
 #
 # A rate for each that was searched on the validation set, several seeds with an interval, the same number of steps, and a test set that chose nothing.
 #
 # </details>
-# <details><summary>7. With the whole page: after a crash you go on from the best epoch's weights with a new optimiser. What may the loss do, and what would you have had to keep?</summary>
+# <details><summary>5. With the whole page: after a crash you go on from the best epoch's weights with a new optimiser. What may the loss do, and what would you have had to keep?</summary>
 #
 # It may jump: the averages begin at zero again, the batches come in another order, the best epoch is not the last one. Keep the last epoch's weights, optimiser, generators, schedule and the stopper's state.
 #

@@ -247,41 +247,18 @@ verify("09.1", [middle - half, middle + half], [float(end) for end in low_high])
 #
 # ## The same people on both sides
 #
-# The scans of `digits` come from fourteen blocks, each of one writer (two blocks may share one: thirteen writers are known of). Split the rows:
-
-# %% tags=["fault"]
-writer = torch.cat([data[split]["writer"] for split in SPLITS])               # (1797,)
-order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))
-testing, training = order[:252], order[252:]
-shared = set(writer[testing].tolist()) & set(writer[training].tolist())
-print("nobody on both sides:", not shared)
-
-# %% [markdown]
-# No error. Mended, whole blocks go to one side:
+# Page 07 split the scans by writer. What does a random split promise that new people do not deliver? One linear model, whole groups on one side or as many rows at random: clean pictures (seven pairs of writers test in turn), synthetic voices in noise (six times ten). Page 07 has people's voices: 93 % at random, 62 apart.
 
 # %%
-testing, training = (writer >= 12).nonzero()[:, 0], (writer < 12).nonzero()[:, 0]
-shared = set(writer[testing].tolist()) & set(writer[training].tolist())
-print("nobody on both sides:", not shared)
-
-# %% [markdown]
-# What does the first split promise that new people do not deliver? One linear model, whole groups on one side or as many rows at random: clean pictures (seven pairs of writers test in turn), synthetic voices in noise (six times ten). Page 07 has people's voices: 93 % at random, 62 apart.
-
-# %%
-def shown(row):
-    values = [100 * value for value in row["accuracy"]]
-    return f"{sum(values) / len(values):3.0f} % ({min(values):.0f} to {max(values):.0f})"
 splits = stored("09", "splits")                               # python tools/sweep.py 09 splits
 for name, kind in (("writers", "image"), ("synthetic voices", "audio")):
     apart, random = splits[f"{kind}, one side"], splits[f"{kind}, at random"]
     lost = [100 * (b - a) for a, b in zip(apart["accuracy"], random["accuracy"])]
-    print(f"{name:16} apart {shown(apart)}   at random {shown(random)}")
-    print(f"{'':16} lost {sum(lost) / len(lost):.1f} points ({min(lost):.0f} to {max(lost):.0f})")
+    print(f"{name:16} lost {sum(lost) / len(lost):.1f} points ({min(lost):.0f} to {max(lost):.0f})")
 
 # %% [markdown]
-# This is **leakage** (泄漏): the test shares with the training set what a new sample will not. New writers cost 5.5 points. For synthetic voices it is 3.6 points, but single turns lose 18 or win 5: six turns cannot tell. (Three models on three kinds of data: compare within a row, not between rows.) For people's voices (page 07) the random split promises 31 points that strangers do not deliver.
-
-# %% [markdown]
+# This is leakage (page 06): the test shares with the training set what a new sample will not. New writers cost 5.5 points. For synthetic voices it is 3.6 points, but single turns lose 18 or win 5: six turns cannot tell. (Three models on three kinds of data: compare within a row, not between rows.) For people's voices (page 07) the random split promises 31 points that strangers do not deliver.
+#
 # ## How sure, if samples come in groups?
 #
 # Samples of one voice may succeed and fail together. The **bootstrap** (自助法) asks how much a mean would move with other samples, by drawing from those at hand, with replacement. Page 08's bet is about how wide such an interval is. Here whole voices are drawn: three of them, six answers (1 is right).
@@ -371,6 +348,8 @@ for way, row in zip(("by group", "by row", "shuffled"), covered.values()):
     print(f"{way:10}" + "".join(f"{100 * share:6.0f}" for share in row["accuracy"]))
 outcome("09.a", 76, within=5)
 
+# %% tags=["proof"]
+# Three groups, live: how often the bootstrap and (09.1) hold the true mean.
 def holds(seed):
     """Three groups, true mean 0: does the bootstrap hold it, does (09.1) of the groups' means?"""
     draw = torch.Generator().manual_seed(seed)
@@ -381,11 +360,17 @@ def holds(seed):
     return low <= 0 <= high, abs(mean) <= half
 
 by_bootstrap, by_t = torch.tensor([holds(seed) for seed in range(400)]).double().mean(dim=0)
-report("three groups, 400 live, of 200 draws each", by_bootstrap, near=0.72, within=0.06)
-report("(09.1) of their three means", by_t, near=0.95, within=0.04)
+assert abs(by_bootstrap - 0.72) < 0.06                        # of 200 draws each
+report("three groups, 400 live, (09.1) of their three means", by_t, near=0.95, within=0.04)
 
 # %% [markdown]
-# With three groups it misses one time in four, with ten one in nine; with forty it is near 95 %. (The package's `cluster_bootstrap`, counted on other draws, has .74, .83 and .90 with three, five and ten; it warns below ten.) Intervals by rows, or by shuffled names, miss more than half of the time, however many groups there are. Equation (09.1) has what the bootstrap lacks, n - 1 and t: of the three groups' *means*, with t = 4.303, it holds 95 %, at the price of width (and only if groups are about equally large and vary normally).
+# With three groups it misses one time in four, with ten one in nine; with forty it is near 95 %. Intervals by rows, or by shuffled names, miss more than half of the time, however many groups there are. Equation (09.1) has what the bootstrap lacks, n - 1 and t: of the three groups' *means*, with t = 4.303, it holds 95 %, at the price of width (and only if groups are about equally large and vary normally).
+#
+# <details><summary>The package's own bootstrap</summary>
+#
+# `course_utils.metrics.cluster_bootstrap`, counted on other draws, has .74, .83 and .90 with three, five and ten groups; it warns below ten.
+#
+# </details>
 #
 # ## Right, and how sure
 #
@@ -403,20 +388,18 @@ print("accuracy 0.7; of a model that always says no: 0.8")
 # %% [markdown] owes="F122"
 # **Precision** (精确率): of those called one, the share that is. **Recall** (召回率): of those that are, the share found (recall@k, page 04, is another number). **F1** is their harmonic mean, 2PR / (P + R). scikit-learn gives them for all classes at once (as a table: `classification_report`).
 #
-# **AUC** (曲线下面积) needs no threshold: how often does a random sample of the class score above a random other one? "Is it a three?", and the same with every other digit counted four times, so that threes are rare:
+# **AUC** (曲线下面积) needs no threshold: how often does a random sample of the class score above a random other one? "Is it a three?", with the threes as they are, and with every other digit counted four times (folded):
 
-# %%
-decided = logits(ear, test).argmax(dim=1)                                     # (252, 10) -> (252,)
-each = metrics.precision_recall_fscore_support(test["label"], decided)
-for digit in (0, 3, 5):
-    print(f"{digit}: precision {each[0][digit]:.1f}, recall {each[1][digit]:.1f}")
+# %% tags=["proof"]
+# "Is it a three?", as they are and with every other digit counted four times.
 score, three = logits(ear, test).softmax(dim=1)[:, 3], test["label"] == 3     # (252,), (252,)
+parts = []
 for name, others in (("as they are", 1.0), ("threes rare", 4.0)):
     weight = torch.where(three, 1.0, others)
-    print(f"{name}: always no {1 - weight[three].sum() / weight.sum():.2f},"
-          f" AUC {metrics.roc_auc_score(three, score, sample_weight=weight):.2f},"
-          f" average precision"
-          f" {metrics.average_precision_score(three, score, sample_weight=weight):.1f}")
+    area = metrics.roc_auc_score(three, score, sample_weight=weight)
+    average = metrics.average_precision_score(three, score, sample_weight=weight)
+    parts.append(f"{name}: AUC {area:.2f}, average precision {average:.1f}")
+print("; ".join(parts))
 
 # %% [markdown]
 # AUC does not see how rare a class is: each side of its comparison is drawn within its class. Precision does, and average precision (over all thresholds) falls.
@@ -464,20 +447,24 @@ plots.show(figure, "A reliability diagram: test samples in six bins by their lar
            " Below the dashed line the model is over-confident.")
 
 # %% [markdown]
-# The **expected calibration error** (期望校准误差), ECE, is the mean distance from the dashed line, each bin by its share of samples. In the third row labels are *drawn from the model's own probabilities*: calibrated by construction.
+# The **expected calibration error** (期望校准误差), ECE, is the mean distance from the dashed line, each bin by its share of samples. "By construction" draws labels *from the model's own probabilities*: calibrated.
 
-# %%
+# %% tags=["proof"]
+# ECE before and after, and of labels drawn from the model's own probabilities.
 def ece(z, labels, bins):
     return sum(share * abs(sure - hit) for sure, hit, share in reliability(z, labels, bins))
 
 draw = torch.Generator().manual_seed(0)
 own = torch.multinomial((looked / T).softmax(dim=1), 1, generator=draw)[:, 0]   # (252,)
-for name, z, labels in (("as trained", looked, truth_of), ("divided by T", looked / T, truth_of),
+parts = []
+for name, z, labels in (("as trained", looked, truth_of), ("by T", looked / T, truth_of),
                         ("by construction", looked / T, own)):
-    print(f"{name:16}" + "".join(f"  {n} bins: {ece(z, labels, n):.2f}" for n in (5, 15, 50)))
+    errors = " ".join(f"{ece(z, labels, n):.2f}" for n in (5, 15, 50))
+    parts.append(f"{name} {errors}")
+print("ECE, 5/15/50 bins: " + "; ".join(parts))
 
 # %% [markdown]
-# The temperature brings the error from 0.28 down to that of a calibrated model. With more bins both numbers grow. So an ECE means nothing without its bins and its number of samples. T mends confidence and leaves accuracy. A threshold ("answer above 0.8, else ask a person") needs calibrated probabilities.
+# The temperature brings the error from 0.28 down to that of a calibrated model. With more bins both numbers grow: an ECE needs its bins and its number of samples beside it. A threshold ("answer above 0.8, else ask a person") needs calibrated probabilities.
 #
 # ## The lab
 #
@@ -575,23 +562,24 @@ report("set 2: live minus stored", left[2] - before[names[2]]["left"][0], near=0
 # - **Set 5 escapes**, in four of the five. A fifth of its pictures was shuffled, but there is noise besides. "Not by shuffling *alone*" is all that the number says.
 # - **Sets 3 and 4 look alike**: a shuffled modality or labels drawn anew. And errors that are all alike may have other reasons. *May be* means: look at pairs by hand.
 #
-# Where is the model of the sound most sure, against the label? Two witnesses, trained on the same labels, read the word and see the picture. Where both agree, with whom do they side?
+# Two witnesses, trained on the same labels, read the word and see the picture. Where the model of the sound is against the label and both witnesses agree, with whom do they side? (Folded.)
 
-# %%
+# %% tags=["proof"]
+# With whom two witnesses side that agree with each other, and not with the ear.
+sides = []
 for number in (3, 4):
     net, one = sets[number]
     part, label = one["test"], one["test"]["label"]
     word, seen = [logits(overtrained([name], one, seed=0), part).argmax(dim=1)
                   for name in ("text", "image")]                              # (252,), (252,)
-    sure, heard = logits(net, part).softmax(dim=1).max(dim=1)
+    heard = logits(net, part).argmax(dim=1)                                   # (252,)
     against = (heard != label) & (word == seen)
-    print(f"set {number}: with the label {(against & (word == label)).sum()},"
-          f" with the sound {(against & (word == heard)).sum()}, of {against.sum()}. The surest:")
-    for i in torch.where(against, sure, 0.0).topk(3).indices.tolist():
-        print(f"  labelled {label[i]}, sounds like {heard[i]}, word and picture {word[i]}")
+    sides.append(f"set {number}: {(against & (word == label)).sum()} with the label,"
+                 f" {(against & (word == heard)).sum()} with the sound, of {against.sum()}")
+print("; ".join(sides))
 
 # %% [markdown]
-# In set 3 the witnesses side with the label: the *sound* is another sample's. In set 4 they side with the sound twice as often as with the label: the *label* is wrong. (They have learned from wrong labels too, and often say a third thing.)
+# In set 3 the witnesses side with the label: the *sound* is another sample's. In set 4 they side with the sound twice as often as with the label: the *label* is wrong.
 #
 # ### How it happens: a pool of workers
 #
@@ -630,28 +618,16 @@ print(f"floor {floor:.3f}, cross-entropy 1.998: {words}")
 #
 # ## With the library
 #
-# Groups apart in scikit-learn, a temperature in plain PyTorch. The scans again, writers by their blocks:
+# A temperature in plain PyTorch. (Groups apart: scikit-learn's `GroupKFold`; page 07 has its `GroupShuffleSplit`.)
 
 # %%
-import numpy as np
 import torch as pt
-from sklearn.datasets import load_digits
-from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 
-scans, digit = load_digits(return_X_y=True)                                   # (1797, 64), (1797,)
-ends = [130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667]
-blocks = np.searchsorted(ends, range(1797), side="right")                     # (1797,): 0 to 13
-linear = RidgeClassifier()
-cuts = {"rows": KFold(7, shuffle=True, random_state=0).split(scans),
-        "writers": GroupKFold(7).split(scans, groups=blocks)}
-for name, cut in cuts.items():
-    print(name, round(cross_val_score(linear, scans, digit, cv=cut).mean(), 2))
 z, y = pt.tensor([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0]]), pt.tensor([0, 1, 1])
 candidates = pt.logspace(-0.7, 1.3, 400)
 losses = [pt.nn.functional.cross_entropy(z / t, y) for t in candidates]
 best_t = candidates[pt.stack(losses).argmin()].item()
-print(f"right 2 times in 3: T = {best_t:.1f}, and 4 / ln 2 = {4 / np.log(2):.1f}")
+print(f"right 2 times in 3: T = {best_t:.1f}, and 4 / ln 2 = {4 / pt.tensor(2.0).log():.1f}")
 
 # %% [markdown]
 # ## Recap
@@ -672,32 +648,22 @@ print(f"right 2 times in 3: T = {best_t:.1f}, and 4 / ln 2 = {4 / np.log(2):.1f}
 # No. It covers what the seeds vary: noise, pairing, first weights. People did not vary.
 #
 # </details>
-# <details><summary>2. Why is the temperature not fitted on the training set?</summary>
-#
-# There a model that has learned the labels by heart is right (page 08), and being sure costs it nothing: T would come out too low.
-#
-# </details>
-# <details><summary>3. Ten thousand samples of three speakers. How many witnesses are there for "it works for new speakers"?</summary>
+# <details><summary>2. Ten thousand samples of three speakers. How many witnesses are there for "it works for new speakers"?</summary>
 #
 # Three. More samples of the same speakers make each of the three surer, not more numerous. The course's own `Digits(source="mnist-fsdd")` validates on one speaker: what is tuned there is tuned for one voice.
 #
 # </details>
-# <details><summary>4. A disease has one in a hundred. Two models have an AUC of 0.95. Which number would you ask for before one of them is used?</summary>
+# <details><summary>3. A disease has one in a hundred. Two models have an AUC of 0.95. Which number would you ask for before one of them is used?</summary>
 #
 # Precision and recall at the threshold that will be used, at that rarity. AUC is the same for any rarity.
 #
 # </details>
-# <details><summary>5. All pairs of a data set are shuffled. Which accuracy and which cross-entropy does a calibrated model have, and where does it lie?</summary>
-#
-# 1 / C and ln C: exactly at the floor, since H(1 / C) = ln C.
-#
-# </details>
-# <details><summary>6. With the whole page: a fused model beats the sound alone by three points, 0.53 against 0.50, and the sound's cross-entropy lies at the floor after a temperature. What do you check before you publish?</summary>
+# <details><summary>4. With the whole page: a fused model beats the sound alone by three points, 0.53 against 0.50, and the sound's cross-entropy lies at the floor after a temperature. What do you check before you publish?</summary>
 #
 # Play some pairs that the model is sure of, against the label. If sounds were mixed up, mend the order and tune the sound's baseline again: the three points were won over a broken one. Then seeds, and groups apart.
 #
 # </details>
-# <details><summary>7. With the whole page: two numbers with "95 %" stand side by side, ± 1 over seeds and ± 11 by voice. Which do you print?</summary>
+# <details><summary>5. With the whole page: two numbers with "95 %" stand side by side, ± 1 over seeds and ± 11 by voice. Which do you print?</summary>
 #
 # Both, with what each one varies. To readers who want to know about new voices, the second, with the number of voices.
 #

@@ -13,7 +13,7 @@
 # 3. walk back through a graph in the order that autograd takes;
 # 4. build the gradient of a batch, and train page 00's model with it, without a loss;
 # 5. recognise a NaN's cause, a softmax too many and a wrong axis;
-# 6. build the gradient under a mask, and with class weights and smoothed labels.
+# 6. build the gradient under a mask and, if you like, with class weights and smoothed labels.
 
 # %% tags=["measured", "imports"]
 # Imports, and random float64 numbers for checks.
@@ -80,7 +80,7 @@ likelihood = z.softmax(dim=1)[range(5), y].prod()                  # (5, 3) -> (
 verify("21.1", by_hand=-likelihood.log() / 5, reference=F.cross_entropy(z, y))
 
 # %% [markdown] owes="F9 F10 P1 P15"
-# For independent samples the product is the **likelihood** (似然): how probable the model held what then happened. But for a thousand even float64 holds exactly 0. So one takes the logarithm, a sum, which keeps the order of models, and turns the sign, because a loss should fall. One sample's $-\log p$ is its **cross-entropy** (交叉熵). The mean over the data is the **empirical risk** (经验风险); learning looks for weights $\theta$ that make it small:
+# For independent samples the product is the **likelihood** (似然): how probable the model held what then happened. But for a thousand even float64 holds exactly 0. So one takes the logarithm, a sum, which keeps the order of models, and turns the sign, because a loss should fall. One sample's $-\log p$ is its **cross-entropy** (交叉熵). The mean over the data is page 08's empirical risk; learning looks for weights $\theta$ that make it small:
 #
 # $$ L(\theta) = -\frac{1}{N} \log \prod_{n=1}^{N} p_n(y_n) = \frac{1}{N} \sum_{n=1}^{N} \ell_n, \qquad \ell_n = -\log p_n(y_n) \tag{21.1} $$
 #
@@ -89,7 +89,7 @@ verify("21.1", by_hand=-likelihood.log() / 5, reference=F.cross_entropy(z, y))
 # %% [markdown]
 # ## Three logits, and one line
 #
-# The probabilities come from the **logits** (对数几率) $z$, one score for each class, by **softmax**: $p_i = e^{z_i} / \sum_k e^{z_k}$. Take $z = (\log 4, \log 3, \log 1)$, and let "seven" be true. Work out $p$ and $\ell$ before you run the cell.
+# The probabilities come from the logits $z$, one score for each class, by **softmax**: $p_i = e^{z_i} / \sum_k e^{z_k}$. Take $z = (\log 4, \log 3, \log 1)$, and let "seven" be true. Work out $p$ and $\ell$ before you run the cell.
 
 # %%
 logits = torch.tensor([4.0, 3.0, 1.0], dtype=torch.float64).log()
@@ -130,7 +130,7 @@ verify("21.2", by_hand=three_loss(z), reference=-z.softmax(dim=0)[1].log())
 verify_gradient("21.3", three_loss, lambda z: z.softmax(dim=0) - e[1], (3,))
 
 # %% [markdown]
-# Write the label as a **one-hot** (独热) vector $y$, 1 at the true class, else 0. Call $d_z$ the **gradient** (梯度): how fast the loss grows with each entry of $z$, in the shape of $z$. Your line is
+# Write the label as a one-hot vector $y$ (page 01), 1 at the true class, else 0. Call $d_z$ the **gradient** (梯度): how fast the loss grows with each entry of $z$, in the shape of $z$. Your line is
 #
 # $$ d_z = p - y \tag{21.3} $$
 #
@@ -371,7 +371,7 @@ surprise.backward()
 print("gradient", hot.grad[0].tolist(), "right:", hot.grad.tolist() == [[1.0, -1.0, 0.0]])
 
 # %% [markdown]
-# The probability was rounded to 0, its logarithm is minus infinity, and on the way back 0 times infinity is NaN. But (21.2) needs no probability, only the logarithm of a sum, and there a shift by $m = \max_k z_k$ helps: $\log \sum_k e^{z_k} = m + \log \sum_k e^{z_k - m}$. No exponent is above 0, and one *is* 0. This is **log-sum-exp**. `F.cross_entropy` does it inside: it takes *logits*.
+# The probability was rounded to 0, its logarithm is minus infinity, and on the way back 0 times infinity is NaN. But (21.2) needs no probability, only the logarithm of a sum, and there a shift by the largest logit helps, $z_{max}$: $\log \sum_k e^{z_k} = z_{max} + \log \sum_k e^{z_k - z_{max}}$. No exponent is above 0, and one *is* 0. This is **log-sum-exp**. `F.cross_entropy` does it inside: it takes *logits*.
 
 # %%
 hot = torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True)
@@ -418,7 +418,7 @@ for words, row in CASES.items():
 # %% [markdown]
 # A model that is sure and wrong should be pushed hardest; here it gets two thousand times less. And the loss has a floor: at best it is handed the "logits" (1, 0, 0, ...), which cost $\log(e + C - 1) - 1$, for ten classes 1.46.
 #
-# What does it cost? Page 00's head, trained by SGD at rate 0.03 from a random start, has 92 %. With a softmax too many? In percent, to within 4.
+# What does it cost? Page 00's head (91 % there), here by SGD at rate 0.03 from a random start, has 92 %. With a softmax too many? In percent, to within 4.
 
 # %%
 guess("21.a", None, sure=0.5)
@@ -441,7 +441,7 @@ drift = accuracy(live(data["test"]["features"]), test_labels) - sweep[name]["acc
 report("a softmax too many: live minus stored", drift, near=0, within=0.03)
 
 # %% [markdown]
-# From a random start it costs seven points at the slow rate; at a rate ten times higher, or with AdamW, no cost is seen. From a head that is *sure and wrong* (trained first on labels moved by one class) SGD at rate 0.3 hardly gets away: 17 % where logits give 92. At rate 3 it ends at 91, and with AdamW, which divides its steps by the gradients' size, too. The push has the right direction, but not the size.
+# From a random start it costs seven points at the slow rate; at a rate ten times higher, or with AdamW, no cost is seen. At rate 3, which is too high for logits, the weaker push is even three points ahead. From a head that is *sure and wrong* (trained first on labels moved by one class) SGD at rate 0.3 hardly leaves its wrong start: 17 % where logits give 92. At rate 3 it ends at 91, and so it does with AdamW, which divides each step by the gradients' size. The push has the right direction, but not the size.
 #
 # So accuracy need not tell. Look at the loss: if it never gets below that floor, search for a second softmax.
 #
@@ -538,7 +538,7 @@ print("the same as token by token:", torch.allclose(mean_loss, by_token))
 # | soft labels that do not | $s$ | $p \sum_i s_i - s$ | $B$ |
 # | **label smoothing** (标签平滑): a share $\epsilon$ spread over all $C$ classes | $q = (1 - \epsilon)\,y + \epsilon / C$ | $p - q$ | $B$ |
 # | **class weights** (类别权重) $w_c$ | $w_y\,y$ | $w_y\,(p - y)$ | $\sum_n w_{y_n}$ |
-# | **temperature** (温度): $p = \operatorname{softmax}(z / \tau)$ | $y$ | $(p - y) / \tau$ | $B$ |
+# | temperature (page 16): $p = \operatorname{softmax}(z / \tau)$ | $y$ | $(p - y) / \tau$ | $B$ |
 #
 # For p = (.5, .375, .125):
 
@@ -560,12 +560,17 @@ verify_gradient("21.8", lambda z: -(s_random * z.log_softmax(0)).sum(),
 
 # %% [markdown]
 # The last line is the second: a weighted sum of losses scales each $d$ at its source, and adds where the ways meet.
+
+# %% [markdown]
+# ## More: rare classes
 #
 # Not in the table: class weights and smoothing together. PyTorch's cross-entropy then computes
 #
 # $$ L = -\frac{1}{\sum_n w_{y_n}} \sum_n \sum_c w_c\, q_{nc} \log p_{nc}, \qquad q_{nc} = (1 - \epsilon)\,[c = y_n] + \frac{\epsilon}{C} \tag{21.9} $$
 #
-# > **Exercise 21.3 · Rare classes, smoothed labels** — *8 minutes · core*
+# > **Exercise 21.3 · Rare classes, smoothed labels** — *8 minutes · stretch*
+# >
+# > *More*: without it the page goes on with the course's function.
 # >
 # > Derive from (21.9) what arrives at the logits. It is *not* $w_y (p - q)$.
 # >
@@ -648,13 +653,20 @@ print("with weights the rare stay behind by {:.1f} ± {:.1f} points".format(*mea
 outcome("20.c", "Ben")
 
 # %% [markdown] owes="P3"
-# The weights bring 13 points to the rare digits and cost the others about one. Exchanged, they take 36 from the rare. The bet of page 20 goes to Ben: the loss counts all ten classes alike, and the rare ones stay 13 points behind.
-#
+# The weights bring 13.4 points to the rare digits and cost the others about one. Exchanged, they take 36 from the rare. The bet of page 20 goes to Ben: the loss counts all ten classes alike, and the rare ones stay 12.7 points behind the others.
+
+# %% [markdown]
 # ## The binary formula on many classes
 #
-# For one question of yes or no the cross-entropy is $-[\,y \log p + (1 - y) \log(1 - p)\,]$. A common mistake is to print this, summed over the classes, beside code that calls `CrossEntropyLoss`. The sum asks C questions ("does this word occur?"); a softmax answers one ("which word comes next?"). Put on a softmax, the sum has another gradient: with a one-hot $y$ its second term has the slope $r_i = (1 - y_i) / (1 - p_i)$ along $p_i$, and by (21.5)
+# For one question of yes or no the cross-entropy is $-[\,y \log p + (1 - y) \log(1 - p)\,]$. A common mistake is to print this, summed over the classes, beside code that calls `CrossEntropyLoss`. The sum asks C questions ("does this word occur?"); a softmax answers one ("which word comes next?"). On a softmax the sum is another loss: the logits log 4, log 3, log 1 get 0.929, -1.054 and 0.125 instead of 0.5, -0.625 and 0.125.
+#
+# <details><summary>Its gradient</summary>
+#
+# With a one-hot $y$ the second term has the slope $r_i = (1 - y_i) / (1 - p_i)$ along $p_i$, and by (21.5)
 #
 # $$ d_z = (p - y) + p \odot \big(r - \langle p, r \rangle\big) \tag{21.10} $$
+#
+# </details>
 
 # %% tags=["proof"]
 # Equation 21.10 on random logits.
@@ -669,8 +681,6 @@ def binary_gradient(z):
 verify_gradient("21.10", binary_loss, binary_gradient, (3,))
 
 # %% [markdown]
-# The logits log 4, log 3, log 1 get 0.929, -1.054 and 0.125 instead of 0.5, -0.625 and 0.125. It is another loss than the one that is named.
-#
 # ## With the library
 #
 # A backward of your own in PyTorch, and the tool that checks it by central differences:
@@ -714,39 +724,29 @@ print(pt.autograd.gradcheck(CrossEntropy.apply, (inputs, pt.tensor([1, 0]))))
 # The same number added to all logits changes no probability, so the loss does not change in that direction: the gradient along (1, 1, 1), which is their sum, is zero.
 #
 # </details>
-# <details><summary>2. A colleague's gradient points the right way and is 64 times too long. What do you look at first?</summary>
-#
-# The factor 1/B of the mean, with a batch of 64.
-#
-# </details>
-# <details><summary>3. Half of a batch of captions is padding, and the loss is <code>(token_loss * mask).mean()</code>. What happens?</summary>
-#
-# It divides by B x T instead of the number of real tokens, so all gradients are half as long as they should be, and how much too short depends on each batch's padding.
-#
-# </details>
-# <details><summary>4. Where exactly does the factor 1/p, which explodes for a tiny p, go away?</summary>
+# <details><summary>2. Where exactly does the factor 1/p, which explodes for a tiny p, go away?</summary>
 #
 # In the softmax's Jacobian: every entry of the true class's row has a factor p, which cancels it. (21.2) never has it.
 #
 # </details>
-# <details><summary>5. The loss of a three-class model stops at 0.55 and its accuracy is fine. What do you suspect?</summary>
+# <details><summary>3. The loss of a three-class model stops at 0.55 and its accuracy is fine. What do you suspect?</summary>
 #
 # A softmax in front of a loss that contains one: $\log(e + 2) - 1 = 0.551$ is the least it can reach.
 #
 # </details>
-# <details><summary>6. With the whole page: two annotators disagree about a third of your samples, half the tokens are padding, and one class is rare. Which d arrives at the logits?</summary>
+# <details><summary>4. A table has a row of logits for each letter, and says which letter comes next; each row is used for many tokens. For which p is its gradient zero?</summary>
+#
+# In a row the $p - y$ of all its tokens add up to (number of tokens) x $p$ minus the counts of what came next. That is zero where $p$ is the counted share: cross-entropy asks for the frequencies.
+#
+# </details>
+# <details><summary>5. With the whole page: two annotators disagree about a third of your samples, half the tokens are padding, and one class is rare. Which d arrives at the logits?</summary>
 #
 # Take both annotators' votes as soft labels q, each class's share times its weight: $s_c = w_c q_c$. A real token gets $p \sum s - s$, padding 0. Divide by the number that your mean divides by, for example the sum of the $\sum_c s_c$ over the real tokens; say which.
 #
 # </details>
-# <details><summary>7. With the whole page: a model's loss is NaN after 300 steps. It ends in a softmax, its loss is <code>-log(p)[y]</code>. What do you change, and how do you check your own backward?</summary>
+# <details><summary>6. With the whole page: a model's loss is NaN after 300 steps. It ends in a softmax, its loss is <code>-log(p)[y]</code>. What do you change, and how do you check your own backward?</summary>
 #
 # Let it end in logits, and use log-sum-exp minus the true logit (or `F.cross_entropy`): the logarithm of a probability that is rounded to 0 goes away. Then `gradcheck` in float64, with large logits among the inputs.
-#
-# </details>
-# <details><summary>8. A table has a row of logits for each letter, and says which letter comes next; each row is used for many tokens. For which p is its gradient zero?</summary>
-#
-# In a row the $p - y$ of all its tokens add up to (number of tokens) x $p$ minus the counts of what came next. That is zero where $p$ is the counted share: cross-entropy asks for the frequencies.
 #
 # </details>
 #

@@ -3,7 +3,7 @@
 #
 # Page 21 ended at the logits, with $(P - Y)/B$. Here you carry it on by hand, through a head, a glue and a mean down to a table of letters, and train a network of two modalities with nothing else.
 #
-# *About {minutes} minutes. You need pages 01, 03 and 21.*
+# *About {minutes} minutes. You need pages 01, 03, 08 and 21.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -13,7 +13,7 @@
 # 3. build the way back from a masked mean into a table of letters;
 # 4. train a network of two modalities with your own functions, beside autograd;
 # 5. work out weight decay in three optimisers;
-# 6. derive, alone, the gradient of three modalities under two losses, one with missing labels.
+# 6. derive, alone and if you like, the gradient of three modalities under two losses, one with missing labels.
 
 # %% tags=["imports", "measured"]
 # Imports.
@@ -141,7 +141,7 @@ verify_gradient("22.1", head_loss, head_by_hand, (5, 2), (5, 1), (4, 3), (4,))
 # %% [markdown]
 # Your four gradients stand beside autograd's and beside central differences.
 #
-# ### The gate
+# ### The ReLU
 #
 # Between two layers stands a ReLU, $h = \max(a, 0)$. Its slope is 1 where it was open and 0 where it was shut, so $d_a = d_h \odot [a > 0]$. A common slip asks the wrong number, and raises nothing.
 
@@ -157,7 +157,7 @@ print("by hand: ", d_a.tolist())
 print("the same as autograd:", torch.allclose(d_a, a.grad))
 
 # %% [markdown]
-# The gate looked at what comes back. But the way back needs numbers from the way forward, so they are kept.
+# The slip looked at what comes back. But the way back needs numbers from the way forward, so they are kept.
 
 # %%
 d_a = torch.where(a > 0, d_h, 0.0)
@@ -249,15 +249,19 @@ for ax, width in zip(panels, (16, 64, 256)):
 panels[0].set_yticks(range(len(WAYS)), list(WAYS))
 panels[0].invert_yaxis()
 plots.show(figure, "Five runs a row; dotted is chance. The minus is plain to see. The wrong matrix"
-           " costs a few points at width 16, and hides at 64 and 256, where a first layer that does"
-           " not learn at all hides nearly as well.")
+           " costs a few points at width 16, and hides at 64 and 256; at 256 a first layer that"
+           " does not learn at all costs half a point.")
 
 # %% [markdown]
 # - **The minus** drives the first layer uphill: chance, or little above it, at every width. One notices.
 # - **The transposed matrix** costs, paired by seed, 4.0 ± 2.2 points at width 16, 1.3 ± 2.0 at 64, 0.5 ± 0.4 at 256. A random matrix, drawn once, costs about as much.
-# - **A frozen first layer** costs 17 points at width 16 and half a point at 256: there the score says next to nothing about that layer.
+# - **A frozen first layer** costs 17 points at width 16, 2.5 ± 2.4 at 64 and half a point at 256: there the score says next to nothing about that layer.
 #
-# Why does a wrong matrix work at all? At width 64 the **cosine** (余弦), the dot product over both lengths, of what reaches the first layer with what should lies between -0.14 and 0.21 at the start, and between 0.24 and 0.32 after training, in all five runs. [Lillicrap and others](https://www.nature.com/articles/ncomms13276) found this with random matrices: the layers above learn until the wrong signal helps. Here, too: with both of them frozen the transposed matrix ends between 3 and 17 %, the right one between 84 and 88.
+# <details><summary>Why does a wrong matrix work at all?</summary>
+#
+# At width 64 the **cosine** (余弦), the dot product over both lengths, of what reaches the first layer with what should lies between -0.14 and 0.21 at the start, and between 0.24 and 0.32 after training, in all five runs. [Lillicrap and others](https://www.nature.com/articles/ncomms13276) found this with random matrices: the layers above learn until the wrong signal helps. Here, too: with both of them frozen the transposed matrix ends between 3 and 17 %, the right one between 84 and 88.
+#
+# </details>
 #
 # And where nothing is trained? Leave all weights alone, at random, and let only the *input* take a small step:
 
@@ -490,9 +494,9 @@ plots.show(figure, "The same network, trained with your gradients (thin, dots) a
 #
 # ## Weight decay, three times not the same
 #
-# **Weight decay** (权重衰减) lets every weight shrink by the share $\eta \lambda$ at each step, with the learning rate $\eta$. In plain descent (SGD) this is **L2 regularisation** (L2 正则化), a loss with $\frac{\lambda}{2} \lVert \theta \rVert^2$ added: its gradient is $d + \lambda \theta$.
+# Weight decay (page 08) lets every weight shrink by the share $\eta \lambda$ at each step, with the learning rate $\eta$. In plain descent (SGD) this is **L2 regularisation** (L2 正则化), a loss with $\frac{\lambda}{2} \lVert \theta \rVert^2$ added: its gradient is $d + \lambda \theta$.
 #
-# Not in Adam: it divides a running mean of the gradients by the root of a running mean of their squares. In the first step these are the gradient and its own size, so the step is a sign. `Adam(weight_decay=...)` adds $\lambda\theta$ *before* this division; **AdamW** decays beside it, **decoupled**. The first step of each:
+# Not in Adam (page 08): in its first step it divides the gradient by its own size, so the step is a sign. `Adam(weight_decay=...)` adds $\lambda\theta$ *before* this division; **AdamW** decays beside it, **decoupled**. The first step of each:
 #
 # $$ \theta \leftarrow \theta - \begin{cases} \eta\, d + \eta\lambda\,\theta & \text{SGD} \\ \eta\, g \,/\, (\lvert g \rvert + \varepsilon), \quad g = d + \lambda\theta & \text{Adam with L2} \\ \eta\, d \,/\, (\lvert d \rvert + \varepsilon) + \eta\lambda\,\theta & \text{AdamW} \end{cases} \tag{22.6} $$
 #
@@ -523,9 +527,10 @@ for name in OPTIMIZERS:
     print(f"{name:10}", "".join(f"{value:8.3f}" for value in moved))
 
 # %% [markdown]
-# First column: a weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. Later steps divide too. So the same `weight_decay=0.01` means two things in two optimisers.
-#
-# ## Alone: three modalities, two losses
+# First column: a weight that the loss does not care about decays by $\eta\lambda = 0.01$ in SGD and AdamW. In Adam with L2 it moves by the full 0.1, whatever $\lambda$ is: the decay is all there is to divide. So the same `weight_decay=0.01` means two things in two optimisers.
+
+# %% [markdown]
+# ## More: alone with three modalities and two losses
 #
 # Text, image and audio are glued and go through one hidden layer with ReLU. Two heads sit on it: ten logits for the digit, and one for "is it even?", which has been answered for some samples only.
 #
@@ -534,6 +539,8 @@ for name in OPTIMIZERS:
 # Here $p$ is the softmax of the digit's logits, $q$ the sigmoid of the other, $e_n$ is 1 for even, and K is how many answers are known.
 #
 # > **Exercise 22.3 · What each modality gets** — *12 minutes · stretch*
+# >
+# > *More*: nothing after this section needs it.
 # >
 # > On paper first: draw the graph from the three features to L. Then return what arrives at each modality.
 # >
@@ -580,7 +587,7 @@ def two_losses_backward(
 # </details>
 # <details><summary>Step 3: the rest</summary>
 #
-# One gate, one matrix, one cut. You have done all three.
+# One ReLU, one matrix, one cut. You have done all three.
 #
 # </details>
 # <details><summary>If you get NaN</summary>
@@ -625,7 +632,8 @@ for alpha, beta in ((0.7, 0.0), (0.0, 0.3), (0.7, 0.3)):
 
 # %% [markdown]
 # The third line is the sum of the first two: a weighted sum of losses scales each gradient at its source and adds where the ways meet. Sample 1 has no answer to the second question, and gets nothing from the second loss.
-#
+
+# %% [markdown]
 # ## With the library
 #
 # A backward of your own in plain PyTorch, beside central differences. `gradcheck` wants float64.
@@ -634,7 +642,7 @@ for alpha, beta in ((0.7, 0.0), (0.0, 0.3), (0.7, 0.3)):
 import torch as pt
 
 
-class Gate(pt.autograd.Function):
+class ReLU(pt.autograd.Function):
     @staticmethod
     def forward(ctx, a):
         ctx.save_for_backward(a)
@@ -646,12 +654,12 @@ class Gate(pt.autograd.Function):
         return d_h * (a > 0)                                             # try d_h * (d_h > 0)
 
 numbers = pt.randn(3, 4, dtype=pt.float64, requires_grad=True)
-print("the gate's backward is right:", pt.autograd.gradcheck(Gate.apply, numbers))
+print("the ReLU's backward is right:", pt.autograd.gradcheck(ReLU.apply, numbers))
 
 # %% [markdown]
 # ## On real data
 #
-# The same network and gradients on 5,000 pictures of MNIST, each with a typed word; five seeds, stored.
+# The same network and gradients on 5,000 of MNIST's test images, each with a typed word; five seeds, stored.
 
 # %% tags=["proof"]
 # The stored runs on MNIST: python tools/sweep.py 22 by_hand.
@@ -701,17 +709,12 @@ if store.have("mnist", "fsdd"):
 # Their probability was rounded to 0 or 1 on the wrong side. The logarithm is cut off at -100, and the gradient is 0. Use the loss that takes logits.
 #
 # </details>
-# <details><summary>5. Somebody changes Adam into AdamW and leaves <code>weight_decay=0.01</code>. Is it the same training?</summary>
-#
-# No. In Adam the decay is divided with the gradient; in AdamW each weight shrinks by the share $\eta\lambda$, whatever its gradient.
-#
-# </details>
-# <details><summary>6. With the whole page: a colleague's layer with a backward of their own trains to a good score. Is the backward right?</summary>
+# <details><summary>5. With the whole page: a colleague's layer with a backward of their own trains to a good score. Is the backward right?</summary>
 #
 # The score can hardly tell. At width 256 a first layer that did not learn lost half a point, and a transposed matrix hid at 64. Put each gradient beside autograd's, or central differences, in float64 and with sizes that differ from each other, so that a transposed matrix raises.
 #
 # </details>
-# <details><summary>7. With the whole page: a third of your samples has no label for the second task, and you put 0 there. What happens on the way back?</summary>
+# <details><summary>6. With the whole page: a third of your samples has no label for the second task, and you put 0 there. What happens on the way back?</summary>
 #
 # Each of them sends $q - 0$ instead of nothing: the second head learns to say "no", and this reaches the hidden layer, the cut, and from there every modality and its table. The mask belongs in the loss, and the mean's divisor is the number of known labels.
 #

@@ -10,9 +10,9 @@
 #
 # 1. settle the bet of page 24: a beam, or one word at a time?
 # 2. build the loss of a caption, shifted and masked, and see what a loss of 0 on noise means;
-# 3. train a captioner on a frozen map, and hold its flattering score against the truth;
+# 3. train a captioner on a frozen encoder, and hold its flattering score against the truth;
 # 4. build beam search, and find out when it is truer;
-# 5. build a checker that repeats cannot fool, and put BLEU beside it;
+# 5. put BLEU beside the truth and, if you like, build a checker that repeats cannot fool;
 # 6. see where the model looks, and make it say what you ask for.
 
 # %% tags=["measured", "imports"]
@@ -42,9 +42,9 @@ from course_utils.text import BOS, EOS, PAD, Vocabulary, tokenize
 # %% [markdown]
 # ## The bet of page 24
 #
-# A captioner says words one after the other. **Greedy decoding** (贪心解码) takes the likeliest next word each time. **Beam search** (束搜索) keeps the three likeliest beginnings. Both must begin with "there are". The pictures are `scenes` of one to three things.
+# (The bet can be read here for the first time, too.) A captioner says words one after the other. **Greedy decoding** (贪心解码) takes the likeliest next word each time. **Beam search** (束搜索) keeps the three likeliest beginnings. Both must begin with "there are". The pictures are `scenes` of one to three things.
 #
-# Such a caption is **strictly true** (严格为真) if each number is exact, nothing is named twice, nothing is left out, and a relation that it tells ("left of") holds. `scenes` knows its things, so a program decides. Five models, five test sets of 500 pictures:
+# Such a caption is **strictly true** (严格为真) if each number is exact, nothing is named twice, and a relation that it tells ("left of") holds. A list must also leave nothing out; a caption that only tells a relation may. `scenes` knows its things, so a program decides. Five models, five test sets of 500 pictures:
 
 # %% tags=["measured", "proof"]
 # The data: scenes of one to three things, their cells, true captions; and a table's lines.
@@ -76,7 +76,13 @@ for what, label in (("strict", "all pictures"), ("pairs", "two things alike in c
 outcome("24.a", "Ada")
 
 # %% [markdown]
-# Ada wins, by little: the beam is ahead by 1.0 ± 0.8 points, five pictures of 500 (five other models: 1.3 ± 1.1). No caption of the training data begins so unless two things have a colour or a shape in common, as in 45 % of these pictures; of the rest the five models say nothing true. Among the 45 % the beam is ahead by 2.3 ± 1.9 (the others: 3.0 ± 2.7). And yet, begun with "a picture of", the beam will be *behind*. Both come back below, once you have built the search.
+# Ada wins, by little: the beam is ahead by 1.0 ± 0.8 points, five pictures of 500 (five other models: 1.3 ± 1.1). And yet, begun with "a picture of", the beam will be *behind*. Both come back below, once you have built the search.
+#
+# <details><summary>Why so few are true</summary>
+#
+# No caption of the training data begins so unless two things have a colour or a shape in common, as in 45 % of these pictures; of the rest the five models say nothing true. Among the 45 % the beam is ahead by 2.3 ± 1.9 (the others: 3.0 ± 2.7).
+#
+# </details>
 #
 # ## What goes in, what comes out
 #
@@ -154,7 +160,7 @@ verify("25.1", by_hand=total / count, reference=got)
 # %% [markdown] owes="L5 L6 P2 P3"
 # <details><summary>Three slips in the formula and its code</summary>
 #
-# **Binary cross-entropy.** A common mistake writes a caption's loss as $-\frac1N \sum_i [y_i \log \hat y_i + (1 - y_i) \log (1 - \hat y_i)]$, the loss of a yes or no. A next word is one of V, and $\hat y$ has to be a probability, not the fused features themselves: between the two belong a linear layer and a softmax. Used on a softmax's $p$ all the same, its gradient by the logits is not $p - y$ (page 21), but $p - y + p \odot (r - p^\top r)$ with $r = (1 - y) / (1 - p)$.
+# **Binary cross-entropy.** A common mistake writes a caption's loss as $-\frac1N \sum_i [y_i \log \hat y_i + (1 - y_i) \log (1 - \hat y_i)]$, the loss of a yes or no. A next word is one of V, and $\hat y$ has to be a probability, not the fused features themselves: between the two belong a linear layer and a softmax. Used on a softmax's $p$ all the same, its gradient by the logits is not $p - y$, but that of page 21's (21.10).
 #
 # **The class axis.** `F.cross_entropy(logits, ids)` with logits `(B, T, V)` raises "Expected target size", for it takes axis 1 for the classes. If T happens to equal V, it says nothing and computes something else.
 #
@@ -205,9 +211,9 @@ print(f"noise cannot be learned: {loss > 3} (loss {loss:.4f})")
 # %% [markdown] owes="F127"
 # ## Encoder and decoder
 #
-# **The encoder** is `scenes-cnn`, a small CNN that the course ships, and it is *frozen*: each picture becomes 64 cells (8 x 8) of 64 numbers. It learned (`python tools/train_scene_encoder.py --write`) to name colour, shape and size of the thing in each cell: labels from true boxes, which photographs seldom have. So this is no learning from pixels.
+# **The encoder** is `scenes-cnn`, a small CNN that the course ships, from here on *the scene encoder*, and it is *frozen*: each picture becomes 64 cells (8 x 8) of 64 numbers. It learned (`python tools/train_scene_encoder.py --write`) to name colour, shape and size of the thing in each cell: labels from true boxes, which photographs seldom have. So this is no learning from pixels.
 #
-# **The decoder** is trained here. A **GRU** (门控循环单元), a layer that takes a state from word to word, reads the words so far, and at each place its state $h_t$ asks the 64 cells by page 14's attention. In one head, with cells $x_i$ and a learned place vector $e_i$:
+# **The decoder** is trained here. A GRU (page 06), a layer that takes a state from word to word, reads the words so far, and at each place its state $h_t$ asks the 64 cells by page 14's attention. In one head, with cells $x_i$ and a learned place vector $e_i$:
 #
 # $$ c_t = \sum_{i=1}^{64} \operatorname{softmax}_i \left( \frac{(W_q h_t)^\top W_k (x_i + e_i)}{\sqrt{d}} \right) W_v (x_i + e_i) \tag{25.2} $$
 #
@@ -356,7 +362,7 @@ outcome("25.a", 100 * sum(kept["sighted"]["accuracy"]["strict"]) / 5, within=8)
 # %% [markdown]
 # 78 % of the words, 53 % of the captions. The first number flatters. A blind captioner, which learned with zeros in place of pictures, and is tested so, names 56 % of the next words right, and 1 % of its captions are true; a shuffled one, which learned with other scenes' pictures, has 56 and 2. (Each has the rate that validation pictures chose for it. And 100 % of the words nobody reaches: which of many true captions is the reference cannot be known.) So beside a score under teacher forcing belongs that of a blind model.
 #
-# Our model does use its picture: shown another scene's in test, 0.3 % of its captions are true. And it hardly invents: 0.8 % of its phrases name what is not there, a **hallucination** (幻觉). What fails? 14 % of its captions name a thing twice. And of the relations that it tells 38 % hold; with each of the four words in their place 36 % would (not 50: where a noun fits no thing, or two, none holds), so it tells them not clearly better than by chance (2.6 ± 3.9 points).
+# These are two of the three controls of pages 25 to 28: *blind*, *shuffled* (training and test), *another picture* (test only). Our model does use its picture: shown another scene's in test, 0.3 % of its captions are true. And it hardly invents: 0.8 % of its phrases name what is not there, a **hallucination** (幻觉). What fails? 14 % of its captions name a thing twice. And of the relations that it tells 38 % hold; with each of the four words in their place 36 % would (not 50: where a noun fits no thing, or two, none holds), so it tells them not clearly better than by chance (2.6 ± 3.9 points).
 
 # %% tags=["figure"]
 # Five test pictures with what it says.
@@ -486,11 +492,11 @@ for start in ("there are", "a picture of", "a picture of a"):
 # %% [markdown]
 # As they stand the beam's captions are truer, by 8.2 ± 3.5 points; but they are other captions: 71 % lists in place of 42. Scored by the *mean* log-probability of a word, which takes away the sum's taste for short sentences, it is *less* often true than greedy (-4.1 ± 3.0).
 #
-# Now begin alike. After "a picture of" the beam loses 6.3 ± 2.4 points (five other models: 6.2 ± 3.7). Add one word, "a picture of a", and the loss is gone: beam minus greedy is 1.6 ± 1.2 (the others: 0.7 ± 2.9). So the loss lies in the choice of that word: left free, the beam begins its list with "two" or "three" in 46 % of the captions, greedy in 8. A likelier sentence is not by itself truer, nor less true.
+# Now begin alike. After "a picture of" the beam loses 6.3 ± 2.4 points (five other models: 6.2 ± 3.7). Add one word, "a picture of a", and the loss is gone: beam minus greedy is 1.6 ± 1.2 (the others: 0.7 ± 2.9). So, in this form of caption, the loss lies in the choice of that word: left free, the beam begins its list with "two" or "three" in 46 % of the captions, greedy in 8. A likelier sentence is not by itself truer, nor less true.
 #
 # ## BLEU, beside the truth
 #
-# On photographs nobody can compute truth, so captions are compared with those that people wrote. **BLEU** (双语评估替补) counts which runs of one to four words the references have, too, takes the geometric mean of the four shares, and punishes what is too short ([Papineni and others, 2002](https://aclanthology.org/P02-1040/)). Here captions that are *all* true can take the test. Then each that tells a relation has its word turned, left for right, above for below: false, by one word.
+# On photographs nobody can compute truth, so captions are compared with those that people wrote. **BLEU** (双语评估替补) counts which runs of one to four words the references have, too, takes the geometric mean of the four shares, and punishes what is too short ([Papineni and others, 2002](https://aclanthology.org/P02-1040/)). Here captions that are *all* true can be scored so. Then each that tells a relation has its word turned, left for right, above for below: false, by one word.
 
 # %% tags=["measured", "proof"]
 # A caption with its relation turned round.
@@ -517,15 +523,18 @@ for name, rows, label in (("true", trues, "a true caption"), ("turned", trues, "
     line(label, *(percent(rows, name, what) for what in ("bleu_one", "bleu_four", "strict")))
 
 # %% [markdown]
-# A true caption has 23.2 against one other true one, and the model 22.9, though 47 % of what it says is false. It stands at the ceiling (model minus true captions: -0.3 ± 2.0 points with one reference, 0.7 ± 4.6 with four). To turn every relation costs 0.6 ± 0.3 and 1.5 ± 0.3 points, and half of the truth. And a model that never saw a picture (30 with four) is far above a true caption of another scene (17); true are nearly none of either.
+# A true caption has 23.2 against one other true one, and the model 22.9, though 47 % of its captions are not strictly true. It stands at the ceiling (model minus true captions: -0.3 ± 2.0 points with one reference, 0.7 ± 4.6 with four). To turn every relation costs 0.6 ± 0.3 and 1.5 ± 0.3 points, and half of the truth. And a model that never saw a picture (30 with four) is far above a true caption of another scene (17); true are nearly none of either.
 #
 # So read a BLEU beside a second person's, and beside a blind model's. (CIDEr and CLIPScore, see *Read more*, are not measured here.)
-#
-# ### A checker that cannot be fooled
+
+# %% [markdown]
+# ### More: a checker that cannot be fooled
 #
 # Truth, where it can be computed, flatters too if the program is careless. Test each phrase alone, and "a red circle and a red circle" passes for a picture of one red circle and a blue cross.
 #
-# > **Exercise 25.3 · Is the list true?** — *5 minutes · core*
+# > **Exercise 25.3 · Is the list true?** — *5 minutes · stretch*
+# >
+# > *More*: without it the page goes on with the course's function.
 # >
 # > - `phrases` is a list of (number, set of words): "two circles and a red cross" is `[(2, {"circle"}), (1, {"red", "cross"})]`. `things` is a list of sets of three words: `{"small", "red", "circle"}`.
 # > - A phrase *fits* a thing if all its words are among the thing's. The empty set ("a thing") fits all.
@@ -580,7 +589,8 @@ report("lists that are true, in %", 100 * share(together), near=82.6, within=8)
 
 # %% [markdown]
 # Over five models 92.8 % of the lists pass phrase by phrase, and 78.0 % are true: testing phrases alone flatters by 14.8 ± 2.6 points.
-#
+
+# %% [markdown]
 # ## Where it looks
 #
 # Attention gives a map for each word: how much does each cell weigh at the step that *says* it?
@@ -640,7 +650,7 @@ for name, label in (("none", "all cells"), ("named", "without the named thing's"
 #
 # ## What you ask for
 #
-# Two handles need no training. **Temperature** (温度): draw words from $\operatorname{softmax}(z / \tau)$. And first words: let the model go on after yours, the simplest **controllable generation** (可控生成).
+# Two handles need no training. Temperature (page 16): draw words from $\operatorname{softmax}(z / \tau)$. And first words: let the model go on after yours, the simplest **controllable generation** (可控生成).
 
 # %% tags=["figure"]
 # Truth by temperature and by the first words, five seeds.
@@ -693,7 +703,7 @@ plots.points(
 # 2. **build** the loss of a caption, shifted and masked; unshifted, it falls to 0 on noise;
 # 3. **train** a captioner: 78 % of next words under teacher forcing, 53 % of captions true; blind 56 and 1;
 # 4. **build** beam search: truer as they stand, less true after "a picture of", not after "a picture of a";
-# 5. **build** a checker: 93 % of lists by phrases, 78 % as a whole; and read BLEU at its ceiling;
+# 5. **read** BLEU at its ceiling, and **build** a checker: 93 % of lists by phrases, 78 % as a whole;
 # 6. **see** that the noun is read off the thing's cells, and ask for a form by its first words.
 #
 # ## Questions
@@ -713,22 +723,17 @@ plots.points(
 # The grammar and how often each word follows: after "a red" comes a noun, after a noun "and", a comma or the end. That names more than half of the next words right, and tells nothing of the picture.
 #
 # </details>
-# <details><summary>4. Does a wider beam find likelier sentences? And truer ones?</summary>
-#
-# Likelier mostly: from one word at a time to all sentences. Truer is another question, which the training loss does not ask of whole sentences. On this page the sign depends on how the caption begins.
-#
-# </details>
-# <details><summary>5. A paper translates captions into another language, and uses the photograph as well. Which part of this page's model changes?</summary>
+# <details><summary>4. A paper translates captions into another language, and uses the photograph as well. Which part of this page's model changes?</summary>
 #
 # Only what is asked: rows of the source sentence stand beside the cells as keys and values. Loss, marks and search stay. So does the control: the same network, trained with shuffled photographs. If it translates as well, the photograph adds nothing.
 #
 # </details>
-# <details><summary>6. With the whole page: your captioner of photographs gains 2 points of BLEU. What do you ask before you say that it sees better?</summary>
+# <details><summary>5. With the whole page: your captioner of photographs gains 2 points of BLEU. What do you ask before you say that it sees better?</summary>
 #
 # What a second person's caption scores, and what the model scores that learned blind. Whether its captions have changed their form or length. And whether they are true: name the things of 50 captions, and look.
 #
 # </details>
-# <details><summary>7. With the whole page: you make the model begin with "there is a red", and a third of its phrases name nothing that is there. Is the model broken?</summary>
+# <details><summary>6. With the whole page: you make the model begin with "there is a red", and a third of its phrases name nothing that is there. Is the model broken?</summary>
 #
 # No. It continues the likeliest way after words that somebody else has said, and it was never shown how to object. Where nothing red is in the picture every continuation is false. Who steers by a beginning has to know that the beginning is true.
 #
@@ -745,7 +750,7 @@ plots.points(
 #
 # A question has two things in it: "is the red circle left of the blue square?" A model that is trained on such questions may look twice: two rounds of attention, of four heads each.
 #
-# *Ada says: it answers nearly all of them, for it can look at both things.* *Ben says: it stays at a coin toss, for looking at two things is not comparing their places.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: it stays at chance, 50 %, for looking at two things is not comparing their places.* *Ben says: it answers nearly all of them, for it can look at both things.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("25.c", None)

@@ -3,7 +3,7 @@
 #
 # People rate a message, a word list of 2014 rates it, a network rates it: who comes nearest to what the others say? Then a voice joins the words, in pieces of unequal length, and an emoji that is often not there.
 #
-# *About {minutes} minutes. You need pages 01, 05 and 10: words as vectors, frames of sound, fusion by concatenation.*
+# *About {minutes} minutes. You need pages 01, 02, 05 and 10: words as vectors, MiniLM, frames of sound, fusion by concatenation.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -11,7 +11,7 @@
 # 1. settle the bet of page 26: one person, or a word list?
 # 2. build the mean of the *others*, so that nobody is compared with themselves;
 # 3. add a modality that is often missing, and see what it costs to forget the mask;
-# 4. hold a rating and a yes-or-no answer against each other, on one trunk;
+# 4. hold, if you like, a rating and a yes-or-no answer against each other, on one trunk (page 18);
 # 5. build packing: an LSTM's last state, at each row's own end;
 # 6. find out which of words, tone and emoji carries what, against exact ceilings.
 
@@ -108,7 +108,7 @@ plots.players(drawn, 8_000)
 #
 # 4,200 short messages, each rated by at least 20 people from -4 (most negative) to 4; their mean is the published rating ([Hutto and Gilbert, 2014](https://github.com/cjhutto/vaderSentiment)). *Ada: one person who reads whole sentences comes nearer to the mean of the others. Ben: a word list of 2014 does.*
 #
-# The **word list** (情感词典), VADER, holds some 7,500 words and emoticons, each rated by ten people, and a few rules ("not", "very", capitals). Beside it: a bag of words (which words does the text have?) and MiniLM's sentence vectors (page 02), each with ridge regression to the rating. Near-duplicates are a group, and no group is in two of the splits. All numbers of this section are stored; they come from the real messages.
+# A **sentiment lexicon** (情感词典), below *the word list*: VADER holds some 7,500 words and emoticons, each rated by ten people, and a few rules ("not", "very", capitals). Beside it: a bag of words (which words does the text have?) and MiniLM's sentence vectors (page 02), each with ridge regression (page 04) to the rating. Near-duplicates are a group, and no group is in two of the splits. All numbers of this section are stored; they come from the real messages.
 
 # %%
 kept = stored("27", "posts")                                 # python tools/sweep.py 27 posts
@@ -125,9 +125,9 @@ for row in ("always the mean", "bag of words", "MiniLM", "MiniLM, ratings shuffl
 outcome("26.c", "Ben")
 
 # %% [markdown]
-# "One person" is drawn at random from each message's raters, 20 times, and compared with the mean of the rest. Ben wins by the words of the bet: the list's error is 0.10 ± 0.03 smaller. (That is the list against the mean of all, as in the table. Against means that leave one rater out, too, it leads by 0.09 ± 0.04.) But look what was compared. The list's number, from -1 to 1, was put on a **straight line** that was fitted to the ratings of the training messages. The person got no such line: people answer in whole numbers, and more boldly than a mean does. Give the person a line, too, fitted the same way, and against such others no lead is shown: 0.01 ± 0.04. The **correlation** r (相关系数) does not see a line at all, and shows no difference either: -0.01 ± 0.02.
+# "One person" is drawn at random from each message's raters, 20 times, and compared with the mean of the rest. Ben wins by the words of the bet: the list's error is 0.10 ± 0.03 smaller against the mean of all, as in the table, and against means that leave one rater out it leads by 0.09 ± 0.04. But look what was compared. The list's number, from -1 to 1, was put on a **straight line** that was fitted to the ratings of the training messages. The person got no such line: people answer in whole numbers, and more boldly than a mean does. Give the person a line, too, fitted the same way, and against such others no lead is shown: 0.01 ± 0.04. The **correlation** r (相关系数) does not see a line at all, and shows no difference either: -0.01 ± 0.02.
 #
-# So with a line for both nobody is shown to be ahead. And the list has a home game: list and ratings come from one paper, from people found in the same way; and by [its makers' own words](https://github.com/cjhutto/vaderSentiment#resources-and-dataset-descriptions) 200 of the 4,200 messages were made up to test rules such as the list's. What can be said: on *these* messages no difference is shown between the list and one person. It beats MiniLM with ridge regression, which reads 2,940 rated messages and knows no list, and both together are best.
+# So with a line for both nobody is shown to be ahead. And the list is on its own ground: list and ratings come from one paper, from people found in the same way. What can be said: on *these* messages no difference is shown between the list and one person. It beats MiniLM with ridge regression, which reads 2,940 rated messages and knows no list, and both together are best. (By [its makers' own words](https://github.com/cjhutto/vaderSentiment#resources-and-dataset-descriptions) 200 of the 4,200 messages were made up to test rules such as the list's.)
 #
 # Settle it by hand. Four people rate one message:
 
@@ -234,7 +234,7 @@ print("(C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT)")
 #
 # ## A modality that is often missing
 #
-# One message in six or seven has an emoticon, such as `:)` or `<3`. Taken out of the text it is a modality of its own, mostly missing. A weighted mean of what each modality says, $m$ being 1 where it is there:
+# One message in six or seven has an **emoticon**: typed signs, such as `:)` or `<3`. (An *emoji*, further down, is one sign.) Taken out of the text it is a modality of its own, mostly missing. A weighted mean of what each modality says, $m$ being 1 where it is there:
 #
 # $$ \hat y = \frac{\sum_i m_i w_i \hat y_i}{\sum_i m_i w_i} \tag{27.2} $$
 #
@@ -295,10 +295,11 @@ for row in ("text", "mean with 0", "mean with the emoticons' mean"):
 # **Missing.** On messages without emoticon the mean without a mask costs 0.19 ± 0.02 where 0 stands for it. Its signs stay right: half of a number has the number's sign. With the emoticons' own mean in that place it costs as much, and signs, too.
 #
 # **Misleading.** A regression that has learned to trust the emoticon gets, at the test alone, that of another message: it falls behind the text. Where words and emoticon really disagree (the list on the bare words against the emoticon's mean) there are 10 messages a split; in 7 of 10 the ratings follow the emoticon. From so few nothing follows.
+
+# %% [markdown]
+# ## More: the same words in another place
 #
-# ## The same words in another place
-#
-# MiniLM's regression and the list, learned or made for messages, on sentences about products and films (3,708 and 10,605, rated by people, too). On them people's own words differ, and so does what is praised.
+# *More: the rest of the page does not need it.* MiniLM's regression and the list, learned or made for messages, on sentences about products and films (3,708 and 10,605, rated by people, too). That is a **domain shift** (领域偏移): the same task on data of another kind.
 
 # %%
 away = stored("27", "shift")                                 # python tools/sweep.py 27 shift
@@ -311,11 +312,18 @@ for row in ("learned there", "learned there, 2595", "learned from posts", "word 
     print(f"{row:24}", *(f"{cell:>15}" for cell in cells))
 
 # %% [markdown] owes="F90 F92"
-# Away from home both have less, the list most: 0.43 on films after 0.88, where it falls behind MiniLM's regression from messages. Part of that is no matter of home, as films are harder for what was learned *there*, too: 0.67 after 0.81. Learned on the spot, r is higher by 0.11 ± 0.00 on films and by 0.07 ± 0.02 on products. Is that the place, or more texts? On films, from 2,595 of its sentences, fewer than the 2,940 messages, 0.10 ± 0.01: the place. (Films and products were rated by the same kind of people, for the same paper, and what differs besides the subject, such as length and spelling, is not taken apart here. MiniLM itself was trained on a billion pairs of sentences from the web; whether some of these texts, without ratings, were among them, nobody has checked.)
+# There both have less, the list most: 0.43 on films after 0.88, where it falls behind MiniLM's regression from messages. Part of that is not the place, as films are harder for what was learned *there*, too: 0.67 after 0.81. Learned on the spot, r is higher by 0.11 ± 0.00 on films and by 0.07 ± 0.02 on products. Is that the place, or more texts? On films, from 2,595 of its sentences, fewer than the 2,940 messages, 0.10 ± 0.01: the place.
 #
-# ## A number, or yes and no?
+# <details><summary>What is not taken apart here</summary>
 #
-# So far we asked for a rating: **regression** (回归), a head with one output and the mean squared error. One may also ask only "good or bad?": **classification** (分类), a head whose one logit goes into the binary cross-entropy. In both, mind a shape: the targets are `(B,)`, `nn.Linear(64, 1)` gives `(B, 1)`, and their difference would be a table `(B, B)`, every answer against every target. `nn.MSELoss` only warns, `nn.BCEWithLogitsLoss` raises; `squeeze(-1)` mends both.
+# Films and products were rated by the same kind of people, for the same paper, and what differs besides the subject, such as length and spelling, is not taken apart. MiniLM itself was trained on a billion pairs of sentences from the web; whether some of these texts, without ratings, were among them, nobody has checked.
+#
+# </details>
+
+# %% [markdown]
+# ## More: a number, or yes and no?
+#
+# *More: the rest of the page does not need it.* So far we asked for a rating: **regression** (回归), a head with one output and the mean squared error. One may also ask only "good or bad?": **classification** (分类), a head whose one logit goes into the binary cross-entropy. In both, mind a shape: the targets are `(B,)`, `nn.Linear(64, 1)` gives `(B, 1)`, and their difference would be a table `(B, B)`; `squeeze(-1)` mends it.
 #
 # One trunk on MiniLM's vectors, 64 wide, and on it the rating's head, the sign's head, or both. (The rate and the decay of each are chosen on validation; the sign's head gets its error from a line through its logit.)
 
@@ -328,7 +336,8 @@ for row in ("rating", "sign", "both"):
 
 # %% [markdown] owes="F136"
 # Asked for the sign alone, the trunk still orders the messages: but it costs 0.03 ± 0.00 of r and 0.07 ± 0.01 of error. What does the rating's head lose on the sign? Nothing is shown: the right signs differ by 0.0 ± 0.5 points. Both heads on one trunk: 0.01 ± 0.02 of error against the rating's head alone, no difference shown. (The decay stands at the top of its grid in most runs.) So on this trunk: if you have ratings, and may be asked for yes and no, train on the ratings.
-#
+
+# %% [markdown]
 # ## Words, a tone of voice and an emoji
 #
 # Now a voice. The course's `moods` are clips of a synthesiser: a sentence, spoken lower and slower (bad), as it is, or higher and quicker (good), and an emoji. Each modality says nothing in 40 to 50 % of the samples, else the truth in 90 %. So the best possible accuracy is known exactly:
@@ -347,7 +356,7 @@ print(f'\n"{mood["text"]}" {mood["emoji"]}  words {mood["words"]}, tone {mood["t
 #
 # The **tone** is the work of this page. Pitch alone says little, as some voices are high by nature; so from each frame's pitch the mean of its voice is taken off (over that voice's nine clips, without labels; but by design they are three of each tone, so that the mean is a fair middle, which a single call would not give). What is left is a melody, two numbers a step: how far above the voice's own mean, and whether there is a voice at all.
 #
-# What reads the melody is an **LSTM** (长短期记忆网络): it goes through the steps and carries a state. Its last state is one vector for the whole clip, and a line makes three tones of it. What `read` has to do is the question of the next section.
+# What reads the melody is an LSTM (page 01): it goes through the steps and carries a state. Its last state is one vector for the whole clip, and a line makes three tones of it. What `read` has to do is the question of the next section.
 
 # %% owes="F48" tags=["measured"]
 class SequenceReader(nn.Module):
@@ -416,7 +425,7 @@ alone, together = lstm(clips[1:2])[0][0], lstm(clips)[0][1]                # (T,
 print("clip 1 gives the same beside others:", torch.allclose(alone, together, atol=1e-6))
 
 # %% [markdown]
-# The second trap is the padding. One clip of two steps beside one of four; the state after each step, of an LSTM with one number of state:
+# The second trap is the padding, which page 01 met; here you build what mends it. A clip of two steps beside one of four; the state after each step, of an LSTM with one number of state:
 
 # %%
 seed_everything(8)
@@ -428,7 +437,7 @@ for name, row in zip(("short", "long"), after.tolist()):
     print(f"{name:6}", [round(state, 3) for state in row])
 
 # %% [markdown]
-# After two steps both rows have the same state: they have read the same. Then the short one reads zeros, and its state goes on changing. A zero is an input like any other. What we want is a state that *holds*: with $m_t$ the mask and $h$ state and cell,
+# The short one then reads zeros, and its state goes on changing. What we want is a state that *holds*: with $m_t$ the mask and $h$ state and cell,
 #
 # $$ h_t = m_t \operatorname{LSTM}(x_t, h_{t-1}) + (1 - m_t)\, h_{t-1}, \qquad h_0 = 0 \tag{27.3} $$
 #
@@ -536,7 +545,7 @@ for row in ("packed", "read at the padding", "padding on the left", "mean over t
     print(f"{row:26} {mean:5.1f} ± {half:.1f}")
 
 # %% [markdown]
-# Over ten seeds (five left it open), reading the state at the padding costs 8.4 ± 5.1 points (single runs: from -2 to 19; with the 12 voices drawn again: from 3.5 to 13.0). Is it the padding as such? With the same line, but the padding *before* the steps, no loss is shown: 0.9 ± 1.4. Nor with the mean of the states over the real steps: -0.6 ± 2.1. So the fault is *where* the state is read, and packing is one cure of three. (The padding in front leaves a state that depends on the batch: it begins with as many zeros as the longest neighbour asks for.) What matters most is what is read: without taking off each voice's own mean the reader loses 28.0 ± 3.2 points. Trained on shuffled tones it guesses.
+# Over ten seeds (at first five were run), reading the state at the padding costs 8.4 ± 5.1 points (single runs: from -2 to 19; with the 12 voices drawn again: from 3.5 to 13.0). Is it the padding as such? With the same line, but the padding *before* the steps, no loss is shown: 0.9 ± 1.4. Nor with the mean of the states over the real steps: -0.6 ± 2.1. So the fault is *where* the state is read, and packing is one remedy of three. (The padding in front leaves a state that depends on the batch: it begins with as many zeros as the longest neighbour asks for.) What matters most is what is read: without taking off each voice's own mean the reader loses 28.0 ± 3.2 points. Trained on shuffled tones it guesses.
 #
 # ## All three together
 #
@@ -593,11 +602,15 @@ plots.bars(
 # %% [markdown]
 # Together 84.0 ± 4.0 %, where 88.1 are possible: 10.0 ± 2.8 points above the best single modality of each seed. The seeds draw samples anew, but from the same clips; with the 12 test voices drawn again as groups the gain lies between 6.8 and 13.0.
 #
-# **Which carries what?** Shuffle one modality, in training, validation and test, and the model keeps its size and loses only what that modality says: 7.3 ± 2.1 points without the words, 7.6 ± 2.4 without the emoji, 2.5 ± 1.5 without the tone. That is what the tone adds to words and emoji, too: 2.6 ± 1.5. Told what each modality really says (the row "signs") the same regression has 89.0 %. So it is the reading that falls short, and not the fusion.
+# **Which carries what?** Shuffle one modality, in training, validation and test, and the model keeps its size and loses only what that modality says: 7.3 ± 2.1 points without the words, 7.6 ± 2.4 without the emoji, 2.5 ± 1.5 without the tone. That is what the tone adds to words and emoji, too: 2.6 ± 1.5. Told what each modality really says (the row "signs") the same regression has 89.0 % (above 88.1, as 600 drawn samples may be). So it is the reading that falls short, and not the fusion.
 #
-# **What do 18 sentences teach?** A bag of words that learns from them is no better than a coin, 47.5 ± 8.8. But MiniLM's vectors, with the same 18 sentences, come out where its score lent by the rated messages does (0.5 ± 1.1 points apart). Little text teaches little; a pretrained encoder brings the rest with it. The lent score needs no mood of ours at all: its bare sign is as often right as the regression on it.
+# **What do 18 sentences teach?** A bag of words that learns from them is no better than chance, 47.5 ± 8.8. But MiniLM's vectors, with the same 18 sentences, come out where its score lent by the rated messages does (0.5 ± 1.1 points apart). Little text teaches little; a pretrained encoder brings the rest with it. The lent score needs no mood of ours at all: its bare sign is as often right as the regression on it.
 #
-# **Disagreement.** Where words and tone contradict each other one would like to know whom the model believes. But that is 29 to 48 samples of 600, on 18 to 21 clips. From so few we say nothing.
+# <details><summary>Where words and tone disagree</summary>
+#
+# One would like to know whom the model believes. But that is 29 to 48 samples of 600, on 18 to 21 clips. From so few we say nothing.
+#
+# </details>
 #
 # ## With the library
 #
@@ -649,11 +662,11 @@ if store.have("texts"):
 #
 # You can now
 #
-# 1. **settle** the bet: the list's number, on its line, is nearer than one person's, by 0.10; with a line for both, no difference is shown; two people are nearer;
+# 1. **settle** the bet: the list's number, on its line, is nearer than one person's, by 0.09 against means that leave one rater out; with a line for both, no difference is shown; two people are nearer;
 # 2. **build** the mean of the others: a target that holds nobody's own answer;
 # 3. **add** an emoticon: it is nearer than the words, both are nearer still, and without a mask the messages that have none pay 0.19;
 # 4. **choose** a head: one that learned ratings is not shown to be worse at the sign, one that learned signs is worse at ratings;
-# 5. **build** packing: each row's state at its own end, the same alone and in a batch; the state at the padding costs 8.4 points, and two other cures do as well;
+# 5. **build** packing: each row's state at its own end, the same alone and in a batch; the state at the padding costs 8.4 points, and two other remedies do as well;
 # 6. **find** who carries what: all three are above each pair, the tone adds least, and the reading, not the fusion, keeps them below an exact ceiling.
 #
 # ## Questions
@@ -668,29 +681,24 @@ if store.have("texts"):
 # Both. Mean error asks whether the number itself is right, r whether the order and the distances are, up to a straight line. The list had such a line fitted. Say which question you ask, and give both sides the same help.
 #
 # </details>
-# <details><summary>3. An emoticon is missing. Why is 0 no good stand-in for its score?</summary>
-#
-# 0 says "neutral", and a mean believes it: it pulls every message without emoticon to the middle. Missing is the mask's word: weight 0, and the others' weights divided by their own sum.
-#
-# </details>
-# <details><summary>4. You sort your clips by length and make batches of equal length. Do you still need packing?</summary>
+# <details><summary>3. You sort your clips by length and make batches of equal length. Do you still need packing?</summary>
 #
 # Not in these batches: there is no padding at the end. But the model, once used on other batches, answers differently again. The code should not depend on it.
 #
 # </details>
-# <details><summary>5. Why is gathering <code>output</code> at each row's own end right in one direction and wrong in two?</summary>
+# <details><summary>4. Why is gathering <code>output</code> at each row's own end right in one direction and wrong in two?</summary>
 #
 # Forward, the state at the end has not seen the padding, which comes later. Backward, the padding comes first: the state has gone through it before it meets the last real step.
 #
 # </details>
-# <details><summary>6. With the whole page: a colleague's sentiment model for calls gains three points from the voice. What do you ask for?</summary>
+# <details><summary>5. With the whole page: a colleague's sentiment model for calls gains three points from the voice. What do you ask for?</summary>
 #
 # The words alone, tuned as well; the voice shuffled; speakers and sentences split, so that no voice is known; an interval that counts speakers, not calls; whether the same answers come out alone and in a batch.
 #
 # </details>
-# <details><summary>7. With the whole page: who may say "better than a human"?</summary>
+# <details><summary>6. With the whole page: who may say "better than a human"?</summary>
 #
-# Who names the human (one, or the mean of several), compares with ratings that hold neither side, gives both the same line, and says where list, raters and texts come from. Here no difference from one person was shown, on the list's home ground, and two people were nearer to the rest.
+# Who names the human (one, or the mean of several), compares with ratings that hold neither side, gives both the same line, and says where list, raters and texts come from. Here no difference from one person was shown, on the list's own ground, and two people were nearer to the rest.
 #
 # </details>
 #
@@ -704,7 +712,7 @@ if store.have("texts"):
 #
 # ## A bet for page 28
 #
-# A language model that knows only text is to see: a picture's vectors are put in front of the question as if they were words (**soft tokens**, 软词元). It is then trained on questions about pictures, with the same number of steps in two ways: *all* its parameters, or two in a hundred of them, in small added matrices (LoRA), the rest frozen. Each way gets its own best learning rate.
+# A language model that knows only text is to see: a picture's vectors are put in front of the question as if they were words (soft tokens). It is then trained on questions about pictures (one row in four: on a description), with the same number of steps in two ways: *all* its parameters, or two in a hundred of them, in small added matrices (LoRA), the rest frozen. Each way gets its own best learning rate.
 #
 # *Ada says: training all of them answers more new questions rightly.* *Ben says: no difference is shown.* "More" means: five seeds, an interval clear of 0. Whom do you back? Put "Ada" or "Ben" in place of `None`.
 

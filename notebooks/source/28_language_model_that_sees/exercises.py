@@ -17,8 +17,8 @@ def reply_only_loss(logits, ids, given, mask):
     losses = []
     for row, words, start, there in zip(logits, ids, given.tolist(), mask):
         end = int(there.sum())
-        foretold = row[soft + start - 1 : soft + end - 1]  # one place before each word
-        losses.append(F.cross_entropy(foretold, words[start:end], reduction="none"))
+        predicted = row[soft + start - 1 : soft + end - 1]  # one place before each word
+        losses.append(F.cross_entropy(predicted, words[start:end], reduction="none"))
     return torch.cat(losses).mean()
 
 
@@ -27,9 +27,9 @@ def _loss(logits, ids, given, mask, shift=1, counted=None, reduction="mean"):
     T = ids.shape[1]
     place = torch.arange(T)
     keep = mask & (place >= given[:, None]) if counted is None else counted(place, given, mask)
-    foretold = logits[:, -T : logits.shape[1] - shift]
+    predicted = logits[:, -T : logits.shape[1] - shift]
     ids, keep = ids[:, shift:], keep[:, shift:]
-    return F.cross_entropy(foretold[keep], ids[keep], reduction=reduction)
+    return F.cross_entropy(predicted[keep], ids[keep], reduction=reduction)
 
 
 def _mean_of_rows(logits, ids, given, mask):
@@ -95,7 +95,7 @@ REPLY = Exercise(
     returns="a number, the mean over all counted words of the batch",
     misconceptions=(
         *ideas(
-            "nothing is shifted: the logits at a place foretell the *next* word.",
+            "nothing is shifted: the logits at a place predict the *next* word.",
             lambda z, i, g, m: _loss(z, i, g, m, shift=0),
         ),
         *ideas(
@@ -120,7 +120,7 @@ REPLY = Exercise(
             ),
         ),
         *ideas(
-            "the reply's first word is missing: the last place of the prompt foretells it.",
+            "the reply's first word is missing: the last place of the prompt predicts it.",
             lambda z, i, g, m: _loss(z, i, g, m, counted=lambda p, g, m: m & (p > g[:, None])),
         ),
         *ideas(
