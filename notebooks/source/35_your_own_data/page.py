@@ -188,21 +188,6 @@ report("by person: live minus stored", live, near=0, within=0.02)
 # %% [markdown]
 # By person the three have 92.2 ± 2.5, 85.9 ± 6.7 and 65.3 ± 7.0 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. The note is the same in all three, so nobody can tell from the note. A second split tells.
 #
-# **What the split by rows pays for.** Now the ten folders of the last kind again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
-
-# %%
-guess("35.a", None)
-
-# %%
-print("classes by lot, in %:  by rows", percent("much, classes by lot: by rows"),
-      " by person", percent("much, classes by lot: by person"))
-print("person taken out:      by rows", percent("much, the person taken out: by rows"),
-      " by person", percent("much, the person taken out: by person"))
-outcome("35.a", 89, within=5)
-
-# %% [markdown]
-# 89.0 ± 3.1 % by rows, for an illness that cannot be seen at all. What the model learned is *who it is*, and ten rows of a known person have one class. The other way round: with the person taken out, and the illness as it was, the two splits agree, 80.8 ± 2.9 and 81.8 ± 3.5. So the gap needs the person.
-#
 # The fault is one line long, and raises nothing:
 
 # %% tags=["fault"]
@@ -221,7 +206,26 @@ print("nobody on both sides:", not sides[0] & sides[1])
 
 # %% [markdown]
 # What is a group? Whatever a new row will *not* share with your rows: the person, the house, the camera, the day, the page of a book. No program finds it for you. If it stands in no column, ask whoever collected the data.
+
+# %% [markdown]
+# ## More: what does the split by rows pay for?
 #
+# *More: the rest of the page does not need it.* The ten folders of the last kind (`person` 1.0) again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
+
+# %%
+guess("35.a", None)
+
+# %%
+print("classes by lot, in %:  by rows", percent("much, classes by lot: by rows"),
+      " by person", percent("much, classes by lot: by person"))
+print("person taken out:      by rows", percent("much, the person taken out: by rows"),
+      " by person", percent("much, the person taken out: by person"))
+outcome("35.a", 89, within=5)
+
+# %% [markdown]
+# 89.0 ± 3.1 % by rows, for an illness that cannot be seen at all. What the model learned is *who it is*, and ten rows of a known person have one class. The other way round: with the person taken out, and the illness as it was, the two splits agree, 80.8 ± 2.9 and 81.8 ± 3.5. So the gap needs the person.
+
+# %% [markdown]
 # ## Your report
 #
 # A split by rows is one of four traps that we set now. In each a score says too much:
@@ -263,7 +267,7 @@ for row in practice[:3]:
 # > - A table may have no column `person`: then each row stands for itself. If there is one, noise is asked of the split by person.
 # > - Use `read_rows`, `modalities` and `score`. All modalities together are the model that is asked about groups.
 # >
-# > `check` runs it on eight folders: each trap, one folder with two, two without any. After a miss, `hidden(3, HERE)` writes folder 3 for you to look at.
+# > `check` runs it on nine folders: each trap, alone or with a second one, and three folders without any. After a miss, `hidden(3, HERE)` writes folder 3 for you to look at.
 
 # %% exercise="35.1"
 def my_report(folder) -> list[str]:
@@ -319,7 +323,7 @@ def my_report(folder) -> list[str]:
 
 # %%
 my_report = mine("35.1", my_report)
-for number in range(10, 18):
+for number in range(10, 19):
     print(f"practice folder {number}:", my_report(hidden(number, HERE)))
 (HERE / "bet").mkdir(exist_ok=True)
 with open(HERE / "bet/metadata.csv", "w", newline="", encoding="utf-8") as file:
@@ -349,8 +353,8 @@ shown |= {name: f"{name} fusion" for name in ("late", "concat", "gated")}
 bars = {shown.get(name, name): found.scores.interval(name) for name in names}
 plots.bars({name: (100 * mean, 100 * half) for name, (mean, half) in bars.items()},
            label="test accuracy, in %", caption="The example by model, mean over five splits by"
-           " speaker, with the report's 95 % intervals. The best single modality is one for all"
-           " splits, chosen by validation.")
+           " speaker, with the report's 95 % intervals, drawn up to 100. The best single modality is"
+           " one for all splits, chosen by validation.")
 gain = found.scores.interval("fusion", "single")[0]
 report("chosen fusion minus best single modality, points", 100 * gain, near=10, within=8)
 
@@ -380,7 +384,7 @@ for name, without, permuted, shapley in taken.rows:
     print(f"{name:8}  Shapley {shapley:12}  accuracy without it {without:13}  permuted {permuted}")
 
 # %% [markdown]
-# `predict` takes a row as the table has it. What is missing may be left out; what cannot be understood is refused in words:
+# `predict` takes a row as the table has it. What is missing may be left out: concatenation then sees zeros in its place, which is the training mean; late and gated fusion give it no weight. What cannot be understood is refused in words:
 
 # %%
 answer = found.predict({"note": "form 101: heard ate, please check"})
@@ -455,11 +459,6 @@ for kind, (mean, half) in (("usual", mean_interval(leads)),
                            ("corrected", corrected(leads, test, train))):
     print(f"gain of fusion on the example, {kind}: {100 * mean:.1f} ± {100 * half:.1f} points")
 
-# %%
-held = stored("35", "held")                                    # python tools/sweep.py 35 held
-for name, row in held.items():
-    print(f"95 % interval, {name:23} holds the truth in {100 * np.mean(row['accuracy']):.0f} %")
-
 # %% tags=["proof"]
 # (35.1) in sums; and with nothing shared it is the usual interval.
 x, J = torch.rand(5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), 5
@@ -469,10 +468,22 @@ verify("35.1", by_hand, torch.tensor(corrected(x.tolist(), 40, 120), dtype=torch
 assert np.allclose(corrected(x.tolist(), 0, 1), mean_interval(x.tolist()))
 
 # %% [markdown]
-# The example first: by the usual interval one would announce a gain, 10.4 ± 7.1 points. By (35.1) it is 10.4 ± 11.6, and the report says "too small to tell".
+# By the usual interval one would announce a gain, 10.4 ± 7.1 points. By (35.1) it is 10.4 ± 11.6, and the report says "too small to tell". Where there are groups, it takes the wider one of (35.1) and a bootstrap of whole groups (page 09). And it looks often, once for each sentence: of twenty 95 % intervals one is expected to miss, and nothing here corrects for that. Take a warning as a question to your table.
+
+# %% [markdown]
+# ## More: which interval is right?
 #
-# Which one is right? 2,000 data sets from a known source, each split five times: the usual interval holds the truth in 86 % of them instead of 95, and with 25 splits in 57: more splits make it narrower, and not truer. The corrected one holds it in 97 %, a bit too often, which is the better side to err on. Five *new* data sets of 160 rows need no correction (94 %). So it is the shared rows. The term itself is an approximation, and groups ask for more: where there are groups, the report takes the wider one of (35.1) and a bootstrap of whole groups (page 09).
-#
+# *More: the rest of the page does not need it.* Where the source of the rows is known, one can count how often an interval holds the truth:
+
+# %%
+held = stored("35", "held")                                    # python tools/sweep.py 35 held
+for name, row in held.items():
+    print(f"95 % interval, {name:23} holds the truth in {100 * np.mean(row['accuracy']):.0f} %")
+
+# %% [markdown]
+# 2,000 data sets from a known source, each split five times: the usual interval holds the truth in 86 % of them instead of 95, and with 25 splits in 57: more splits make it narrower, and not truer. The corrected one holds it in 97 %, a bit too often, which is the better side to err on. Five *new* data sets of 160 rows need no correction (94 %). So it is the shared rows. The term itself is an approximation.
+
+# %% [markdown]
 # ## On real data: three sets that are not ours
 #
 # 400 rows of each, written out as a folder: emoji with their names (which of eight categories?), rated texts with an emoticon in every second row (positive or negative?), MNIST pictures with spoken digits of six people. The report ran on each in full mode, with pretrained encoders beside the small ones. Beside it stands a check by hand: scikit-learn on the raw files, split by group, with simpler features.
@@ -501,11 +512,11 @@ for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
           "  gain", of(which, "fusion", "single"))
 
 # %% [markdown]
-# Three sets, and one clear gain. *Texts*: words and emoticon together have 8.5 ± 7.7 points more than the best single modality. *Emoji*: 3.0 ± 7.3 points, and by the report, whose interval also draws whole groups again and is wider, too small to tell. *Digits*: 9.5 ± 16.4 points, and too small to tell, although each split tests about 68 rows: six people spoke them. There is a leak by group, too. (Intervals by your (35.1); where the report's own is wider, the report decides.)
+# Three sets, and at most one gain. *Texts*: words and emoticon together have 8.5 ± 7.7 points more than the words, which validation took for the best single modality. In the test the emoticons turned out as good, and over them it is 6.8 ± 7.3: with that choice the gain is gone. *Emoji*: 3.0 ± 7.3 points, and by the report, whose interval also draws whole groups again and is wider, too small to tell. *Digits*: 9.5 ± 16.4 points, and too small to tell, although each split tests about 68 rows: six people spoke them. There is a leak by group, too. (Intervals by your (35.1); where the report's own is wider, the report decides.)
 #
 # <details><summary>The check by hand</summary>
 #
-# The check by hand sees the same tables: emoticons 80.5 against 80.7, words at the majority, 75.0, against 79.0 ± 11.2. With raw pixels and pieces of words emoji have less than with pretrained encoders (46.8 against 60.6, 51.2 against 69.4); digits as pictures have more with raw pixels (85.9 against 80.1). The two differ in features, splits and model, so it checks the tables, and not which is better.
+# The check by hand sees the same tables: emoticons 80.5 against 80.7, words at the majority, 75.0, against 79.0 ± 11.2. With raw pixels and pieces of words emoji have less than with pretrained encoders (46.8 against 60.6, 51.2 against 69.4); digits as pictures have more with raw pixels (85.9 against 80.1). And by hand both modalities glued have no more than the better one in any of the three: texts 80.5, emoji 49.2, digits 82.5. The two differ in features, splits and model, so it checks the tables, and not which is better.
 #
 # </details>
 #
@@ -544,8 +555,7 @@ if FOLDER is None:
 else:
     own = report_on(FOLDER, label=LABEL, group=GROUP, quick=not FULL)
     print(own, *own.problems, sep="\n")
-    if own.says("gain") or own.says("no_gain"):
-        outcome("35.b", "Ada" if own.says("gain") else "Ben")
+    print("Your bet 35.b:", "Ada" if own.says("gain") else "Ben" if own.says("no_gain") else "open")
 
 # %% [markdown]
 # "Too small to tell" settles nothing, and is the most frequent honest answer of 200 rows. As a project for a class: the brief of one page, with its rubric, stands in [TEACHING.md](TEACHING.md).
