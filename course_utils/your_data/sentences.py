@@ -14,7 +14,12 @@ SENTENCES = {
     "no_group": "No column says which rows belong together, so each row stands for itself. If one"
     " person, place or recording gave several rows, all numbers here are too good: name the column"
     " by --group.",
-    "unused": "Not used: {columns} (empty, a name or number for each row, or with many gaps).",
+    "unused": "Not used: {columns} (empty, or a name or number that is another in each row).",
+    "gaps": "Not used: {columns}, for its empty cells. The numbers of a row are taken together, and"
+    " {lost} rows have some of them and not all. Fill these cells to have it used.",
+    "text_of_numbers": "The column {column!r} is read as words, because {others} of its {all} cells"
+    " are no plain numbers, such as {some}. That 12 is less than 13 is then not seen. Write these"
+    " cells as numbers, without a point for thousands, or empty them.",
     "small_encoder": "{kind}: {small} instead of the pretrained encoder, whose scores are better:"
     " {why}",
     # ---- traps
