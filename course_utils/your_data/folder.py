@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,9 +113,12 @@ def find_columns(folder: str | Path, label: str | None, group: str | None) -> Co
         values = [row[column].strip() for row in cells if row[column].strip()]
         kind = _kind(column, values)
         {"files": files, "texts": texts, "numbers": numbers}.get(kind, unused).append(column)
-    numbers, gaps = _without_gaps(numbers, cells)
-    if unused + gaps:
-        notes.append(say("unused", columns=unused + gaps))
+        notes += _numbers_as_text(column, values) if kind == "texts" else []
+    numbers, gaps, lost = _without_gaps(numbers, cells)
+    if unused:
+        notes.append(say("unused", columns=_quoted(unused)))
+    if gaps:
+        notes.append(say("gaps", columns=_quoted(gaps), lost=lost))
     if not files + texts + numbers:
         raise NotUsable(
             f"{file.name}: expected a column to learn from beside the label {label!r}, got {header}"
@@ -159,14 +163,23 @@ def read_folder(folder: str | Path, label: str | None = None, group: str | None 
 
 
 def _hinted(problems: list[Problem], columns: Columns) -> list[Problem]:
-    """Each with what is nearly right: the same file in other capitals, the table's own comma."""
+    """Each with what is nearly right: the same file or class in other capitals, the table's own
+    comma.
+    """
     top, cells, inside, found = columns.file.parent, dict(columns.found), {}, []
+    labels = Counter(row[columns.label] for row in cells.values() if isinstance(row, dict))
     for row, column, reason in problems:
         if columns.separator == ";":
             reason = reason.replace("such as 3.5", "such as 3,5 or 3.5")
+            if re.match(r"'\d+(\.\d{3})+,\d+' is no number", reason):
+                reason += ", without a point for thousands"
+        if "not a picture" in reason and _is_empty(top / _plain_path(cells[row][column])):
+            reason = f"{cells[row][column]!r}: the file is empty"
+        if reason.startswith("the only row of class"):
+            reason += _alike(cells[row][column], labels)
         if reason.startswith("no such file"):
             here = top
-            for part in Path(cells[row][column].strip().replace("\\", "/")).parts:
+            for part in _plain_path(cells[row][column]).parts:
                 if here not in inside:
                     names = os.listdir(here) if here.is_dir() else []
                     inside[here] = {name.casefold(): name for name in names}
@@ -175,6 +188,27 @@ def _hinted(problems: list[Problem], columns: Columns) -> list[Problem]:
                 reason += f"; there is {here.relative_to(top).as_posix()!r}"
         found.append(Problem(row, column, reason))
     return found
+
+
+def _plain_path(cell: str) -> Path:
+    return Path(cell.strip().replace("\\", "/"))
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size == 0
+
+
+def _alike(label: str, labels: Counter) -> str:
+    """The class of several rows that a label of one row is but for capitals and marks."""
+    for name, rows in labels.most_common():
+        if rows > 1 and plain_name(name) == plain_name(label) != "":
+            return f"; there is {name!r}"
+    return ""
+
+
+def plain_name(name: str) -> str:
+    """Letters and digits only, without capitals."""
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def values_of(columns: Columns, cells: list[dict]) -> tuple[dict[str, str], dict[str, list]]:
@@ -228,7 +262,10 @@ def _opened(file: Path) -> tuple[list[str], list, str, str]:
 def _label(file: Path, header: list[str], label: str | None) -> str:
     if label is not None:
         if label not in header:
-            raise NotUsable(f"label: {label!r} is not among the columns {header} of {file.name}")
+            raise NotUsable(
+                f"label: {label!r} is not among the columns {header} of {file.name}"
+                + _nearly(label, header)
+            )
         return label
     for word in LABELS:
         found = [column for column in header if column.lower() == word]
@@ -236,10 +273,18 @@ def _label(file: Path, header: list[str], label: str | None) -> str:
             return found[0]
         if found:
             break
+    why = f"{_quoted(found)} may each be it" if found else "no column is called label or class"
     raise NotUsable(
-        f"label: expected one column called {', '.join(LABELS[:3])} in {file.name}, got {found}"
-        f" among {header}; name it: --label NAME"
+        f"label: {why} in {file.name}. Say which column holds the classes: --label NAME, one of"
+        f" {header}"
     )
+
+
+def _nearly(name: str, header: list[str]) -> str:
+    """The one column that a name is but for capitals and marks, or that begins with it."""
+    plain = plain_name(name)
+    near = [column for column in header if plain and plain_name(column).startswith(plain)]
+    return f". Did you mean {near[0]!r}?" if len(near) == 1 else ""
 
 
 def _group(header, cells, label, group) -> tuple[str | None, Finding]:
@@ -247,7 +292,8 @@ def _group(header, cells, label, group) -> tuple[str | None, Finding]:
     if group is not None and group != "none":
         if group not in header or group == label:
             others = [column for column in header if column != label]
-            raise NotUsable(f"group: expected one of the columns {others}, got {group!r}")
+            near = _nearly(group, others)
+            raise NotUsable(f"group: expected one of the columns {others}, got {group!r}{near}")
         return group, say("group_named", group=group)
     for column in header if group is None else ():
         words = re.split(r"[\W_]+", column.lower())
@@ -305,17 +351,33 @@ def _runs(values: list[str]) -> bool:
     return all(int(b) == int(a) + 1 for a, b in zip(values, values[1:]))
 
 
-def _without_gaps(numbers: list[str], cells: list[dict]) -> tuple[list[str], list[str]]:
-    """The columns of numbers but those that would cost many rows: empty where others are given."""
-    kept, left = list(numbers), []
+def _numbers_as_text(column: str, values: list[str]) -> list[Finding]:
+    """A sentence where most cells of a text are numbers: its value is then not seen."""
+    others = [value for value in values if number(value) is None]
+    if not 0 < len(others) < len(values) / 2:
+        return []
+    some = _quoted(list(dict.fromkeys(others))[:3])
+    return [say("text_of_numbers", column=column, others=len(others), all=len(values), some=some)]
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _without_gaps(numbers: list[str], cells: list[dict]) -> tuple[list[str], list[str], int]:
+    """The columns of numbers but those that would cost many rows: empty where others are given.
+    And how many rows they would cost.
+    """
+    kept, left, lost = list(numbers), [], 0
     while len(kept) > 1:
         given = [[bool(row[column].strip()) for column in kept] for row in cells]
         partly = [row for row in given if any(row) and not all(row)]
+        lost = lost or len(partly)
         if len(partly) <= MOST_GAPS * len(cells):
             break
         gaps = [sum(not row[i] for row in partly) for i in range(len(kept))]
         left.append(kept.pop(gaps.index(max(gaps))))
-    return kept, left
+    return kept, left, lost
 
 
 def _content(columns: Columns, values: dict[str, list]) -> str:

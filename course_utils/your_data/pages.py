@@ -12,10 +12,12 @@ caption { text-align: left; font-weight: bold; padding: .3em 0; }
 th, td { border-bottom: 1px solid #bbb; padding: .25em .8em .25em 0; text-align: left;
   vertical-align: top; }
 img { max-width: 100%; height: auto; }
-li { margin: .4em 0; }
+li, dd { margin: .4em 0; }
+dt { font-weight: bold; }
 """
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
-WIDE, LINE, LEFT = 760, 26, 260  # of a chart, in pixels
+WIDE, LINE, LEFT = 800, 26, 300  # of a chart, in pixels
+MOST = 36  # characters of a name beside it
 
 
 class Table(NamedTuple):
@@ -64,20 +66,33 @@ def svg(chart: Chart) -> str:
         y = LINE * (i + 0.7)
         parts.append(
             f'<text x="{LEFT - 12}" y="{y + 5:.1f}" text-anchor="end" fill="#222">'
-            f"{html.escape(name[:36])}</text>"
+            f"{html.escape(_short(name))}</text>"
             f'<path d="M{at(middle - half):.1f} {y:.1f}H{at(middle + half):.1f}" stroke="{colour}"'
             f' stroke-width="2"/><circle cx="{at(middle):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
         )
     return "".join([*parts, "</svg>"])
 
 
-def html_page(title: str, findings: list[str], tables: list[Table], charts: list[Chart]) -> str:
-    """The whole report."""
+def _short(name: str) -> str:
+    """A name that fits beside a chart, without its middle: what differs stands at its ends."""
+    return name if len(name) <= MOST else f"{name[: MOST - 14]}…{name[-13:]}"
+
+
+def html_page(
+    title: str,
+    findings: list[str],
+    tables: list[Table],
+    charts: list[Chart],
+    words: dict[str, str] | None = None,
+) -> str:
+    """The whole report; of `words` those are explained that stand in it."""
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-        f"<h1>{html.escape(title)}</h1>\n<h2>What was found</h2>\n<ul>",
+        f"<h1>{html.escape(title)}</h1>\n<h2>What was found</h2>",
+        '<p><a href="#words">What the words mean</a></p>' if words else "",
+        "<ul>",
         *(f"<li>{html.escape(text)}</li>" for text in findings),
         "</ul>\n<h2>Figures</h2>",
     ]
@@ -96,6 +111,14 @@ def html_page(title: str, findings: list[str], tables: list[Table], charts: list
             cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
             parts.append(f"<tr>{cells}</tr>")
         parts.append("</table>")
+    text = "\n".join(parts).lower()
+    told = {word: why for word, why in (words or {}).items() if word.lower() in text}
+    if told:
+        parts += ['<h2 id="words">Words</h2>\n<dl>']
+        parts += [
+            f"<dt>{html.escape(word)}</dt><dd>{html.escape(why)}</dd>" for word, why in told.items()
+        ]
+        parts.append("</dl>")
     return "\n".join([*parts, "</main>\n</body>\n</html>\n"])
 
 

@@ -26,7 +26,7 @@ from course_utils.your_data.features import SMALL, Encoder, encoders_of
 from course_utils.your_data.folder import Data, NotUsable, read_folder
 from course_utils.your_data.model import Predictor, Whole, export_and_compare, vectors_of
 from course_utils.your_data.pages import Table, html_page, markdown
-from course_utils.your_data.sentences import Finding, say
+from course_utils.your_data.sentences import WORDS, Finding, say
 from course_utils.your_data.tell import card_of, charts_of, named, read, tables_of
 from course_utils.your_data.traps import traps
 from course_utils.your_data.verdict import Scores, verdicts
@@ -112,7 +112,7 @@ def report_on(
     tables = tables_of(data, scores, encoders, features)
     texts = [finding.text for finding in findings]
     title = f"Report on {data.columns.file.parent.resolve().name}"
-    page = html_page(title, texts, tables, charts_of(data, scores))
+    page = html_page(title, texts, tables, charts_of(data, scores), WORDS)
     card = card_of(data, scores, strategy, texts, tables)
     _write(out / "report.html", page)
     _write(out / "model_card.md", markdown(f"Model card: {named(strategy)}", card))

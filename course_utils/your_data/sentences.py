@@ -14,7 +14,12 @@ SENTENCES = {
     "no_group": "No column says which rows belong together, so each row stands for itself. If one"
     " person, place or recording gave several rows, all numbers here are too good: name the column"
     " by --group.",
-    "unused": "Not used: {columns} (empty, a name or number for each row, or with many gaps).",
+    "unused": "Not used: {columns} (empty, or a name or number that is another in each row).",
+    "gaps": "Not used: {columns}, for its empty cells. The numbers of a row are taken together, and"
+    " {lost} rows have some of them and not all. Fill these cells to have it used.",
+    "text_of_numbers": "The column {column!r} is read as words, because {others} of its {all} cells"
+    " are no plain numbers, such as {some}. That 12 is less than 13 is then not seen. Write these"
+    " cells as numbers, without a point for thousands, or empty them.",
     "small_encoder": "{kind}: {small} instead of the pretrained encoder, whose scores are better:"
     " {why}",
     # ---- traps
@@ -33,16 +38,17 @@ SENTENCES = {
     " not, remove it from the table.",
     "near_duplicates": "{pairs} pairs of rows have the same or nearly the same {name!r} on two"
     " sides of the first split ({same} of them exactly, {other} with another label), for example"
-    " rows {row} and {twin}. What is learned by heart then counts as learned: give such rows one"
-    " group.",
+    " rows {row} and {twin}. {advice}",
     # ---- verdicts
+    "score": "{model} is right in {score} % of {held} that it had not seen. Who always says the"
+    " most frequent class is right in {majority} %{single}.",
     "too_small": "The test set is too small to tell: {held} were tested, and {what} is {gain}"
     " points. A difference of less than {half:.0f} points cannot be seen with so few.",
     "gain": "There is a gain of {what}: {gain} points, on {held}{wide}.",
     "no_gain": "No gain is seen of {what}: {gain} points, on {held}. More than {most:.0f} points"
     " are not likely.",
-    "few_groups": "Only {groups} groups were tested, and an interval over so few is too narrow:"
-    " what counts is the number of groups, not of rows.",
+    "few_groups": "Only {groups} groups were tested, and with so few the truth may lie further off"
+    " than ± says: what counts is the number of groups, not of rows.{more}",
     "noise_modality": "The modality {name!r} is noise, as far as these rows can tell: {numbers}.",
     "unclear_modality": "Whether the modality {name!r} helps cannot be told: {numbers}.",
     "group_leak": "Leak by group: {numbers}. A split by rows would promise what new groups do not"
@@ -52,8 +58,46 @@ SENTENCES = {
     " the additive part of the model's answers).",
     "no_interaction": "Nothing is seen of modalities that need each other: without what they say"
     " together {lost} points are lost (EMAP, the additive part of the model's answers).",
-    "exported": "model.pt2 ({model}, trained on the first split) was written, loaded again and gave"
+    "additive": "Whether modalities need each other cannot be seen: on {adding} of {splits} splits"
+    " a fusion was chosen that only adds up what each of them says.",
+    "exported": "model.pt2 ({model}, which had the lowest loss on the validation rows, trained on"
+    " the first split) was written, loaded again and gave"
     " the same probabilities on all rows.",
+}
+
+
+# What the report explains of its words, where they stand in it.
+WORDS = {
+    "modality": "one kind of input: a column of pictures, sounds or texts, or all columns of"
+    " numbers together.",
+    "group": "rows that belong together. No group is both learned from and tested.",
+    "split": "one division of the rows: about 60 % to learn from, 20 % to choose settings by, the"
+    " validation, and 20 % for the test. All is done anew on each split.",
+    "±": "about where the truth may lie, 95 times in 100. A difference smaller than its ± may be"
+    " chance.",
+    "majority": "always saying the class that is most frequent. What is no better has learned"
+    " nothing.",
+    "best single modality": "the one that did best on the validation rows, chosen before the test;"
+    " in the test another may be ahead.",
+    "fusion": "a model of several modalities. Late: one model for each, their answers added."
+    " Concat: all side by side into one model. Gated: each row says how much each of them counts."
+    " The chosen one did best on the validation rows of its split.",
+    "shuffled": "a control: a model that learned with this modality dealt out to wrong rows. The"
+    " lead over it is what the modality tells.",
+    "recall": "of the rows of a class, the share in which the model says so.",
+    "encoder": "what turns a picture, a sound or a text into numbers. Pixels and pieces of words"
+    " have learned nothing; EfficientNet and MiniLM learned from many pictures and texts.",
+    "permuted": "swapped among the test rows, the model left as it is.",
+    "Shapley value": "how many points a modality adds, on average over all orders in which"
+    " modalities can be added.",
+    "interaction index": "above 0, two modalities tell more together than each alone; below 0, they"
+    " tell the same.",
+    "EMAP": "the model's answers without what it makes of two modalities together.",
+}
+ADVICE = {
+    "text": "A set phrase does that, and is no fault; where a text was copied from row to row, what"
+    " is learned by heart counts as learned: give such rows one group.",
+    "other": "What is learned by heart then counts as learned: give such rows one group.",
 }
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from course_utils.your_data.folder import Data, content_hash, number
-from course_utils.your_data.sentences import Finding, say
+from course_utils.your_data.folder import Data, content_hash, number, plain_name
+from course_utils.your_data.sentences import ADVICE, Finding, say
 
 SURE = 0.95  # the share of rows whose label another column must give
 FEW = 10  # rows of a class, below which nothing can be said of it
@@ -75,7 +75,7 @@ def _small_classes(data: Data) -> list[Finding]:
 def _alike_classes(data: Data) -> list[Finding]:
     same = defaultdict(list)
     for name in data.classes:
-        same[re.sub(r"[\W_]+", "", name).casefold()].append(name)
+        same[plain_name(name)].append(name)
     return [say("alike_classes", names=names) for names in same.values() if len(names) > 1]
 
 
@@ -181,7 +181,8 @@ def _twins(data: Data, name: str, x: torch.Tensor, rows: dict[str, list[int]]) -
     other = sum(labels[a] != labels[b] for a, b in across)
     row, twin = (data.rows[i] for i in across[0])
     counts = {"pairs": len(across), "same": same, "other": other, "row": row, "twin": twin}
-    return [say("near_duplicates", name=name, **counts)]
+    advice = ADVICE["text" if data.kinds[name] == "text" else "other"]
+    return [say("near_duplicates", name=name, **counts, advice=advice)]
 
 
 def _content(value) -> str:

@@ -93,7 +93,7 @@ def verdicts(
     )
     rows, groups = len(scores.rows), scores.tested_groups
     held = f"{rows} rows" + (f" of {groups} groups" if grouped else "")
-    found, seen = [], gain[0] - gain[1] > 0
+    found, seen = [_score(scores, fused, grouped)], gain[0] - gain[1] > 0
     told = {"held": held, "what": what, "gain": percent(gain)}
     unclear = not seen and gain[0] + gain[1] > TELL
     if rows < FEW_ROWS or groups < FEW_GROUPS or unclear:
@@ -104,13 +104,32 @@ def verdicts(
     else:
         found.append(say("no_gain", **told, most=100 * max(0, gain[0] + gain[1])))
     if grouped and groups < FEW_GROUPS:
-        found.append(say("few_groups", groups=groups))
+        every = len(set(scores.groups))
+        more = f" More splits test more of all {every}: --seeds {every}." if groups < every else ""
+        found.append(say("few_groups", groups=groups, more=more))
     found += [one for name in modalities if (one := _noise(scores, name, fused))]
     if grouped:
         found.append(_group_leak(scores, "fusion" if fused else "single", near))
     if fused:
         found.append(_together(scores))
     return found
+
+
+def _score(scores: Scores, fused: bool, grouped: bool) -> Finding:
+    """How good the model is, beside what it must beat."""
+    best = scores.results[0].get("single", "")
+    score, single, majority = (
+        percent(scores.interval(name))
+        for name in ("fusion" if fused else "single", "single", "majority")
+    )
+    return say(
+        "score",
+        model="The chosen fusion" if fused else "The model",
+        score=score,
+        held="the rows of groups" if grouped else "the rows",
+        majority=majority,
+        single=f", and {best!r} alone, the best single modality, in {single} %" if fused else "",
+    )
 
 
 def _noise(scores: Scores, name: str, fused: bool) -> Finding | None:
@@ -134,8 +153,9 @@ def _group_leak(scores: Scores, model: str, near: list[float]) -> Finding:
     known = float(np.mean(near)), (high - low) / 2
     numbers = (
         f"split by rows the model reaches {100 * np.mean(by_rows):.1f} %, split by group"
-        f" {100 * np.mean(by_group):.1f} %, a difference of {percent(lead)} points; the nearest row"
-        f" tells a label by {percent(known)} points better if it may be of the same group"
+        f" {100 * np.mean(by_group):.1f} %, a difference of {percent(lead)} points; to take the"
+        f" label of the most similar row goes {percent(known)} points better if it may be of the"
+        " same group"
     )
     leak = any(mean > max(GAP, half) for mean, half in (lead, known))
     return say("group_leak" if leak else "no_group_leak", numbers=numbers)
@@ -144,8 +164,17 @@ def _group_leak(scores: Scores, model: str, near: list[float]) -> Finding:
 def _together(scores: Scores) -> Finding:
     uses = [one["uses"] for one in scores.results]
     lost = scores.lead([one["of the same rows"] - one["emap"] for one in uses])
+    adding = sum(_adds(one.get("setting", {}).get("fusion")) for one in scores.results)
+    if adding > len(uses) / 2:
+        return say("additive", adding=adding, splits=len(uses))
     key = "interaction" if lost[0] - lost[1] > 0 else "no_interaction"
     return say(key, lost=percent(lost))
+
+
+def _adds(setting: list | None) -> bool:
+    """Whether a fusion's logits are a sum over modalities, whatever it learns."""
+    strategy, _, hidden, _ = setting or (None,) * 4
+    return strategy == "late" or (strategy == "concat" and hidden is None)
 
 
 def uses(scores: Scores) -> tuple[dict[str, list[float]], dict[tuple, list[float]]]:

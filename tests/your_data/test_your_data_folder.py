@@ -35,7 +35,7 @@ def test_each_column_is_taken_for_what_it_holds(tmp_path):
     assert columns.texts == ["note", "mood"]
     assert columns.numbers == ["age"]
     (unused,) = [note.text for note in columns.notes if note.key == "unused"]
-    assert "['id', 'code', 'empty']" in unused
+    assert "'id', 'code', 'empty' (" in unused
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,19 @@ def test_a_column_of_numbers_with_gaps_does_not_cost_the_rows(tmp_path):
     folder = write(tmp_path, ["full", "gaps", "label"], lines)
     data = read_folder(folder, group="none")
     assert data.columns.numbers == ["full"] and len(data.rows) == 18 and not data.problems
-    assert any("gaps" in note.text for note in data.columns.notes)
+    (said,) = [note.text for note in data.columns.notes if note.key == "gaps"]
+    assert said.startswith("Not used: 'gaps', for its empty cells") and "12 rows have some" in said
+
+
+def test_numbers_that_words_turn_into_text_are_said(tmp_path):
+    few = {1: "ca. 50", 2: "1.154,5", 6: "ca. 50", 8: ""}
+    lines = [[few.get(i, f"{i},5"), f"a note {i}", "ab"[i % 2]] for i in range(12)]
+    folder = write(tmp_path, ["Gewicht", "note", "label"], lines, separator=";")
+    columns = find_columns(folder, None, "none")
+    assert columns.texts == ["Gewicht", "note"]
+    (said,) = [note.text for note in columns.notes if note.key == "text_of_numbers"]
+    assert "'Gewicht' is read as words" in said
+    assert "3 of its 11 cells" in said and "'ca. 50', '1.154,5'." in said
 
 
 def test_every_dirty_row_of_the_example_is_named_and_no_other_is_lost(orders):
@@ -108,7 +120,23 @@ def test_a_file_in_other_capitals_and_the_tables_own_comma_are_hinted_at(tmp_pat
     assert list(reasons) == [5, 7, 9] and len(data.rows) == 9
     assert reasons[5].endswith("; there is 'Fotos/IMG 3.JPG'")
     assert reasons[7] == "no such file: 'Fotos/IMG 99.JPG'"
-    assert "such as 3,5 or 3.5" in reasons[9]
+    assert reasons[9].endswith("such as 3,5 or 3.5, without a point for thousands")
+
+
+def test_a_class_that_stands_alone_is_hinted_at_and_an_empty_file_is_called_so(tmp_path):
+    dots(tmp_path, 14, lambda i: f"ü {i}.png")
+    lines = [[f"ü {i}.png", ["Vase", "coin"][i % 2]] for i in range(14)]
+    lines[2][1], lines[4][1], lines[6][1] = "vase", "Vase?", "map"
+    (tmp_path / "ü 9.png").write_bytes(b"")
+    (tmp_path / "ü 11.png").write_bytes(b"words")
+    data = read_folder(write(tmp_path, ["photo", "label"], lines), group="none")
+    assert {problem.row: problem.reason for problem in data.problems} == {
+        4: "the only row of class 'vase'; there is 'Vase'",
+        6: "the only row of class 'Vase?'; there is 'Vase'",
+        8: "the only row of class 'map'",
+        11: "'ü 9.png': the file is empty",
+        13: "'ü 11.png': not a picture in a format that Pillow knows",
+    }
 
 
 def numbered(count, label):
@@ -136,9 +164,23 @@ BAD = {
     "no label": (
         lambda f: write(f, ["note", "size"], [["x", 1]]),
         {},
-        r"label: expected one column .*\['note', 'size'\]; name it: --label NAME",
+        r"label: no column is called label .*: --label NAME, one of \['note', 'size'\]",
     ),
-    "two labels": (lambda f: write(f, ["Class", "class"], [[1, 2]]), {}, "got .'Class', 'class'"),
+    "a label in other capitals": (
+        lambda f: write(f, HEADER, rows()),
+        {"label": "LABEL"},
+        r"label: 'LABEL' is not among the columns .*\. Did you mean 'label'\?$",
+    ),
+    "the beginning of a group": (
+        lambda f: write(f, HEADER, rows()),
+        {"group": "pat"},
+        r"group: expected one of .*, got 'pat'\. Did you mean 'patient'\?$",
+    ),
+    "two labels": (
+        lambda f: write(f, ["Class", "class"], [[1, 2]]),
+        {},
+        "'Class', 'class' may each be it",
+    ),
     "another label": (lambda f: write(f, HEADER, rows()), {"label": "mood"}, "'mood' is not among"),
     "another group": (lambda f: write(f, HEADER, rows()), {"group": "who"}, "group: .*got 'who'"),
     "the label as group": (lambda f: write(f, HEADER, rows()), {"group": "label"}, "got 'label'"),

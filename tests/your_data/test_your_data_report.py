@@ -25,6 +25,7 @@ from course_utils.your_data.compare import (
 )
 from course_utils.your_data.features import encoders_of
 from course_utils.your_data.pages import Chart, Table, html_page, markdown
+from course_utils.your_data.sentences import WORDS
 from course_utils.your_data.verdict import Scores
 
 
@@ -70,12 +71,30 @@ def test_the_html_holds_every_table_and_asks_nothing_of_elsewhere(orders):
     assert page.captions == [table.title for table in report.tables]
     assert page.tables == [[table.header, *table.rows] for table in report.tables]
     assert {"script", "link", "iframe"}.isdisjoint(tag for tag, _ in page.tags)
-    assert not re.search(r"(src|href)=\"(?!data:)", text) and "url(" not in text
+    assert not re.search(r"(src|href)=\"(?!data:|#words)", text) and "url(" not in text
     assert len(page.images) == 2
     for image in page.images:
         assert image["src"].startswith("data:image/svg+xml;base64,") and "±" in image["alt"]
     assert all(finding.text.split("'")[0] in text for finding in report.findings)
     assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_words_are_explained_where_they_stand(orders):
+    _, report = orders
+    text = (report.out / "report.html").read_text(encoding="utf-8")
+    assert 'href="#words"' in text and '<h2 id="words">' in text
+    for word in ("majority", "shuffled", "Shapley value", "recall", "group"):
+        assert f"<dt>{word}</dt><dd>" in text
+    page = html_page("t", ["a lead over the majority"], [], [], WORDS)
+    assert re.findall("<dt>(.*?)</dt>", page) == ["majority"]
+
+
+def test_the_ends_of_a_long_name_stand_beside_a_chart():
+    names = [f"fusion, {'a long name of a column ' * 2}{end}" for end in ("shuffled", "")]
+    page = read(html_page("t", [], [], [Chart("c", [(name, 1.0, 1.0, "#000") for name in names])]))
+    drawn = base64.b64decode(page.images[0]["src"].split(",")[1]).decode()
+    drawn = re.findall(r'end" fill="#222">(.*?)</text>', drawn)
+    assert drawn == ["fusion, a long name of…lumn shuffled", "fusion, a long name of… of a column "]
 
 
 def test_cells_of_a_stranger_stay_text():

@@ -107,6 +107,22 @@ def test_few_rows_and_few_groups_are_too_small_however_large_the_gain():
     assert "too_small" in keys({"single": 0.0, "fusion": 1.0}, rows=5)
     found = keys({"single": 0.0, "fusion": 1.0}, True, groups=[i // 50 for i in range(200)])
     assert "too_small" in found and "Only 4 groups" in found["few_groups"]
+    assert "--seeds" not in found["few_groups"]
+    found = keys({}, True, groups=[min(i // 4, 9) for i in range(200)], rows=8)
+    assert "all 10: --seeds 10." in found["few_groups"]
+
+
+def test_the_score_is_said_beside_what_it_must_beat():
+    rng = np.random.default_rng(0)
+    split = results(rng, MODELS | {"fusion": 1.0, "single": 0.0, "majority": 0.0})
+    for one in split:
+        one["single"] = "z"
+    said = {one.key: one.text for one in verdicts(Scores(split, LABELS, LABELS), ["x", "z"])}
+    assert said["score"].startswith("The chosen fusion is right in 100.0 ± ")
+    assert " % of the rows that it had not seen." in said["score"]
+    assert "of the rows of groups that it had not seen" in keys({}, True)["score"]
+    assert "most frequent class is right in 0.0 ± " in said["score"]
+    assert "and 'z' alone, the best single modality, in 0.0 ± " in said["score"]
 
 
 def test_noise_is_what_tells_nothing_alone_and_is_not_missed():
@@ -134,3 +150,17 @@ def test_what_modalities_say_together_is_told():
         return {finding.key for finding in verdicts(scores, ["x", "z"])}
 
     assert "interaction" in found("need each other") and "no_interaction" in found(None)
+
+
+def test_of_a_fusion_that_adds_it_is_not_said_that_nothing_is_seen():
+    def found(strategies):
+        split = results(np.random.default_rng(0), MODELS)
+        for one, (strategy, hidden) in zip(split, strategies):
+            one["setting"] = {"fusion": [strategy, ["m0", "m1"], hidden, 0.1]}
+        scores = Scores(split, LABELS, list(range(200)))
+        return {one.key: one.text for one in verdicts(scores, ["x", "z"])}
+
+    adding, not_adding = [("late", 32), ("concat", None)], [("concat", 32), ("gated", 16)]
+    most = found([*adding, *adding[:1], *not_adding])
+    assert "on 3 of 5 splits" in most["additive"] and "no_interaction" not in most
+    assert "no_interaction" in found([*adding, *not_adding, *not_adding[:1]])
