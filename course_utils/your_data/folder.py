@@ -21,6 +21,7 @@ GROUPS = (
 )
 IDS = ("id", "nr", "no", "index", "row", "number", "uuid")
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|\.\d+)([eE][+-]?\d+)?")
+OTHER_FILE = re.compile(r".+\.[A-Za-z]\w{1,4}")  # clip.mp4, page.docx
 CODE = re.compile(r"[A-Za-z]{1,8}[-_ ]?\d{1,6}")  # P01, voice 7
 RATE = 8_000  # Hz, at which sounds are read
 MOST_MODALITIES = 6
@@ -115,6 +116,9 @@ def find_columns(folder: str | Path, label: str | None, group: str | None) -> Co
         {"files": files, "texts": texts, "numbers": numbers}.get(kind, unused).append(column)
         notes += _numbers_as_text(column, values) if kind == "texts" else []
     numbers, gaps, lost = _without_gaps(numbers, cells)
+        if kind == "unused" and values and all(OTHER_FILE.fullmatch(value) for value in values):
+            unused.remove(column)
+            notes.append(say("other_files", column=column, first=values[0]))
     if unused:
         notes.append(say("unused", columns=_quoted(unused)))
     if gaps:
@@ -313,6 +317,11 @@ def _check_label(label: str, values: list[str]) -> None:
     values = [value for value in values if value.lower() not in NO_LABEL]
     numbers = [number(value) for value in values]
     different = len(set(values))
+    if different == 1:
+        raise NotUsable(
+            f"label: expected at least 2 classes, got only {values[0]!r} in all {len(values)} rows"
+            f" of {label!r}"
+        )
     many = different > 20 and different > len(values) / 5
     if values and many and None not in numbers:
         low, middle, high = (

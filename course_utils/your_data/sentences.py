@@ -15,6 +15,8 @@ SENTENCES = {
     " person, place or recording gave several rows, all numbers here are too good: name the column"
     " by --group.",
     "unused": "Not used: {columns} (empty, or a name or number that is another in each row).",
+    "other_files": "Not used: {column!r}, such as {first!r}: files that end like no picture (.png,"
+    " .jpg, .gif, .bmp, .webp, .tif) and no sound (.wav, .flac, .ogg, .mp3, .aif).",
     "gaps": "Not used: {columns}, for its empty cells. The numbers of a row are taken together, and"
     " {lost} rows have some of them and not all. Fill these cells to have it used.",
     "text_of_numbers": "The column {column!r} is read as words, because {others} of its {all} cells"

@@ -248,3 +248,13 @@ def test_the_package_imports_light():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_one_class_and_files_that_cannot_be_read_are_said(tmp_path):
+    lines = [[*row[:2], "cat", row[3]] for row in rows()]
+    with pytest.raises(NotUsable, match="at least 2 classes, got only 'cat' in all 12 rows"):
+        find_columns(write(tmp_path, HEADER, lines), None, None)
+    lines = [[*row, f"clips/{i}.mp4"] for i, row in enumerate(rows())]
+    columns = find_columns(write(tmp_path, [*HEADER, "film"], lines), None, None)
+    (said,) = [note.text for note in columns.notes if note.key == "other_files"]
+    assert "'film', such as 'clips/0.mp4'" in said and columns.files == []

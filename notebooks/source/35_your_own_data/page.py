@@ -504,7 +504,8 @@ for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
     about = foreign[f"{which}: said"]
     print(f"{which}: {about['rows']} rows, {about['groups']} groups; majority",
           of(which, "majority"))
-    print("    the report says", ", ".join(about["keys"][2:-1]))
+    verdict = ("gain", "no_gain", "too_small", "few_groups", "group_leak")
+    print("    the report says", ", ".join(key for key in about["keys"] if key in verdict))
     for name in parts.split():
         hand = 100 * np.mean(foreign[f"{which}, by hand: {name}"]["accuracy"])
         print(f"    {name:9} alone {of(which, name):>12}   by hand {hand:.1f}")
