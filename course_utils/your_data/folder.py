@@ -115,10 +115,10 @@ def find_columns(folder: str | Path, label: str | None, group: str | None) -> Co
         kind = _kind(column, values)
         {"files": files, "texts": texts, "numbers": numbers}.get(kind, unused).append(column)
         notes += _numbers_as_text(column, values) if kind == "texts" else []
-    numbers, gaps, lost = _without_gaps(numbers, cells)
         if kind == "unused" and values and all(OTHER_FILE.fullmatch(value) for value in values):
             unused.remove(column)
             notes.append(say("other_files", column=column, first=values[0]))
+    numbers, gaps, lost = _without_gaps(numbers, cells)
     if unused:
         notes.append(say("unused", columns=_quoted(unused)))
     if gaps:

@@ -70,6 +70,26 @@ def f(folder):
     return said
 """
 
+# a split of its own: whole people in turn, least squares
+LEAST_SQUARES = """
+
+def score(rows, columns, apart=None, shuffled=False):
+    x = np.array([[float(row[name]) for name in columns] for row in rows])
+    x = np.hstack([x, np.ones((len(x), 1))])
+    classes = sorted({row["label"] for row in rows})
+    y = np.array([classes.index(row["label"]) for row in rows])
+    if shuffled:
+        x = x[np.random.default_rng(5).permutation(len(x))]
+    keys = [row[apart] if apart else i for i, row in enumerate(rows)]
+    order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    fold = np.array([order[key] % 5 for key in keys])
+    right = 0
+    for k in range(5):
+        w = np.linalg.lstsq(x[fold != k], np.eye(len(classes))[y[fold != k]], rcond=None)[0]
+        right += (np.argmax(x[fold == k] @ w, 1) == y[fold == k]).sum()
+    return right / len(y)
+"""
+
 
 def changed(*pairs: tuple[str, str]) -> str:
     """The report with lines replaced, each of which must be there."""
@@ -78,6 +98,11 @@ def changed(*pairs: tuple[str, str]) -> str:
         assert old in code, old
         code = code.replace(old, new)
     return TOOLS + code
+
+
+def spoiled(*pairs: tuple[str, str]) -> str:
+    """The same by least squares, which takes a tenth of the time."""
+    return changed(*pairs).replace("\n\ndef tells(", LEAST_SQUARES + "\n\ndef tells(")
 
 
 RIGHT = {
@@ -99,30 +124,7 @@ RIGHT = {
                 "    for name, names in",
             ),
         ),
-        # a split of its own: whole people in turn, least squares
-        changed(
-            (
-                "def tells(",
-                """def score(rows, columns, apart=None, shuffled=False):
-    x = np.array([[float(row[name]) for name in columns] for row in rows])
-    x = np.hstack([x, np.ones((len(x), 1))])
-    classes = sorted({row["label"] for row in rows})
-    y = np.array([classes.index(row["label"]) for row in rows])
-    if shuffled:
-        x = x[np.random.default_rng(5).permutation(len(x))]
-    keys = [row[apart] if apart else i for i, row in enumerate(rows)]
-    order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    fold = np.array([order[key] % 5 for key in keys])
-    right = 0
-    for k in range(5):
-        w = np.linalg.lstsq(x[fold != k], np.eye(len(classes))[y[fold != k]], rcond=None)[0]
-        right += (np.argmax(x[fold == k] @ w, 1) == y[fold == k]).sum()
-    return right / len(y)
-
-
-def tells(""",
-            )
-        ),
+        TOOLS + LEAST_SQUARES + REPORT,
     ],
     "35.2": [
         """
@@ -153,12 +155,12 @@ def tells(""",
 WRONG = {
     "35.1": [
         (
-            changed(("if len(rows) / 5 < 30 or few", "if len(rows) < 30 or few")),
+            spoiled(("if len(rows) / 5 < 30 or few", "if len(rows) < 30 or few")),
             "the whole table is counted",
         ),
-        (changed((" or few:", ":")), "two hundred rows of six people are six people"),
+        (spoiled((" or few:", ":")), "two hundred rows of six people are six people"),
         (
-            changed(
+            spoiled(
                 ('return ["The', 'said = ["The'),
                 ("    said = []\n", ""),
                 ("    if len(rows) / 5", "    said = []\n    if len(rows) / 5"),
@@ -166,7 +168,7 @@ WRONG = {
             "of a folder that is too small nothing else can be told",
         ),
         (
-            changed(
+            spoiled(
                 (
                     "if apart and score(rows, together) - score(rows, together, apart) > 0.1",
                     "if apart",
@@ -175,7 +177,7 @@ WRONG = {
             "a column of people is no leak",
         ),
         (
-            changed(
+            spoiled(
                 (
                     "score(rows, together) - score(rows, together, apart) > 0.1",
                     "score(rows, together) > 0.9",
@@ -184,7 +186,7 @@ WRONG = {
             "a high score is no leak",
         ),
         (
-            changed(
+            spoiled(
                 ("        counts[value][label] -= 1\n", "        counts[value][label] += 0\n"),
                 (
                     "        counts[value][label] += 1\n    return right",
@@ -194,7 +196,7 @@ WRONG = {
             "a row is told by itself",
         ),
         (
-            changed(
+            spoiled(
                 (
                     "max(tells([stem[k] for stem in stems], labels) for k in range(2)) > 0.9",
                     "sum(a in b for a, b in zip(labels, stems)) > 0.9 * len(rows)",
@@ -202,16 +204,16 @@ WRONG = {
             ),
             "the class's own word is looked for in the name",
         ),
-        (changed(("range(2)) > 0.9", "range(2)) == 1")), "because some rows contradict it"),
+        (spoiled(("range(2)) > 0.9", "range(2)) == 1")), "because some rows contradict it"),
         (
-            changed(
+            spoiled(
                 ("score(rows, names, apart, shuffled=True) < 0.1", "1 / len(set(labels)) < 0.1")
             ),
             "a modality is compared with one in the number of classes",
         ),
-        (changed(("    return said\n", "    return said[:1]\n")), "only the first trap is named"),
+        (spoiled(("    return said\n", "    return said[:1]\n")), "only the first trap is named"),
         (
-            changed(
+            spoiled(
                 (
                     "if apart and score(rows, together) - score(rows, together, apart) > 0.1",
                     "if apart and len({(r['person'], r['label']) for r in rows})"
@@ -221,7 +223,7 @@ WRONG = {
             "a column of people is no leak",
         ),
         (
-            changed(
+            spoiled(
                 (
                     "score(rows, names, apart) - score(rows, names, apart, shuffled=True)",
                     "score(rows, names) - score(rows, names, shuffled=True)",
@@ -229,7 +231,7 @@ WRONG = {
             ),
             "noise is asked of the split by rows",
         ),
-        (changed(("in range(2)) > 0.9", "in [1]) > 0.9")), "the trap 'file name' is not named"),
+        (spoiled(("in range(2)) > 0.9", "in [1]) > 0.9")), "the trap 'file name' is not named"),
         # a guess without any score: how many rows and people, what is in the names
         (
             TOOLS
@@ -252,7 +254,7 @@ def f(folder):
             "is said, and is not so",
         ),
         (
-            changed(
+            spoiled(
                 (
                     "if apart and score(rows, together) - score(rows, together, apart) > 0.1",
                     "if apart and score(rows, together, apart) - score(rows, together) > 0.1",
@@ -260,8 +262,8 @@ def f(folder):
             ),
             "the trap 'group' is not named",
         ),
-        (changed(("shuffled=True) < 0.1", "shuffled=True) > 0.1")), "is said, and is not so"),
-        (changed(('f"The {name} is noise."', '"One modality is noise."')), "the trap 'noise: "),
+        (spoiled(("shuffled=True) < 0.1", "shuffled=True) > 0.1")), "is said, and is not so"),
+        (spoiled(('f"The {name} is noise."', '"One modality is noise."')), "the trap 'noise: "),
         (
             TOOLS
             + "def f(folder):\n    return ['group', 'file name', 'too small', 'noise: sound']\n",
@@ -272,9 +274,9 @@ def f(folder):
             "4 keys in",
         ),
         (TOOLS + "def f(folder):\n    return []\n", "the trap 'group' is not named"),
-        (changed(("return said\n", "return ', '.join(said)\n")), "returned a string"),
+        (spoiled(("return said\n", "return ', '.join(said)\n")), "returned a string"),
         (
-            changed(('apart = "person" if "person" in rows[0] else None', 'apart = "person"')),
+            spoiled(('apart = "person" if "person" in rows[0] else None', 'apart = "person"')),
             "raised KeyError",
         ),
     ],
