@@ -88,9 +88,12 @@ def find_table(folder: str | Path) -> Path:
         return folder / "metadata.csv"
     if len(tables) != 1:
         got = [path.name for path in tables or sorted(folder.iterdir())][:8]
+        sheet = any(name.lower().endswith((".xlsx", ".xls", ".ods", ".numbers")) for name in got)
         raise NotUsable(
             f"folder: expected metadata.csv or exactly one CSV in {folder}, got"
             f" {len(tables)} tables{' among' if not tables else ':'} {got}"
+            + ". Save the spreadsheet as CSV"
+            * sheet
         )
     return tables[0]
 
@@ -148,7 +151,9 @@ def read_folder(folder: str | Path, label: str | None = None, group: str | None 
             side=8,
         )
     except ValueError as error:
-        raise NotUsable(f"{columns.file.name}: {error}") from None
+        lost = "no such file" in str(error)
+        hint = ". Are paths as seen from the table, in the same capitals?" if lost else ""
+        raise NotUsable(f"{columns.file.name}: {error}{hint}") from None
     problems = _hinted(table.problems, columns)
     bad = {problem.row for problem in problems}
     kept = [(row, cells) for row, cells in columns.found if row not in bad]

@@ -258,3 +258,12 @@ def test_one_class_and_files_that_cannot_be_read_are_said(tmp_path):
     columns = find_columns(write(tmp_path, [*HEADER, "film"], lines), None, None)
     (said,) = [note.text for note in columns.notes if note.key == "other_files"]
     assert "'film', such as 'clips/0.mp4'" in said and columns.files == []
+
+
+def test_a_spreadsheet_and_paths_that_all_fail_are_hinted(tmp_path):
+    (tmp_path / "table.xlsx").write_bytes(b"PK")
+    with pytest.raises(NotUsable, match="Save the spreadsheet as CSV"):
+        read_folder(tmp_path)
+    lines = [[*row, f"photos/{i}.JPG"] for i, row in enumerate(rows())]
+    with pytest.raises(NotUsable, match="in the same capitals"):
+        read_folder(write(tmp_path / "other", [*HEADER, "file_name"], lines))

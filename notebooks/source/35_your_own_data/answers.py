@@ -231,7 +231,7 @@ WRONG = {
             ),
             "noise is asked of the split by rows",
         ),
-        (spoiled(("in range(2)) > 0.9", "in [1]) > 0.9")), "the trap 'file name' is not named"),
+        (spoiled(("in range(2)) > 0.9", "in [1]) > 0.9")), "or one part of it alone"),
         # a guess without any score: how many rows and people, what is in the names
         (
             TOOLS
@@ -251,7 +251,7 @@ def f(folder):
         said.append("noise: sound")
     return said
 """,
-            "is said, and is not so",
+            "the trap 'noise: sound' is not named",
         ),
         (
             spoiled(

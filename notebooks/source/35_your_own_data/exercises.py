@@ -58,7 +58,7 @@ WRONG_NAMES = 0.04  # of the files that are called as their class
 @functools.lru_cache(maxsize=64)
 def _rows(number):
     """The first draw of which it is clear what is to be said."""
-    for again in range(100):
+    for again in range(1000):
         rows = _draw(number % 10, np.random.default_rng([number, again]))
         if _clear(rows, number % 10):
             return rows
@@ -141,8 +141,10 @@ def _measured(rows):
     return facts
 
 
-def _right(rows, names, people, shuffled=False, seed=3):
-    """The share of rows whose class is found by least squares, in five folds."""
+def _right(rows, names, people, shuffled=False, seed=3, alike=True):
+    """The share of rows whose class is found by least squares, in five folds, which have the
+    classes `alike`.
+    """
     rng = np.random.default_rng(seed)
     x = np.array([[float(row[name]) for name in names] for row in rows])
     classes, y = np.unique([row["label"] for row in rows], return_inverse=True)
@@ -153,7 +155,7 @@ def _right(rows, names, people, shuffled=False, seed=3):
     # units of one class follow one another, so that each fold has all classes
     first = np.array([y[units == unit][0] for unit in range(units.max() + 1)])
     order = rng.permutation(len(first))
-    order = order[np.argsort(first[order], kind="stable")]
+    order = order[np.argsort(first[order], kind="stable")] if alike else order
     fold = np.empty(len(first), dtype=int)
     fold[order] = np.arange(len(first)) % 5
     right = 0
@@ -181,6 +183,8 @@ def _clear(rows, kind):
     """Whether the folder is of its kind, and no number stands near its border, where another
     classifier might differ.
     """
+    if kind == 1 and not _steady(rows):
+        return False
     facts, strength = _measured(rows), dict(zip(MODALITIES, KINDS[kind][4]))
     lead = facts["by rows"] - facts["by person"]
     if not (lead > 0.17 if kind in LEAKS else lead < 0.04):
@@ -192,19 +196,25 @@ def _clear(rows, kind):
     leads = {m: facts["alone"][m] - facts["shuffled"][m] for m in MODALITIES}
     least = -0.2 if kind == 1 else -0.05  # of loud people the unlucky ones are most of a part
     right = (leads[m] > 0.2 if strength[m] else least < leads[m] < 0.05 for m in MODALITIES)
-    return _small(facts) or all(right) and (kind != 1 or _steady(rows, facts))
+    return _small(facts) or all(right)
 
 
-def _steady(rows, facts):
-    """Whether other folds of thirty loud people say the same of picture and sound."""
+def _steady(rows):
+    """Whether any folds of thirty loud people say the same of picture and sound, and the sound is
+    no noise to those who ask it of a split by rows.
+    """
     people = [row["person"] for row in rows]
-    for seed in range(4, 10):
-        for modality, least, most in ((MODALITIES[0], 0.2, 1.0), (MODALITIES[1], -1.0, 0.04)):
-            names = [name for name in rows[0] if name.startswith(f"{modality}_")]
-            lead = _right(rows, names, people, seed=seed) - facts["shuffled"][modality]
-            if not least < lead < most:
-                return False
-    return True
+    image, sound = ([n for n in rows[0] if n.startswith(f"{m}_")] for m in MODALITIES)
+    noise = _right(rows, sound, people, True)
+    if _right(rows, sound, None) - noise < 0.2:
+        return False
+    for seed in range(4, 16):
+        if _right(rows, sound, people, seed=seed, alike=seed < 10) > noise:
+            return False
+    if noise > 0.54:
+        return False
+    noise = _right(rows, image, people, True)
+    return all(_right(rows, image, people, seed=seed) - noise > 0.2 for seed in range(4, 10))
 
 
 # ---- the report, each judgement of which a wrong idea can change ----
@@ -324,8 +334,8 @@ MY_REPORT = Exercise(
             lambda folder: _sentences(folder, named=lambda f: f["itself"] > 0.9),
         ),
         *ideas(
-            "the class's own word is looked for in the name. A letter for each class tells it as"
-            " well: count classes by each part of the name.",
+            "the class's own word is looked for in the name, or one part of it alone. A letter for"
+            " each class tells it as well, and in any place: count classes by each part.",
             lambda folder: _sentences(folder, named=lambda f: f["word"] > 0.9),
         ),
         *ideas(
