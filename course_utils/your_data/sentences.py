@@ -16,7 +16,8 @@ SENTENCES = {
     " by --group.",
     "unused": "Not used: {columns} (empty, or a name or number that is another in each row).",
     "gaps": "Not used: {columns}, for its empty cells. The numbers of a row are taken together, and"
-    " {lost} rows have some of them and not all. Fill these cells to have it used.",
+    " {lost} rows have some of them and not all. To have it used, fill them, or write words"
+    " (light, heavy), of which any may be missing.",
     "text_of_numbers": "The column {column!r} is read as words, because {others} of its {all} cells"
     " are no plain numbers, such as {some}. That 12 is less than 13 is then not seen. Write these"
     " cells as numbers, without a point for thousands, or empty them.",
