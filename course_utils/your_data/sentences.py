@@ -18,7 +18,8 @@ SENTENCES = {
     "other_files": "Not used: {column!r}, such as {first!r}: files that end like no picture (.png,"
     " .jpg, .gif, .bmp, .webp, .tif) and no sound (.wav, .flac, .ogg, .mp3, .aif).",
     "gaps": "Not used: {columns}, for its empty cells. The numbers of a row are taken together, and"
-    " {lost} rows have some of them and not all. Fill these cells to have it used.",
+    " {lost} rows have some of them and not all. To have it used, fill them, or write words"
+    " (light, heavy), of which any may be missing.",
     "text_of_numbers": "The column {column!r} is read as words, because {others} of its {all} cells"
     " are no plain numbers, such as {some}. That 12 is less than 13 is then not seen. Write these"
     " cells as numbers, without a point for thousands, or empty them.",

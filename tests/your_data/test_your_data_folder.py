@@ -70,6 +70,7 @@ def test_a_column_of_numbers_with_gaps_does_not_cost_the_rows(tmp_path):
     assert data.columns.numbers == ["full"] and len(data.rows) == 18 and not data.problems
     (said,) = [note.text for note in data.columns.notes if note.key == "gaps"]
     assert said.startswith("Not used: 'gaps', for its empty cells") and "12 rows have some" in said
+    assert "or write words" in said
 
 
 def test_numbers_that_words_turn_into_text_are_said(tmp_path):
