@@ -158,9 +158,9 @@ WRONG = {
             spoiled(("if len(rows) / 5 < 30 or few", "if len(rows) < 30 or few")),
             "the whole table is counted",
         ),
-        (spoiled((" or few:", ":")), "two hundred rows of six people are six people"),
+        (changed((" or few:", ":")), "two hundred rows of six people are six people"),
         (
-            spoiled(
+            changed(
                 ('return ["The', 'said = ["The'),
                 ("    said = []\n", ""),
                 ("    if len(rows) / 5", "    said = []\n    if len(rows) / 5"),
