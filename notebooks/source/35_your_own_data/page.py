@@ -360,18 +360,6 @@ report("chosen fusion minus best single modality, points", 100 * gain, near=10, 
 
 # %% [markdown]
 # Two sentences of the report are bad news, and that is its use. 185 rows by forty people are *too small to tell* whether fusion leads the best single modality. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
-#
-# Each number has its counterpart. A modality's is itself, shuffled over the rows; a fusion's is the fusion trained and tested with one modality shuffled:
-
-# %% tags=["nbval-ignore-output"]
-# Not compared: the last digits differ from machine to machine.
-controls = next(table for table in found.tables if table.title.startswith("Shuffled"))
-print(f"{'in %':26}{'as it is':>14}{'shuffled':>14}{'lead':>14}")
-for row in controls.rows:
-    print(f"{row[0]:26}{row[1]:>14}{row[2]:>14}{row[3]:>14}")
-
-# %% [markdown]
-# Here the fusion clearly needs the picture. Of voice, note and numbers it also loses some points in the mean, but those intervals hold 0: five splits of about 37 test rows do not show it. That is not the same as "not used".
 
 # %% [markdown]
 # ## A new row
@@ -406,7 +394,20 @@ print("exported and loaded again, equal:", same)
 # %% [markdown]
 # ## More: what does it use?
 #
-# *More: the rest of the page does not need it.* Page 20's tools, on the chosen fusion: the Shapley value of each modality, and what is left when one is missing in the test.
+# *More: the rest of the page does not need it.* Each number has its counterpart. A modality's is itself, shuffled over the rows; a fusion's is the fusion trained and tested with one modality shuffled:
+
+# %% tags=["nbval-ignore-output"]
+# Not compared: the last digits differ from machine to machine.
+controls = next(table for table in found.tables if table.title.startswith("Shuffled"))
+print(f"{'in %':26}{'as it is':>14}{'shuffled':>14}{'lead':>14}")
+for row in controls.rows:
+    print(f"{row[0]:26}{row[1]:>14}{row[2]:>14}{row[3]:>14}")
+
+# %% [markdown]
+# Here the fusion clearly needs the picture. Of voice, note and numbers it also loses some points in the mean, but those intervals hold 0: five splits of about 37 test rows do not show it. That is not the same as "not used".
+
+# %% [markdown]
+# Page 20's tools, on the chosen fusion: the Shapley value of each modality, and what is left when one is missing in the test.
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: the last digits differ from machine to machine.
@@ -477,7 +478,7 @@ assert np.allclose(corrected(x.tolist(), 0, 1), mean_interval(x.tolist()))
 # %% [markdown]
 # ## More: which interval is right?
 #
-# *More: the rest of the page does not need it.* Where the source of the rows is known, one can count how often an interval holds the truth:
+# Where the source of the rows is known, one can count how often an interval holds the truth:
 
 # %%
 held = stored("35", "held")                                    # python tools/sweep.py 35 held
@@ -513,7 +514,7 @@ for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
     for name in parts.split():
         hand = 100 * np.mean(foreign[f"{which}, by hand: {name}"]["accuracy"])
         print(f"    {name:9} alone {of(which, name):>12}   by hand {hand:.1f}")
-    print("    best alone", of(which, "single"), "  fusion", of(which, "fusion"),
+    print("    chosen one", of(which, "single"), "  fusion", of(which, "fusion"),
           "  gain", of(which, "fusion", "single"))
 
 # %% [markdown]
@@ -567,7 +568,7 @@ else:
 #
 # ## Looking back
 #
-# Five questions of this course, and what was found, each on its page with its setting and its intervals:
+# Five questions, each with the page that has the answer's setting and intervals:
 #
 # | page | asked | found |
 # |---|---|---|
