@@ -112,7 +112,7 @@ RIGHT = {
         changed(
             ("    return said\n", "    return tuple(said)\n"),
             ('f"The {name} is noise."', 'f"Noise: nothing is seen in the {name} (its control)."'),
-            ("Look at the file name: it tells the label.", "Each filename gives the label away."),
+            ("Look at the file name: it tells the label.", "file_name gives the label away."),
             ("Rows of one group are on both sides.", "Groups leak into the test."),
         ),
         # nearest neighbours in the place of a regression, and noise by the majority's share

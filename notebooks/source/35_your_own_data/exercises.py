@@ -5,6 +5,7 @@ share rows.
 import csv
 import functools
 import math
+import re
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -273,7 +274,7 @@ def _ask(function, folder):
 
 def _key(sentence):
     """The one key that a sentence holds, with the modality where it is noise."""
-    text = sentence.lower().replace("-", " ").replace("filename", "file name")
+    text = re.sub(r"[-_]", " ", sentence.lower()).replace("filename", "file name")
     held = [key for key in KEYS if key in text]
     if held == ["noise"]:
         return "noise: " + " and ".join(m for m in MODALITIES if m in text)
