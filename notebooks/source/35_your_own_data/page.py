@@ -186,7 +186,7 @@ live = score(rows, every, "person") - sweep["much: by person"]["accuracy"][0]
 report("by person: live minus stored", live, near=0, within=0.02)
 
 # %% [markdown]
-# By person the three have 92.2 ± 2.5, 85.9 ± 6.7 and 65.3 ± 7.0 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. The note is the same in all three, so nobody can tell from the note. A second split tells.
+# By person the three have 92.2 ± 2.5, 85.9 ± 6.7 and 65.3 ± 7.0 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. Nobody can tell from the note. A second split tells.
 #
 # The fault is one line long, and raises nothing:
 
@@ -210,7 +210,7 @@ print("nobody on both sides:", not sides[0] & sides[1])
 # %% [markdown]
 # ## More: what does the split by rows pay for?
 #
-# *More: the rest of the page does not need it.* The ten folders of the last kind (`person` 1.0) again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
+# The ten folders of the last kind (`person` 1.0) again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
 
 # %%
 guess("35.a", None)
@@ -237,7 +237,9 @@ outcome("35.a", 89, within=5)
 # | **too small** a test set | a fifth of the rows is fewer than 30, or there are fewer than 10 people |
 # | **noise**: a modality says nothing | it leads itself, shuffled over the rows, by less than 0.1 |
 #
-# The numbers in it are rules of thumb. (30 rows give ± 18 points at 50 %, by the binomial spread.) The file name asks for thought. Names are split at `_`, without the ending: `a_07.png` has the parts `a` and `07`. How well does the first part tell the class? Guess each row's class from the *other* rows with that part, the most frequent one:
+# The numbers in it are rules of thumb. (30 rows give ± 18 points at 50 %, by the binomial spread.) The file name asks for thought. Names are split at `_`, without the ending: `a_07.png` has the parts `a` and `07`. How well does the first part tell the class? Guess each row's class from the *other* rows with that part, the most frequent one.
+#
+# <details><summary>Four names, by hand</summary>
 #
 # | file | label | part 1 | the others with it | right? | part 2 | the others with it |
 # |---|---|---|---|---|---|---|
@@ -246,7 +248,11 @@ outcome("35.a", 89, within=5)
 # | `b_09.png` | dog | b | dog | yes | 09 | none: not right |
 # | `b_31.png` | dog | b | dog | yes | 31 | none: not right |
 #
-# So part 1 tells 4 of 4, part 2 tells 0 of 4. A practice folder (the features stand in the table):
+# So part 1 tells 4 of 4, part 2 tells 0 of 4.
+#
+# </details>
+#
+# A practice folder (the features stand in the table):
 
 # %%
 hidden = load("35", "exercises").hidden                        # writes a folder by its number
@@ -353,13 +359,13 @@ shown |= {name: f"{name} fusion" for name in ("late", "concat", "gated")}
 bars = {shown.get(name, name): found.scores.interval(name) for name in names}
 plots.bars({name: (100 * mean, 100 * half) for name, (mean, half) in bars.items()},
            label="test accuracy, in %", caption="The example by model, mean over five splits by"
-           " speaker, with the report's 95 % intervals, drawn up to 100. The best single modality is"
-           " one for all splits, chosen by validation.")
+           " speaker, with the report's 95 % intervals, drawn up to 100. The best single"
+           " modality is one for all splits, chosen by validation.")
 gain = found.scores.interval("fusion", "single")[0]
 report("chosen fusion minus best single modality, points", 100 * gain, near=10, within=8)
 
 # %% [markdown]
-# Two sentences of the report are bad news, and that is its use. 185 rows by forty people are *too small to tell* whether fusion leads the best single modality. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
+# 185 rows by forty people are *too small to tell* whether fusion leads the best single modality. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
 
 # %% [markdown]
 # ## A new row
@@ -394,7 +400,7 @@ print("exported and loaded again, equal:", same)
 # %% [markdown]
 # ## More: what does it use?
 #
-# *More: the rest of the page does not need it.* Each number has its counterpart. A modality's is itself, shuffled over the rows; a fusion's is the fusion trained and tested with one modality shuffled:
+# Each number has its counterpart. A modality's is itself, shuffled over the rows; a fusion's is the fusion trained and tested with one modality shuffled:
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: the last digits differ from machine to machine.
@@ -522,7 +528,7 @@ for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
 #
 # <details><summary>The check by hand</summary>
 #
-# The check by hand sees the same tables: emoticons 80.5 against 80.7, words at the majority, 75.0, against 79.0 ± 11.2. With raw pixels and pieces of words emoji have less than with pretrained encoders (46.8 against 60.6, 51.2 against 69.4); digits as pictures have more with raw pixels (85.9 against 80.1). And by hand both modalities glued have no more than the better one in any of the three: texts 80.5, emoji 49.2, digits 82.5. The two differ in features, splits and model: this checks the tables, not the models.
+# The check by hand sees the same tables: emoticons 80.5 against 80.7, words at the majority, 75.0, against 79.0 ± 11.2. With raw pixels and pieces of words emoji have less than with pretrained encoders (46.8 against 60.6, 51.2 against 69.4); digits as pictures have more with raw pixels (85.9 against 80.1). And by hand both modalities glued have no more than the better one in any of the three: texts 80.5, emoji 49.3, digits 82.5. The two differ in features, splits and model: this checks the tables, not the models.
 #
 # </details>
 #
