@@ -256,6 +256,8 @@ LOOKED_AT = [
     "notebooks/05_audio_features",
     "notebooks/14_attention_from_scratch",
     "notebooks/22_training_by_hand",
+    "notebooks/FINDINGS",
+    "notebooks/INDEX",
     "notebooks/TEACHING",
     "glossary",
     "gallery",

@@ -118,7 +118,7 @@ def terms(root):
         term, words, places = found[key]
         small = term[0].lower() + term[1:]  # a capital may be that of a sentence
         term = small if small in everything else term
-        rows.append((term, "; ".join(words), "<br>".join(places)))
+        rows.append((term, f'<span lang="zh">{"; ".join(words)}</span>', "<br>".join(places)))
     return rows
 
 
@@ -221,8 +221,8 @@ def readme(root):
     if not mark:
         return None
     picture = (
-        f'<p align="center">\n<img src="{needs.PICTURE}" width="{needs.WIDE}"'
-        f' alt="{needs.in_words(root)}">\n</p>\n'
+        f'\n<p align="center">\n<img src="{needs.PICTURE}" width="{needs.WIDE}"'
+        f' alt="{needs.in_words(root)}">\n</p>\n\n'
     )
     return f"{begin}<!-- needs -->\n{picture}{mark}{end}"
 

@@ -13,7 +13,6 @@ import sys
 import textwrap
 import tomllib
 from itertools import pairwise
-from pathlib import Path
 
 import pages
 from pages import ROOT
@@ -321,16 +320,16 @@ def legend(ax, parts):
 
 
 def write(root):
-    """Draw the picture again where it shows other arrows, or other pages."""
+    """Draw the picture again, where there is one and it shows other arrows."""
     path = root / PICTURE
-    if path.is_file() and said(path) == in_words(root):
+    if not path.is_file() or said(path) == in_words(root):
         return
     path.write_bytes(draw(root))
     print(f"{PICTURE}: drawn again")
 
 
 def main(root=ROOT):
-    Path(root, PICTURE).write_bytes(draw(root))
+    (root / PICTURE).write_bytes(draw(root))
 
 
 if __name__ == "__main__":
