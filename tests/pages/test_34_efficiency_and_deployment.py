@@ -1,24 +1,33 @@
-"""What lies in page 34's room: the model and its export, the server, the processes, int8."""
+"""What lies in page 34's room: the model and its export, the server, the processes, int8; what it
+goes on with of the reader's own code, what its faults are, and what it says of its stored runs.
+"""
 
 import base64
 import contextlib
+import copy
 import importlib.util
 import math
 import os
 import socket
+import statistics
 import struct
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 import torch
+from reading import gain, printed, said, the_cell
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.utils import prune
 
 from course_utils.audio import mel_filters
 from course_utils.audio_encoder import load_audio_encoder
-from course_utils.rooms import load, room
+from course_utils.exercises import reference
+from course_utils.metrics import mean_interval
+from course_utils.rooms import load, room, stored
 from course_utils.runtime import DATA, seed_everything
 
 PAGE = "34"
@@ -246,6 +255,14 @@ def test_the_application_gives_the_exported_programs_answer(app):
     assert answer["probability"] == pytest.approx(best.item())
 
 
+@needs_server
+def test_what_cannot_be_seen_at_the_door_is_answered(app):
+    heard = [math.sin(0.3 * i) for i in range(2_000)]
+    for wrong in (heard + 6_000 * [0.0], [x for x in heard for _ in range(2)], heard[::-1]):
+        answer = app.post("/predict", json={"id": "a", "text": "two", "audio": sound(*wrong)})
+        assert answer.status_code == 200
+
+
 def closed(address):
     host, port = address.removeprefix("http://").split(":")
     with socket.socket() as trying:
@@ -333,7 +350,7 @@ def alone(folder, *options):
     """The weights after training in this process."""
     ddp, weights = load(PAGE, "ddp"), folder / "alone.pt"
     ddp.train(ddp.asked([str(folder / "data.pt"), str(weights), *STEPS, *options]), 0, 1)
-    return torch.load(weights)
+    return torch.load(weights, weights_only=True)
 
 
 def together(folder, name, *options, **keywords):
@@ -342,7 +359,7 @@ def together(folder, name, *options, **keywords):
     lines = load(PAGE, "processes").torchrun(
         room(PAGE, "ddp.py"), *given, say=lambda line: None, **keywords
     )
-    return torch.load(folder / f"{name}.pt"), lines
+    return torch.load(folder / f"{name}.pt", weights_only=True), lines
 
 
 def furthest(weights, others):
@@ -356,7 +373,7 @@ def test_one_process_resumes_where_it_was(folder, monkeypatch):
     monkeypatch.setattr(ddp.os, "kill", lambda pid, signal: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         alone(folder, "--kill-at", "8", "--every", "5")
-    saved = torch.load(folder / "alone.checkpoint")
+    saved = torch.load(folder / "alone.checkpoint", weights_only=True)
     assert saved["step"] == 5 and furthest(saved["model"], whole) > 0.001
     assert furthest(alone(folder), whole) == 0
     assert not (folder / "alone.checkpoint").exists()
@@ -374,6 +391,22 @@ def test_two_processes_train_as_one_and_survive_a_death(folder):
     assert lines[0] == "resumed at step 5" and lines[-1].endswith("steps in 2 processes")
     assert furthest(after, both) == 0
     assert {path.suffix for path in folder.iterdir()} == {".pt"}  # no checkpoint, no part
+
+
+def test_a_new_life_does_not_see_the_addresses_of_the_dead(monkeypatch):
+    ddp, kept, stores = load(PAGE, "ddp"), torch.distributed.HashStore(), []
+    monkeypatch.setattr(ddp.distributed, "rendezvous", lambda where: iter([(kept, 1, 2)]))
+    monkeypatch.setattr(
+        ddp.distributed,
+        "init_process_group",
+        lambda kind, store, rank, world_size: stores.append((store, kind, rank, world_size)),
+    )
+    for life in "001":
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", life)
+        ddp.join()
+    assert [one[1:] for one in stores] == [("gloo", 1, 2)] * 3
+    stores[0][0].set("address", "of rank 0")
+    assert stores[1][0].check(["address"]) and not stores[2][0].check(["address"])
 
 
 @pytest.mark.slow
@@ -422,7 +455,7 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", dies)
     with pytest.raises(KeyboardInterrupt):
         ddp.save({"step": 2}, file)
-    assert torch.load(file) == {"step": 1}
+    assert torch.load(file, weights_only=True) == {"step": 1}
 
 
 # ---- int8 ----
@@ -496,3 +529,345 @@ def test_int8_is_torchaos(model):
         assert torch.equal(mine.numbers, theirs.weight.qdata)
         torch.testing.assert_close(mine.scale, theirs.weight.scale[:, 0])
     torch.testing.assert_close(layers(x), ours(x), atol=1e-5, rtol=1e-5)
+
+
+# ---- the reader's own code ----
+
+
+def by_mask(cheap, full, threshold):
+    on = cheap.softmax(1).amax(1) < threshold
+    logits = cheap.clone()
+    if on.any():
+        logits[on] = full(on)
+    return logits.argmax(1), on
+
+
+def by_sorting(confidence, thresholds, cheap, full):
+    below = torch.searchsorted(confidence.sort().values, thresholds)
+    return cheap + full * below.to(confidence.dtype) / len(confidence)
+
+
+@pytest.mark.parametrize("key, answer", [("34.1", by_mask), ("34.2", by_sorting)])
+def test_another_way_that_is_right_is_taken(accepted, key, answer):
+    assert accepted(key, answer) == (answer, f"{key}: yours\n")
+
+
+def test_the_whole_model_runs_for_no_row_that_leaves():
+    asked = []
+
+    def full(rows):
+        asked.extend(rows.tolist())
+        return torch.eye(3)[[0] * len(rows)]
+
+    cheap = torch.tensor([[9.0, 0, 0], [0, 0.1, 0], [0, 0, 9.0], [0.2, 0.1, 0]])
+    labels, on = reference("34.1")(cheap, full, 0.8)
+    assert asked == [1, 3] and labels.tolist() == [0, 0, 2, 0]
+    assert on.tolist() == [False, True, False, True]
+
+
+# ---- what stands in its cells ----
+
+cell = partial(the_cell, PAGE)
+
+
+def test_zeros_take_their_bytes(capsys):
+    seed_everything(0)
+    names = {"copy": copy, "nn": nn, "prune": prune, "load": load, "weigh": int8.size}
+    names["whole"] = model_file.Model(mel_filters(), width=16)
+    fault = cell("prune.global_unstructured")
+    assert printed(capsys, fault, dict(names)) == "False"
+    assert printed(capsys, cell("small = load", "in_int8(whole)", "smaller"), dict(names)) == "True"
+    halved = fault.replace("amount=0.9)", "amount=0.9)\nsmall.half()")
+    assert printed(capsys, halved, dict(names)) == "True"
+
+
+def test_padding_that_counts_as_sound_is_seen_by_known_samples(capsys):
+    samples = torch.arange(300, 552)
+    test = {"samples": samples, "label": samples % 10, "letters": torch.zeros(252, 12).long()}
+    test["sound"] = torch.zeros(252, 8000)
+
+    def counts(letters, sound, samples):
+        return nn.functional.one_hot(samples % 10, 10).float()
+
+    def does_not(letters, sound, samples):
+        return counts(letters, sound, next(rest))
+
+    names = {"torch": torch, "test": test}
+    fault, mended = cell("torch.full_like(test"), cell('sent = test["samples"]')
+    assert printed(capsys, fault, names | {"again": counts}) == "False"
+    assert printed(capsys, mended, names | {"again": counts}) == "True"
+    rest = iter(samples.split(63))
+    assert printed(capsys, fault, names | {"again": does_not}) == "True"
+
+
+def test_the_small_costs_in_words():
+    sure, thresholds = torch.tensor([1.0, 0.9, 0.7, 0.5]), torch.tensor([0.0, 0.8, 1.01])
+    assert reference("34.2")(sure, thresholds, 1, 20).tolist() == [1, 11, 21]
+    assert "$1 + 0.5 \\cdot 20 = 11$" in said(PAGE) and "mistake is 10.5:" in said(PAGE)
+
+
+def test_parts_that_are_equal_give_the_same_gradient(capsys):
+    names = {"torch": torch, "nn": nn, "F": nn.functional, "verify": lambda *both: None}
+    names["seed_everything"] = seed_everything
+    exec(cell("def gradient"), names)
+    assert capsys.readouterr().out == "[4, 4] the same: True\n[5, 3] the same: False\n"
+
+
+def test_a_median_leaves_out_the_first_calls():
+    times = iter([0, 9, 10, 19, 20, 29, 30, 31, 40, 43, 50, 52])
+    clock = load(PAGE, "timing").median_ms(lambda: None, times=3, clock=lambda: next(times))
+    assert clock == 2000
+
+
+def test_the_bets_classifier_takes_pictures_and_sounds():
+    both = model_file.Look(mel_filters(), width=8).eval()
+    sound, samples = questions(3)[1:]
+    image = torch.rand(3, 1, 16, 16)
+    given = both(image, sound, samples)
+    assert given.shape == (3, 10)
+    assert (both(1 - image, sound, samples) != given).any(1).all()
+    assert (both(image, -2 * sound.flip(0), samples) != given).any(1).sum() >= 2
+
+
+# ---- what the page says of its stored runs ----
+
+RUNS, SPEED, WATCHED = (stored(PAGE, name) for name in ("models", "speed", "watched"))
+
+
+@pytest.fixture(scope="module")
+def text():
+    return said(PAGE)
+
+
+def share(name, what="accuracy", rows=RUNS):
+    return 100 * mean_interval(rows[name][what])[0]
+
+
+def both_sides(name, what="accuracy", rows=RUNS):
+    return "{:.1f} ± {:.1f}".format(*mean_interval([100 * x for x in rows[name][what]]))
+
+
+def apart(one, other, rows=RUNS):
+    """The paired difference in words, and whether it is clear of 0."""
+    middle, half = gain(rows[one]["accuracy"], rows[other]["accuracy"])
+    return f"{middle:.1f} ± {half:.1f}", abs(middle) > half
+
+
+def ms(name):
+    return statistics.median(SPEED[name]["ms"])
+
+
+def slower(what, size):
+    name = f"batch {size}: {what}"
+    return mean_interval([a / b for a, b in zip(SPEED[f"{name}, int8"]["ms"], SPEED[name]["ms"])])
+
+
+def test_the_bet_in_numbers(text):
+    small, many = slower("picture and sound", 1), slower("picture and sound", 32)
+    assert "int8 takes {:.2f} ± {:.2f} times as long".format(*small) in text
+    assert "no difference is seen ({:.2f} ± {:.2f})".format(*many) in text
+    assert small[0] - small[1] > 1 and abs(many[0] - 1) < many[1]
+
+
+def test_one_layer_in_numbers(text):
+    wide = stored(PAGE, "layers")
+
+    def times(width, one, other):
+        both = zip(wide[f"{width}: {one}"]["ms"], wide[f"{width}: {other}"]["ms"])
+        return mean_interval([a / b for a, b in both])
+
+    for width in (512, 2048, 4096):
+        middle, half = times(width, "int8, turned back", "float32")
+        assert middle - half > 1.5
+        for other in ("float32", "bfloat16"):
+            middle, half = times(width, "int8 as it is", other)
+            assert middle + half < 0.6
+    large = times(4096, "int8, turned back", "float32")[0]
+    assert f"at 4,096 x 4,096 it takes {large:.0f} times as long" in text
+    assert 0.28 < times(2048, "int8 as it is", "float32")[0] < 0.38 and "a third of" in text
+    assert 0.45 < times(2048, "int8 as it is", "bfloat16")[0] < 0.55 and "half of what" in text
+
+
+def test_where_the_time_goes_in_numbers(text):
+    first, many = (ms(f"batch {n}: frames") / ms(f"batch {n}: all") for n in (1, 32))
+    assert f"takes {100 * first:.0f} % of the whole model's time at batch 1, and" in text
+    assert f"and {100 * many:.0f} % at batch 32" in text
+    assert ms("batch 32: all") / 32 < ms("batch 1: all") / 2
+    assert ms("samples 1000") > ms("samples 8000") / 2
+    assert 15 < ms("batch 1: all") / ms("batch 1: typed word") < 18 and "costs a sixteenth" in text
+
+
+def test_early_exit_in_numbers(text):
+    assert f"With {share('frozen, exit 0.8', 'on'):.1f} % of the rows going on" in text
+    for name, words in (("0.8", "({} points)"), ("0.9", "at 0.9 ({})")):
+        loss, clear = apart(f"frozen, exit {name}", "frozen")
+        assert words.format(loss) in text and not clear
+    word, both, at = (RUNS[name] for name in ("typed word", "frozen", "frozen, exit 0.8"))
+    runs = zip(word["accuracy"], both["accuracy"], at["on"])
+    middle, half = gain(at["accuracy"], [a + q * (b - a) for a, b, q in runs])
+    assert f"by chance it would be {middle:.1f} ± {half:.1f} points worse" in text
+    assert middle > half
+    chosen = "chosen, 0 given away"
+    assert apart(chosen, f"{chosen}, at random")[1]
+    loss, clear = apart(chosen, "frozen")
+    assert f"loses nothing clear ({loss} points), and {share(chosen, 'on'):.0f} % go on" in text
+    assert not clear
+    low, high = min(RUNS[chosen]["on"]), max(RUNS[chosen]["on"])
+    # 37.7 and 76.6 %
+    assert f"lies between {100 * low:.0f} and {100 * high:.0f} %" in text
+    luck = gain(RUNS["chosen on test"]["accuracy"], RUNS["frozen"]["accuracy"])[0]
+    assert f"looks {luck:.1f} points *better*" in text
+    assert f"is a low bar: {share('logits, 0.9', 'on'):.0f} % go on" in text
+
+
+def test_smaller_in_numbers(text):
+    assert max(RUNS["frozen, int8 all"]["changed"]) == 1
+    left = RUNS["frozen, int8 all"]["bytes"][0] / RUNS["frozen"]["bytes"][0]
+    assert f"takes {100 * left:.0f} % of the bytes" in text
+    loss, clear = apart("frozen", "pruned 0.5")
+    assert f"Half pruned loses nothing clear ({loss} points)" in text and not clear
+    assert not apart("pruned 0.8", "typed word")[1]
+    assert RUNS["pruned 0.9"]["bytes"] == RUNS["frozen"]["bytes"] < RUNS["pruned 0.9"]["masked"]
+    late = stored(PAGE, "distilled")
+    words = f"has {both_sides('late, labels', rows=late)} % from labels alone and "
+    assert words + both_sides("late, teacher's logits", rows=late) in text
+    more, clear = apart("late, teacher's logits", "late, labels", late)
+    assert f"logits: {more} points more" in text and clear
+    other = "late, another row's logits"
+    assert f"same digit it has {both_sides(other, rows=late)}:" in text
+    assert apart("late, teacher's logits", other, late)[1]
+    assert share(other, rows=late) < share("late, labels", rows=late)
+    assert late["late, labels"]["weights"][0] == 8708
+
+
+def test_wrong_inputs_in_numbers(text):
+    padded = "fed: padding counted as sound"
+    assert f"gives {share(padded):.0f} % right" in text
+    assert f"mean confidence of {share(padded, 'sure'):.0f} %" in text
+    assert f"from 0 leave {share('fed: letters from 0'):.0f} %" in text
+    faster = share("fed: sound at 16 kHz")
+    assert f"twice its rate {faster:.0f} %" in text
+    loud = RUNS["fed: sound ten times as loud"]["accuracy"]
+    assert loud == RUNS["fed: as in training"]["accuracy"] == RUNS["frozen"]["accuracy"]
+
+
+def test_the_server_in_numbers(text):
+    runs = stored(PAGE, "served")
+    assert all(sum(row["lost"]) == 0 for row in runs.values())
+    told = {
+        name: {what: statistics.median(row[what]) for what in ("per_second", "p50", "p99")}
+        for name, row in runs.items()
+    }
+    one, many, late = (
+        told[name] for name in ("1 clients", "16 clients", "1 client, without the option")
+    )
+    assert f"({many['per_second']:.0f} and {one['per_second']:.0f})" in text
+    assert f"{many['p50']:.0f} ms in place of {one['p50']:.0f}. To serve" in text
+    assert 11.5 < many["p50"] / one["p50"] < 12.9 and many["p99"] > 3 * one["p99"]
+    assert f"the median wait is {late['p50']:.0f} ms in place of {one['p50']:.0f}" in text
+    pairs = zip(runs["1 client, without the option"]["p50"], runs["1 clients"]["p50"])
+    assert all(slow - fast > 40 for slow, fast in pairs)
+
+
+def test_processes_in_numbers(text):
+    runs = stored(PAGE, "processes")
+    assert f"differ by at most {max(runs['two']['furthest']):.0e}" in text
+    assert max(runs["killed"]["furthest"]) == 0 and set(runs["killed"]["resumed"]) == {30}
+    assert f"differ by up to {max(runs['same']['furthest']):.2f}" in text
+
+
+def test_the_one_table_in_numbers(text):
+    lead, clear = apart("LoRA", "frozen")
+    assert f"(LoRA minus frozen {lead} points)" in text and not clear
+    for one, other in (("LoRA", "all"), ("frozen", "all"), ("frozen", "from nothing")):
+        assert not apart(one, other)[1]
+    weights = RUNS["all"]["trained"][0] / RUNS["frozen"]["trained"][0]
+    assert 5.8 < weights < 6.5 and "a sixth of the weights" in text
+    seconds = {name: statistics.median(RUNS[name]["seconds"]) for name in ("frozen", "LoRA", "all")}
+    assert 1.9 < seconds["LoRA"] / seconds["frozen"] < 2.3
+    assert 1.9 < seconds["all"] / seconds["frozen"] < 2.3
+    loss, clear = apart("LoRA", "LoRA, exit 0.9")
+    assert f"at 0.9 loses {loss} points against LoRA" in text and not clear
+    edges, taken, tried = stored(PAGE, "edges"), 0, 0
+    for kind in ("typed word", "frozen", "LoRA", "all", "from nothing", "sound"):
+        chosen = {*RUNS[kind]["rate"]} - {edges[f"{kind}: the end"]["rate"][0]}
+        assert chosen <= {5e-3, 1e-2}  # all others are inside of the grid
+        pairs = zip(edges[f"{kind}: beyond"]["loss"], edges[f"{kind}: the end"]["loss"])
+        better = [beyond < end for beyond, end in pairs]
+        taken, tried = taken + sum(better), tried + len(better)
+    assert f"took that step in one of {tried} runs" in text and taken == 1
+
+
+def test_the_expected_costs_in_words(text):
+    whole, cheap = ms("batch 1: all"), ms("batch 1: typed word")
+    costs = {
+        t: (cheap + share(f"frozen, exit {t}", "on") / 100 * whole) / whole for t in (0.8, 0.9)
+    }
+    assert 0.45 < costs[0.8] < 0.55 and 0.62 < costs[0.9] < 0.71
+    assert "is half of the whole model's at 0.8, and two thirds at 0.9" in text
+
+
+def test_drift_in_numbers(text):
+    def rings(world, size, kind):
+        return share(f"{world}, {size}", kind, WATCHED)
+
+    assert f"rings in {rings('no drift', 30, 'psi'):.0f} % of the quiet windows of 30" in text
+    assert rings("more slips (0.7)", 300, "psi") < 1
+    lost = gain(
+        WATCHED["no drift, seen"]["accuracy"], WATCHED["more slips (0.7), seen"]["accuracy"]
+    )[0]
+    assert f"a drift that costs {lost:.0f} points" in text
+    assert all(rings("no drift", size, "ks") < 1.5 for size in (30, 100, 300))
+    small = rings("more slips (0.7)", 300, "ks")
+    assert f"even with 300 words in {small:.0f} % only" in text
+    assert rings("more slips (0.7)", 100, "ks") < 30 < 50 < rings("more slips (0.7)", 300, "ks")
+    assert rings("fewer slips (0.4)", 100, "ks") > rings("many slips (0.8)", 100, "ks")
+
+
+def test_training_again_in_numbers(text):
+    new = "{}: new and old, on new words", "{}: as it was, on new words"
+    won, clear = apart(*(one.format("German words") for one in new), WATCHED)
+    assert f"German gains {won} points" in text and clear
+    won = apart(*(one.format("no vowels") for one in new), WATCHED)[0]
+    assert f"words without vowels {won}:" in text
+    old = "German words: as it was, on old words", "German words: new alone, on old words"
+    lost, clear = apart(*old, WATCHED)
+    assert f"*alone* lose {lost} points" in text and clear
+
+
+def test_membership_in_numbers(text):
+    heart, early, noisy = (
+        f"members, {name}"
+        for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay")
+    )
+    shares = [share(name, "auc", WATCHED) for name in (heart, early, noisy)]
+    assert "{:.0f} % against {:.0f} after 6 epochs and {:.0f} with noise".format(*shares) in text
+    assert all(gain(WATCHED[heart]["auc"], WATCHED[one]["auc"])[0] > 5 for one in (early, noisy))
+    middle, half = mean_interval(WATCHED[noisy]["auc"])
+    chance = 1.96 * math.sqrt((643 + 643 + 1) / (12 * 643 * 643))
+    assert f"(50 ± {100 * chance:.0f} in one run)" in text
+    assert min(WATCHED[noisy]["auc"]) > 0.5 + chance
+    assert middle - half > 0.5 and share(heart, "members", WATCHED) == 100
+    assert not apart(noisy, heart, WATCHED)[1] and "costs nothing clear in accuracy" in text
+
+
+def test_groups_in_numbers(text):
+    wrong = {
+        name: 100 * row["missed"][0] / row["asked"][0]
+        for name, row in RUNS.items()
+        if name.startswith("voice")
+    }
+    assert f"voice 53 has {wrong['voice 53']:.0f} % wrong, and voice 52 has" in text
+    assert f"voice 52 has {wrong['voice 52']:.0f};" in text
+    assert max(wrong, key=wrong.get) == "voice 53" and min(wrong, key=wrong.get) == "voice 52"
+    gap = RUNS["gap of voices"]
+    assert f"the gap is {100 * gap['gap'][0]:.0f} points" in text
+    assert f"in {100 * gap['chance'][0]:.0f} % of the shufflings" in text
+    assert sum(chance < 0.05 for chance in gap["chance"]) == 2
+    asked = [RUNS[name]["asked"][0] for name in wrong]
+    assert f"with {min(asked):.0f} to {max(asked):.0f} samples a voice" in text
+    pooled = [
+        100 * sum(sum(RUNS[n]["missed"]) for n in some) / sum(sum(RUNS[n]["asked"]) for n in some)
+        for some in (["voice 53"], [name for name in wrong if name != "voice 53"])
+    ]
+    assert "voice 53 has {:.0f} % wrong, and the others {:.0f}.".format(*pooled) in text

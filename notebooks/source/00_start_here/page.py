@@ -709,7 +709,7 @@ if store.have("mnist", "fsdd"):
 # %% [markdown]
 # ## The map of the course
 #
-# All 36 pages; 34 and 35 are planned. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
+# All 36 pages; 35 is planned. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
 # 02, 03, 04, 10, 11, 12, 13, 14, 15, 16, 25, 28. (A page may open with a question from one that you left out.)
 
 # %% tags=["figure"]

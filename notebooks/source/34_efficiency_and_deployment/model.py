@@ -97,6 +97,24 @@ class Model(nn.Module):
         return self.head(torch.cat([text, audio], 1))  # (B, 2 width) -> (B, 10)
 
 
+class Look(nn.Module):
+    """A picture of 16 x 16 and a sound side by side, the small classifier of page 33's bet:
+    (B, 1, 16, 16), (B, S), (B,) -> (B, 10).
+    """
+
+    def __init__(self, filters: Tensor, width: int = 64):
+        super().__init__()
+        self.log_mel, self.heard = LogMel(filters), Heard(width)
+        self.look = nn.Sequential(
+            nn.Flatten(), nn.Linear(256, width), nn.ReLU(), nn.Linear(width, width)
+        )
+        self.head = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 10))
+
+    def forward(self, image: Tensor, sound: Tensor, samples: Tensor) -> Tensor:
+        heard = self.heard(*self.log_mel(sound, samples))
+        return self.head(torch.cat([self.look(image), heard], 1))  # (B, 2 width) -> (B, 10)
+
+
 def mean(values: Tensor, kept: Tensor) -> Tensor:
     """The mean over time of what is kept, (B, T, D), (B, T) -> (B, D); zeros where nothing is."""
     total = torch.where(kept[..., None], values, 0.0).sum(1)
