@@ -241,7 +241,15 @@ def test_each_page_has_a_place_and_no_two_boxes_touch():
     for row, places in zip(rows, needs.placed(rows, arrows)):
         for left, right, x, y in zip(row, row[1:], places, places[1:]):
             assert y - x >= (needs.width(left) + needs.width(right)) / 2 - 1e-6
-        assert min(places) >= 0 and max(places) <= needs.WIDE
+        assert places[0] >= needs.width(row[0]) / 2 - 1e-6
+        assert places[-1] <= needs.WIDE - needs.width(row[-1]) / 2 + 1e-6
+
+
+def test_a_full_row_hands_on_the_pages_that_no_page_needs():
+    arrows = {"00": []} | {f"{n:02}": ["00"] for n in range(1, 12)} | {"12": ["01", "11"]}
+    rows = needs.layers(arrows)
+    assert rows[1] == [f"{n:02}" for n in (1, 2, 3, 4, 5, 6, 7, 11)] + [("way", "00")]
+    assert rows[2] == ["08", "09", "10", "12"]
 
 
 def test_a_way_passes_rows_and_crossings_are_counted():

@@ -87,13 +87,26 @@ def said(path) -> str:
 # ---- where everything stands ----
 
 
-def layers(arrows) -> list[list[tuple]]:
-    """Rows of (page, row) from the top down: a page stands below all that it needs. Where a way
-    passes a row, ("way", page where it begins, row) keeps a place for it.
+def layers(arrows) -> list[list]:
+    """Rows of pages from the top down: a page stands below all that it needs, and further down
+    if its row is full and no page needs it. Where a way passes a row, ("way", page where it
+    begins) keeps a place for it.
     """
     depth = {}
     for page in sorted(arrows):
         depth[page] = 1 + max((depth[one] for one in arrows[page]), default=-1)
+    needed = {one for pages_needed in arrows.values() for one in pages_needed}
+    while True:
+        rows = filled(depth, arrows)
+        full = [row for row in rows if sum(map(width, row)) > WIDE]
+        last = [page for page in full[0] if page in depth and page not in needed] if full else []
+        if not last:
+            return rows
+        depth[last[-1]] += 1
+
+
+def filled(depth, arrows) -> list[list]:
+    """The rows, each page in the row that `depth` says, and the ways that pass."""
     rows = [[] for _ in range(1 + max(depth.values()))]
     for page, row in depth.items():
         rows[row].append(page)
