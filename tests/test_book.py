@@ -248,7 +248,7 @@ def test_each_page_has_a_place_and_no_two_boxes_touch():
 def test_a_full_row_hands_on_the_pages_that_no_page_needs():
     arrows = {"00": []} | {f"{n:02}": ["00"] for n in range(1, 12)} | {"12": ["01", "11"]}
     rows = needs.layers(arrows)
-    assert rows[1] == [f"{n:02}" for n in (1, 2, 3, 4, 5, 6, 7, 11)] + [("way", "00")]
+    assert rows[1] == [("way", "00")] + [f"{n:02}" for n in (1, 2, 3, 4, 5, 6, 7, 11)]
     assert rows[2] == ["08", "09", "10", "12"]
 
 
