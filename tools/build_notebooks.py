@@ -17,6 +17,7 @@ import re
 import sys
 import time
 
+import book
 import classroom
 import nbformat
 import stale
@@ -148,6 +149,7 @@ def build_all(root, chosen, force):
             done = f"written again from its outputs ({text})"
         print(f"{room.name}: {done}", flush=True)
     write_readme(root)
+    book.write(root)
     return failed
 
 
