@@ -19,9 +19,9 @@ def by_speaker(draw):
 seeds give {share} ± 1 % on the test clips. In use, on new people, the same models have {use} %.
 Which change of the experiment would have shown this before?"""
     return asked, [
-        ("Split by speaker: no voice on both sides, and an interval that counts speakers.", ""),
+        ("Split by speaker, and an interval that counts speakers.", ""),
         (
-            "Train with twenty seeds in place of five.",
+            "Train with twenty seeds in place of five, and a narrower interval.",
             "seeds vary the first weights and the order; the people stay the same.",
         ),
         (
@@ -33,7 +33,7 @@ Which change of the experiment would have shown this before?"""
             "it shows whether labels matter at all, and here they do.",
         ),
         (
-            "Early stopping on a random tenth of the training clips.",
+            "Early stopping on a random tenth of the training clips, against learning by heart.",
             "a random tenth has the same voices: it rises with the test.",
         ),
     ]
@@ -92,16 +92,17 @@ thing that is asked about, with the same tolerance (five seeds; the controls nee
 What does this table show?"""
     options = [
         (
-            "The map finds the asked thing more often than every control. Whether the answer comes"
-            " from there, the table does not say.",
+            "The map finds the asked thing more often than every control; what the answer rests on"
+            " stays open.",
             "" if clear else "the largest thing is pointed at as often: that control stands.",
         ),
         (
-            "Not more than a map that points at the largest thing, whatever is asked.",
+            "No more than a map that points at the largest thing, whatever is asked.",
             "the map is clearly above the largest thing, too." if clear else "",
         ),
         (
-            "The model takes its answer from the cell that the map points at.",
+            "The model takes its answer from the cell that the map points at, and would be wrong"
+            " without this cell.",
             "where a map points is not what the answer depends on: take the cell away and see.",
         ),
         (
@@ -147,7 +148,7 @@ What is the verdict at 95 %?"""
             if better
             else "",
         ),
-        ("A and B are equal.", "an interval never shows that two are equal."),
+        ("A and B are equal: there is no difference.", "an interval never shows that."),
         ("B is better.", f"{inside}, A minus B."),
     ]
     return asked, options
@@ -161,21 +162,17 @@ down. After {epochs} epochs it brings {gain} ± 0.6 points over joint training, 
 both with the learning rate of the original paper." Which control is missing first, before one may
 say that *balancing* brings this?"""
     return asked, [
-        (
-            "Joint training with a learning rate that was tuned at the same budget, and a longer"
-            " budget for both.",
-            "",
-        ),
+        ("Joint training at a tuned rate, and both at a longer budget.", ""),
         (
             "More seeds, until the interval is narrower.",
             "the interval is clear of 0 already; it is the baseline that may be too weak.",
         ),
         (
-            "The share of the gradient that each modality gets, before and after.",
+            "The share of the gradient that each modality gets, before and after balancing.",
             "a share is measured in units of the features: it may change without any effect.",
         ),
         (
-            "The loss on the training set of both.",
+            "The loss of both on the training set, epoch by epoch.",
             "the claim is about the score, and both might train equally badly.",
         ),
         (
@@ -192,18 +189,18 @@ def deleted(draw):
 the training pictures), the probability of the answer falls by {fall} points, over five seeds."
 Which row must stand beside this number first?"""
     return asked, [
-        ("The fall without 32 cells at random among those with something in them.", ""),
+        ("The fall without 32 random cells that have something in them.", ""),
         (
             "The fall without all 64 cells.",
             "that is the most that can be lost, and says nothing of the choice of these 32.",
         ),
         (
-            "The fall with the cells replaced by black.",
+            "The fall with the same 32 cells replaced by black in place of the mean.",
             "black is a colour, so another meaning comes in; and the comparison is still missing.",
         ),
         ("The accuracy of the model on these pictures.", "a right model can have a wrong map."),
         (
-            "The same map, looked at by several people.",
+            "The same map, looked at by several people who know the pictures.",
             "whether a map pleases does not say what the answer depends on.",
         ),
     ]
@@ -250,8 +247,9 @@ def one_key(draw):
     )
     asked = f"""\
 Words ask a picture by cross-attention, without a null key. The picture comes as
-{seen}. The layer is `softmax(X W_q (Y W_k)ᵀ / sqrt(D)) (Y W_v) W_o`, and the loss on its result is far from its
-minimum. Which of the five gets a gradient that is exactly zero?"""
+{seen}. The layer is
+`softmax(X W_q (Y W_k)ᵀ / sqrt(D)) (Y W_v) W_o`, and the loss on its result is far from its minimum.
+Which of the five get a gradient that is exactly zero?"""
     speaks = "its part of the result stays in the way to the loss, with a weight that is not 0."
     return asked, [
         ("W_q", why, True),

@@ -4,6 +4,7 @@ What they ask stands in numbers.py, options.py and functions.py.
 """
 
 import random
+import re
 from typing import NamedTuple
 
 from course_utils.exercises import Exercise
@@ -87,7 +88,7 @@ def generator(seed, key, attempt):
 
 def number(make, seed, key, attempt):
     """The parts of a question for a number; None where it is to be drawn again, also because a
-    wrong number lies too near to the right one.
+    wrong number, or one that stands in the text, lies too near to the right one.
     """
     drawn = make(generator(seed, key, attempt))
     if drawn is None:
@@ -95,7 +96,11 @@ def number(make, seed, key, attempt):
     text, right, wrong = drawn
     if abs(right) < 0.05 or len(wrong) < WRONG:
         return None
-    if any(abs(one - right) <= CLEAR * max(abs(right), 1) for one in wrong):
+    near = CLEAR * max(abs(right), 1)
+    if any(abs(one - right) <= near for one in wrong):
+        return None
+    shown = map(float, re.findall(r"-?\d+\.\d+", text))
+    if isinstance(right, float) and any(abs(one - right) <= near for one in shown):
         return None
     return text, f"answer_{key} = ...", right, wrong
 
