@@ -300,6 +300,7 @@ def option(question, words):
 def test_a_verdict_is_the_paired_t_test_s(seed):
     question = GRADING.exam(seed)["18"]
     first, second = table(question.text)
+    assert f"is {stats.t.ppf(0.975, 4):.3f}." in question.text
     clear = stats.ttest_rel(first, second).pvalue < 0.05
     assert question.answer == option(question, "A is better" if clear else "It cannot be told")
     assert np.mean(first) > np.mean(second) and stats.ttest_ind(first, second).pvalue > 0.05
@@ -313,7 +314,8 @@ def test_a_suspicion_is_judged_by_the_floor(seed):
     )
     q = share / 100
     floor = stats.entropy([q, *[(1 - q) / 9] * 9])
-    below = loss < floor - 0.1
+    below = loss < floor - 0.25
+    assert below or abs(loss - floor) < 0.04, "neither at the floor nor clearly below"
     wanted = "Shuffling alone has not" if below else "Shuffling may have"
     assert question.answer == option(question, wanted)
 
