@@ -44,6 +44,7 @@ help:
 	@echo "make doctor                    say whether all is here that the course needs, and what to do if not"
 	@echo "make address REPO=owner/name   set the repository's address in badges and set-up cells"
 	@echo "make classroom [N=07]          pages without solutions for a class, and nbgrader in .venv-teach"
+	@echo "make classroom N=exam1         an exam over the whole course, drawn by a seed, and its answers"
 	@echo "make teacher                   a sheet for each page, and plans for a class, in teacher/"
 	@echo "make teach-test                grade blank, right and wrong submissions of every page with nbgrader"
 
@@ -116,4 +117,4 @@ teacher: install
 
 teach-test: install
 	@$(PY) tools/install_beside.py teach
-	@$(ONE_THREAD) .venv-teach/bin/python -m pytest tests/test_classroom.py
+	@$(ONE_THREAD) .venv-teach/bin/python -m pytest tests/test_classroom.py tests/test_exam.py

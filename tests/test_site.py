@@ -106,6 +106,7 @@ def test_the_reference_has_each_module_once():
     "here, link, wanted",
     [
         ("notebooks", "13_fusion_gated_and_tensor.ipynb", "13_fusion_gated_and_tensor.ipynb"),
+        ("notebooks", "12_a.ipynb#Adding,-and-what-is-it%3F", "12_a.ipynb#adding-and-what-is-it"),
         ("notebooks", "TEACHING.md", "TEACHING.md"),
         ("notebooks", "../README.md#install", "../index.md#install"),
         ("notebooks", "../data/digits/README.md", "{}/blob/main/data/digits/README.md"),
@@ -255,6 +256,8 @@ LOOKED_AT = [
     "notebooks/05_audio_features",
     "notebooks/14_attention_from_scratch",
     "notebooks/22_training_by_hand",
+    "notebooks/FINDINGS",
+    "notebooks/INDEX",
     "notebooks/TEACHING",
     "glossary",
     "gallery",

@@ -59,7 +59,7 @@ def test_every_section_stands_once_and_the_minutes_are_those_of_the_title(room, 
     headings = re.findall(r"^# ## (.+)$", source_of(room), re.M)
     assert [name for name, _ in rows] == ["Opening", *headings] and together == "together"
     assert sum(int(number) for _, number in rows) == int(total)
-    assert total == pages.minutes(ROOT, room)
+    assert total == re.findall(r"\d+", pages.minutes(ROOT, room))[-1]  # with all that is More
 
 
 @each_page

@@ -5,6 +5,7 @@
     python tools/build_notebooks.py --check           compare cells without executing
     python tools/build_notebooks.py --address owner/name     write the repository's address
     python tools/build_notebooks.py --edition classroom [10] pages without solutions, for nbgrader
+    python tools/build_notebooks.py --edition classroom exam1    the exam of a seed (tools/exam.py)
 
 A page is executed only when something that its outputs come from has changed (`stale.py`). Where
 its text alone differs from the source, its cells are written again from the outputs that are
@@ -17,7 +18,9 @@ import re
 import sys
 import time
 
+import book
 import classroom
+import exam
 import nbformat
 import stale
 from check_notebooks import problems, problems_in
@@ -148,6 +151,7 @@ def build_all(root, chosen, force):
             done = f"written again from its outputs ({text})"
         print(f"{room.name}: {done}", flush=True)
     write_readme(root)
+    book.write(root)
     return failed
 
 
@@ -215,11 +219,14 @@ def main(arguments=None, root=ROOT):
             write_address(root, options.address)
             return 0
         everyone = {room.name[:2]: room for room in sources(root)}
-        if unknown := [number for number in options.numbers if number not in everyone]:
+        exams = [name for name in options.numbers if options.edition and exam.NAME.fullmatch(name)]
+        numbers = [name for name in options.numbers if name not in exams]
+        if unknown := [number for number in numbers if number not in everyone]:
             raise BuildError(f"no source for {', '.join(unknown)}; there are {', '.join(everyone)}")
-        chosen = [everyone[number] for number in options.numbers] or list(everyone.values())
+        everything = [] if exams else list(everyone.values())
+        chosen = [everyone[number] for number in numbers] or everything
         if options.edition:
-            return classroom.write_all(root, chosen)
+            return classroom.write_all(root, chosen) | exam.write_all(root, exams)
         return check(root, chosen) if options.check else build_all(root, chosen, options.force)
     except BuildError as error:
         print(error, file=sys.stderr)

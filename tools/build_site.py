@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 from cells import prose_cells
@@ -31,9 +32,14 @@ SITE = "build/site"
 # What stands beside the pages: {file in the repository: page of the site}.
 TEXTS = {
     "README.md": "index.md",
+    "notebooks/FINDINGS.md": "notebooks/FINDINGS.md",
+    "notebooks/COVERAGE.md": "notebooks/COVERAGE.md",
+    "notebooks/INDEX.md": "notebooks/INDEX.md",
+    "notebooks/CHANGES.md": "notebooks/CHANGES.md",
     "notebooks/TEACHING.md": "notebooks/TEACHING.md",
     "course_utils/README.md": "course_utils/README.md",
 }
+BESIDE = [f"notebooks/{name}" for name in ("INDEX", "FINDINGS", "COVERAGE", "CHANGES", "TEACHING")]
 LINK = re.compile(r"(\]\()([^()\s:#]+)((?:#[^()\s]*)?\))")  # one inside the repository
 CENTRED = re.compile(r'<p align="center">\s*(<img [^>]*>)\s*</p>')
 TOCTREE = "\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{entries}\n```\n"
@@ -119,7 +125,7 @@ def front(root):
             text += TOCTREE.format(caption=part, entries="\n".join(entries))
     text += TOCTREE.format(
         caption="Beside the pages",
-        entries="glossary\ngallery\napi/index\nnotebooks/TEACHING\ncourse_utils/README",
+        entries="\n".join(["glossary", *BESIDE, "gallery", "api/index", "course_utils/README"]),
     )
     return text
 
@@ -186,7 +192,9 @@ def relink(text, here, root):
 
     def lead(link):
         target = posixpath.normpath(posixpath.join(here, link[2]))
-        page = target.endswith(".ipynb") or target in TEXTS
+        if target.endswith(".ipynb"):
+            return f"{link[1]}{link[2]}{named(link[3])}"
+        page = target in TEXTS
         if target == "README.md":
             return f"{link[1]}{posixpath.relpath('index.md', here or '.')}{link[3]}"
         if page or "/media/" in target or not (root / target).exists():
@@ -195,6 +203,12 @@ def relink(text, here, root):
         return f"{link[1]}{address(root)}/{kind}/main/{target}{link[3]}"
 
     return LINK.sub(lead, text)
+
+
+def named(end):
+    """The end of a link, from a heading's name in JupyterLab to that on the site."""
+    heading = unquote(end.removesuffix(")").partition("#")[2])
+    return "#" + re.sub(r"[^\w-]", "", heading.lower()) + ")" if heading else end
 
 
 def width_of(output):

@@ -34,6 +34,7 @@ import zlib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import book
 import form
 import nbformat
 import owed
@@ -1014,6 +1015,7 @@ def course(root):
         found += problems_here
     found += sources(root)
     found += owed.problems(root)
+    found += book.problems(root)
     pages.record(root / PASSED, now)  # {page: fingerprint} of those without a problem
     return found
 

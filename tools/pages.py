@@ -30,11 +30,15 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 TITLE = "# @title "  # begins the line that Colab shows of folded code
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
-PROMISED = re.compile(r"\*About (\d+) minutes(?:\. With what is marked .* it takes (\d+))?")
 TITLE_WIDTH, TITLE_COLOURS = 560, 128  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 KAGGLE_BADGE = "https://kaggle.com/static/images/open-in-kaggle.svg"
+# What a page's first cell says of itself.
+PROMISED = re.compile(
+    r"\*About (\d+|\{minutes\}) minutes\.(?: With what is marked .*? it takes (\d+)\.)?.*$", re.M
+)
+NEEDED = re.compile(r"(?:pages?|notebooks?) (\d\d(?:(?:, | and )\d\d)*)")
 WIDTH = 100  # columns that a page shows without a scroll bar
 # Git's own words say why it failed, also by a shell that finds no git.
 SET_UP = """\
@@ -214,6 +218,14 @@ def title_of(room):
     """A page's title, read from its source without the rest."""
     heading = re.search(r"^# # (.+)", (room / "page.py").read_text(encoding="utf-8"), re.M)
     return heading[1] if heading else room.name
+
+
+def needed(room):
+    """The numbers of the pages that a page says it needs, read from its source."""
+    text = (room / "page.py").read_text(encoding="utf-8")
+    promised = PROMISED.search(re.sub(r"^# ?", "", text, flags=re.M))
+    found = NEEDED.findall(promised[0] if promised else "")
+    return sorted(set(re.findall(r"\d\d", " ".join(found))))
 
 
 def doors(root, room):

@@ -21,7 +21,7 @@ import classroom
 import nbformat
 from cells import certain_calls, text_of
 from minutes import amount, estimate
-from pages import ROOT, BuildError, assemble, built, sources, title_of
+from pages import PROMISED, ROOT, BuildError, assemble, built, needed, sources, title_of
 
 sys.path.insert(0, str(ROOT))
 from course_utils.rooms import load  # noqa: E402  (after the path)
@@ -54,10 +54,6 @@ PLANS = (
 # ---- what a page holds ----
 
 CARD = re.compile(r"^> \*\*Exercise (\d\d\.\d+) · (.+)\*\* — \*(\d+) minutes · (.+)\*$", re.M)
-PROMISED = re.compile(
-    r"^\*About (\d+) minutes\.(?: With what is marked More or stretch it takes (\d+)\.)?.*$", re.M
-)
-NEEDED = re.compile(r"(?:pages?|notebooks?) (\d\d(?:(?:, | and )\d\d)*)")
 QUESTION = re.compile(r"<details><summary>(\d+)\. (.*?)</summary>(.*?)</details>", re.S)
 RESULT = re.compile(r"^Guess (\d\d\.\w+): the result is (.*)\. You made no guess\.$", re.M)
 TYPE_IT = re.compile(r"\s+Put [^.]* in place of\s+`None`.*?\.(?=\s|$)", re.S)  # a class talks
@@ -108,14 +104,13 @@ def read(root, room) -> Page:
     parts = split(cells)
     promised = PROMISED.search(cells[0].source)
     minutes = int(promised[2] or promised[1]) if promised else estimate(cells)
-    needs = NEEDED.findall(promised[0] if promised else "")
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     return Page(
         room=room,
         number=room.name[:2],
         title=title_of(room),
         minutes=minutes,
-        needs=sorted(set(re.findall(r"\d\d", " ".join(needs)))),
+        needs=needed(room),
         sections=timed(parts, minutes),
         guesses=guesses(parts),
         results=results(room.name[:2], parts, shown),

@@ -310,7 +310,7 @@ print(f'the first of the test: "{texts[0]}", {len(texts[0])} letters, {steps} st
 #
 # The network gives, for each step of 40 ms, probabilities of 16 signs (15 letters and the space between words). Which sign is right at which step? The data do not say. A clip may be 0.2 s or 0.8 s long, and to mark each letter by hand costs hours.
 #
-# **CTC** (*connectionist temporal classification*, 连接时序分类) needs no marks. It adds one sign, the **blank** (空白符), written `-`, "nothing new here". A *path* has one sign a step. A path becomes a text in two moves: merge neighbours that are equal, *then* drop the blanks. So `-ss-eee-vveen-` becomes "seven". And two equal letters in a row need a blank between them: `three` cannot be said without `e-e`.
+# *Connectionist temporal classification*, **CTC** (连接时序分类), needs no marks. It adds one sign, the **blank** (空白符), written `-`, "nothing new here". A *path* has one sign a step. A path becomes a text in two moves: merge neighbours that are equal, *then* drop the blanks. So `-ss-eee-vveen-` becomes "seven". And two equal letters in a row need a blank between them: `three` cannot be said without `e-e`.
 #
 # The smallest case that has this: the text "ee", four steps, three signs.
 

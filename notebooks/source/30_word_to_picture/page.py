@@ -477,7 +477,7 @@ table("new slips, five seeds", runs, PARTS, RIGHT)
 #
 # ## The older way: two networks against each other
 #
-# A **generative adversarial network** (生成对抗网络, GAN) has a **generator** (生成器) that makes a picture of noise and word in one go, and a **discriminator** (判别器) that sees a picture beside a word and says how probably the picture is real. Each is trained against the other. A GAN can **collapse** (模式崩溃): whatever the noise, it draws the same.
+# A **generative adversarial network** (生成对抗网络, GAN) has a **generator** (生成器) that makes a picture of noise and word in one go, and a **discriminator** (判别器) that sees a picture beside a word and says how probably the picture is real. Each is trained against the other. A GAN can suffer **mode collapse** (模式崩溃): whatever the noise, it draws the same.
 
 # %% tags=["measured"]
 def beside(one, words):

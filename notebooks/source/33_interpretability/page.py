@@ -635,7 +635,7 @@ plots.overlay(
 )
 
 # %% [markdown] owes="F163"
-# **Feature maps** (特征图) are the other thing that is often shown as an explanation: what one channel of a layer gives at each place. In the figure the first layer answers at edges, the last over the whole thing. They belong to the picture, not to the answer: the question does not occur in them.
+# A **feature map** (特征图), what one channel of a layer gives at each place, is the other thing that is often shown as an explanation. In the figure the first layer answers at edges, the last over the whole thing. Both belong to the picture, not to the answer: the question does not occur in them.
 #
 # ## Make the weights random
 #
