@@ -438,7 +438,13 @@ plots.curves(
 # %% [markdown]
 # **One step or two** are read best at weight 1, 95.4 and 95.0 %, and differ least: the spread is 0.067 and 0.063. At time 0 the place is the noise $e$ itself, and the mean of $x - e$ over a word's pictures $x$ is their mean minus $e$. A whole step from there ends at the *mean picture*, whatever the noise; the network does so only roughly. More steps bring variety, and with it drawings that the judge reads as something else: 87.6 % and 0.118 with 50.
 #
-# **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. Beyond 3 the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, 0.423, but many are wrong: a spread says something only beside truth and distance. Does guidance make drawings more alike, as it often does? From weight 1 to 2 the spread changes by -0.004 ± 0.004, among those read as meant by 0.001 ± 0.005: not seen here. At weight 1 it is 0.113, less than real pictures have.
+# **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. Beyond 3 the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, 0.423, but many are wrong: a spread says something only beside truth and distance.
+#
+# <details><summary>Does guidance make drawings more alike?</summary>
+#
+# Does guidance make drawings more alike, as it often does? From weight 1 to 2 the spread changes by -0.004 ± 0.004, among those read as meant by 0.001 ± 0.005: not seen here. At weight 1 it is 0.113, less than real pictures have.
+#
+# </details>
 #
 # **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many by strangers (the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copy is seen.
 #
@@ -646,7 +652,13 @@ table("drawn from clean words", books | runs | gans,
        "one turn": "GAN, one step each"}, COLUMNS)
 
 # %% [markdown]
-# With 16 codes a picture is 16 tokens of 4 bits, and the judge reads 90.3 % of new writers' pictures, with 64 codes 93.8 (pixels: 94.8). One level darker leaves 89 of 100 tokens as they were. And tokens can be *written* one after the other, as captions are: a small network that sees the word and the tokens so far draws readable digits in 76.5 %, fewer than the flow, with the spread of real pictures (0.163, the wrong ones included). Larger systems learn the codebook along with a network that draws from it (VQ-VAE, below). Where pictures are only read, page 28's soft tokens need no ids.
+# With 16 codes a picture is 16 tokens of 4 bits, and the judge reads 90.3 % of new writers' pictures, with 64 codes 93.8 (pixels: 94.8). One level darker leaves 89 of 100 tokens as they were. And tokens can be *written* one after the other, as captions are: a small network that sees the word and the tokens so far draws readable digits in 76.5 %, fewer than the flow, with the spread of real pictures (0.163, the wrong ones included).
+#
+# <details><summary>Larger systems</summary>
+#
+# Larger systems learn the codebook along with a network that draws from it (VQ-VAE, below). Where pictures are only read, page 28's soft tokens need no ids.
+#
+# </details>
 #
 # ## Try it
 #
