@@ -598,8 +598,11 @@ verify("33.2", by_hand=(x1 - x0) * sum(slopes) / 5,
 # %% [markdown]
 # With more steps the sum comes nearer to the gain. Integrated gradients (16 steps, from the empty region) have a gap of 27.4 points: 13.3 ± 1.9 more than gradient times input. From attention they do not differ clearly (0.5 ± 0.8 more). Gradient times input goes from zero, integrated gradients from the empty region, and along the way. It is the way that helps: gradient times input from the empty region has 13.7, integrated gradients from zero 26.9.
 #
-# Why is gradient times input behind? The logit depends on a region in two ways: by what it brings, and by how much it is looked at. Hold the attention weights fixed, and take the same gradient times input of what is left: 20.4 points in place of 14.1, 6.2 ± 1.4 more. Only that one thing changed, so the way through the softmax is a part of what spoils it. It is not all: attention has 27.0. Nor is it all that spoils it: with the softmax in place and only the sign dropped, it is 22.6. In 36 % of the questions the region with most attention has a negative product.
+# <details><summary>Why is gradient times input behind?</summary>
 #
+# The logit depends on a region in two ways: by what it brings, and by how much it is looked at. Hold the attention weights fixed, and take the same gradient times input of what is left: 20.4 points in place of 14.1, 6.2 ± 1.4 more. Only that one thing changed, so the way through the softmax is a part of what spoils it. It is not all: attention has 27.0. Nor is it all that spoils it: with the softmax in place and only the sign dropped, it is 22.6. In 36 % of the questions the region with most attention has a negative product.
+#
+# </details>
 # <details><summary>Would it be best to try out each region, exactly?</summary>
 #
 # The map that takes away each one alone, and notes the fall, has 14.0 points. What three regions do together is not the sum of what each does alone.
