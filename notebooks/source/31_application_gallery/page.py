@@ -396,7 +396,7 @@ def show(rows, names, caption, drawn=2, **columns):
 # %% [markdown]
 # ## One recipe for six systems
 #
-# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests, the mean of 100 decision trees each); validation picks one, by log loss, this course's cross-entropy. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
+# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components (the directions in which the rows differ most). Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests, the mean of 100 decision trees each); validation picks one, by log loss, this course's cross-entropy. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
 #
 # <details><summary>When splits share patients or voices</summary>
 #
@@ -634,7 +634,7 @@ show(centre, list(centre), "Calls: three modalities are right more often than wo
 #
 # ## 6 · A gate at night
 #
-# *Drawn:* by day a gate is light and loud, at night dark and quiet; walkers pass. Training has **normal moments only**. Three kinds of anomaly: something is left in the picture (*seen*), glass breaks (*heard*), and the noise of a crowd at night or silence at noon (*crossed*): picture and sound are each as usual, and do not fit each other. The score is $-\log p$ under a mixture of Gaussians, whose size validation chose among 1, 2, 4 and 8.
+# *Drawn:* by day a gate is light and loud, at night dark and quiet; walkers pass. Training has **normal moments only**. Three kinds of anomaly: something is left in the picture (*seen*), glass breaks (*heard*), and the noise of a crowd at night or silence at noon (*crossed*): picture and sound are each as usual, and do not fit each other. The score is $-\log p$ under a mixture of Gaussians (a density made of a few bells), whose size validation chose among 1, 2, 4 and 8.
 
 # %%
 guard = stored("31", "gate")                                   # python tools/sweep.py 31 gate
