@@ -183,7 +183,7 @@ for width in (512, 2048, 4096):
 #
 # ## How long, and how much?
 #
-# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the package's encoder for sounds, frozen, and trained layers on both. (The encoder comes from the training voices. In training a row may lose its word or its sound: page 32's modality dropout.) **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
+# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the package's encoder for sounds (frozen; it has learned from the training voices), and trained layers on both. In training a row may lose its word or its sound (page 32's modality dropout). **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: your machine's times.
@@ -213,8 +213,8 @@ print(f"whole {weigh(model) / 1000:.0f} kB, in it the front end {weigh(log_mel) 
 # %% [markdown]
 # Three things can be read off.
 #
-# - The front end takes 40 % of the whole model's time at batch 1, and 59 % at batch 32. Before you shrink a network, see what it waits for.
-# - An answer in a batch of 32 costs less than half of a single one, perhaps as a fixed part is shared. But whoever comes first waits for the last.
+# - The front end takes 40 % of the whole model's time at batch 1, and 59 % at batch 32. See what a network waits for before you shrink it.
+# - An answer in a batch of 32 costs less than half of a single one, perhaps as a fixed part is shared; but the first waits for the last.
 # - A sound of an eighth of the length takes more than half of the time.
 #
 # Memory: the model takes 639 kB, whatever the batch: 354 kB of weights, 285 of the front end's fixed waves and filters. What grows is what is made on the way. The output of the front end's Fourier transform alone takes 100 kB a row, 13 MB at batch 128.
@@ -666,7 +666,7 @@ print("LoRA minus frozen", minus("LoRA", "frozen"), "  with early exit minus wit
 #
 # ## In use
 #
-# **Drift** (漂移): what people send changes, and nobody sends labels: page 32's domain shift, come in time. What can be seen without labels is, for one, the cheap model's confidence: compare a window of new requests with old ones. Two usual alarms: a Kolmogorov-Smirnov test at p < 0.01, and the population stability index above 0.2, a rule of thumb that asks for no sample size.
+# **Drift** (漂移): what people send changes, and nobody sends labels: page 32's domain shift, come in time. What can be seen without labels is, for one, the cheap model's confidence: compare a window of new requests with old ones. Two usual alarms: a Kolmogorov-Smirnov test (how far apart two distributions are at most) at p < 0.01, and the population stability index (how much the shares of bins have moved) above 0.2, a rule of thumb that asks for no sample size.
 
 # %% owes="F120"
 watch = stored("34", "watched")                                # python tools/sweep.py 34 watched
@@ -734,7 +734,7 @@ plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the sa
 #
 # <details><summary>How often chance gives such a gap; five runs</summary>
 #
-# Shuffle the voices over the same answers, and in 16 % of the shufflings the gap is as large: with 18 to 44 samples a voice. In two of five runs chance gives such a gap in fewer than 5 %. Put together, voice 53 has 30 % wrong, and the others 10. 
+# Shuffle the voices over the same answers, and in 16 % of the shufflings the gap is as large, with 18 to 44 samples a voice. In two of five runs chance gives such a gap in fewer than 5 %. Put together, voice 53 has 30 % wrong, and the others 10.
 #
 # </details>
 #
