@@ -631,7 +631,7 @@ verify("34.3", by_hand=exit_costs(s, t, 0.05, 0.8), reference=0.05 + 0.8 * below
 # %% [markdown] owes="F77 F187 F207"
 # Over the five seeds the expected cost is half of the whole model's at 0.8, and two thirds at 0.9 (with seed 0, printed here, a little more). Above 1 it is *more* than without early exit, as everybody pays for both. Costs are whatever you pay: milliseconds, energy, or the price of a call to somebody's large model. Much "real-time fusion" is just this.
 #
-# Now one task through all of it:
+# One task through all of it:
 
 # %%
 print("five seeds                               right in %   trained      kB   ms, batch 1")
@@ -649,7 +649,7 @@ print("LoRA minus frozen", minus("LoRA", "frozen"), "  with early exit minus wit
       minus("LoRA, exit 0.9", "LoRA"))
 
 # %% [markdown] owes="F119"
-# Read it by the differences. A frozen encoder that others have trained, LoRA, and all weights cannot be told apart here (LoRA minus frozen 1.4 ± 2.3 points); the frozen one trains a sixth of the weights, in half of the time of the other two. int8 is smaller and not faster. Early exit at 0.9 loses 0.1 ± 0.5 points against LoRA, and takes two thirds of its time. A larger model would be a row like these: it has to show its points, and what they cost.
+# A frozen encoder that others have trained, LoRA, and all weights cannot be told apart here (LoRA minus frozen 1.4 ± 2.3 points); the frozen one trains a sixth of the weights, in half of the time of the other two. int8 is smaller and not faster. Early exit at 0.9 loses 0.1 ± 0.5 points against LoRA, and takes two thirds of its time. A larger model would be a row like these: it has to show its points, and what they cost.
 #
 # And the simplest model belongs beside them. Page 32's linear layer on letters and the bands of a sound, 3,340 weights, has 90.6 ± 1.8 % on these splits (ten seeds), over the same five seeds 2.9 ± 1.3 more than the frozen encoder. That encoder reads the sound alone at 62.6 %, where page 32's bands have 76; why, no row shows. So this table compares ways to train *this* model, and a smaller one is at least as good at the task.
 #
