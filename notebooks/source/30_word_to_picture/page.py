@@ -51,7 +51,7 @@ def scans(split):
     return torch.tensor(bunch.data[rows] / 8 - 1).float(), torch.tensor(bunch.target[rows])
 
 def typed(digit, random):
-    """A word with slips (page 01's channel); who types nothing types again."""
+    """A word with slips, as page 00 types it; where nothing is typed, again."""
     word = ""
     while not word:
         word = type_word(WORDS[int(digit)], 0.6, random)
@@ -403,13 +403,13 @@ guess("30.a", None, sure=0.5)
 
 # %%
 COLUMNS = {"right, %": ("right", 100, 1), "to nearest": ("nearest", 1, 2),
-           "to strangers": ("strangers", 1, 2), "spread": ("spread", 1, 3)}
+           "to judge's": ("strangers", 1, 2), "spread": ("spread", 1, 3)}
 table("clean words, five seeds", runs | {"real": {"accuracy": real}},
       {"steps 1": "1 step, weight 1", "steps 2": "2 steps", "steps 5": "5 steps",
        "steps 20": "20 steps", "steps 50": "50 steps", "weight 0": "20 steps, weight 0",
        "weight 2": "weight 2", "weight 3": "weight 3", "weight 8": "weight 8",
        "real": "real pictures, new writers"}, COLUMNS)
-outcome("30.a", 100 * mean_interval(runs["steps 1"]["accuracy"]["right"])[0], within=3)
+outcome("30.a", round(100 * mean_interval(runs["steps 1"]["accuracy"]["right"])[0]), within=3)
 
 # %% tags=["figure"]
 # Truth, nearness and spread by the weight, in per cent of real pictures'; your drawer again.
@@ -446,7 +446,7 @@ plots.curves(
 #
 # </details>
 #
-# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many by strangers (the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copy is seen.
+# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many that never trained the drawer ("to judge's", by the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copy is seen.
 #
 # ### The controls
 
@@ -483,15 +483,15 @@ table("clean words, five seeds", checks | stored("30", "nulls"), ALL, COLUMNS)
 # %%
 PARTS = {"classifier": "the classifier's answer",
          "classifier drawn, weight 1": "that answer, typed and drawn",
-         "answer thrown": "an answer thrown by probability",
-         "thrown drawn, weight 1": "the thrown answer, typed and drawn",
+         "answer thrown": "an answer sampled by probability",
+         "thrown drawn, weight 1": "a sampled answer, typed and drawn",
          "drawing, weight 1": "the slip itself drawn, weight 1",
          "drawing, best weight": f"the slip itself drawn, weight {BEST:g}",
          "classifier drawn, best weight": f"the answer drawn, weight {BEST:g}"}
 table("new slips, five seeds", runs, PARTS, RIGHT)
 
 # %% [markdown]
-# Three losses, one after the other. To throw the answer (to sample it by its probability) instead of choosing it costs 8.1 ± 0.9 points. To draw the thrown answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a thrown answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. Guidance sharpens both the word and the drawing. Still, a user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
+# Three losses, one after the other. To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. Guidance sharpens both the word and the drawing. Still, a user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
 #
 # ## More: the older way, two networks against each other
 #
@@ -511,12 +511,12 @@ def generator_loss(generator, discriminator, words, noise):
     return F.softplus(-discriminator(beside(generator(beside(noise, words)), words))).mean()
 
 # %% [markdown]
-# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Three GANs learn from our pairs: both networks step in turn; the generator takes three steps in each turn; in turn, but without the noise.
+# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Three GANs learn from our pairs: both networks take one turn each; the generator takes three for one of the other's; one turn each, but without the noise.
 
 # %%
 gans = stored("30", "gans") | stored("30", "turns")          # python tools/sweep.py 30 gans
-GANS = {"one turn": "one step each", "three turns": "three of the generator's",
-        "no noise": "one step each, no noise"}
+GANS = {"one turn": "one turn each", "three turns": "three of the generator's",
+        "no noise": "one turn each, no noise"}
 table("GANs, five seeds", gans, GANS, COLUMNS)
 LOSSES = {"discriminator": ("discriminator", 1, 2), "generator": ("generator", 1, 2)}
 table("their losses at the end", gans, GANS, LOSSES)
@@ -526,15 +526,15 @@ table("their losses at the end", gans, GANS, LOSSES)
 shown = [torch.tensor(gans[name]["shown"]).view(-1, 8, 8) / 16 for name in GANS]
 plots.pictures(
     torch.cat(shown),
-    titles=["1 step"] * 8 + ["3 steps"] * 8 + ["no noise"] * 8,
+    titles=["one turn"] * 8 + ["three turns"] * 8 + ["no noise"] * 8,
     columns=8,
     size=0.95,
-    caption="Seed 0. Rows: one step each; three of the generator's; no noise. In each row four"
+    caption="Seed 0. Rows: one turn each; three of the generator's; no noise. In each row four"
     " threes, then four sevens.",
 )
 
 # %% [markdown] owes="F74 F118"
-# With one step each, the GAN draws in one go: 92.3 % read as meant, a spread of 0.103 (the flow in one step: 0.067). Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. The losses even mislead: with three steps of the generator they end at 1.38 and 0.71, those of perfect drawings to 0.02 (the sound GAN's are far from them), and the spread is 0.055, half of the sound GAN's. So look at the spread, beside that of real pictures (0.160).
+# With one turn each, the GAN draws in one go: 92.3 % read as meant, a spread of 0.103 (the flow in one step: 0.067). Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. The losses even mislead: with three turns of the generator they end at 1.38 and 0.71, those of perfect drawings to 0.02 (the sound GAN's are far from them), and the spread is 0.055, half of the sound GAN's. So look at the spread, beside that of real pictures (0.160).
 #
 # <details><summary>Other ways, a line each</summary>
 #
@@ -649,7 +649,7 @@ table("new writers' pictures, from tokens", books,
       {"read, %": ("right", 100, 1), "tokens kept, %": ("kept", 100, 1)})
 table("drawn from clean words", books | runs | gans,
       {"written": "16 codes, token by token", "weight 1": "flow, weight 1",
-       "one turn": "GAN, one step each"}, COLUMNS)
+       "one turn": "GAN, one turn each"}, COLUMNS)
 
 # %% [markdown]
 # With 16 codes a picture is 16 tokens of 4 bits, and the judge reads 90.3 % of new writers' pictures, with 64 codes 93.8 (pixels: 94.8). One level darker leaves 89 of 100 tokens as they were. And tokens can be *written* one after the other, as captions are: a small network that sees the word and the tokens so far draws readable digits in 76.5 %, fewer than the flow, with the spread of real pictures (0.163, the wrong ones included).
@@ -736,7 +736,7 @@ print(f"mean radius {x.norm(dim=1).mean():.1f}")
 #
 # You can now
 #
-# 1. **settle** the bet: a drawing is right 25.4 ± 1.5 points less often than a classifier: a sampler throws where a classifier chooses, and drawing and reading of slips cost the rest;
+# 1. **settle** the bet: a drawing is right 25.4 ± 1.5 points less often than a classifier: a sampler draws by chance where a classifier chooses, and drawing and reading of slips cost the rest;
 # 2. **build** the loss: a place on the straight path, its velocity, a squared error, a time for each row;
 # 3. **build** the guided step; weight 0 ignores the word, 1 is no guidance, 2 or 3 is read best here; a null word that training never saw may break it (ours, zeros, did not);
 # 4. **measure** truth by a judge trained apart, copies by distances, and spread, each beside real pictures; one step draws the mean;
