@@ -230,7 +230,7 @@ report("both, trained clean, -10 dB: live minus stored", loud - row["accuracy"][
 #
 # <details><summary>Why below, what it costs, and the controls</summary>
 #
-# The noise is not the whole reason: with the sound's features held at their training mean the networks trained on clean sound have 47.1 %, still 18.0 ± 7.3 below. Perhaps, beside a sound that is nearly enough, the picture's part has learned less.
+# The networks trained on clean sound: the noise is not the whole reason. With the sound's features held at their training mean (*sound held*) these networks have 47.1 %, still 18.0 ± 7.3 below. Perhaps, beside a sound that is nearly enough, the picture's part has learned less.
 #
 # In quiet the training in noise costs 2.5 ± 2.3 points. The controls say that both are used: with the sound shuffled among the samples nearly the picture's accuracy is left, with the picture shuffled about the sound's. (One rate, that of the clean sound alone, is the largest one tried; we compare nothing with it.)
 #

@@ -468,7 +468,7 @@ table("clean words, five seeds", checks | stored("30", "nulls"), ALL, COLUMNS)
 #
 # <details><summary>One run that fell apart, and two null words in numbers</summary>
 #
-# Other pairs' words. One of these five runs fell apart, far from all pictures. (A rate of 0.016 is the best of five that were tried, and at twice that rate nothing is learned.)
+# Other pairs' words. One of these five runs fell apart, far from all pictures. (Of the learning rates a rate of 0.016 is the best of five that were tried, and at twice that rate nothing is learned.)
 #
 # If no word is ever dropped: against the network with one in ten dropped, at weight 1: 2.2 ± 1.1 points, a little better; at weight 3: -1.4 ± 3.2; at weight 8: -8.4 ± 17.9, which five seeds do not tell from nothing. What it draws for the null word, of which it never heard, is no farther from pictures (2.86 and 2.83). So with this null word, zeros, as if no letter had been typed, nothing is lost that five seeds show.
 #
