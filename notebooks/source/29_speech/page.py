@@ -690,7 +690,8 @@ for name in ("known, greedy", "stranger, greedy", "known, snapped", "stranger, s
 # </details>
 #
 # With the course's voices: known ones 2 to 3 %, new ones 13 to 24. But a known voice has one clip a digit, the one that trained: this flatters more than a random split.
-#
+
+# %% [markdown]
 # ## More: a voice that is judged by a recogniser
 #
 # *More: nothing later needs this section.* Is synthetic speech good? One way to ask without people: let a recogniser write it down, and count (a *round trip*). Texts are put together in five ways, from voices that the recogniser knows and from ones it does not.
@@ -706,7 +707,8 @@ for name in kept:
 
 # %% [markdown]
 # The same way of speaking has a CER of 0.6 % with voices that the judge knows (by these very clips), and of 6.8 with new ones: a judge flatters whom it has heard. And the CER rises with the distance from what the judge was trained on: without silences it is higher, a quarter faster (and so higher in pitch) above 20 %. So say who judges, take a judge that has not heard the voice, and let people listen, too.
-#
+
+# %% [markdown]
 # ## With the library
 #
 # The loss, as you will meet it: `nn.CTCLoss`, time first. (A text that does not fit, "three" in five steps, has an infinite loss. `zero_infinity=True` leaves such rows out, silently.)

@@ -492,7 +492,8 @@ table("new slips, five seeds", runs, PARTS, RIGHT)
 
 # %% [markdown]
 # Three losses, one after the other. To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. Guidance sharpens both the word and the drawing. Still, a user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
-#
+
+# %% [markdown]
 # ## More: the older way, two networks against each other
 #
 # *More: nothing later needs this section.* A **generative adversarial network** (生成对抗网络, GAN) has a **generator** (生成器) that makes a picture of noise and word in one go, and a **discriminator** (判别器) that sees a picture beside a word and says how probably the picture is real. Each is trained against the other. A GAN can show **mode collapse** (模式崩溃): whatever the noise, it draws the same.
@@ -548,7 +549,8 @@ plots.pictures(
 # | latent diffusion | the same among a VAE's codes in place of pixels, with the text through cross-attention (page 15): [Rombach and others](https://arxiv.org/abs/2112.10752), Stable Diffusion |
 #
 # </details>
-#
+
+# %% [markdown]
 # ## More: a picture in tokens
 #
 # *More: nothing later needs this section.* A common mistake gives a language model a picture by writing its pixel values, 0 to 255, where ids of words stand. It runs: the model reads pixel 9 as whatever word has id 9. But ids are *names*: level 9 and level 10, neighbours in the picture, are two different words. The right repair makes a **codebook** (码本): cut the pictures of the training set into patches, find K typical ones by k-means, and call each patch by the number of the nearest.
@@ -659,7 +661,8 @@ table("drawn from clean words", books | runs | gans,
 # Larger systems learn the codebook along with a network that draws from it (VQ-VAE, below). Where pictures are only read, page 28's soft tokens need no ids.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Try it
 #
 # Type a word, and watch the steps. (Without a kernel you see the first setting.)

@@ -566,8 +566,9 @@ plots.show(figure, "AUC by how far one can see. The picture loses in fog; the ra
 # </details>
 #
 # *Limit:* one thing in an empty scene, a camera read by 16 components and small models, no convolutional net, and a range sensor that fog leaves alone. A real laser loses in fog, too (Bijelic and others, 2020).
-#
-# ## 3 · More: a house that knows you
+
+# %% [markdown]
+# ## More: 3 · A house that knows you
 #
 # *More: nothing later needs this section.* *Clips of a synthesiser:* four voices, chosen by us for their pitch, say a digit's name. *Drawn:* temperature, and eight noisy readings of a motion sensor. Each person likes another range of three degrees. The house heats, cools or does nothing; and nothing, if nobody is there and the word came from the radio (three in ten). Six words train, two choose, two test; each seed draws them anew.
 
@@ -592,8 +593,9 @@ for by in ("sound", "pitch"):
 # Four voices, eight clips in a test. Who is allowed to be listened to, and whether they agreed, comes before all this.
 #
 # </details>
-#
-# ## 4 · More: a shop with new items
+
+# %% [markdown]
+# ## More: 4 · A shop with new items
 #
 # *More: nothing later needs this section.* *Drawn, so that the truth is known:* 300 users, 200 old items, 60 to choose the dials, 60 new. A user's **utility** of an item is a taste for its colour, plus a taste for its shape, plus a quality that all users share. The picture shows the colour, the title names the shape among twenty other words, nothing shows the quality. One rating in seven exists, with noise; new items have none. That is the **cold start** (冷启动).
 #
@@ -612,7 +614,8 @@ show(store_runs, list(store_runs), "Regret in the shop: of old items ratings kno
 # In a real shop nobody knows the utility. One sees what was shown and bought, and what was shown was chosen by the last system.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## 5 · A call, and when a human takes over
 #
 # The clips of `moods` (page 27): a sentence in a tone of voice. *Drawn:* a face whose mouth bends up or down, on a bad line, and in half of the calls no camera. The voice is its pitch against the same caller's mean, so it takes somebody who called before. Each of the three often says nothing and sometimes lies; somebody who could read them all perfectly would have 88 % right. Is the caller in a bad mood? Eleven of 18 voices train, three choose, four test.

@@ -216,7 +216,8 @@ for present in missing["glued, zeros"]["accuracy"]:
 # A model trained on three and left with the sound alone has 67.7 %, where a model for the sound has 76.0. A guess of the other two gains 6.2 ± 1.8 points of that, modality dropout 5.4 ± 2.1. With the picture alone the guess gains 2.6 ± 0.8, the dropout nothing visible (-0.5 ± 1.6).
 #
 # In no row is another column's mean above the product of experts. (In strong noise it falls furthest: below.) Alone, an expert *is* the model of its own; with two or three there, the product is 1.5 to 5.2 points above one concat made for the pattern. It assumes noise that is independent given the class, and `digits` is made so.
-#
+
+# %% [markdown]
 # ## More: what can be filled in?
 #
 # *More: nothing later needs this section.* To put something in the place of what is missing is **imputation** (插补). Where the world is known one can say what is best. Page 12's two cues: y is 1 or -1, each cue is $\mu_m y$ plus noise, text $\mu = 0.5$, image $\mu = 1$; $\pi$ is how often y = 1 comes, Σ the covariance of the noise. Integrate the missing cue out, and what stays has the same form, with the rows and columns of Σ that are present:
@@ -310,7 +311,8 @@ for way in ("complete rows", "zeros", "two sets"):
 
 # %% [markdown]
 # Here modality dropout has a price: one set of weights must serve complete rows and others, and complete rows fall from 91.3 to 83.3 %, below the image alone. Two sets cost nothing, since the mask tells the model which rule to use. In `digits` noise is drawn for each modality by itself, and there the dropout costs nothing. So measure both: the pattern that you fear, and the complete rows.
-#
+
+# %% [markdown]
 # ## One modality gets worse
 #
 # A **corruption curve** (损坏曲线) is the accuracy by the severity of a disturbance. The check that belongs to it: at severity 0 it must *be* the clean accuracy. A function that puts noise on a share of the sounds:

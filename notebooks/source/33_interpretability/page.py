@@ -186,7 +186,8 @@ plots.overlay(
 
 # %% [markdown]
 # Both look plausible. That is no test. Page 15 took away the cells that were looked at most, and saw the accuracy fall from 96 to 68 %, no further than without as many cells of the asked thing. Here the fall is made a number for *any* map, by the probability of the answer, and maps compete: is what the map names what the *answer* needs?
-#
+
+# %% [markdown]
 # ## Take it away
 #
 # Four regions with one number each; the probability of the answer is the sigmoid of their sum. A map names region 0. Put 0 in its place, and then in the place of each region in turn.
@@ -311,7 +312,8 @@ for kind in ("all", "colour"):
 # What goes is replaced by an empty region, a value that means "nothing here". With the mean region in its place attention has 27.0 points and gradient times input 14.1, much the same. With a region that is white all over the random fall is 9.4 in place of 0.3, and attention's gap 31.9: the blank says something now. The model met missing pictures in training, never a picture with holes. Trained with a tenth of the single regions missing, in place of a tenth of the pictures, attention has 25.8 and gradient times input 14.1. And with one, six or ten regions in place of three attention has 4.7, 54.7 and 64.0 points, gradient times input 4.1, 19.2 and 19.7.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Change one thing
 #
 # To say that the colour *causes* the answer, change the colour and nothing else. For photographs this is hard. `scenes` are drawn, so anything can be drawn again with one thing changed: a **counterfactual** (反事实). And what the answer then *should* be is known.
@@ -454,7 +456,8 @@ plots.overlay(
 # Each change is the next word of the list; it counts where the model was right before and the question still fits one thing.
 #
 # </details>
-#
+
+# %% [markdown]
 # ### A combination that was never shown
 #
 # The frozen network has never seen a red triangle, a yellow square, a green circle or a blue cross. Page 03 saw a small classifier of shapes break on such new combinations. Now ask "what shape is the large thing?" and change only its *colour*, through all six. The shape stays, so the answer should stay. Over the same frozen network the asker is trained in three ways, five times each, always on 3,000 scenes: without the four pairs; with all four, in half of the scenes; and the same without the one pair of the row:
@@ -608,7 +611,8 @@ verify("33.2", by_hand=(x1 - x0) * sum(slopes) / 5,
 # The map that takes away each one alone, and notes the fall, has 14.0 points. What three regions do together is not the sum of what each does alone.
 #
 # </details>
-#
+
+# %% [markdown]
 # ### More: white is a colour, too
 #
 # *More: nothing later needs this section, but its fault is met by everybody.* The same for pixels: the score of the whole model, network included. A white thing is asked about, and the baseline is a white page. How much of the attribution lies on the thing?
@@ -660,7 +664,8 @@ plots.overlay(
 
 # %% [markdown] owes="F163"
 # Feature maps (page 03) are the other thing that is often shown as an explanation: what one channel of a layer gives at each place. In the figure the first layer answers at edges, the last over the whole thing. They belong to the picture, not to the answer: the question does not occur in them.
-#
+
+# %% [markdown]
 # ## Make the weights random
 #
 # A map is meant to say something about the *model*. So spoil the model: if the map stays, it shows the picture, as an edge detector would. [Adebayo and others](https://arxiv.org/abs/1810.03292) did this to the usual maps of networks for photographs, and several stayed. Here: first the head gets new random weights, then also what reads the question, then the last of the frozen network's convolutions, then all of them. Likeness is the rank correlation of the two maps, 1 for the same order of all places:

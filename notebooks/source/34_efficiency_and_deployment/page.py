@@ -510,7 +510,8 @@ for name, row in load_runs.items():
 # The last row is one word of difference in `server.py`: without it the socket's option TCP_NODELAY is off, and the second part of an answer waits for the client's receipt, which comes some 40 ms late. Each answer is right, and all are late: the median wait is 48 ms in place of 5. No test of answers finds that; a load test does.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## More: several processes
 #
 # *More: nothing later needs this section.* **Data parallel** (数据并行) training: each of $W$ processes has a copy of the weights $\theta$ and an equal part $B_r$ of the batch $B$. It computes its own gradient; then all take the mean, and make the same step. Why that is the same as one process with the whole batch, for a loss that is a mean over rows:
@@ -561,7 +562,8 @@ except (RuntimeError, TimeoutError, OSError) as error:
 # On several machines the same file is started on each of them by `torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 ddp.py data.pt weights.pt`. That was not tried for this page, which had one machine. With graphics cards the group is `nccl` in place of `gloo`, and a process takes one card. PyTorch Lightning has the loop inside: `Trainer(strategy="ddp", devices=2)` does the same steps (not run here).
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What does it cost, all in all?
 #
 # Back to early exit. The cheap model runs for every row, at cost $c$. The whole one, at cost $C$, for the share $q(t)$ of rows whose confidence $s$ is below the threshold:
@@ -687,7 +689,8 @@ for name in ("as it was", "new alone", "new and old"):
 # The index raises an alarm in 81 % of the quiet windows of 30 words, and with 300 it misses a drift that costs 7 points: a threshold without a sample size means nothing. The test raises one in 1 % of the quiet windows, as promised, and even with 300 words in 59 % only of those with the small drift. A window that became *easier* raises the alarm, too.
 #
 # Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: perhaps what told the digits apart is no longer written. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. Collect on a calendar, too: an alarm on confidence misses a change that leaves the model as sure as before.
-#
+
+# %% [markdown]
 # ### More: privacy and groups
 #
 # *More: nothing later needs this section.* **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". The area under its curve (AUC) is the probability that a member has a smaller loss than another; 50 % is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
@@ -741,7 +744,8 @@ plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the sa
 # But ten clips of one synthetic voice are the same in all runs, so the true interval is wider than drawn; and ten voices say little about an eleventh. So: say the group, the number, the interval; collect more of the group before you mend; and do not call a model fair because no gap was found.
 #
 # What the numbers do not show needs people: who is asked, who may refuse, who reads a sample of answers before and after launch, and what happens after a harmful one (**human review**, 人工审核). Write down beforehand which error hurts whom.
-#
+
+# %% [markdown]
 # ## What is often asked
 #
 # <details><summary>Six questions, and short answers</summary>
