@@ -168,7 +168,9 @@ def by_shape(text):
 
 
 def by_mixing(text):
-    sound, noise = (torch.tensor([listed(text, name)]).double() for name in ("sound", "noise"))
+    sound, noise = (
+        torch.tensor([listed(text, name)], dtype=torch.float64) for name in ("sound", "noise")
+    )
     mixed = mix_at_snr(sound, sound != 0, noise, numbers(re.search(r"(\S+) dB", text)[0])[0])
     return ((mixed - sound) / noise)[0, 0].item()
 
@@ -203,7 +205,7 @@ def by_bayes(text):
 
 def by_steps(text):
     """Two linear losses, with the gradients of the text: where the first one stops to fall."""
-    first, second = (torch.tensor(listed(text, name)).double() for name in ("g1", "g2"))
+    first, second = (torch.tensor(listed(text, name), dtype=torch.float64) for name in ("g1", "g2"))
     low, high = 0.0, 1e4
     for _ in range(100):
         middle = (low + high) / 2
@@ -213,7 +215,7 @@ def by_steps(text):
 
 
 def by_emap(text):
-    logits = torch.tensor(table(text)).double()
+    logits = torch.tensor(table(text), dtype=torch.float64)
 
     def predict(batch):
         return logits[batch["text"], batch["image"]][:, None]
@@ -224,7 +226,7 @@ def by_emap(text):
 
 def by_descent(text):
     classes = int(numbers(text)[0])
-    probs = torch.eye(classes).double()[:1].clamp(1e-12)
+    probs = torch.eye(classes, dtype=torch.float64)[:1].clamp(1e-12)
     return F.cross_entropy(probs, torch.tensor([0])).item()
 
 
@@ -248,13 +250,15 @@ def by_voting(text):
 
 
 def by_lora(text):
-    W, A, B, x = (torch.tensor(listed(text, name)).double() for name in ("W", "A", "B", "x"))
+    W, A, B, x = (
+        torch.tensor(listed(text, name), dtype=torch.float64) for name in ("W", "A", "B", "x")
+    )
     alpha = numbers(re.search(r"α = (\d+)", text)[1])[0]
     return ((W + alpha / 2 * B @ A) @ x)[0].item()
 
 
 def by_ctc(text):
-    log_probs = torch.tensor(table(text)).double().log()[:, None]
+    log_probs = torch.tensor(table(text), dtype=torch.float64).log()[:, None]
     loss = F.ctc_loss(log_probs, torch.tensor([[1, 2]]), [3], [2], reduction="sum")
     return math.exp(-loss.item())
 
@@ -365,9 +369,11 @@ def test_what_products_of_two_tell_is_what_least_squares_tell():
 def test_what_gets_no_gradient_gets_none_from_autograd(seed):
     question = GRADING.exam(seed)["23"]
     draw = torch.Generator().manual_seed(seed)
-    maps = [torch.randn(4, 4, generator=draw).double().requires_grad_() for _ in range(4)]
-    words = torch.randn(3, 4, generator=draw).double()
-    picture = torch.randn(1, 4, generator=draw).double().requires_grad_()
+    maps = [
+        torch.randn(4, 4, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(4)
+    ]
+    words = torch.randn(3, 4, generator=draw, dtype=torch.float64)
+    picture = torch.randn(1, 4, generator=draw, dtype=torch.float64).requires_grad_()
     rows = picture.expand(3 if "three equal copies" in question.text else 1, 4)
     q, k, v, o = maps
     found = ((words @ q) @ (rows @ k).T / 2).softmax(-1) @ (rows @ v) @ o

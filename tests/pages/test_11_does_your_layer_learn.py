@@ -152,9 +152,10 @@ def test_the_list_is_the_fault(capsys):
 def test_order_for_name_is_the_fault_on_any_right_layer(capsys, layer):
     layer = reference("11.3") if layer == "reference" else layer
     names = {"CarefulFusion": layer, "check_contracts": check_contracts}
-    assert printed(capsys, cell("class Careless", "zip("), names) == "False"
-    assert names["broken"] == [10]
-    assert printed(capsys, cell("class Careless", "by_name"), names) == "True"
+    names["mine"] = lambda key, function: function
+    exec(cell("class Careless", "zip("), names)
+    name = names["CarefulFusion"].__name__
+    assert capsys.readouterr().out == f"{name} breaks []\nCareless breaks [10]\n"
 
 
 # (contract, faulty line, sound line) of each suspect

@@ -87,7 +87,7 @@ def test_a_layer_with_any_right_weights_keeps_the_contracts(page, capsys, weigh)
 
 @pytest.mark.parametrize("multiply", [added, reference("12.2")])
 def test_experts_with_any_right_product_keep_the_contracts(page, capsys, multiply):
-    names = page | {"product_of_experts": multiply, "show_contracts": lambda layer: None}
+    names = page | {"product_of_experts": multiply, "check_contracts": lambda layer: []}
     exec(cell("class Experts"), names)
     assert broken(names["Experts"]) == []
     names["product_of_experts"] = lambda p, prior, there: multiply(p, prior, there).squeeze()
@@ -100,7 +100,7 @@ def test_who_is_missing_and_votes_keeps_the_contracts_and_is_refused(page, text)
     def votes(log_probs, log_prior, there):
         return ((log_probs - log_prior).sum(1) + log_prior).log_softmax(1)
 
-    names = page | {"product_of_experts": votes, "show_contracts": lambda layer: None}
+    names = page | {"product_of_experts": votes, "check_contracts": lambda layer: []}
     exec(cell("class Experts"), names)
     assert broken(names["Experts"]) == [] and "vote all the same" in text
     right, why = verdict(_find("12.2"), votes)

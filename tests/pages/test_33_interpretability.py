@@ -187,7 +187,10 @@ def test_the_bet_in_numbers(text):
     one, other = (
         gaps(row, what="colour", decimals=0) for row in ("attention", "gradient times input")
     )
-    assert f"the answer falls {one} points without the three regions of attention, {other}" in text
+    words = f"the answer falls {one} points further without the three regions of attention"
+    assert f"{words} than without three at random, {other} for gradient" in text
+    mean = 100 * sum(stored("33", "deletion")["model"]["accuracy"]["right"]) / 5
+    assert f"({mean:.1f} % are right, in the mean of five trainings)" in text
 
 
 def test_controls_of_the_gap_in_numbers(text):

@@ -807,11 +807,27 @@ def test_the_expected_costs_in_words(text):
     assert "is half of the whole model's at 0.8, and two thirds at 0.9" in text
 
 
+def test_the_simplest_model_stands_beside_the_table(text):
+    missing = stored("32", "missing")["a model of its own"]["accuracy"]
+    whole, sound = missing["text + audio"], missing["audio"]
+    middle, half = mean_interval([100 * share for share in whole])
+    assert (
+        f"has {middle:.1f} ± {half:.1f} % on these splits (ten seeds)" in text and len(whole) == 10
+    )
+    more, half = gain(whole[:5], RUNS["frozen"]["accuracy"])
+    assert f"the same five seeds {more:.1f} ± {half:.1f} more than the frozen encoder" in text
+    assert more - half > 0 and "3,340 weights" in text and (78 + 256) * 10 == 3340
+    assert f"the sound alone at {share('sound'):.1f} %" in text
+    assert f"page 32's bands have {100 * sum(sound) / 10:.0f};" in text
+    teacher = stored("34", "distilled")["teacher"]["accuracy"]
+    assert f"which has {20 * sum(teacher):.1f} at its one learning rate" in text
+
+
 def test_drift_in_numbers(text):
     def rings(world, size, kind):
         return share(f"{world}, {size}", kind, WATCHED)
 
-    assert f"rings in {rings('no drift', 30, 'psi'):.0f} % of the quiet windows of 30" in text
+    assert f"alarm in {rings('no drift', 30, 'psi'):.0f} % of the quiet windows of 30" in text
     assert rings("more slips (0.7)", 300, "psi") < 1
     lost = gain(
         WATCHED["no drift, seen"]["accuracy"], WATCHED["more slips (0.7), seen"]["accuracy"]

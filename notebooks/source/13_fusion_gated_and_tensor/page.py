@@ -13,7 +13,7 @@
 # 3. build tensor fusion, and see what its appended 1 keeps;
 # 4. train it on XOR and on a parity of three, and take the products of three away;
 # 5. find out what makes products expensive, and which remedy helps;
-# 6. build the low-rank form, and show that it is the same where the rank suffices.
+# 6. write the low-rank form, the same where the rank suffices.
 
 # %% tags=["measured", "imports"]
 # Imports.
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from course_utils import plots
 from course_utils.audio import band_features
-from course_utils.contracts import show_contracts
+from course_utils.contracts import check_contracts
 from course_utils.datasets import Digits, Gates, collate, store
 from course_utils.datasets.gates import SMALL
 from course_utils.exercises import check, mine
@@ -293,9 +293,11 @@ class TensorLayer(Parts):
 
     def forward(self, features, *, mask=None):
         return self.head(tensor_fusion(self.parts(features, mask)))    # (B, P) -> (B, classes)
+
     def parameter_formula(self):
         return (math.prod(dim + 1 for dim in self.dims.values()) + 1) * self.classes
-show_contracts(TensorLayer)
+broken = [one.number for one in check_contracts(TensorLayer) if one.kept is False]
+print("contracts broken:", broken)
 
 # %% tags=["proof"]
 # (13.2) in loops against the layer; the package's TensorFusion with the same weights.
@@ -313,7 +315,7 @@ assert torch.allclose(layer(pair), package(pair))
 verify("13.2", by_hand, layer(pair))
 
 # %% [markdown] owes="F85 F196"
-# Page 11's contracts hold. (If yours breaks 7 or 11, look at the type of your ones: `x.new_ones` has that of `x`.)
+# (If yours breaks contract 7 or 11 of page 11, look at the type of your ones: `x.new_ones` has that of `x`.)
 #
 # ## Which products does a question need?
 #
@@ -358,22 +360,30 @@ for gate, kind, near in (("xor", TensorLayer, 89), ("parity", TensorLayer, 87),
 outcome("13.a", 50, within=3)
 
 # %% [markdown]
-# Chance, 50 %. The proof is page 10's, with one sign more. Take all eight corners, and add up a function's values, each times the product of its three signs. A term that has only two of the modalities comes in pairs that differ in the third sign: once with a plus and once with a minus, so it is gone. A sum of such terms gives 0, whatever the weights; right answers at all eight corners give more. So no weights are right everywhere, and cross-entropy, as on page 10, then prefers to say nothing. It takes a term in all three, and among tensor fusion's 9 · 9 · 9 products these are there.
+# Chance, 50 %. The proof is page 10's, with one sign more. It takes a term in all three, and among tensor fusion's 9 · 9 · 9 products these are there.
 #
-# What the two say at four of the corners, without noise:
+# <details><summary>The proof</summary>
+#
+# Take all eight corners, and add up a function's values, each times the product of its three signs. A term that has only two of the modalities comes in pairs that differ in the third sign: once with a plus and once with a minus, so it is gone. A sum of such terms gives 0, whatever the weights; right answers at all eight corners give more. So no weights are right everywhere, and cross-entropy, as on page 10, then prefers to say nothing.
+#
+# </details>
+#
+# A folded cell asks both at four of the corners, without noise: tensor fusion is right and sure at all four, the layer with pairs is unsure at all.
 
-# %%
+# %% tags=["proof"]
+# What the two say at four of the corners of the parity.
 corners = [(-1, -1, -1), (1, -1, -1), (1, 1, -1), (1, 1, 1)]
-kinds = (TensorLayer, PairsOnly)
+called = {TensorLayer: [], PairsOnly: []}
 for corner in corners:
     point = {name: (sign * way).float()[None] for name, sign, way in
              zip(worlds["parity"].names, corner, worlds["parity"].directions)}    # (1, 8) each
-    with torch.no_grad():
-        odds = [learned["parity", kind](point).softmax(dim=1)[0, 1].item() for kind in kinds]
-    words_for = [f"{kind.__name__} {'yes' if p > 0.8 else 'no' if p < 0.2 else 'unsure'}"
-                 for kind, p in zip(kinds, odds)]
-    odd = "yes" if corner.count(1) % 2 else "no"
-    print(f"signs {corner}, odd: {odd:4}", *words_for, sep="  ")
+    for kind, answers in called.items():
+        with torch.no_grad():
+            p = learned["parity", kind](point).softmax(dim=1)[0, 1].item()
+        answers.append("yes" if p > 0.8 else "no" if p < 0.2 else "unsure")
+odd = ["yes" if corner.count(1) % 2 else "no" for corner in corners]
+print("tensor fusion right and sure at all four:", called[TensorLayer] == odd,
+      " pairs unsure at all:", called[PairsOnly] == ["unsure"] * 4)
 
 # %% tags=["figure"]
 # Page 19's stored comparison: what each strategy reaches on the two gates.
@@ -534,7 +544,9 @@ plots.show(
 #
 # One modality, rank 2, one class, by hand: text 2, factors [1, 0.5] and [-1, 3], bias 0. The terms are 2 · 1 + 0.5 = 2.5 and -2 + 3 = 1, the logit is 3.5. A second modality whose terms are 4 and 10 would give 2.5 · 4 + 1 · 10 = 20.
 #
-# > **Exercise 13.2 · Low rank** — *10 minutes · core*
+# > **Exercise 13.2 · Low rank** — *10 minutes · stretch*
+# >
+# > (If you skip it, the page goes on with the course's.)
 # >
 # > Compute (13.4) without ever building the products of tensor fusion.
 # >
@@ -590,7 +602,8 @@ class LowRankLayer(Parts):
     def parameter_formula(self):
         inputs = sum(dim + 1 for dim in self.dims.values())
         return (self.rank * inputs + 1) * self.classes
-show_contracts(LowRankLayer)
+broken = [one.number for one in check_contracts(LowRankLayer) if one.kept is False]
+print("contracts broken:", broken)
 
 # %% tags=["proof"]
 # (13.4) against the whole table of weights, and against the package's layer.
@@ -606,23 +619,29 @@ verify("13.4", found, tensor_fusion([words, views, sounds]) @ tables.T + package
 # %% [markdown]
 # ### Equal where the rank suffices
 #
-# Any table of weights for two modalities is such a sum, by the **singular value decomposition** (奇异值分解), `torch.linalg.svd`: it writes $W$ as outer products, the largest first. Keep R of them, and compare with tensor fusion:
+# Any table of weights for two modalities is such a sum, by the **singular value decomposition** (奇异值分解), `torch.linalg.svd`: it writes $W$ as outer products, the largest first. Keep R of them, and compare with tensor fusion (folded): of a table of 4 x 3 it takes all three.
 
-# %%
+# %% tags=["proof"]
+# The singular values of a table, one by one, against tensor fusion.
 seed_everything(0)
 table = torch.randn(4, 3, dtype=torch.float64)                         # (D_t + 1, D_i + 1)
 whole = tensor_fusion([words, views]) @ table.flatten()                # (6, 12) @ (12,) -> (6,)
 U, S, Vt = torch.linalg.svd(table, full_matrices=False)                # (4, 3), (3,), (3, 3)
+equal = {}
 for rank in (1, 2, 3):
     f, g = (U * S).T[:rank, :, None], Vt[:rank, :, None]               # (R, 4, 1), (R, 3, 1)
     few = low_rank([words, views], [f, g], torch.zeros(1, dtype=torch.float64))
-    far = (few[:, 0] - whole).abs().max().item()
-    print(f"rank {rank}: equal to tensor fusion is {far < 1e-9}")
+    equal[f"rank {rank}"] = (few[:, 0] - whole).abs().max().item() < 1e-9
+print("a table of 4 x 3, equal to tensor fusion:", equal)
 
 # %% [markdown]
 # For two modalities the smaller of the two widths, the 1 counted, always suffices. XOR and the parity need a single term, $(u \cdot t)(v \cdot i)$. For three modalities the rank that suffices may be larger than any of the widths.
 #
-# Low rank saves only where R is small: R times the *sum* of the widths against their product. The published layer of [MultiBench](https://github.com/pliang279/MultiBench/blob/main/fusions/common_fusions.py), at widths 48 and 192, 120 outputs and rank 40, has 1,161,760 numbers; the whole table would have 1,134,960. It is the layer of page 11, where 160 of the 1,161,760 are registered and trained, on a CPU.
+# <details><summary>When does low rank save anything?</summary>
+#
+# Only where R is small: R times the *sum* of the widths against their product. The published layer of [MultiBench](https://github.com/pliang279/MultiBench/blob/main/fusions/common_fusions.py), at widths 48 and 192, 120 outputs and rank 40, has 1,161,760 numbers; the whole table would have 1,134,960. It is the layer of page 11, where 160 of the 1,161,760 are registered and trained, on a CPU.
+#
+# </details>
 
 # %% [markdown]
 # Rank 4 has 274 parameters here, tensor fusion 580. Does that help with 150 samples? On XOR, yes: 64.4 %. On the redundant bit it has 71.7 ± 4.7, well below the glue's 79.9, and a projection in front lifts this to 75.9 and takes XOR down to 56.1. So low rank is a remedy for memory; on the redundant bit its few parameters are none for few samples.
@@ -665,9 +684,10 @@ plots.bars(
 # %% [markdown]
 # ## With the library
 #
-# For two modalities tensor fusion with its linear layer is `nn.Bilinear` on vectors with a 1. XOR:
+# For two modalities tensor fusion with its linear layer is `nn.Bilinear` on vectors with a 1: `nn.Bilinear(2, 2, 1)(F.pad(t, (0, 1), value=1.0), F.pad(i, (0, 1), value=1.0))` for one number each. Folded, it learns XOR.
 
-# %%
+# %% tags=["proof"]
+# XOR with `nn.Bilinear`, in plain PyTorch.
 import torch as pt
 
 pt.manual_seed(0)
@@ -688,21 +708,21 @@ print("loss below 0.1:", loss.item() < 0.1)
 #
 # Pictures of MNIST, typed words, recordings of two people who are not in the training set (the easiest two of six, page 12). The same layers, each modality alone with a linear layer:
 
-# %%
-real = stored("13", "digits_real")                         # python tools/sweep.py 13 digits_real
-for name, row in real.items():
-    print("{:28}{:.1f} ± {:.1f} %".format(name, *percent(row)))
-for name, row in stored("13", "low_rank_real").items():
-    known = 100 * sum(row["validation accuracy"]) / 5
-    shown = "low rank, {:18}{:.1f} ± {:.1f} %, validation {:.0f} %"
-    print(shown.format(name, *percent(row), known))
+# %% tags=["proof"]
+# Every stored row on real data; python tools/sweep.py 13 digits_real
+real, chosen_by_one = stored("13", "digits_real"), stored("13", "low_rank_real")
+of_all = {"concat": real["concat"], "gated": real["gated"], "tensor": real["tensor of 8"],
+          "low rank": real["low rank 4 of 8"], "with decay 1": chosen_by_one["decay 1"]}
+print("; ".join("{} {:.1f} ± {:.1f}".format(name, *percent(row)) for name, row in of_all.items()))
 
 # %% [markdown]
-# (Each column is scaled here, which page 12 has found to cost the sound of strangers seven points: alone 78.1 in place of 86.6.)
+# Again nothing: beside the glue the gate has 0.2 ± 0.8 points, tensor fusion -1.4 ± 1.4. Shuffled, the sound costs the glue 2.7 ± 0.4 points. (Each column is scaled here, which page 12 has found to cost the sound of strangers seven points: alone 78.1 in place of 86.6.)
 #
-# Again nothing: beside the glue the gate has 0.2 ± 0.8 points, tensor fusion -1.4 ± 1.4. Shuffled, the sound costs the glue 2.7 ± 0.4 points.
+# <details><summary>A warning from low rank</summary>
 #
-# Low rank is a warning. Its weight decay of 10, with 77.5 ± 9.2 %, was chosen by the validation loss; with a decay of 1 it has 92.0 ± 8.2. The validation set is *one* speaker. Both read this speaker badly, 31 and 49 % right, and whoever is less sure of it has the lower loss. One speaker is too few to choose by (page 09), so do not build on small differences in this table.
+# Its weight decay of 10, with 77.5 ± 9.2 %, was chosen by the validation loss; with a decay of 1 it has 92.0 ± 8.2. The validation set is *one* speaker. Both read this speaker badly, 31 and 49 % right, and whoever is less sure of it has the lower loss. One speaker is too few to choose by (page 09), so do not build on small differences in this table.
+#
+# </details>
 
 # %% tags=["measured", "proof"]
 # `digits` as vectors, their columns brought to mean 0 and spread 1 inside the model.
@@ -746,37 +766,27 @@ if store.have("mnist", "fsdd"):
 #
 # ## Questions
 #
-# <details><summary>1. Both vectors are zeros in one row of tensor fusion. What does the linear layer see?</summary>
-#
-# All products are 0 but the last, 1 times 1. The logits are the bias plus one column of weights.
-#
-# </details>
-# <details><summary>2. A colleague leaves the ones out, "they are only a bias". What is lost?</summary>
+# <details><summary>1. A colleague leaves the ones out, "they are only a bias". What is lost?</summary>
 #
 # Everything that one modality says alone, and with three modalities everything that two say. (Unless a fixed sum of the other's numbers is always the same, as with a one-hot vector.) If one is missing, all are silent.
 #
 # </details>
-# <details><summary>3. Why do products of two tell nothing of a bit that both modalities share, but everything about XOR?</summary>
+# <details><summary>2. Why do products of two tell nothing of a bit that both modalities share, but everything about XOR?</summary>
 #
 # Turn both signs: the products stay. The shared bit turns, XOR does not.
 #
 # </details>
-# <details><summary>4. (a + b)(c + d) and ac + bd: which is low rank 2, and which rank does the other have?</summary>
-#
-# The second. The first is one product of two sums, rank 1.
-#
-# </details>
-# <details><summary>5. Four modalities of 100 numbers each, 10 classes. How many weights has tensor fusion, and rank 4?</summary>
+# <details><summary>3. Four modalities of 100 numbers each, 10 classes. How many weights has tensor fusion, and rank 4?</summary>
 #
 # 101 to the fourth times 10, over a billion; rank 4 has 4 · 404 · 10 = 16,160.
 #
 # </details>
-# <details><summary>6. With the whole page: 200 patients, an image and a blood count, each a good predictor alone. Somebody proposes tensor fusion. What do you say?</summary>
+# <details><summary>4. With the whole page: 200 patients, an image and a blood count, each a good predictor alone. Somebody proposes tensor fusion. What do you say?</summary>
 #
 # First the glue, tuned, and each alone. Multiply only if there is reason to expect that one changes what the other means. Then behind a projection that learns, and compare over seeds, paired.
 #
 # </details>
-# <details><summary>7. With the whole page: your bilinear layer on three modalities is at chance, on each two of them as well. Is there nothing to learn?</summary>
+# <details><summary>5. With the whole page: your bilinear layer on three modalities is at chance, on each two of them as well. Is there nothing to learn?</summary>
 #
 # Not yet proven. A question such as parity shows only in all three together. Ask a layer with a term of all three, and let a shuffled control tell whether what it finds is there.
 #

@@ -10,7 +10,7 @@
 #
 # 1. compute attention over four words by hand, and build it for a padded batch;
 # 2. build several heads under any mask, equal to PyTorch's, and see a mask read the wrong way round;
-# 3. put a block together, count what it costs by length, and time it;
+# 3. put a block together, and count what it costs by length;
 # 4. cut a picture into patches, and measure what is lost without positions;
 # 5. build the causal mask, settle the bet of page 13, and see training leap;
 # 6. train a small GPT, and ask what the state of its last word keeps.
@@ -18,7 +18,6 @@
 # %% tags=["measured", "imports"]
 # Imports.
 import math
-import timeit
 from random import Random
 
 import torch
@@ -112,7 +111,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# Multiply the queries by the transposed keys, `key.mT`, and divide by the root of D. Put minus infinity in every *column* whose key is padding, then take the softmax along the last axis and multiply by the values. A text without a real key has only minus infinity: treat it apart.
+# Multiply the queries by the transposed keys, `key.mT`, and divide by the root of D. Put minus infinity in every *column* whose key is padding, then take the softmax along the last axis and multiply by the values. A text without a real key has only minus infinity: treat it apart (as page 11's present weights do).
 #
 # </details>
 # <details><summary>If you see NaN</summary>
@@ -135,7 +134,7 @@ by_torch = F.scaled_dot_product_attention(q, k, v, attn_mask=kept[:, None])
 verify("14.1", by_hand=attend(q, k, v, kept), reference=by_torch)
 
 # %% [markdown]
-# **Zeros after the softmax.** A common mistake is to set the weights of padding to 0 *behind* the softmax. Text 1 alone, and as it stands in the batch, with two places of padding:
+# **Zeros after the softmax.** A common mistake is to set the weights of padding to 0 *behind* the softmax. Text 1 alone, and as it stands in a batch, with two places of padding:
 
 # %% tags=["fault"]
 shares = torch.softmax(q[1] @ k[1].T / math.sqrt(4), dim=-1)              # (T, T)
@@ -176,7 +175,9 @@ print("each head:", tuple(heads_found[0].shape), " all:", tuple(by_loop.shape))
 # %% [markdown]
 # Without a loop the heads become an axis of their own, like the batch: `(B, T, D)` is cut to `(B, T, h, D/h)`, then turned to `(B, h, T, D/h)`. And one mask serves all cases if it says for each word what *it* may look at: `sees[b, t, s]` is True if word t may look at word s.
 #
-# > **Exercise 14.2 · Multi-head attention under a mask** — *10 minutes · core*
+# > **Exercise 14.2 · Multi-head attention under a mask** — *10 minutes · stretch*
+# >
+# > (If you skip it, the page goes on with the course's.)
 # >
 # > - `x` is `(B, T, D)`, `sees` `(B, T, T)` bool, the four matrices are `(D, D)`, and `heads` divides D. Return `(B, T, D)` by (14.2).
 # > - Where word t may look at nothing, its heads give zeros.
@@ -229,6 +230,9 @@ print("heads as an axis, as by loop:", torch.allclose(at_once, by_loop))
 turned = torch.tensor([2, 0, 1])
 after = multi_head(x[:, turned], everything, W_q, W_k, W_v, W_o, 2)
 print("words permuted first, or afterwards:", torch.allclose(after, at_once[:, turned]))
+
+# %% tags=["proof"]
+# PyTorch's own layer with the same matrices, and two texts, the second padded by one word.
 library = nn.MultiheadAttention(4, 2, bias=False, batch_first=True, dtype=torch.float64)
 library.in_proj_weight.data = torch.cat([W_q, W_k, W_v])                  # 3 x (D, D) -> (3 D, D)
 library.out_proj.weight.data = W_o
@@ -237,7 +241,7 @@ real = torch.tensor([[True, True, True], [True, True, False]])            # (2, 
 own = multi_head(texts, real[:, None].expand(2, 3, 3), W_q, W_k, W_v, W_o, 2)
 
 # %% [markdown]
-# `library` is PyTorch's own layer with your matrices, so it must give your numbers, also for two texts of which the second is padded by one word:
+# `library` (folded) is PyTorch's `nn.MultiheadAttention` with your matrices, so it must give your numbers, also for two texts of which the second is padded by one word (`real` says so):
 
 # %% tags=["fault"]
 theirs = library(texts, texts, texts, key_padding_mask=real)[0]           # (2, T, D)
@@ -245,7 +249,7 @@ print("NaN in text 0, in text 1:", theirs.isnan().any(dim=2).any(dim=1).tolist()
 print("equal to yours:", torch.allclose(theirs, own))
 
 # %% [markdown]
-# `key_padding_mask` means the opposite of ours: True is *ignored*. Text 1 looks at its padding alone, and no error says so. Text 0 ignores all its words and is NaN, so this layer shows the fault only where a batch has a full text. With `need_weights=False`, as `nn.TransformerEncoderLayer` calls it in training, not even there: text 0 is zeros (folded below). In `scaled_dot_product_attention` True takes part, as in ours.
+# `key_padding_mask` means the opposite of ours: True is *ignored*. Text 1 looks at its padding alone, and no error says so. Text 0 ignores all its words and is NaN; with `need_weights=False`, as `nn.TransformerEncoderLayer` calls it in training, not even that: it is zeros (folded below). In `scaled_dot_product_attention` True takes part, as in ours.
 
 # %%
 theirs = library(texts, texts, texts, key_padding_mask=~real)[0]          # (2, T, D)
@@ -301,37 +305,30 @@ assert torch.allclose(own8[real8], theirs8[real8], atol=1e-12)
 # %% [markdown]
 # With your `multi_head` in it, it equals `nn.TransformerEncoderLayer` (folded).
 #
-# **What it costs.** Four matrices of D x D for each of T words are $4TD^2$ multiplications, the hidden layer of width 4D has $8TD^2$. Scores and weighted sum take each word with each, $T^2 D$ twice:
+# **What it costs**, in multiplications for T words of width D:
 #
 # $$ 12\,T D^2 + 2\,T^2 D \tag{14.3} $$
 #
-# The second part overtakes the first at T = 6D. PyTorch counts what the matrix products of its layer do, two operations for each multiplication with its addition (`MATH`: attention by matrix products):
+# The second part, words with words, overtakes the first at T = 6D. Padding words cost as much as real ones.
+#
+# <details><summary>Where does each part come from?</summary>
+#
+# Four matrices of D x D for each of T words are $4TD^2$ multiplications, the hidden layer of width 4D has $8TD^2$. Scores and weighted sum take each word with each, $T^2 D$ twice. PyTorch counts what the matrix products of its layer do, two operations for each multiplication with its addition (`MATH`: attention by matrix products).
+#
+# </details>
 
-# %%
+# %% tags=["proof"]
+# (14.3) against PyTorch's count for its own layer; at T = 6D half is words with words.
 layer = nn.TransformerEncoderLayer(64, 4, 256, batch_first=True, norm_first=True, bias=False)
 counts = []
 for T in (16, 128, 384, 1024):
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         layer(torch.zeros(1, T, 64))
     counts.append(counter.get_total_flops() / 2)
-    share = 2 * T * T * 64 / counts[-1]
-    print(f"{T:>5} words: {counts[-1] / 1e6:6.1f} million, words with words {100 * share:3.0f} %")
+assert 2 * 384 * 384 * 64 == counts[2] / 2
 verify("14.3", counts, [12 * T * 64**2 + 2 * T * T * 64 for T in (16, 128, 384, 1024)])
 
-# %% tags=["proof", "nbval-ignore-output"]
-# The time, in ms. Not compared: it differs from machine to machine.
-block = Block(64, 4)
-
-def milliseconds(T):
-    inputs = torch.randn(1, T, 64), torch.ones(1, T, T, dtype=torch.bool)
-    with torch.no_grad():
-        return round(1000 * min(timeit.repeat(lambda: block(*inputs), number=1, repeat=9)), 2)
-
-print("milliseconds by words:", {T: milliseconds(T) for T in (128, 256, 512, 1024)})
-
 # %% [markdown]
-# On an idle machine your block's time (folded) more than doubles from 512 words to 1,024. Padding words cost as much as real ones.
-#
 # ## A picture as words, and what positions are for
 #
 # A block does not ask what its vectors stand for. Cut a picture into squares, **patches** (图像块), write the pixels of each in a row, and they are 16 "words".
@@ -344,7 +341,7 @@ def patches(images, side=16):
     return cut.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, 3 * side * side)
 
 # %% [markdown]
-# What is not in them is *where* each comes from. You saw it with heads: permute the words, and each result goes along, unchanged. Of course, since (14.1) is a sum over words, and a sum has no order; and the hidden layer takes each word by itself. So without positions any number of blocks, and a mean behind them, is blind to order. The remedy: to each word's vector add one for its place, a **position embedding** (位置嵌入), a learned table.
+# What is not in them is *where* each comes from. You saw it with heads: permute the words, and each result goes along, unchanged, since (14.1) is a sum over words, and a sum has no order. So without positions any number of blocks, and a mean behind them, is blind to order. The remedy: to each word's vector add one for its place, a **position embedding** (位置嵌入), a learned table.
 #
 # Pictures of one object, one block, a mean, a head; five seeds, folded. Its *colour*, of six, is found without positions (100 %). Whether it is in the *left or right half* is not: 56 ± 2 %, no more than a rule's 56.5 that knows only where in its patch an object begins. With positions, which alone are added, it is 94 ± 4. With pictures shuffled among the labels it is 49.
 
@@ -626,7 +623,7 @@ for name in ("sees all, no positions", "causal, no positions", "sees all, positi
 outcome("13.c", "Ben")
 
 # %% [markdown]
-# The first four rows differ in mask and positions alone: the loss is at the ending only, since a network that sees all would copy any other word. The last two are language models, with the loss at every word. Ben wins, by the second layer: with one Ada is right about the last word. That models without positions learn where they are was found in large ones by [Haviv and others](https://aclanthology.org/2022.findings-emnlp.99/) in 2022.
+# Ben wins, by the second layer: with one Ada is right about the last word. (The first four rows have the loss at the ending only, since a network that sees all would copy any other word; the last two are language models.) That models without positions learn where they are was found in large ones by [Haviv and others](https://aclanthology.org/2022.findings-emnlp.99/) in 2022.
 #
 # ### Training leaps
 #
@@ -652,7 +649,13 @@ plots.show(figure, "Five seeds, a line each; dotted: knowing the two animals, 50
            " found in a leap, sooner or later by seed; the loss of all words hardly shows it.")
 
 # %% [markdown]
-# For some epochs little happens, then the accuracy leaps: it is above 90 % for good from epoch 6, 7, 9, 9 or 10 on, by seed. [Olsson and others](https://transformer-circuits.pub/2022/in-context-learning-and-induction-heads/index.html) saw such a **phase change** (相变) in language models, when heads of two layers begin to work together. Ours come with positions, too, and then in *one* layer as well (stored): two are not what a leap needs. The loss of all words hardly shows it. So do not stop at the first plateau, and watch the number that you care about.
+# For some epochs little happens, then the accuracy leaps: it is above 90 % for good from epoch 6, 7, 9, 9 or 10 on, by seed. So do not stop at the first plateau, and watch the number that you care about.
+#
+# <details><summary>Who has seen such leaps?</summary>
+#
+# [Olsson and others](https://transformer-circuits.pub/2022/in-context-learning-and-induction-heads/index.html) saw such a **phase change** (相变) in language models, when heads of two layers begin to work together. Ours come with positions, too, and then in *one* layer as well (stored): two are not what a leap needs.
+#
+# </details>
 #
 # ## Try it
 #
@@ -733,14 +736,14 @@ for name, row in talk.items():
 #
 # ### The last word's state as a feature
 #
-# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? Three GPTs read the sentences about animals: not trained; trained on texts that end in *any* animal; trained on texts that end in *the one that chases*. Frozen, and a linear probe (page 04), trained on 100 sentences, says who chases in 500 others. (With the words of none that the GPTs or the probe were trained on.)
+# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? GPTs read the sentences about animals, trained on texts that end in *any* animal, or in *the one that chases*. Frozen, and a linear probe (page 04), trained on 100 sentences, says who chases in 500 new ones (folded).
 
-# %%
-kept_in = stored("14", "feature")                            # python tools/sweep.py 14 feature
-print("who chases, in %, five seeds    first word          mean     last word")
-for name in ("not trained", "any animal", "any animal, 1,000 sentences", "the one that chases"):
-    rows = [percent(kept_in[f"{name}: {at}"]) for at in ("first word", "mean", "last word")]
-    print(f"{name:28}" + "".join(f"{row:>14}" for row in rows))
+# %% tags=["proof"]
+# The probe's accuracy from each state, five seeds; python tools/sweep.py 14 feature
+kept_in = stored("14", "feature")
+lasts = {name: percent(kept_in[f"{name}: last word"]).strip() for name in
+         ("any animal", "any animal, 1,000 sentences", "the one that chases")}
+print("last word, %:", ", ".join(f"{name.split(', ')[-1]} {has}" for name, has in lasts.items()))
 
 # %% [markdown]
 # The endings differ in one word, and the last state follows: 100 % in each seed where the next word is the one that chases, from 71 to 91 where it may be any animal. Most of it is there, too, but harder to find: from 1,000 sentences a probe reads 92 %. The mean over all words has nearly everything in both. So with few labels read the last word for what the next word needs, else try the mean. The first word, which has read only itself, is at chance.
@@ -786,27 +789,17 @@ print("another last word changes the states before it:",
 # The numbers of one word lie next to each other. A view with heads before words cuts the long row of all words into `heads` parts, so a "head" gets whole words, and pieces of several as one.
 #
 # </details>
-# <details><summary>3. A batch of complete texts gives NaN in <code>nn.MultiheadAttention</code>, padded texts do not. What has happened?</summary>
-#
-# The mask is the wrong way round: with True for real words, a complete text has all its keys ignored. Padded texts look at their padding, without NaN, which is worse. And without weights (`need_weights=False`) a complete text is zeros, which is worst.
-#
-# </details>
-# <details><summary>4. A text is four times as long. By what does the cost of a block grow?</summary>
-#
-# By (14.3): by four where T is far below 6D, towards sixteen far above.
-#
-# </details>
-# <details><summary>5. Why can the last word of a causal network of one layer, without positions, not tell who chases?</summary>
+# <details><summary>3. Why can the last word of a causal network of one layer, without positions, not tell who chases?</summary>
 #
 # It sees keys and values of single words, without places: a bag. Only in a second layer do the keys and values come from vectors that have seen what stood before them.
 #
 # </details>
-# <details><summary>6. With the whole page: your classifier takes a GPT's state at <code>[:, -1]</code>, and is near chance. Three suspects, and a test for each.</summary>
+# <details><summary>4. With the whole page: your classifier takes a GPT's state at <code>[:, -1]</code>, and is near chance. Three suspects, and a test for each.</summary>
 #
 # The state is padding's: compare one text alone and in a batch. The mask is off, or missing in training: change a later word, and see whether earlier states move. The state does not keep it: put the same probe on the mean of the words.
 #
 # </details>
-# <details><summary>7. With the whole page: someone trains for six epochs, sees a loss that hardly falls and an answer at chance, and reports that attention cannot do the task. What do you ask?</summary>
+# <details><summary>5. With the whole page: someone trains for six epochs, sees a loss that hardly falls and an answer at chance, and reports that attention cannot do the task. What do you ask?</summary>
 #
 # For more epochs and other seeds: here the answer leapt between epochs 6 and 10. And whether it can be done at all: positions, layers and mask decide what is possible, as for the one-layer network without positions that stays at 50.
 #

@@ -10,7 +10,7 @@
 #
 # 1. settle the bet of page 14: weights over two modality vectors, and XOR;
 # 2. build cross-attention with a mask and a null key;
-# 3. mend a query that does not matter and a picture that is read as text, and count costs;
+# 3. mend a query that does not matter, and compare what each way costs;
 # 4. train a model whose words look at a picture, and score where they look;
 # 5. take away what they look at;
 # 6. read where attention gains nothing.
@@ -20,7 +20,6 @@
 import math
 
 import torch
-from ipywidgets import Dropdown, IntSlider
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +34,6 @@ from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit
-from course_utils.widgets import Explorer
 
 # %% [markdown] owes="F64 F65 P7"
 # ## The bet of page 14
@@ -58,7 +56,8 @@ class WeighFusion(nn.Module):
         weights = self.score(items).softmax(dim=1)                  # (B, M, 1)
         return self.head((weights * items).sum(dim=1))              # (B, width) -> (B, 2)
 
-# %%
+# %% tags=["proof"]
+# 2,000 samples of XOR, and the training.
 world = Gates("xor")
 gates = {"train": world.sample(2000, seed=1), "validation": world.sample(1000, seed=2),
          "test": world.sample(4000, seed=3)}
@@ -215,51 +214,48 @@ print("another question finds something else:", not torch.allclose(one, other))
 # %% [markdown] owes="F72"
 # ## One joint sequence, and what each way costs
 #
-# If words and regions are tokens alike, why not put them in *one* sequence, in which each asks all? That is **joint attention** (联合注意力). How does the picture get in? It can go wrong without an error: pixels are whole numbers, and so are token ids. Here pixels are looked up in the table of words.
+# If words and regions are tokens alike, why not put them in *one* sequence, in which each asks all? That is **joint attention** (联合注意力). A picture's tokens are *vectors*: cut patches (page 14), and map each by a linear layer to the width of the words. It can go wrong without an error: pixels are whole numbers, and so are token ids. Looked up in the table of words, a picture is 12,288 tokens, of which 130 and 131 are two words with nothing in common.
 
-# %% tags=["fault"]
+# %% tags=["proof"]
+# One grey level darker: as ids it is another picture, as projected patches the same.
 picture = Scenes("train", size=1)[0]["image"].clamp(min=0.1)                   # (3, 64, 64)
-table = nn.Embedding(300, 16)
-before, darker = (table((255 * x).long()).reshape(-1, 16) for x in (picture, picture - 1 / 255))
-alike = F.cosine_similarity(before, darker, dim=-1).mean().item()
-print("one grey level darker is nearly the same:", alike > 0.9)
-
-# %% [markdown]
-# 12,288 tokens, of which 130 and 131 are two words with nothing in common. A picture's tokens are *vectors*: cut patches, and map each by a linear layer to the width of the words.
-
-# %%
+table, project = nn.Embedding(300, 16), nn.Linear(192, 16)
+as_ids = [table((255 * x).long()).reshape(-1, 16) for x in (picture, picture - 1 / 255)]
 patches = picture.unfold(1, 8, 8).unfold(2, 8, 8).permute(1, 2, 0, 3, 4).reshape(64, 192)
-project = nn.Linear(192, 16)
-before, darker = project(patches), project(patches - 1 / 255)                  # (64, 16) both
-alike = F.cosine_similarity(before, darker, dim=-1).mean().item()
-print("one grey level darker is nearly the same:", alike > 0.9)
+as_patches = [project(patches), project(patches - 1 / 255)]                    # (64, 16) both
+alike = [F.cosine_similarity(*two, dim=-1).mean().item() > 0.9 for two in (as_ids, as_patches)]
+print(f"one grey level darker is nearly the same: as ids {alike[0]}, as patches {alike[1]}")
 
 # %% [markdown] owes="F20 F67 L26"
-# Now 64 tokens.
-#
 # <details><summary>If you meet this in a listing</summary>
 #
 # A common mistake: a data set's `__getitem__` joins `input_ids` and flattened pixels with `torch.cat`. With whole numbers it runs, and even trains; with floats the embedding complains about indices. Keep both under names of their own; in the model project the picture's features to the width of the words, join them with the *embedded* words (`inputs_embeds` in transformers), and make the mask longer by as many.
 #
 # </details>
 #
-# Two ways lie between asking once and asking all. In **co-attention** (协同注意力) each modality asks the other. With **bottlenecks** (瓶颈词元) each modality attends within itself and to four extra tokens, through which alone the two meet. The package has all of them; its formulas count multiply-adds, here in one layer of width 32:
+# Two ways lie between asking once and asking all. In **co-attention** (协同注意力) each modality asks the other. With **bottlenecks** (瓶颈词元) each modality attends within itself and to four extra tokens, through which alone the two meet. The package has all of them, and its formulas count multiply-adds (folded, in one layer of width 32).
 
-# %%
-WAYS = {"mean, then concat": ("concat", {}), "one softmax over all": ("attention_pool", {}),
-        "one way": ("cross_attention", {}), "co-attention": ("cross_attention", {"co": True}),
+# %% tags=["proof"]
+# Thousand multiply-adds with 256 words and 256 patches; XOR from page 19's stored runs.
+WAYS = {"one way": ("cross_attention", {}), "co-attention": ("cross_attention", {"co": True}),
         "bottlenecks": ("bottleneck", {"layers": 1}), "joint": ("joint_transformer", {"layers": 1})}
-LENGTHS = [(7, 64), (64, 64), (256, 256)]
-on_xor = stored("19", "fusion_gates")                        # python tools/sweep.py 19 fusion_gates
-print("thousand multiply-adds" + "".join(f"{f'{t} + {i}':>11}" for t, i in LENGTHS) + "     XOR")
+on_xor = stored("19", "fusion_gates")
+costs = {}
 for name, (strategy, options) in WAYS.items():
     layer = STRATEGIES[strategy]({"text": 32, "image": 32}, 2, width=None, **options)
-    costs = [layer.multiply_adds({"text": t, "image": i}) / 1000 for t, i in LENGTHS]
-    xor = "" if "co" in options else f"{20 * sum(on_xor[f'xor: {strategy}']['accuracy']):7.0f} %"
-    print(f"{name:22}" + "".join(f"{cost:11,.1f}" for cost in costs) + xor)
+    cost = round(layer.multiply_adds({"text": 256, "image": 256}) / 1000)
+    costs[name] = f"{cost:,}"
+xor = 20 * sum(on_xor["xor: cross_attention"]["accuracy"])
+print("; ".join(f"{name} {cost}" for name, cost in costs.items()), f"; XOR, one way {xor:.0f} %")
 
 # %% [markdown] owes="F196"
-# At 256 + 256 tokens the joint sequence costs four times as much as one modality asking the other, and bottlenecks save two fifths of it. (XOR: stored, five seeds, each vector as one token; the last two with two layers. One key, and yet 89 %: beside the null key the question decides how much of the one picture it takes, and what it finds is added to the question's own vector. The docstring still refuses single vectors: it can choose no more than that.) With the few tokens of this page cost does not decide, so we take the simplest that can choose: words ask cells.
+# At 256 + 256 tokens the joint sequence costs four times as much as one modality asking the other, and bottlenecks save two fifths of it. With the few tokens of this page cost does not decide, so we take the simplest that can choose: words ask cells.
+#
+# <details><summary>One key, and yet 89 % on XOR?</summary>
+#
+# (Stored, five seeds, each vector as one token; the last two ways with two layers.) Beside the null key the question decides how much of the one picture it takes, and what it finds is added to the question's own vector. The docstring still refuses single vectors: it can choose no more than that.
+#
+# </details>
 #
 # ## A question about a picture
 #
@@ -346,7 +342,8 @@ def train_cells(part, epochs=4, rows=32):
             schedule.step()
     return network.eval()
 
-# %%
+# %% tags=["proof"]
+# 3,000 scenes to learn from, and the features of their cells.
 data, questions = {}, {}
 for split, size in {"train": 3000, "validation": 500, "test": 1000}.items():
     data[split], questions[split] = load(split, size)
@@ -479,7 +476,9 @@ plots.overlay(
 # %% [markdown]
 # Pictures convince too easily. `scenes` knows the true box of the thing that is asked about, so let us count.
 #
-# > **Exercise 15.2 · Does it point into the box?** — *7 minutes · core*
+# > **Exercise 15.2 · Does it point into the box?** — *7 minutes · stretch*
+# >
+# > (If you skip it, the page goes on with the course's.)
 # >
 # > - `maps` `(N, 8, 8)`, in rows and columns; `boxes` `(N, 4)`: left, top, right, bottom in pixels of a 64 x 64 picture.
 # > - For each map take the cell with the largest weight. It points at its middle, in pixels.
@@ -541,21 +540,17 @@ for word in ATTRIBUTES:
     shares = sweep["attention"][f"asked {word}, at nothing"]
     print(f'"{word}" looks most at an empty cell, seed by seed:', *[f"{x:.0%}" for x in shares])
 
-# %% tags=["figure"]
-# Accuracy and pointing every ten steps, five seeds.
+# %% tags=["proof"]
+# Accuracy and pointing before training and after 200 steps, five seeds.
 start = stored("15", "beginning")                              # python tools/sweep.py 15 beginning
 steps = start["seed 0"]["step"]
-curves = {label: [mean_interval([100 * start[f"seed {seed}"][what][k] for seed in range(5)])
-                  for k in range(len(steps))]
-          for label, what in (("right answers", "accuracy"), ("looks at the thing", "pointing"))}
-plots.curves(
-    steps,
-    curves,
-    xlabel="training steps",
-    label="validation set (%)",
-    caption="Five seeds: right answers, and how often the words together point into the box with 4"
-    " pixels tolerance. Both rise together in the first 200 steps.",
-)
+begun = {}
+for what in ("accuracy", "pointing"):
+    for step in (steps[0], 200):
+        runs = [100 * start[f"seed {seed}"][what][steps.index(step)] for seed in range(5)]
+        begun[what, step] = f"{sum(runs) / 5:.0f}"
+print("before training and after 200 steps, %: right answers {} and {}, into the box {} and {}"
+      .format(*begun.values()))
 
 # %% tags=["figure"]
 # Five questions of the test set, the map of all words, and what this run says.
@@ -584,32 +579,7 @@ plots.overlay(
 #
 # Word by word it is less tidy. The words that *name* the thing do best. "What", "is" and "the" say nothing of the thing, yet with the tolerance 78 % of them look there: each asks with the question's mean added. And below the mean of the word asked for lie two kinds of runs. "Shape" looks at an empty cell in all questions of three seeds, and in none of the other two. These five runs have the same accuracy to within a point. So where *one* word looks is a fact about one run, not about the question.
 #
-# Back to the two curves: the dashed one begins at 36 %: before any training the words point into the box, with tolerance, in a third of the questions. An untrained model is a control, too. Then both rise together.
-#
-# **Try it.** Pick the word.
-
-# %% tags=["figure"]
-# The widget: a question, a word of it, and its map.
-CHOICES = {" ".join(questions["test"][row]): row for row in (29, 12, 46, 45)}
-
-def looked(question, word):
-    row, place = CHOICES[question], min(word, len(question.split())) - 1
-    said_word = question.split()[place]
-    return row, said_word, words_maps[row, place].view(8, 8)
-
-def draw_look(question, word):
-    row, said_word, one_map = looked(question, word)
-    return plots.overlay.figure([data["test"]["image"][row]], titles=[f'"{said_word}"'],
-                                boxes=[{"": boxes[row].tolist()}], attention=[one_map], size=3.2)
-
-def tell_look(question, word):
-    row, said_word, one_map = looked(question, word)
-    inside = pointing(one_map[None], boxes[row:row + 1], 4) == 1
-    return f'"{said_word}" points {"into" if inside else "outside"} the box (4 pixels tolerance).'
-
-Explorer(draw_look, {"question": Dropdown(options=list(CHOICES)),
-                     "word": IntSlider(value=6, min=1, max=7)}, tell_look,
-         caption="Where the chosen word of the question looks.").show()
+# An untrained model is a control, too: it begins at 36 %, since before any training the words point into the box, with tolerance, in a third of the questions. Then answers and pointing rise together.
 
 # %% [markdown]
 # ## Does it matter where they look?
@@ -646,7 +616,7 @@ outcome("15.a", 68, within=6)
 #
 # ## Where attention gains nothing
 #
-# [easy-VQA](https://github.com/vzhou842/easy-VQA), made by Victor Zhou, has 5,000 pictures of *one* shape each. Its questions "what color is the shape?" and "what is the blue shape?" have eleven answers; 500 of the training pictures validate. A small network of three convolutions is trained along and leaves 4 x 4 cells. Attention: the question, as one query, asks the cells. Product and concatenation get the maximum over the cells.
+# [easy-VQA](https://github.com/vzhou842/easy-VQA), made by Victor Zhou, has 5,000 pictures of *one* shape each, and asks for its colour or its name. A small network trained along leaves 4 x 4 cells. Attention: the question, as one query, asks the cells. Product and concatenation get the maximum over the cells.
 
 # %% tags=["figure"]
 # The stored comparison on easy-VQA, every run a dot.
@@ -690,7 +660,7 @@ print(tuple(found.shape), tuple(weights.shape), "finite:", bool(found.isfinite()
 #
 # 1. **settle** the bet: behind one softmax a linear head decides by a sum, 70 % on XOR; a hidden layer in the head has 89;
 # 2. **build** cross-attention: a null key that is never masked, minus infinity before the softmax, zeros in masked values;
-# 3. **mend** the one key, which is no choice, and pixels as token ids; at 256 + 256 tokens a joint sequence costs four times one-way attention, bottlenecks save two fifths of that;
+# 3. **mend** the one key, which is no choice, and keep pixels out of the table of words; at 256 + 256 tokens a joint sequence costs four times one-way attention, bottlenecks save two fifths of that;
 # 4. **score** a map by true boxes, beside controls with the same tolerance: 97 % against 57 for the largest thing;
 # 5. **take away** what is looked at: 68 % of 96 are left; four other cells of the same thing cost as much, and cost a model that looks nowhere, too;
 # 6. **read** where attention gains nothing: one shape a picture.
@@ -702,32 +672,22 @@ print(tuple(found.shape), tuple(weights.shape), "finite:", bool(found.isfinite()
 # The logits are the sum divided by S, and S depends on both modalities. The division changes the logits' size, never their order.
 #
 # </details>
-# <details><summary>2. A projection of the keys, null included, has a bias. Can it learn?</summary>
-#
-# No. It adds the same number, query times bias, to all scores of a query, and the softmax takes it out again. If null does not go through the projection, as on this page, it can: then it shifts all cells against null.
-#
-# </details>
-# <details><summary>3. A text asks one pooled picture vector, and the accuracy is good. What has been learned?</summary>
+# <details><summary>2. A text asks one pooled picture vector, and the accuracy is good. What has been learned?</summary>
 #
 # A projection of the picture that is added to the text. Queries and keys have had no gradient: with one key the weight is 1. Test: replace the queries by noise, and nothing changes.
 #
 # </details>
-# <details><summary>4. Why does null need a value, too?</summary>
-#
-# Its weight has to bring something. A learned value can say "no picture" in the way that suits the layers behind. Zeros are one fixed way, on this page as good a one.
-#
-# </details>
-# <details><summary>5. A colleague's maps hit the box in 60 % of the cases, with a tolerance of 8 pixels. What do you ask for?</summary>
+# <details><summary>3. A colleague's maps hit the box in 60 % of the cases, with a tolerance of 8 pixels. What do you ask for?</summary>
 #
 # The controls under the same tolerance: the centre, any cell, any cell with something in it, the largest thing. And other seeds.
 #
 # </details>
-# <details><summary>6. With the whole page: 256 words and 256 patches, words may be missing, and the label depends on which word stands beside which patch. Which way of attending do you take?</summary>
+# <details><summary>4. With the whole page: 256 words and 256 patches, words may be missing, and the label depends on which word stands beside which patch. Which way of attending do you take?</summary>
 #
 # Not one softmax with a linear head: it decides by a sum. One-way attention with masks and null is the cheapest that compares words and patches. If patches must ask words as well, co-attention or bottlenecks; the joint sequence if four times the cost does not hurt.
 #
 # </details>
-# <details><summary>7. With the whole page: your words attend to cells, the accuracy is that of the mean over cells. Name three reasons.</summary>
+# <details><summary>5. With the whole page: your words attend to cells, the accuracy is that of the mean over cells. Name three reasons.</summary>
 #
 # There is nothing to choose (one thing a picture); there is one key; the words ask without the context that says which thing is meant. Or training stopped early: look at the curve.
 #

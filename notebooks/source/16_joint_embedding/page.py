@@ -184,25 +184,24 @@ verify("16.2", by_hand=-(shares_of[0].log() + shares_of[1].log()).sum() / 12,
        reference=symmetric_loss(a, b, 0.2))
 
 # %% [markdown]
-# ### Where it breaks: a limit that stops learning
+# <details><summary>A temperature that is learned, and a limit that stops it</summary>
 #
-# The temperature can be learned, as the logarithm of its inverse, so that it stays positive. CLIP keeps the inverse at 100 or below. Clamped in the forward pass, as one would write it first:
+# The temperature can be learned, as the logarithm of its inverse, so that it stays positive. CLIP keeps the inverse at 100 or below. Clamped in the forward pass, as one would write it first, its gradient past the limit is 0, and the parameter never comes back. Clamp the *parameter*, after each step of the optimiser: `log_scale.clamp_(max=math.log(100))` inside `torch.no_grad()`.
+#
+# </details>
 
-# %% tags=["fault"]
-log_scale = nn.Parameter(torch.tensor(5.0))                                # 1 / temperature = 148
-scale = log_scale.exp().clamp(max=100)
-symmetric_loss(small_pictures, small_sentences, 1 / scale).backward()
-print("the temperature can still learn:", bool(log_scale.grad != 0))
-
-# %% [markdown]
-# Past the limit the clamp's gradient is 0, and the parameter never comes back. Clamp the *parameter*, after each step of the optimiser:
-
-# %%
-log_scale = nn.Parameter(torch.tensor(5.0))
-with torch.no_grad():
-    log_scale.clamp_(max=math.log(100))                                    # after optimizer.step()
-symmetric_loss(small_pictures, small_sentences, 1 / log_scale.exp()).backward()
-print("the temperature can still learn:", bool(log_scale.grad != 0))
+# %% tags=["proof"]
+# The gradient of an inverse temperature of 148, clamped on the way or as a parameter.
+grads = {}
+for way in ("in the forward pass", "the parameter"):
+    log_scale = nn.Parameter(torch.tensor(5.0))                            # 1 / temperature = 148
+    if way == "the parameter":
+        with torch.no_grad():
+            log_scale.clamp_(max=math.log(100))                            # after optimizer.step()
+    scale = log_scale.exp().clamp(max=100) if way != "the parameter" else log_scale.exp()
+    symmetric_loss(small_pictures, small_sentences, 1 / scale).backward()
+    grads[way] = bool(log_scale.grad != 0)
+print("clamped, the temperature can still learn:", grads)
 
 # %% [markdown] owes="F19"
 # ## From pixels and words
@@ -450,23 +449,32 @@ plots.show(figure, "Left: five temperatures, both directions. Right: pictures fo
            " at equal steps and at equal passes, and groups within a batch of 128, 200 steps.")
 
 # %% [markdown]
-# The temperature has a best place: 83 % at 0.1, 56 at 0.01 and 53 at 1. At 200 steps larger batches seem to be everything: 47 % with 16 pairs, 53 with 64, 91 with 256. But they have seen sixteen times as many pairs. At eight passes for each it turns: 81, 83 and 74 %, for the batch of 256 takes 100 steps, and that of 16 takes 1,600. (Each has the best of four learning rates, the two small ones the lowest.) The third line changes the negatives alone: always 200 steps of 128 pairs, but a row looks for its partner in a group of the batch only. In groups of 8 it finds 62 %, of 16 it finds 75, of 64 it finds 85, in the whole batch 83. So negatives do gain, here up to about 64; steps and pairs count, too.
+# The temperature has a best place: 83 % at 0.1, 56 at 0.01 and 53 at 1. Negatives do gain, here up to about 64; but steps and pairs count, too.
 #
-# **Other ways to contrast.** Each with its own learning rate:
+# <details><summary>The right panel, line by line</summary>
+#
+# At 200 steps larger batches seem to be everything: 47 % with 16 pairs, 53 with 64, 91 with 256. But they have seen sixteen times as many pairs. At eight passes for each it turns: 81, 83 and 74 %, for the batch of 256 takes 100 steps, and that of 16 takes 1,600. (Each has the best of four learning rates, the two small ones the lowest.) The third line changes the negatives alone: always 200 steps of 128 pairs, but a row looks for its partner in a group of the batch only. In groups of 8 it finds 62 %, of 16 it finds 75, of 64 it finds 85, in the whole batch 83.
+#
+# </details>
 
-# %% owes="F69"
-print("fits, in %, five seeds               picture found   sentence found")
-for name in ("InfoNCE", "InfoNCE, temperature learned", "sentences look for pictures only",
-             "no unit length", "sigmoid", "triplet, random", "triplet, semi-hard",
-             "triplet, hardest", "Siamese pairs", "no negatives"):
-    print(f"{name:34}", *(f"{percent(rows[name], what):>15}" for what in ("picture", "sentence")))
+# %% owes="F69" tags=["proof"]
+# Other ways to contrast, each with its own learning rate: pictures found, %, five seeds.
+found_by = {"InfoNCE": "InfoNCE", "raw": "no unit length", "sigmoid": "sigmoid",
+            "triplets": "triplet, random", "semi-hard": "triplet, semi-hard",
+            "hardest": "triplet, hardest", "Siamese": "Siamese pairs"}
+shares_by = {way: percent(rows[name], "picture").split()[0] for way, name in found_by.items()}
+print(", ".join(f"{way} {share}" for way, share in shares_by.items()))
 
 # %% [markdown]
+# <details><summary>Other ways to contrast: one direction, sigmoid, triplets, Siamese pairs</summary>
+#
 # - Without *unit length* (dot products over the root of the width) pictures found lose seven points. Asked in *one direction only*, the space loses four points in the other. A *learned* temperature changes nothing that five seeds can show.
 # - **Sigmoid** (SigLIP) asks each pair alone, yes or no; **triplets** (三元组) ask that the own partner be nearer than one negative by at least a fixed lead, the margin. The miner, the rule that picks the negative, chooses which: semi-hard ones, the nearest of those that are farther than the partner, beat random ones clearly. With the *hardest* of the batch the space collapses, negatives or not (rank 2.6). FaceNet's authors [warn of that](https://arxiv.org/abs/1503.03832).
 # - **Siamese** pairs (孪生网络; this loss is from 2006) pull own pairs and push one other pair away up to a margin. The name means twins, two networks that share their weights. Ours take pixels and words and share none; only the loss is left. It fuses nothing: it compares.
 #
-# Margins and starting values are the usual ones, not tuned: this is no ranking.
+# Margins and starting values are the usual ones, not tuned: this is no ranking. (Folded above, each with its own learning rate.)
+#
+# </details>
 #
 # ## Pairs are not perfect
 #
@@ -494,7 +502,9 @@ guess("16.b", None, sure=0.5)
 #
 # where $p$ is the softmax along the rows of $s/\tau$, and $q$ that along the columns.
 #
-# > **Exercise 16.2 · Several partners** — *8 minutes · core*
+# > **Exercise 16.2 · Several partners** — *8 minutes · stretch*
+# >
+# > (If you skip it, the page goes on with the course's.)
 # >
 # > - `pictures`, `sentences` `(B, D)` and `temperature` as before; `partners` `(B, B)` bool, a row a picture, a column a sentence. Each row and each column has at least one True.
 # > - Return (16.3). All columns stay in the softmax.
@@ -591,7 +601,11 @@ plots.show(figure, "Few pairs (left) and mismatched ones (right). Emoji: the rig
 # %% [markdown] owes="F113 F200"
 # **False negatives.** Equal sentences as partners change nothing, perhaps because a row has fewer than one of them. All that fit lift pictures found by 9 points and sentences found by 18. Is it that they are pulled, or that they are no longer pushed? The last row keeps own pairs alone as right and leaves the others that fit out of the sums: 94 and 98 %, as good. So here not pushing is enough. Part of the gain is speed: with all of them pushed 600 steps reach 96 and 93 %. Both rows know what every picture *shows*, which captions do not tell: with real ones one can drop duplicates, or let a trained model guess.
 #
-# **Few pairs, and wrong ones.** On scenes a quarter of mismatched pairs costs 17 points; with half of them wrong, half of the pictures found still fit. Few pairs cost as much: 200 of them, seen again and again, give 49 %, and 3,200 give 83 in the same 200 steps. (12,800, seen twice, give 73 ± 11: perhaps too few steps for them.) On emoji contrast is nowhere clearly ahead of ridge. (Its dials stay those of 1,200 pairs; ridge's penalty is chosen anew.) With half of the pairs mismatched, ridge still has the right one among ten for 41 % of the names, contrast for 35.
+# <details><summary>Few pairs, and wrong ones</summary>
+#
+# On scenes a quarter of mismatched pairs costs 17 points; with half of them wrong, half of the pictures found still fit. Few pairs cost as much: 200 of them, seen again and again, give 49 %, and 3,200 give 83 in the same 200 steps. (12,800, seen twice, give 73 ± 11: perhaps too few steps for them.) On emoji contrast is nowhere clearly ahead of ridge. (Its dials stay those of 1,200 pairs; ridge's penalty is chosen anew.) With half of the pairs mismatched, ridge still has the right one among ten for 41 % of the names, contrast for 35.
+#
+# </details>
 #
 # ## What scale buys
 #
@@ -610,9 +624,10 @@ plots.show(figure, "Few pairs (left) and mismatched ones (right). Emoji: the rig
 #
 # ## With the library
 #
-# The same loss, and one step, in plain PyTorch. Row i belongs to row i.
+# The same loss is two lines, `logits = left @ right.T / temperature` of unit vectors, and `(cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2` with `labels = torch.arange(B)`. Folded, one step with a learned temperature.
 
-# %%
+# %% tags=["proof"]
+# One step of the symmetric loss in plain PyTorch; row i belongs to row i.
 import torch as pt
 
 look, read = pt.nn.Linear(1280, 64), pt.nn.Linear(384, 64)                 # on frozen features
@@ -715,32 +730,22 @@ if store.have("emoji"):
 # One cannot say. Guessing costs log 8 = 2.1 and log 128 = 4.9: more rows are a harder question.
 #
 # </details>
-# <details><summary>2. A colleague trains with vectors of any length and searches by cosine. What goes wrong?</summary>
-#
-# Training may use the lengths, which the search throws away. On this page pictures found lose seven points, searched by cosine.
-#
-# </details>
-# <details><summary>3. Why do the two directions differ, though they share one table?</summary>
-#
-# One softmax goes along the rows, the other along the columns. A sentence near many pictures is a rival in many rows, but has only one column.
-#
-# </details>
-# <details><summary>4. The cosine of own pairs is 0.999. Good?</summary>
+# <details><summary>2. The cosine of own pairs is 0.999. Good?</summary>
 #
 # Look at two pictures that do not belong together. Here they have 0.999, too.
 #
 # </details>
-# <details><summary>5. Can a bigger batch do harm?</summary>
+# <details><summary>3. Can a bigger batch do harm?</summary>
 #
 # It holds more false negatives: with 8 % of the pictures true of a sentence, a batch of 128 has about ten, and without them this page finds 94 % in place of 83. And at equal passes it takes fewer steps.
 #
 # </details>
-# <details><summary>6. With the whole page: you have 1,000 product photographs with names. Do you train a joint space?</summary>
+# <details><summary>4. With the whole page: you have 1,000 product photographs with names. Do you train a joint space?</summary>
 #
 # First the baselines: ridge from photographs to names on frozen vectors, nearest names, the control with pairs shuffled. Or take a model that others trained on millions of pairs. A contrastive loss of your own when pairs are many, or when there are no good vectors of one side: on scenes it learned both from nothing.
 #
 # </details>
-# <details><summary>7. With the whole page: your space finds little. Which four things do you look at?</summary>
+# <details><summary>5. With the whole page: your space finds little. Which four things do you look at?</summary>
 #
 # The effective rank and the cosine of random pairs (collapse); the temperature; how many rows of a batch are true of one another; and whether pairs are matched at all: the score beside that from shuffled pairs.
 #

@@ -40,7 +40,8 @@ from course_utils.text import letter_features
 #
 # Each row below has its learning rate, weight decay and number of steps chosen by validation; the two with a second question also its weight, out of four from 0.1 to 100. A seed draws the 100, the noise and the first weights anew, the same for all rows. The test has two writers whom nobody trained on, each sheet four times with other noise. Validation has 258 labelled pictures, more than the 100: they choose in every row, and no row learns from them.
 
-# %%
+# %% tags=["proof"]
+# The stored rows, as a mean and an interval, and paired with another row.
 kept = stored("18", "even") | stored("18", "even_or_odd")       # python tools/sweep.py 18 even
 def percent(row, seeds=5):
     mean, half = mean_interval([100 * share for share in row["accuracy"][:seeds]])
@@ -51,6 +52,7 @@ def gain(row, other, seeds=5):
     mean, half = mean_interval([100 * (a - b) for a, b in pairs])
     return f"{mean:+.1f} ± {half:.1f}"
 
+# %%
 alone = kept["digit alone"]
 print("right digits in %, 100 labels     five seeds      beside alone   ... with ten seeds")
 print(f"{'digit alone':31}{percent(alone):>13}")
@@ -60,7 +62,13 @@ for name in ("even", "even, cross-entropy"):
 outcome("17.b", "Ben")
 
 # %% [markdown] owes="F12 F14 F92 F107"
-# Ben wins: with either loss the interval holds 0, with ten seeds as with five. Was it close? Cross-entropy at the *fixed* weight 1 gains 1.7 ± 1.5 in the bet's five seeds, one of eight such rows; in ten seeds 0.9 ± 1.0. Ten other seeds, which nobody had looked at, say -0.8 ± 1.1 at this weight, and -0.5 ± 1.0 tuned: one row in eight can look like a gain by chance. At the weight 100 both lose: -2.5 ± 1.6 (squares) and -4.6 ± 2.8 points. The lowest weight, 0.1, is chosen in 5 of ten seeds (squares) and in 6; fixed, it changes 0.0 ± 0.9 and -0.2 ± 0.7 points in ten seeds.
+# Ben wins: with either loss the interval holds 0, with ten seeds as with five.
+#
+# <details><summary>Was it close?</summary>
+#
+# Cross-entropy at the *fixed* weight 1 gains 1.7 ± 1.5 in the bet's five seeds, one of eight such rows; in ten seeds 0.9 ± 1.0. Ten other seeds, which nobody had looked at, say -0.8 ± 1.1 at this weight, and -0.5 ± 1.0 tuned: one row in eight can look like a gain by chance. At the weight 100 both lose: -2.5 ± 1.6 (squares) and -4.6 ± 2.8 points. The lowest weight, 0.1, is chosen in 5 of ten seeds (squares) and in 6; fixed, it changes 0.0 ± 0.9 and -0.2 ± 0.7 points in ten seeds.
+#
+# </details>
 #
 # ## One trunk, two heads
 #
@@ -249,10 +257,13 @@ def train(kind, part, targets, validation, seed, weight, *, rate=1e-3, decay=0.0
     model.load_state_dict(kept)
     return model, best
 
-# %%
+# %% tags=["proof"]
+# 100 labels, and the letters of all 1,287 words.
 part = hide(load("train", [0]), 100, seed=0)
 validation, test = load("validation", [100, 101]), load("test", [200, 201, 202, 203])
 letters = second_question("letters", part, seed=0)                             # (1287, 26)
+
+# %%
 solo, _ = train(TwoQuestions, part, letters, validation, seed=0, weight=0.0)
 duo, _ = train(TwoQuestions, part, letters, validation, seed=0, weight=100.0)
 report("digit alone, one seed", 100 * score(solo, test), near=46.5, within=4, unit="%")
@@ -290,9 +301,13 @@ for name in ("letters", "letters, shuffled", "letters of the few", "ink", "even"
 # %% [markdown]
 # The letters help. Three controls say what helps in them; each changes one thing. *Shuffled*: the same letters, dealt out anew among the pictures. The gain is gone, so it is not a second loss as such. *Letters of the few*: the same question, of the 100 alone: +0.7 ± 1.3, so it takes the other pictures. *Ink*: how dark the clean sheet is, known for all 1,287: +0.3 ± 2.8. So many answers are not enough either. The letters say something of the digit that no label has said.
 #
-# Is the grid too small? For the last two controls the lowest weight, 1, is chosen in all seeds, and some runs take the highest rate, 0.01. With rates to 0.03, and weights from 0.1 for the controls, alone and letters choose as before; the controls give +0.9 ± 2.7, +0.4 ± 1.6 and +0.1 ± 2.9.
+# <details><summary>Is the grid too small? And where nothing is hidden?</summary>
 #
-# And where nothing is hidden? With all 1,287 labels the digit alone has 64.0 ± 2.3 %, and the letters change +1.1 ± 1.8 points.
+# For the last two controls the lowest weight, 1, is chosen in all seeds, and some runs take the highest rate, 0.01. With rates to 0.03, and weights from 0.1 for the controls, alone and letters choose as before; the controls give +0.9 ± 2.7, +0.4 ± 1.6 and +0.1 ± 2.9.
+#
+# With all 1,287 labels the digit alone has 64.0 ± 2.3 %, and the letters change +1.1 ± 1.8 points.
+#
+# </details>
 #
 # Does a question *hurt*? Look at the weight 100, where the letters help most: ink -6.6 ± 2.2, shuffled letters -5.5 ± 1.8, even -2.5 ± 1.6. At their tuned weights none of these is clear of 0. So "helps" and "hurts" are said of a question *and* its weight.
 
@@ -335,7 +350,7 @@ verify("18.2", by_hand=100.0**2 * F.mse_loss(v, t), reference=F.mse_loss(100 * v
 #
 # $$ L = e^{-s_1} L_1 + \tfrac12 e^{-s_2} L_2 + \tfrac12 (s_1 + s_2) \tag{18.3} $$
 #
-# (A squared error has the $\tfrac12$ by the logarithm of a normal density; for cross-entropy their form is an approximation.) Where do the weights settle? Set the derivatives by $s$ to 0:
+# Where do the weights settle? Set the derivatives by $s$ to 0:
 #
 # $$ e^{-s_1} = \frac{1}{2 L_1}, \qquad \tfrac12 e^{-s_2} = \frac{1}{2 L_2}, \qquad L = 1 + \tfrac12 \log (2 L_1) + \tfrac12 \log L_2 \tag{18.4} $$
 #
@@ -355,7 +370,8 @@ class LearnedWeights(nn.Module):
 # %% [markdown]
 # Two losses that stay as they are, 0.5 and 0.02, and 400 steps on $s$. By (18.4) the weights become 1 and 25, and L = -0.96. What if one leaves the last term of (18.3) out? Each question still has its weight, so why not:
 
-# %%
+# %% tags=["proof"]
+# 400 steps of Adam on s, for losses of 0.5 and 0.02.
 def settle(weigh, steps=400):
     """The weights that are learned for losses of 0.5 and 0.02."""
     optimizer = torch.optim.Adam(weigh.parameters(), lr=0.05)
@@ -413,9 +429,15 @@ for name in weighing:
     print(f"{name:38}{percent(weighing[name]):>16}{change:>22}")
 
 # %% [markdown]
-# **Units.** With the weight kept the digit loses 4.5 ± 2.6 points. With the weight by (18.2) the value of the loss is as before, and the mean still -3.2 ± 3.5, an interval that holds 0: equal in value is not yet equal in training. With the head's numbers a hundred times as large, too, each gradient on the trunk would be as before; but the head starts as small as ever, and has a hundred times as far to go at the same rate. Targets with mean 0 and deviation 1, as in our first unit, spare all of this.
+# **Learned weights** lose 6.5 ± 2.9 points against the weight 100, in the *good* unit; to the digit alone they add 0.9 ± 1.4. The letters start with 0.5 times the weight of the digit and end with 0.07 to 0.56 times; validation had asked for 100 or more. A learned weight measures how well a question is answered in training; how much it helps another one does not occur in it.
 #
-# **Learned weights** lose 6.5 ± 2.9 points against the weight 100, in the *good* unit; to the digit alone they add 0.9 ± 1.4. The letters start with 0.5 times the weight of the digit and end with 0.07 to 0.56 times; validation had asked for 100 or more. Is $s$ only too slow? With a rate of its own for $s$, 0.05, they end with at most 0.04 times, in four seeds of five with 0.000005: the 100 labels are learned by heart, and by (18.4) their weight grows without end. Right are again 47.9 ± 2.5 %. A learned weight measures how well a question is answered in training; how much it helps another one does not occur in it.
+# <details><summary>In other units; and a rate of its own for s</summary>
+#
+# With the weight kept the digit loses 4.5 ± 2.6 points. With the weight by (18.2) the value of the loss is as before, and the mean still -3.2 ± 3.5, an interval that holds 0: equal in value is not yet equal in training. With the head's numbers a hundred times as large, too, each gradient on the trunk would be as before; but the head starts as small as ever, and has a hundred times as far to go at the same rate. Targets with mean 0 and deviation 1, as in our first unit, spare all of this.
+#
+# Is $s$ of the learned weights only too slow? With a rate of its own for $s$, 0.05, they end with at most 0.04 times, in four seeds of five with 0.000005: the 100 labels are learned by heart, and by (18.4) their weight grows without end. Right are again 47.9 ± 2.5 %. (A squared error has the $\tfrac12$ by the logarithm of a normal density; for cross-entropy the form of (18.3) is an approximation.)
+#
+# </details>
 #
 # ## Do both pull the same way?
 #
@@ -425,7 +447,9 @@ for name in weighing:
 #
 # Below 0 it is called a **gradient conflict** (梯度冲突): a small step for the one question alone makes the other worse. $g_1 = (3, 0, 4)$ and $g_2 = (0, 2, 0)$ have cosine 0, though one is longer.
 #
-# > **Exercise 18.2 · The angle** — *8 minutes · core*
+# > **Exercise 18.2 · The angle** — *8 minutes · stretch*
+# >
+# > (If you skip it, the page goes on with the course's.)
 # >
 # > - `first` and `second` are losses with their graphs, `shared` a list of parameters. Return (18.5), a number without a dimension, a tensor or a float.
 # > - *All* parameters make one vector. One that a loss does not touch counts as 0 for it.
@@ -514,9 +538,15 @@ plots.curves(
 )
 
 # %% [markdown] owes="F212"
-# The same question of other samples has 0.40 ± 0.11: even one question agrees with itself only so far. The letters help, and their cosine is below 0: -0.15 ± 0.05. Ink hurts at this weight, and its cosine is 0.02 ± 0.11. So here the sign does not tell who helps. Shuffled letters, which know nothing, stand at -0.26 ± 0.03, and not at 0: that is the chance level, and the letters are 0.11 ± 0.05 above it. At the rate 0.003 they are 0.13 ± 0.07 above, at the weight 10 only 0.02 ± 0.03, though they help there, too. In both, letters stay below 0, and ink does not.
+# The same question of other samples has 0.40 ± 0.11: even one question agrees with itself only so far. The letters help, and their cosine is below 0: -0.15 ± 0.05. Ink hurts at this weight, and its cosine is 0.02 ± 0.11. So here the sign does not tell who helps. Shuffled letters, which know nothing, stand at -0.26 ± 0.03, and not at 0: that is the chance level, and the letters are 0.11 ± 0.05 above it.
+#
+# <details><summary>At another rate and weight; and why below 0?</summary>
+#
+# At the rate 0.003 they are 0.13 ± 0.07 above, at the weight 10 only 0.02 ± 0.03, though they help there, too. In both, letters stay below 0, and ink does not.
 #
 # Why below 0? At a minimum of $L$ the sum $g_1 + \lambda g_2$ is 0, so $g_1 = -\lambda g_2$, and the cosine is exactly -1, whatever the questions are. A training that comes near one must show conflict. That says that two losses share numbers, not that one harms the other.
+#
+# </details>
 #
 # ## A modality is not a task
 #
@@ -527,15 +557,15 @@ guess("18.b", None)
 
 # %% owes="F134"
 way = stored("18", "modality")                                 # python tools/sweep.py 18 modality
-for count, label in (("few", "100 labels, right in %"), ("all", "1,287 labels")):
-    print(f"{label:26}", "  picture given     word given     both given")
-    for name in ("picture", "word", "two modalities", "two modalities, dropped",
-                 "two questions", "two classifiers"):
-        given = {"picture": ["picture"], "word": ["word"], "two questions": ["picture"]}
-        shown = [percent(way[f"{count}: {name}: {which}"])
-                 if which in given.get(name, [which]) else "-"
-                 for which in ("picture", "word", "both")]
-        print(f"{name:26}", *(f"{one:>14}" for one in shown))
+given = {"picture": ["picture"], "word": ["word"], "two questions": ["picture"]}
+print("100 labels, right in %       picture given     word given     both given")
+for name in ("picture", "word", "two modalities", "two modalities, dropped", "two questions",
+             "two classifiers"):
+    shown = [percent(way[f"few: {name}: {which}"]) if which in given.get(name, [which]) else "-"
+             for which in ("picture", "word", "both")]
+    print(f"{name:26}", *(f"{one:>14}" for one in shown))
+for name in ("word: word", "two modalities: both", "two questions: picture"):
+    print(f"1,287 labels, {name:27}{percent(way[f'all: {name}']):>14}")
 outcome("18.b", "questions")
 
 # %% [markdown] owes="L18"
@@ -545,11 +575,17 @@ outcome("18.b", "questions")
 #
 # So the same word is one or the other, by what you do with it. A modality goes *in*: it must be there when the model is asked, and the model leans on it. A task comes *out*: it is needed in training alone, and may know samples that have no label. Its head is then cut off, and since (18.1) reads the logits from the trunk alone, not one answer changes.
 #
-# The last row, *two classifiers in one*, got each picture and each word as a sample of its own: picture classification and text classification as two tasks of one model. With 100 labels that changes -1.6 ± 1.2 points for the picture and +0.3 ± 1.7 for the word, with all +0.6 ± 2.2 and -0.0 ± 1.1. The picture loses a little, with 100 labels, and nothing gains. It never saw both at once; asked with both, after all labels, it has 86.3 ± 3.3 %.
+# <details><summary>The last row, two classifiers in one</summary>
+#
+# It got each picture and each word as a sample of its own: picture classification and text classification as two tasks of one model. With 100 labels that changes -1.6 ± 1.2 points for the picture and +0.3 ± 1.7 for the word, with all +0.6 ± 2.2 and -0.0 ± 1.1. The picture loses a little, with 100 labels, and nothing gains. It never saw both at once; asked with both, after all labels, it has 86.3 ± 3.3 %.
+#
+# </details>
 #
 # ## Common mistakes
 #
-# A joint training as it is often printed calls its batch's loss `loss`, takes BERT's output for a score, and fails five times, one mistake behind the other. Folded: the five, made to fail, on tensors of the same shapes.
+# A joint training as it is often printed calls its batch's loss `loss`, takes BERT's output for a score, and fails five times, one mistake behind the other. Folded: the five, made to fail, on tensors of the same shapes. And with all five mended it is still no joint model: the picture never goes in.
+#
+# <details><summary>The five lines, what happens, and what is meant</summary>
 #
 # | the line | what happens | what is meant |
 # |---|---|---|
@@ -559,7 +595,7 @@ outcome("18.b", "questions")
 # | `BCELoss` on logits, with whole numbers as labels | RuntimeErrors: not between 0 and 1; Long and not Float | `BCEWithLogitsLoss`, `yes.float()` |
 # | `loss = loss(scores, yes)` | the first batch runs; at the second a TypeError: a tensor cannot be called | two names: `criterion`, `loss` |
 #
-# And with all five mended it is still no joint model: the picture never goes in.
+# </details>
 
 # %% tags=["proof"]
 # The five failures, one after the other; and the loss that overwrites itself.
@@ -676,22 +712,12 @@ for name, row in mnist.items():
 # No. By (18.4) it falls below 0 as soon as the losses are small enough. It cannot be compared between questions, units, or with another run's plain loss. Compare what you want to be right.
 #
 # </details>
-# <details><summary>4. Two questions have cosine -0.2 on the trunk. Must the first get worse by the step for both?</summary>
-#
-# No. A small step of the trunk, plain descent against $g_1 + \lambda g_2$, changes the first loss by minus the rate times $\lVert g_1 \rVert^2 + \lambda\, g_1 \cdot g_2$. It gets worse only if $\lambda\, g_1 \cdot g_2 < -\lVert g_1 \rVert^2$: the second must be loud enough.
-#
-# </details>
-# <details><summary>5. Which weight makes a shuffled second question harmless?</summary>
-#
-# A small one: at weight 0 the first is alone. "It hurts" always means: at this weight.
-#
-# </details>
-# <details><summary>6. With the whole page: a hospital has 200 labelled scans, and 20,000 with a doctor's letter. At test time there is no letter. How do you use the letters, and which control do you run?</summary>
+# <details><summary>4. With the whole page: a hospital has 200 labelled scans, and 20,000 with a doctor's letter. At test time there is no letter. How do you use the letters, and which control do you run?</summary>
 #
 # As a second question, with its weight by validation. Controls: the letters dealt out anew among the scans; the letters of the 200 alone; and the scans alone, tuned as carefully.
 #
 # </details>
-# <details><summary>7. With the whole page: somebody reports that four more tasks "help each other", with one run, equal weights and units as they came. What do you ask for?</summary>
+# <details><summary>5. With the whole page: somebody reports that four more tasks "help each other", with one run, equal weights and units as they came. What do you ask for?</summary>
 #
 # Seeds and intervals; each first question alone, tuned; the weights' grid; what stands in which unit; and shuffled tasks, since any second loss also changes the size of the steps and when training stops.
 #

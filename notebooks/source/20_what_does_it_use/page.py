@@ -233,11 +233,17 @@ for i in (2, 86, 7, 280, 56):
     question = " ".join(WORDS[k - 1] for k in scenes["ids"][i].tolist() if k > 0)
     truth, own_picture, others = (ANSWERS[x[i]] for x in (scenes["label"], said, moved))
     print(f"{question:30} truth {truth:4} said {own_picture}, with another's picture {others}")
-print("always no:", (scenes["label"] == 0).double().mean().item())
+print(f"always no: {(scenes['label'] == 0).double().mean():.3f}")
 outcome("20.a", 0.82, within=0.03)
 
 # %% [markdown]
-# With another's picture it is right as often. The same words get the same answer, whatever the truth. Over five seeds it is 82.4 ± 1.7 % as trained; with another's picture it loses -0.1 ± 0.6 points. A model trained on shuffled pictures, where looking *cannot* help, has 81.8 ± 1.4. It does look a little: with another's picture 0.5 to 3.6 % of its answers change, by the seed. That brings it nothing. In its score, this model is **secretly unimodal**: one modality does as well as both. (Not even that one is sure: what it has above "always no", 1.4 ± 1.7 points, is not clear of 0.)
+# With another's picture it is right as often. In its score, this model is **secretly unimodal**: one modality does as well as both. The same words get the same answer, whatever the truth.
+#
+# <details><summary>Over five seeds</summary>
+#
+# Over five seeds it is 82.4 ± 1.7 % as trained; with another's picture it loses -0.1 ± 0.6 points. A model trained on shuffled pictures, where looking *cannot* help, has 81.8 ± 1.4. It does look a little: with another's picture 0.5 to 3.6 % of its answers change, by the seed. That brings it nothing. (Not even the one modality is sure: what it has above "always no", 1.4 ± 1.7 points, is not clear of 0.)
+#
+# </details>
 #
 # Drawing from other samples, here at test only, is **permutation** (置换): what remains of the modality is its distribution, and what goes is that it belongs to its row. To take a modality away altogether is **ablation** (消融). For a model that must have *some* input this needs a stand-in, and the stand-in decides what you measure.
 #
@@ -425,7 +431,11 @@ for name in ("is there, 500", "is there, 100 passes", "colour, shape, size"):
 #
 # **What EMAP does not say.** It asks pairs that never come together, such as a typed 3 with a picture of a 7. What the model answers there counts, too. So a fall says that *this model*, on such pairs, is no sum; not that the task needs more. And only the argmax is scored: EMAP may change all probabilities and no answer.
 #
-# **Three modalities.** The nearest sum over all $N^3$ triples: each modality's mean over its partners of the other kinds, added up, less twice the mean of all. `additive` (folded) draws for each modality twice 252 pairs of partners, each sample equally often, so that a sum comes back exactly. Tensor fusion also has an exact value (folded):
+# <details><summary>Three modalities</summary>
+#
+# The nearest sum over all $N^3$ triples: each modality's mean over its partners of the other kinds, added up, less twice the mean of all. `additive` (folded) draws for each modality twice 252 pairs of partners, each sample equally often, so that a sum comes back exactly. Tensor fusion also has an exact value, which gives the same answers.
+#
+# </details>
 
 # %% tags=["proof"]
 # Tensor fusion is linear in each vector: the term of one is its value at the others' mean.
@@ -444,8 +454,9 @@ with torch.no_grad():
     assert torch.allclose(additive(glue, inputs, 1), glue(inputs).double(), atol=1e-4)
 report("rows with the same answer, drawn and exact", same, near=0.98, within=0.03)
 
-# %%
-report("tensor fusion as a sum, exactly", accuracy(exact, test["label"]), near=0.67, within=0.04)
+# %% tags=["proof"]
+# The bet's tensor fusion as a sum, exactly, and beside the stored run.
+assert abs(accuracy(exact, test["label"]) - 0.67) < 0.04
 live = accuracy(drawn, test["label"]) - own["digits, tensor of 8"]["accuracy"]["additive"][0]
 report("as a sum, live minus stored", live, near=0, within=0.03)
 
@@ -486,27 +497,33 @@ def best_rules(world):
     return found
 
 # %% [markdown]
-# XOR is all synergy, two copies all redundancy. AND has .311 redundant bits and .5 synergistic ones. So AND needs a layer that multiplies? Take noisy gates: 2,000 samples of 8 numbers, or 150 of 16 with more noise. Beside the bits of the signs: the best rule in %, what is right of it as a sum (its true log-odds, projected by (20.1)), and what layers reached on pages 13 and 19 (tensor fusion behind projections to 8 numbers):
+# XOR is all synergy, two copies all redundancy. AND has .311 redundant bits and .5 synergistic ones. So AND needs a layer that multiplies? Take noisy gates, 2,000 samples of 8 numbers or 150 of 16, and project the best rule's true log-odds by (20.1). Beside it, what layers reached on pages 13 and 19 (folded):
 
-# %%
+# %% tags=["proof"]
+# Bits, the best rule and the same as a sum, in %; the lead of tensor fusion over the glue.
 runs = {"150": stored("13", "small"), "2,000": stored("19", "fusion_gates")}
 LAYERS = {"150": ("concat", "tensor of 8"), "2,000": ("concat", "tensor")}
-print("                S of all bits  best rule  as a sum   seen: glue, tensor fusion   its lead")
+lines, leads = [], {}
 for size, gate in (("2,000", "xor"), ("150", "xor"), ("150", "and"), ("150", "redundant")):
     world = Gates(gate, **(SMALL if size == "150" else LARGE))
     shares, (best, kept) = pid(world.joint()), best_rules(world)
     share = 100 * shares.synergistic / sum(shares)
     seen = [runs[size][f"{gate}: {layer}"]["accuracy"] for layer in LAYERS[size]]
     gap = mean_interval([100 * (b - a) for a, b in zip(*seen)])
-    line = f"{size:6}{gate:10}{share:8.0f} %{100 * best:11.1f}{100 * kept:10.1f}   "
-    print(line + ", ".join(map(percent, seen)) + "   {:+.1f} ± {:.1f}".format(*gap))
+    lines.append(f"{gate} {100 * best:.1f}, {100 * kept:.1f}")
+    leads[gate, size] = "S {:.0f} %, lead {:+.1f} ± {:.1f}".format(share, *gap)
+print("; ".join(lines[1:]) + "; on and " + leads["and", "150"])
 
 # %% [markdown]
-# On XOR, S is everything: as a sum chance is left, and the glue, which is a sum, stays at chance at both sizes. On AND, 57 % of the bits are synergy, and yet as a sum the best rule loses less than 0.1 points. In page 13's runs tensor fusion has 6.0 ± 3.6 points more there than the glue, a sum of *straight* terms; by its bits nobody can tell that a sum of bent ones could do as well. (Whether one learns them from 150 samples, nothing here shows.) And of two copies, all redundancy without noise, a third of the bits is synergy with it, and a sum is still best.
+# On XOR, S is everything: as a sum chance is left, and the glue, which is a sum, stays at chance at both sizes. On AND, 57 % of the bits are synergy, and yet as a sum the best rule loses less than 0.1 points. In page 13's runs tensor fusion has 6.0 ± 3.6 points more there than the glue, a sum of *straight* terms; by its bits nobody can tell that a sum of bent ones could do as well. (Whether one learns them from 150 samples, nothing here shows.)
 #
 # **PID tells whether there is something that only both tell; where EMAP of the best rule keeps it, no interaction is needed to get it.** On AND they part.
 #
-# What neither foretells: how many samples a layer needs. On 150 samples of two copies page 13's raw products lose 11.9 ± 1.9 points to the glue, and nothing in R, U and S says so. And nobody hands you the joint distribution of real data.
+# <details><summary>What neither foretells</summary>
+#
+# Of two copies, all redundancy without noise, a third of the bits is synergy with it, and a sum is still best. And how many samples does a layer need? On 150 samples of two copies page 13's raw products lose 11.9 ± 1.9 points to the glue, and nothing in R, U and S says so. And nobody hands you the joint distribution of real data.
+#
+# </details>
 #
 # ## Who gets the credit
 #
@@ -528,7 +545,9 @@ for coming in permutations(NAMES):
 #
 # $$ \phi_m = \sum_{A \not\ni m} \frac{|A|!\,(M - 1 - |A|)!}{M!}\,\big[v(A \cup \{m\}) - v(A)\big] \tag{20.3} $$
 #
-# > **Exercise 20.2 · Shapley values** — *7 minutes · core*
+# > **Exercise 20.2 · Shapley values** — *7 minutes · stretch*
+# >
+# > (If you skip it, the page goes on with the course's.)
 # >
 # > - `scores` maps each subset of the modalities, a `frozenset` of names, to its score, from `frozenset()` to all of them, in any order. There are one, two, three or more modalities.
 # > - Return `{name: value}`.
@@ -602,23 +621,33 @@ for s in (frozenset(), frozenset({"audio"})):
 #
 # $$ v(A \cup \{m, n\}) - v(A \cup \{m\}) - v(A \cup \{n\}) + v(A) \tag{20.4} $$
 #
-# Above 0, each adds more beside the other; below 0, less. Do trained models behave so? Tensor fusion on 2,000 samples of two copies and of XOR (stored, five seeds, points), by what stands for the absent:
+# Above 0, each adds more beside the other; below 0, less. Do trained models behave so? Tensor fusion on 2,000 samples of two copies and of XOR (stored, five seeds, folded), by what stands for the absent:
 
-# %%
-for name, row in stored("20", "gates").items():               # python tools/sweep.py 20 gates
+# %% tags=["proof"]
+# Credit and index on copies and XOR; python tools/sweep.py 20 gates
+silent, lying, index = {}, {}, {}
+for name, row in stored("20", "gates").items():
     credits, indices, seen = [], [], row["accuracy"]
     for seed in range(5):
         numbers = [seen[key][seed] for key in ("none", "text", "image", "text + image")]
         game = dict(zip(subsets, numbers))
         credits.append(shapley(game)["text"])
         indices.append(interactions(game)["text", "image"])
-    lost = "{:4.1f} ± {:.1f}".format(*points(row, "text + image", "image"))
-    print(f"{name:23} text away {lost:11} credit {percent(credits)}  index {percent(indices)}")
+    gate, way = name.split(": ")
+    lost = silent if way == "mean" else lying
+    lost[gate] = "{:.1f} ± {:.1f}".format(*points(row, "text + image", "image"))
+    index.setdefault(gate, percent(indices))                          # with silence, the first
+print(f"copies, text away: {silent['redundant']} silent, {lying['redundant']} another's;"
+      f" index {index['redundant']}, XOR {index['xor']}")
 
 # %% [markdown]
 # As foretold, if the absent is *silent*: taking one copy away costs 0.8 ± 0.7 points, each has half the credit, and only the index tells copies from XOR. With *another's* in its place one copy contradicts the other, and ablation sees it: 22.3 ± 7.7 points. So the blind spot belongs to silence, and a modality that lies is another question than one that is missing.
 #
-# The Shapley value has four properties: the credits add up to v(all) - v(nothing); who adds the same to every subset gets the same; who adds nothing gets nothing; the credits of two scores add up. All four, checked on your glue (folded):
+# <details><summary>Why this rule?</summary>
+#
+# It has four properties: the credits add up to v(all) - v(nothing); who adds the same to every subset gets the same; who adds nothing gets nothing; the credits of two scores add up. All four, checked on your glue (folded). [Shapley proved](https://www.rand.org/pubs/papers/P295.html) that no other rule has all four.
+#
+# </details>
 
 # %% tags=["proof"]
 # The four properties, of accuracy and of how sure the glue is of the truth; (20.4).
@@ -637,9 +666,11 @@ assert abs(alike["text"] - alike["image"]) < 1e-9
 verify("20.4", [sum(pair.values()) / 2], [interactions(drawn_scores)["text", "image"]])
 
 # %% [markdown]
-# [Shapley proved](https://www.rand.org/pubs/papers/P295.html) that no other rule has all four. That makes it fair, not true: everything hangs on how $v$ of a subset is measured. The same glue, its credit by what stands for the absent (stored, points of accuracy):
+# That no other rule has these properties makes it fair, not true: everything hangs on how $v$ of a subset is measured. The same glue, its credit by what stands for the absent (folded, points of accuracy):
 
-# %%
+# %% tags=["proof"]
+# The glue's credit with zeros, means or another's for the absent, five seeds.
+by_way = []
 for way, words in WAYS.items():
     credit = {name: [] for name in NAMES}
     for seed in range(5):
@@ -647,7 +678,8 @@ for way, words in WAYS.items():
         game = {frozenset(key.split(" + ")) - {"none"}: one[seed] for key, one in runs_of}
         for name, value in shapley(game).items():
             credit[name].append(value)
-    print(f"{words:10}", "  ".join(f"{name} {percent(one):>11}" for name, one in credit.items()))
+    by_way.append(words + " " + ", ".join(f"{20 * sum(one):.1f}" for one in credit.values()))
+print(f"{', '.join(credit)}:", "; ".join(by_way))
 
 # %% [markdown]
 # One model, three answers to "who counts most?": with zeros the sound, 42.5 ± 7.2 points; with the means all three alike, 25 to 30; with another's the picture, 43.9 ± 1.8. Each time the credits add up. So a Shapley value without a word on what "absent" means says nothing.
@@ -688,9 +720,10 @@ for name, row in own.items():
 #
 # ## With the library
 #
-# EMAP needs nothing but a model that answers. A network of scikit-learn, a product of two numbers, in NumPy:
+# EMAP needs nothing but a model that answers. Folded, in NumPy, it takes a network of scikit-learn apart that has learned a product of two numbers: above 90 % as trained, below 70 as a sum.
 
-# %%
+# %% tags=["proof"]
+# A network of scikit-learn on a product, and its projection over all 90,000 pairs.
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
@@ -702,19 +735,20 @@ pairs = np.hstack([np.repeat(left, 300, axis=0), np.tile(other, (300, 1))])    #
 p = net.predict_proba(pairs)[:, 1].clip(1e-9, 1 - 1e-9)
 logits = np.log(p / (1 - p)).reshape(300, 300)
 projection = logits.mean(axis=1) + logits.mean(axis=0) - logits.mean()
-print("as trained above 0.9:", ((logits.diagonal() > 0) == agree).mean() > 0.9)
-print("as a sum below 0.7:", ((projection > 0) == agree).mean() < 0.7)
+shares = [((answers > 0) == agree).mean() for answers in (logits.diagonal(), projection)]
+print("as trained above 0.9:", shares[0] > 0.9, " as a sum below 0.7:", shares[1] < 0.7)
 
 # %% [markdown]
 # ## On real data
 #
 # Pictures of MNIST, typed words, recordings of two people who are not in the training set (the easiest two of six, page 12); page 13's layers and rates, 200 test samples:
 
-# %%
-real = stored("20", "own_real")                               # python tools/sweep.py 20 own_real
-for name, row in real.items():
-    print(f"{name:22}", percent(row["accuracy"]["text + image + audio"]), "% right")
-    print("   points lost:       ", judge(row))
+# %% tags=["proof"]
+# The same rule on real data; python tools/sweep.py 20 own_real
+real = stored("20", "own_real")
+print("; ".join(
+    f"{name.split(', ')[1]} {percent(row['accuracy']['text + image + audio'])}:"
+    f" {judge(row).split('; ')[-1]}" for name, row in real.items()))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -752,33 +786,23 @@ if store.have("mnist", "fsdd"):
 # No. Of XOR's four rows the sum "at least one bit is 1" has three right. All four no sum has: the logits of 00 and 11 would add up to less than 0, those of 01 and 10 to more, and in a sum of a term for each bit the two are equal.
 #
 # </details>
-# <details><summary>3. EMAP takes 17 points. Does the task need interaction?</summary>
-#
-# Unknown. It says what *this* model does, on all pairs. Train a model that is a sum, as well tuned, and compare: on `digits` it has more.
-#
-# </details>
-# <details><summary>4. Two sensors show the same. What do ablation, Shapley and the interaction index say?</summary>
-#
-# With silence for the absent: ablation says that neither matters, Shapley gives each half the credit, and the index is below 0. With another's in its place ablation sees both.
-#
-# </details>
-# <details><summary>5. Is multimodal learning right for every task with language?</summary>
+# <details><summary>3. Is multimodal learning right for every task with language?</summary>
 #
 # No. Where the words alone answer as well, a second modality costs time and weights and brings nothing that the score shows, as in the questions that are mostly no. Compare with the words alone, tuned, and on questions whose answer the words do not give away.
 #
 # </details>
-# <details><summary>6. With the whole page: your model has 90 %, the best alone loses 8 points, EMAP takes 0.2 ± 0.5. A colleague wants to replace the attention between the modalities by a sum, to be faster. What do you say?</summary>
+# <details><summary>4. With the whole page: your model has 90 %, the best alone loses 8 points, EMAP takes 0.2 ± 0.5. A colleague wants to replace the attention between the modalities by a sum, to be faster. What do you say?</summary>
 #
 # That nothing here speaks against it: the answers do not show a use of interaction. But EMAP is not training: train the sum, as well tuned, and compare over seeds, also where modalities contradict each other.
 #
 # </details>
-# <details><summary>7. With the whole page: why can PID not tell which layer wins?</summary>
+# <details><summary>5. With the whole page: why can PID not tell which layer wins?</summary>
 #
 # It knows the distribution, and neither how many samples there are nor how many weights. And its S contains what a sum can get, as in AND.
 #
 # </details>
 #
-# <details><summary>8. "More modalities complement each other, so the score rises." Which three cases does this page keep apart?</summary>
+# <details><summary>6. "More modalities complement each other, so the score rises." Which three cases does this page keep apart?</summary>
 #
 # Two that say the same (redundant: two noisy readings are still better than one), each with something of its own (unique: a sum collects it), and what only both tell (synergistic; whether a sum can get it, EMAP of the best rule says). In a fourth, the model simply does not look.
 #

@@ -3,16 +3,16 @@
 #
 # A clinic, a road, a house, a shop, a call centre, a gate. In each, two or three modalities meet, a decision follows, and a mistake has a price. You build the threshold that costs least, and find each system's own trap.
 #
-# *About {minutes} minutes. You need pages 09 and 10: baselines, AUC, controls, fusion by concatenation.*
+# *About {minutes} minutes. You need pages 06, 07, 09 and 10: intervals that are made wider, splits by group, AUC and controls, fusion by concatenation.*
 
 # %% [markdown]
 # ## In this notebook you will
 #
 # 1. build the threshold that costs least, and see what it does for patients and on a road;
-# 2. see a split by rows recognise patients, and a house that asks "who?" first;
-# 3. recommend items that nobody has rated, where the true utility is known;
+# 2. see a split by rows recognise patients and, if you like, a house that asks "who?" first;
+# 3. recommend, if you like, items that nobody has rated, where the true utility is known;
 # 4. decide which calls go to a human;
-# 5. build the cost in use, where anomalies are rarer than in your sample, and settle the bet of page 30.
+# 5. build the cost in use, where anomalies are rarer than in your sample, and settle the bet of page 30 (it needs three of the systems, so it comes at the end).
 
 # %% tags=["measured", "imports"]
 # Imports.
@@ -396,7 +396,7 @@ def show(rows, names, caption, drawn=2, **columns):
 # %% [markdown]
 # ## One recipe for six systems
 #
-# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components. Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests of 100 trees); validation picks one, by log loss. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
+# Each modality is scaled and, if it has more than 16 numbers, cut to its first 16 principal components (the directions in which the rows differ most). Twelve small models of scikit-learn compete (five logistic regressions, four small networks, three forests, the mean of 100 decision trees each); validation picks one, by log loss, this course's cross-entropy. This is done for **each modality alone**, for **both** side by side (page 10's concatenation), and for the control: both, with the last modality **shuffled**, each row with that of another. So alone and both are tuned on the same list. Shop and gate need other models, named there. Ten seeds; ± is half of a 95 % interval over them. How hard each world is we set by AUC, before any cost was computed. `system(data, labels, seed)`, folded, does it all.
 #
 # <details><summary>When splits share patients or voices</summary>
 #
@@ -419,7 +419,7 @@ for cut in (0.9, 0.7, 0.4, 0.2):
 # %% [markdown]
 # The lowest cost stands at 0.4: one false alarm. Between two neighbouring scores nothing changes. So only the scores themselves have to be tried, and one choice more.
 #
-# > **Exercise 31.1 · The threshold that costs least** — *7 minutes · core*
+# > **Exercise 31.1 · The threshold that costs least** — *8 minutes · core*
 # >
 # > - `scores` `(N,)` float, `labels` `(N,)` of 0 and 1, two costs.
 # > - Return a threshold, one number. It will be used as `scores >= threshold`.
@@ -496,7 +496,7 @@ for name in ("nobody is called", "all are called"):
     print(f"{name}: cost {span(clinic[name], 'cost')[2]}")
 
 # %% [markdown]
-# Both together rank best. "Nobody" is right for 60 % of the patients and costs most. To call everybody costs 0.60, and neither modality alone is shown to cost less. A threshold of one half costs two to four times as much as the one that validation chose (column "cost").
+# Both together rank best. "Nobody" is right for 60 % of the patients (the ten test parts happen to hold 40 % malignant) and costs most. To call everybody costs 0.60, and neither modality alone is shown to cost less. A threshold of one half costs two to four times as much as the one that validation chose (column "cost").
 #
 # There is a second way. Let $C_m$ be the cost of a miss and $C_a$ that of a false alarm. If a score is the true probability $p$, an alarm is worth its price when $p\,C_m \ge (1 - p)\,C_a$, that is $p \ge C_a / (C_m + C_a)$, here 1/21. No search is needed. With both modalities that costs 0.32 (last column) and the searched threshold 0.45; a difference is not shown, 0.13 ± 0.37 (made 2.6 times wider). But the rule needs true probabilities; for the road's range sensor, below, the search is far ahead.
 #
@@ -520,7 +520,7 @@ live = paid(val, test, [part[::4] for part in labels], 20, 1)
 report("both, cost, live minus stored", live - clinic["both"]["cost"][0], near=0, within=0.1)
 
 # %% [markdown] owes="F51 F146 F153"
-# Where labels are by lot, two strangers agree in 0.37² + 0.63² = 53 %. The split by rows has 94.0 ± 1.4 % right: a record is the same in all four rows, so it names its patient. With true labels the same split promises 97 %, and new patients get 74 %. With the noisy pictures beside the record the nearest row is hardly ever the patient's own any more, and the split by rows gains nothing, here. So a leak is not seen in the model that one happens to try. So split by patient.
+# Where labels are by lot, two patients agree in 0.37² + 0.63² = 53 %. The split by rows has 94.0 ± 1.4 % right: a record is the same in all four rows, so it names its patient. With true labels the same split promises 97 %, and new patients get 74 %. With the noisy pictures beside the record the nearest row is hardly ever the patient's own any more, and the split by rows gains nothing, here. So the model that one happens to try may hide a leak. Split by patient.
 #
 # *Limit:* pictures were drawn from the same table, ten splits share its 569 rows, and no doctor was asked. No clinical claim.
 #
@@ -566,10 +566,11 @@ plots.show(figure, "AUC by how far one can see. The picture loses in fog; the ra
 # </details>
 #
 # *Limit:* one thing in an empty scene, a camera read by 16 components and small models, no convolutional net, and a range sensor that fog leaves alone. A real laser loses in fog, too (Bijelic and others, 2020).
+
+# %% [markdown]
+# ## More: 3 · A house that knows you
 #
-# ## 3 · A house that knows you
-#
-# *Real clips of a synthesiser:* four people, chosen by us for their different pitch, say a digit's name. *Drawn:* temperature, and eight noisy readings of a motion sensor. Each person likes another range of three degrees. The house heats, cools or does nothing; and nothing, if nobody is there and the word came from the radio (three in ten). Six words train, two choose, two test; each seed draws them anew.
+# *More: nothing later needs this section.* *Clips of a synthesiser:* four voices, chosen by us for their pitch, say a digit's name. *Drawn:* temperature, and eight noisy readings of a motion sensor. Each person likes another range of three degrees. The house heats, cools or does nothing; and nothing, if nobody is there and the word came from the radio (three in ten). Six words train, two choose, two test; each seed draws them anew.
 
 # %%
 home = stored("31", "house")                                   # python tools/sweep.py 31 house
@@ -583,13 +584,20 @@ for by in ("sound", "pitch"):
           f" largest probability {sure[0]}, of visitors {sure[1]}")
 
 # %% [markdown] owes="F53 F143 F156"
-# The word alone says nothing of what to do. Beside the sensors it gains 6.7 ± 2.4 points; shuffled it gains none and loses 1.8 ± 1.2. "Named first" cuts the task in two: one model says *who*, and its answer goes as four columns beside the sensors. That has 4.4 ± 3.0 points more than both side by side, though it names only 79 % of the words rightly. And a step of its own can be tested, and mended, alone: the pitch, one of the sound's 21 numbers, names 97 % (we chose the four by their pitch). With it the house gains 3.6 ± 2.4 points more, and to a person known no difference is shown (0.5 ± 0.7). (The two steps were also told more: who spoke, in training.)
+# The word alone says nothing of what to do. Beside the sensors it gains 6.7 ± 2.4 points; shuffled it gains none and loses 1.8 ± 1.2. "Named first" cuts the task in two: one model says *who*, and its answer goes as four columns beside the sensors. That has 4.4 ± 3.0 points more than both side by side, though it names only 79 % of the words rightly. And a step of its own can be tested, and mended, alone: the pitch, one of the sound's 21 numbers, names 97 % (we chose the four by their pitch). With it the house gains 3.6 ± 2.4 points more, and to a person known no difference is shown (0.5 ± 0.7). The two steps were also told more: who spoke, in training.
 #
-# *Limit:* four voices, eight clips in a test. And a **visitor** gets a resident's name, by the sound as surely as residents do (0.87 and 0.89), by the pitch hardly less so (0.91 and 0.97): a classifier of four names has no word for a stranger. Who is allowed to be listened to, and whether they agreed, comes before all this.
+# And a **visitor** gets a resident's name, by the sound as surely as residents do (0.87 and 0.89), by the pitch nearly as surely (0.91 and 0.97): a classifier of four names has no word for a stranger.
 #
-# ## 4 · A shop with new items
+# <details><summary>Limits</summary>
 #
-# *Drawn, so that the truth is known:* 300 users, 200 old items, 60 to choose the dials, 60 new. A user's **utility** of an item is a taste for its colour, plus a taste for its shape, plus a quality that all users share. The picture shows the colour, the title names the shape among twenty other words, nothing shows the quality. One rating in seven exists, with noise; new items have none. That is the **cold start** (冷启动).
+# Four voices, eight clips in a test. Who is allowed to be listened to, and whether they agreed, comes before all this.
+#
+# </details>
+
+# %% [markdown]
+# ## More: 4 · A shop with new items
+#
+# *More: nothing later needs this section.* *Drawn, so that the truth is known:* 300 users, 200 old items, 60 to choose the dials, 60 new. A user's **utility** of an item is a taste for its colour, plus a taste for its shape, plus a quality that all users share. The picture shows the colour, the title names the shape among twenty other words, nothing shows the quality. One rating in seven exists, with noise; new items have none. That is the **cold start** (冷启动).
 #
 # **Matrix factorisation** (矩阵分解) gives each user and each item a vector, so that their dot product is near the ratings that exist. For a new item there is nothing to be near to: all new ones get the same score, and the first is chosen by lot. From content: ridge regression from picture, title or both to the *old* items' vectors, and then the same dot product. What counts is the **regret** (遗憾): the utility of the best item on the shelf minus that of the one we show.
 
@@ -599,13 +607,18 @@ show(store_runs, list(store_runs), "Regret in the shop: of old items ratings kno
      " only content knows.", old="regret, old", new="regret, new")
 
 # %% [markdown] owes="F154"
-# For new items ratings do no better than the lot (-0.05 ± 0.10), as they must, and "most liked" neither: nobody has liked them yet. Content works: both have 0.33 ± 0.16 less regret than the title and 0.76 ± 0.23 less than the picture, and with shuffled titles this is gone. For old items it is the other way round. There ratings are better than content by 0.53 ± 0.14, and from "most liked", which knows no user, content does not differ (0.04 ± 0.24): it knows the user and not the quality, "most liked" the quality and not the user. And from content there are still 1.3 to go to who knew all tastes.
+# For new items ratings do no better than the lot (-0.05 ± 0.10), as expected, since all new items have one score, and "most liked" neither: nobody has liked them yet. Content works: both have 0.33 ± 0.16 less regret than the title and 0.76 ± 0.23 less than the picture, and with shuffled titles this is gone. For old items it is the other way round. There ratings are better than content by 0.53 ± 0.14, and from "most liked", which knows no user, content does not differ (0.04 ± 0.24): it knows the user and not the quality, "most liked" the quality and not the user. And from content there are still 1.3 to go to a shop that knew all tastes.
 #
-# *Limit:* in a real shop nobody knows the utility. One sees what was shown and bought, and what was shown was chosen by the last system.
+# <details><summary>Limits</summary>
 #
+# In a real shop nobody knows the utility. One sees what was shown and bought, and what was shown was chosen by the last system.
+#
+# </details>
+
+# %% [markdown]
 # ## 5 · A call, and when a human takes over
 #
-# The clips of `moods` (page 27): a sentence in a tone of voice. *Drawn:* a face whose mouth bends up or down, on a bad line, and in half of the calls no camera. The voice is its pitch against the same caller's mean, so it takes somebody who called before. Each of the three often says nothing and sometimes lies; who could read them all perfectly would have 88 % right. Is the caller in a bad mood? Eleven of 18 voices train, three choose, four test.
+# The clips of `moods` (page 27): a sentence in a tone of voice. *Drawn:* a face whose mouth bends up or down, on a bad line, and in half of the calls no camera. The voice is its pitch against the same caller's mean, so it takes somebody who called before. Each of the three often says nothing and sometimes lies; somebody who could read them all perfectly would have 88 % right. Is the caller in a bad mood? Eleven of 18 voices train, three choose, four test.
 #
 # A wrong answer costs 10, a human 1. So the question is your `threshold` again: the score is the *doubt*, 1 minus the largest probability; the label is "the model was wrong". A miss then costs 9 more than a human.
 
@@ -616,7 +629,7 @@ show(centre, list(centre), "Calls: three modalities are right more often than wo
      right="right, %", cost="cost", left="4/5 kept, %", sent="to humans, %")
 
 # %% [markdown] owes="F144 F155"
-# All three together ("both") have 80 %, 10.7 ± 7.1 more than the words (made 2.2 times wider: ten splits share 18 voices). With the face of another call (shuffled) they have 2.7 ± 3.7 less: what the face adds is not shown. The **product** of the three models' probabilities, right in theory where the modalities are independent given the mood, is not clearly better (0.7 ± 5.3).
+# All three together ("both") have 80 %, 10.7 ± 7.1 more than the words (made 2.2 times wider: ten splits share 18 voices). With the face of another call (shuffled) they have 2.7 ± 3.7 less: what the face adds is not shown. The **product** of the three models' probabilities, right in theory where the modalities are independent given the mood, is not clearly better (0.7 ± 5.3). (Page 27 has 84.0 %: there the words are read by rated texts, and the emoji are not drawn on a bad line; but here the sentences are known.)
 #
 # Now the price. To send *every* call to a human costs 1. Words alone cost 1.08, so there the humans may as well take all. Voice alone costs 1.26 ± 0.37: its threshold was chosen on three voices, and may fail on others. The product costs least, 0.82, 0.25 ± 0.22 less than the words, and sends 57 % to humans; of the surest four fifths it has 88 % right. Is it cheaper than a human for every call? In nine splits of ten, yes; widened, 0.18 ± 0.21 is not shown.
 #
@@ -624,7 +637,7 @@ show(centre, list(centre), "Calls: three modalities are right more often than wo
 #
 # ## 6 · A gate at night
 #
-# *Drawn:* by day a gate is light and loud, at night dark and quiet; walkers pass. Training has **normal moments only**. Three kinds of anomaly: something is left in the picture (*seen*), glass breaks (*heard*), and the noise of a crowd at night or silence at noon (*crossed*): picture and sound are each as usual, and do not fit each other. The score is $-\log p$ under a mixture of Gaussians, whose size validation chose among 1, 2, 4 and 8.
+# *Drawn:* by day a gate is light and loud, at night dark and quiet; walkers pass. Training has **normal moments only**. Three kinds of anomaly: something is left in the picture (*seen*), glass breaks (*heard*), and the noise of a crowd at night or silence at noon (*crossed*): picture and sound are each as usual, and do not fit each other. The score is $-\log p$ under a mixture of Gaussians (a density made of a few bells), whose size validation chose among 1, 2, 4 and 8.
 
 # %%
 guard = stored("31", "gate")                                   # python tools/sweep.py 31 gate
@@ -727,7 +740,7 @@ told = chosen(encoded(data["words"]), labels)[1].argmax(1)
 assert abs((told == labels[2]).mean() - centre["words"]["accuracy"]["right"][0]) < 0.03
 
 # %% [markdown]
-# With the threshold as validation gave it, 96 % of all moments (of 10,000) are alarms, and a moment costs 0.96, as much as no alarm at all. Corrected, it costs 0.48, and validation had promised 0.46: the same ranking, the same model, half of the price. Without any anomaly to learn from one takes a quantile of normal moments, here 99 %: 0.64. Note the precision (average precision, in use): 0.27. On the collected sample it was 0.78. AUC does not see that difference; the guard does, who is called in 17 % of the moments, for one anomaly in a hundred.
+# With the threshold as validation gave it, 96 % of all moments (of 10,000) are alarms, and a moment costs 0.96, as much as no alarm at all. Corrected, it costs 0.48, and validation had promised 0.46: the same ranking, the same model, half of the price. Without any anomaly to learn from one takes a quantile of normal moments, here 99 %: 0.64. Note the precision (average precision, in use): 0.27. On the collected sample it was 0.78. AUC does not see that difference (page 09); the guard does, who is called in 17 % of the moments, for one anomaly in a hundred.
 #
 # *Limit:* our anomalies are of three known kinds. The next one is of a fourth, and validation has none of it.
 #
@@ -773,7 +786,7 @@ print("a miss costs 20: threshold below one half:", tuned.best_threshold_ < 0.5)
 # %% [markdown] owes="F158 F159 F160 F210"
 # ## The rest of the list
 #
-# What else is named when people list uses of multimodal learning, which pages have its tools, and where to read on:
+# <details><summary>What else is named when people list uses of multimodal learning, which pages have its tools, and where to read on</summary>
 #
 # | application | what meets | pages | read on |
 # |---|---|---|---|
@@ -792,6 +805,8 @@ print("a miss costs 20: threshold below one half:", tuned.best_threshold_ < 0.5)
 # | robots | camera, instruction, joints | 28 | Brohan and others, *RT-1*, 2022 (arXiv:2212.06817) |
 # | user interface | speech and pointing | 06, 29 | Bolt, *Put-that-there*, SIGGRAPH 1980; Oviatt, *Ten myths of multimodal interaction*, Communications of the ACM 1999 |
 #
+# </details>
+#
 # ## Recap
 #
 # You can now
@@ -806,12 +821,12 @@ print("a miss costs 20: threshold below one half:", tuned.best_threshold_ < 0.5)
 #
 # <details><summary>1. A model has the higher AUC and the higher cost. How can that be?</summary>
 #
-# AUC counts all pairs of a positive and a negative alike. The cost looks at one threshold, and where misses are dear that is at the far end, where nearly all positives are found. And who chooses models by another number than the cost may choose the wrong one.
+# AUC counts all pairs of a positive and a negative alike. The cost looks at one threshold, and where misses are expensive that is at the far end, where nearly all positives are found. And whoever chooses models by another number than the cost may choose the wrong one.
 #
 # </details>
 # <details><summary>2. Why is infinity among the thresholds?</summary>
 #
-# If alarms are dear and the scores poor, calling nobody can be cheapest. No score as a threshold says that: the largest score calls at least one.
+# If alarms are expensive and the scores poor, calling nobody can be cheapest. No score as a threshold says that: the largest score calls at least one.
 #
 # </details>
 # <details><summary>3. You chose the threshold on the test set. What is wrong with the cost that you report?</summary>
@@ -824,17 +839,12 @@ print("a miss costs 20: threshold below one half:", tuned.best_threshold_ < 0.5)
 # Give the search other costs, with the share of anomalies in use. The ranking may stay; threshold and precision may not.
 #
 # </details>
-# <details><summary>5. A new item has three ratings. What would you use?</summary>
-#
-# Both: the vector from its content as a start, from which few ratings may pull it away. With no rating it is content alone, with many it is ratings.
-#
-# </details>
-# <details><summary>6. With the whole page: a hospital sends three scans of each patient and wants 99 % accuracy. Which three questions come first?</summary>
+# <details><summary>5. With the whole page: a hospital sends three scans of each patient and wants 99 % accuracy. Which three questions come first?</summary>
 #
 # Are patients split, not scans? How many of the patients in use are ill? What does a miss cost, and what an alarm?
 #
 # </details>
-# <details><summary>7. With the whole page: your fusion beats each modality in AUC. What do you still have to show?</summary>
+# <details><summary>6. With the whole page: your fusion beats each modality in AUC. What do you still have to show?</summary>
 #
 # The shuffled control, the cost at a threshold from validation, each alone tuned on the same list, and that cost at the share of positives in use.
 #

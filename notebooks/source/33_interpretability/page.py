@@ -43,7 +43,7 @@ from course_utils.widgets import Explorer
 #
 # A small network reads the question "what colour is the square?" and looks at the regions of a scene by attention. Two explanations say which regions mattered: its attention weights, and gradient times input. Take away the three regions that each names. The probability of the answer falls. Ada: further for attention. Ben: for the gradient.
 #
-# The network is page 26's: 64 regions of 8 x 8 pixels, 64 frozen numbers each; the question is one query. It is asked for the colour, shape or size of one thing.
+# The network is page 26's: 64 regions of 8 x 8 pixels, 64 frozen numbers each; the question is one query. It is asked for the colour, shape or size of one thing, three of that page's seven kinds of questions (98.9 % are right, in the mean of five trainings).
 
 # %% tags=["measured", "proof"]
 # The data of page 26: questions about one thing of a scene, and a frozen network's regions.
@@ -185,8 +185,9 @@ plots.overlay(
 )
 
 # %% [markdown]
-# Both look plausible. That is no test. Page 15 counted how often a map points into the true box. Here the test is another one: is what the map names what the *answer* needs?
-#
+# Both look plausible. That is no test. Page 15 took away the cells that were looked at most, and saw the accuracy fall from 96 to 68 %, no further than without as many cells of the asked thing. Here the fall is made a number for *any* map, by the probability of the answer, and maps compete: is what the map names what the *answer* needs?
+
+# %% [markdown]
 # ## Take it away
 #
 # Four regions with one number each; the probability of the answer is the sigmoid of their sum. A map names region 0. Put 0 in its place, and then in the place of each region in turn.
@@ -204,7 +205,7 @@ print("the named one", round(falls[0].item(), 2), "  a random one, in the mean",
 #
 # $$ \text{gap} = \big(p(x) - p(x_{-T})\big) - \frac{1}{R} \sum_{r=1}^{R} \big(p(x) - p(x_{-S_r})\big) \tag{33.1} $$
 #
-# > **Exercise 33.1 · The deletion gap** — *8 minutes · core*
+# > **Exercise 33.1 · The deletion gap** — *12 minutes · core*
 # >
 # > - `model(cells)` takes the regions of all samples at once, `(B, K, D)`, in their order, and gives the probability of each one's answer, `(B,)`.
 # > - `attribution` `(B, K)`: the larger, the more a region speaks *for* the answer. `blank` `(D,)` is put in the place of what goes.
@@ -297,16 +298,22 @@ for kind in ("all", "colour"):
           less(kept["attention"], kept["gradient times input"], kind))
 
 # %% [markdown] owes="F164"
-# Ada wins: on questions about colour the answer falls 18.7 ± 2.4 points further for attention, on all questions 12.9 ± 2.7. Beside them stand maps that need no model. *True pixels* names the regions that the asked thing covers most: 27.0 points, as much as attention. The size of gradient times input, sign dropped, has 22.6 (on colour 30.3): nearer, and Ada wins then, too. *Any filled* draws regions with something in them, 7.2; *other things* draws those of things that are not asked about (and empty ones where there are no others): -0.2. So it is not enough to hit something, it has to be the asked thing.
+# Ada wins: on questions about colour the answer falls 18.7 ± 2.4 points further for attention, on all questions 12.9 ± 2.7. (Five starts on one set of scenes: another set is not in the interval.) And it is not enough to hit something, it has to be the asked thing: regions of other things have a gap of nothing.
+#
+# <details><summary>Maps that need no model, and the size of gradient times input</summary>
+#
+# Beside them stand maps that need no model. *True pixels* names the regions that the asked thing covers most: 27.0 points, as much as attention. The size of gradient times input, sign dropped, has 22.6 (on colour 30.3): nearer, and Ada wins then, too. *Any filled* draws regions with something in them, 7.2; *other things* draws those of things that are not asked about (and empty ones where there are no others): -0.2.
 #
 # The random fall itself is small, 0.3 points: most of 64 regions are empty.
 #
+# </details>
 # <details><summary>Does it hang on what is put there, or on how it was trained?</summary>
 #
 # What goes is replaced by an empty region, a value that means "nothing here". With the mean region in its place attention has 27.0 points and gradient times input 14.1, much the same. With a region that is white all over the random fall is 9.4 in place of 0.3, and attention's gap 31.9: the blank says something now. The model met missing pictures in training, never a picture with holes. Trained with a tenth of the single regions missing, in place of a tenth of the pictures, attention has 25.8 and gradient times input 14.1. And with one, six or ten regions in place of three attention has 4.7, 54.7 and 64.0 points, gradient times input 4.1, 19.2 and 19.7.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Change one thing
 #
 # To say that the colour *causes* the answer, change the colour and nothing else. For photographs this is hard. `scenes` are drawn, so anything can be drawn again with one thing changed: a **counterfactual** (反事实). And what the answer then *should* be is known.
@@ -440,10 +447,17 @@ plots.overlay(
 )
 
 # %% [markdown]
-# Change what is asked, and the answer follows in 99.5 % of the cases. Change something else of the same thing, and it stays in 99.0; change another thing, and it stays in 99.1 and 99.5. That is a statement about causes, because only one thing was changed and we know how the pictures are made. A map cannot make it: it names places, and colour and shape stand at the same place. (Each change is the next word of the list; it counts where the model was right before and the question still fits one thing.)
+# Change what is asked, and the answer follows in 99.5 % of the cases. Change something else of the same thing, and it stays in 99.0; change another thing, and it stays in 99.1 and 99.5. That is a statement about causes, because only one thing was changed and we know how the pictures are made. A map cannot make it: it names places, and colour and shape stand at the same place.
 #
 # The last column has the same changes where they lead to one of four pairs of colour and shape that no training picture had. There the answer follows in 42 %, and stays in 72.
 #
+# <details><summary>Which changes count</summary>
+#
+# Each change is the next word of the list; it counts where the model was right before and the question still fits one thing.
+#
+# </details>
+
+# %% [markdown]
 # ### A combination that was never shown
 #
 # The frozen network has never seen a red triangle, a yellow square, a green circle or a blue cross. Page 03 saw a small classifier of shapes break on such new combinations. Now ask "what shape is the large thing?" and change only its *colour*, through all six. The shape stays, so the answer should stay. Over the same frozen network the asker is trained in three ways, five times each, always on 3,000 scenes: without the four pairs; with all four, in half of the scenes; and the same without the one pair of the row:
@@ -462,13 +476,23 @@ for name in ("held out: known", "held out: new", "held out: new and wrong"):
     print(f"    {name:28}{percent(combos[name], 'pointing'):>14}")
 
 # %% [markdown] owes="F165"
-# Without the four pairs 98 % of the known ones are right, and 32 % of the new ones. Shown them, the asker has 93 %: so the frozen network's regions do tell these shapes, and what fails is the asker, for only its scenes have changed.
+# Without the four pairs 98 % of the known ones are right, and 32 % of the new ones. Shown them, the asker has 93 %: so the frozen network's regions tell these shapes; an asker that was never shown the pair does not use it.
 #
-# *Which* new pair breaks depends on the pair and on the seed. Green circles break in every run, 1 to 3 %. Red triangles lie between 26 and 88 %, blue crosses between 38 and 78: the same scenes, another seed. Whoever trains once can tell any of these stories. Nor is one missing pair simply less than four: red triangles fall from 65 to 6 %, yellow squares rise from 10 to 41. (Where three of the pairs are shown they are frequent, so colours and shapes go together otherwise than before. The table does not tell whether that is why.)
+# *Which* new pair breaks depends on the pair and on the seed. Green circles break in every run, 1 to 3 %. Red triangles lie between 26 and 88 %, blue crosses between 38 and 78: the same scenes, another seed. Whoever trains once can tell any of these stories.
+#
+# <details><summary>One missing pair is not simply less than four</summary>
+#
+# Nor is one missing pair simply less than four: red triangles fall from 65 to 6 %, yellow squares rise from 10 to 41. Where three of the pairs are shown they are frequent, so colours and shapes go together otherwise than before. The table does not tell whether that is why.
+#
+# </details>
 #
 # And the maps? Where the pair is new, the attention points at the asked thing in 99 % of the pictures; where the answer is *wrong*, also in 99. The model looks at the right thing and reads it wrongly. A map says where, and not what.
 #
-# What does "causal" need? Somebody who can change one thing and leave all else: here the drawing programme. Where nobody can, a swap by hand or by a generator changes more than one thing, and the sentence is about all that was changed.
+# <details><summary>What does "causal" need?</summary>
+#
+# Somebody who can change one thing and leave all else: here the drawing programme. Where nobody can, a swap by hand or by a generator changes more than one thing, and the sentence is about all that was changed.
+#
+# </details>
 #
 # **Try it.** Give the asked thing another colour, and ask again.
 
@@ -511,7 +535,7 @@ Explorer(draw_put, {"question": Dropdown(options=list(CHOICES)),
 #
 # $$ \sum_j a_j \to f(x) - f(x_0) \tag{33.3} $$
 #
-# > **Exercise 33.2 · Integrated gradients** — *8 minutes · core*
+# > **Exercise 33.2 · Integrated gradients** — *10 minutes · core*
 # >
 # > - `score(x)` takes all samples at once, `(B, ...)`, in their order, and gives a number a sample, `(B,)`, of that sample alone. `x` `(B, ...)`; `baseline` has the shape of `x` or of one sample.
 # > - `steps` points, at the *middles* of equal steps: $(i + 0.5) / n$.
@@ -577,17 +601,21 @@ verify("33.2", by_hand=(x1 - x0) * sum(slopes) / 5,
 # %% [markdown]
 # With more steps the sum comes nearer to the gain. Integrated gradients (16 steps, from the empty region) have a gap of 27.4 points: 13.3 ± 1.9 more than gradient times input. From attention they do not differ clearly (0.5 ± 0.8 more). Gradient times input goes from zero, integrated gradients from the empty region, and along the way. It is the way that helps: gradient times input from the empty region has 13.7, integrated gradients from zero 26.9.
 #
-# Why is gradient times input behind? The logit depends on a region in two ways: by what it brings, and by how much it is looked at. Hold the attention weights fixed, and take the same gradient times input of what is left: 20.4 points in place of 14.1, 6.2 ± 1.4 more. Only that one thing changed, so the way through the softmax is a part of what spoils it. It is not all: attention has 27.0. Nor is it all that spoils it: with the softmax in place and only the sign dropped, it is 22.6. In 36 % of the questions the region with most attention has a negative product.
+# <details><summary>Why is gradient times input behind?</summary>
 #
+# The logit depends on a region in two ways: by what it brings, and by how much it is looked at. Hold the attention weights fixed, and take the same gradient times input of what is left: 20.4 points in place of 14.1, 6.2 ± 1.4 more. Only that one thing changed, so the way through the softmax is a part of what spoils it. It is not all: attention has 27.0. Nor is it all that spoils it: with the softmax in place and only the sign dropped, it is 22.6. In 36 % of the questions the region with most attention has a negative product.
+#
+# </details>
 # <details><summary>Would it be best to try out each region, exactly?</summary>
 #
 # The map that takes away each one alone, and notes the fall, has 14.0 points. What three regions do together is not the sum of what each does alone.
 #
 # </details>
+
+# %% [markdown]
+# ### More: white is a colour, too
 #
-# ### White is a colour, too
-#
-# The same for pixels: the score of the whole model, network included. A white thing is asked about, and the baseline is a white page. How much of the attribution lies on the thing?
+# *More: nothing later needs this section, but its fault is met by everybody.* The same for pixels: the score of the whole model, network included. A white thing is asked about, and the baseline is a white page. How much of the attribution lies on the thing?
 
 # %%
 whites = [i for i, item in enumerate(items["test"])
@@ -635,11 +663,12 @@ plots.overlay(
 )
 
 # %% [markdown] owes="F163"
-# A **feature map** (特征图), what one channel of a layer gives at each place, is the other thing that is often shown as an explanation. In the figure the first layer answers at edges, the last over the whole thing. Both belong to the picture, not to the answer: the question does not occur in them.
-#
+# Feature maps (page 03) are the other thing that is often shown as an explanation: what one channel of a layer gives at each place. In the figure the first layer answers at edges, the last over the whole thing. They belong to the picture, not to the answer: the question does not occur in them.
+
+# %% [markdown]
 # ## Make the weights random
 #
-# A map is meant to say something about the *model*. So spoil the model: if the map stays, it shows the picture, as an edge detector would. [Adebayo and others](https://arxiv.org/abs/1810.03292) did this to the usual maps of networks for photographs, and several stayed. Here: first the head gets new random weights, then also what reads the question, then the last of the frozen network's convolutions, then all of them. Like is the rank correlation of the two maps, 1 for the same order of all places:
+# A map is meant to say something about the *model*. So spoil the model: if the map stays, it shows the picture, as an edge detector would. [Adebayo and others](https://arxiv.org/abs/1810.03292) did this to the usual maps of networks for photographs, and several stayed. Here: first the head gets new random weights, then also what reads the question, then the last of the frozen network's convolutions, then all of them. Likeness is the rank correlation of the two maps, 1 for the same order of all places:
 
 
 # %%
@@ -680,7 +709,7 @@ plots.overlay(
 # %% [markdown] owes="F75 F166 F169 F191 F199 F209"
 # Attention does not notice a random head, 1.00: it is computed before the head, and cannot say what the head does with it. When the question is read at random, nothing is left of it, -0.04.
 #
-# Integrated gradients stay at 0.99 when *all* convolutions are random, too (only the batch norms' scales are left, and the vector that is looked at if nothing is there). Why? They multiply by $x - x_0$, and that is 0 wherever nothing stands, whatever the model is. So the map shows where things are. Among the pixels of things alone the likeness falls to -0.01 (another seed: 0.75). The plain gradient has no such factor: 0.25, where another seed has 0.89 and another picture 0.11. With shuffled labels, where nothing can be learned but by heart, attention is at -0.28 and the gradient at 0.18.
+# Integrated gradients stay at 0.99 when *all* convolutions are random, too (only the batch norms' scales are left, and the vector that is looked at if nothing is there). Why? They multiply by $x - x_0$, and that is 0 wherever nothing stands, whatever the model is. So the map shows where things are. Among the pixels of things alone the likeness falls to -0.01 (another seed: 0.75). The plain gradient has no such factor: 0.25, where another seed has 0.89 and another picture 0.11. With shuffled labels, where nothing can be learned and only memorised, attention is at -0.28 and the gradient at 0.18.
 #
 # So compare with random weights, and on the places that can differ. And mind the last row, another picture: what two maps have in common that have nothing to do with each other. It is not 0 for each kind of map, and it is what a likeness is to be read against.
 #
@@ -747,7 +776,7 @@ print("complete:", pt.allclose(given, net(x)[:, 0] - net(start)[0], atol=1e-3))
 #
 # You can now
 #
-# 1. **settle** the bet: on colour questions the answer falls 37 points without the three regions of attention, 18 without those of gradient times input;
+# 1. **settle** the bet: on colour questions the answer falls 37 points further without the three regions of attention than without three at random, 18 for gradient times input;
 # 2. **build** the deletion gap, and read it beside maps that need no model: regions with anything in them have 7;
 # 3. **change** one thing of a picture: the answer follows what is asked in 99.5 %, and on new pairs the attention points rightly where the answer is wrong;
 # 4. **build** integrated gradients, 27 points, and choose a baseline that means nothing: white and black are colours;
@@ -765,27 +794,22 @@ print("complete:", pt.allclose(given, net(x)[:, 0] - net(start)[0], atol=1e-3))
 # The baseline is black. Where the picture equals the baseline, the factor is 0. Take another baseline, one that means "nothing here".
 #
 # </details>
-# <details><summary>3. The attributions sum to 2.1, the score has gained 2.6. What do you try?</summary>
-#
-# More steps. If that changes nothing: is it the score of the same answer, from the same baseline, without a dropout that draws anew?
-#
-# </details>
-# <details><summary>4. The head gets random weights, and the attention map is as before. Is that a fault of the code?</summary>
+# <details><summary>3. The head gets random weights, and the attention map is as before. Is that a fault of the code?</summary>
 #
 # No. The map is computed before the head. It says what was passed on, and not what became of it.
 #
 # </details>
-# <details><summary>5. The map points exactly at the thing, and the answer is wrong. What has the map told you?</summary>
+# <details><summary>4. The map points exactly at the thing, and the answer is wrong. What has the map told you?</summary>
 #
 # Where the model looked. What it read there, the map does not say: change the colour and nothing else, and you see.
 #
 # </details>
-# <details><summary>6. With the whole page: somebody shows a map and says "the model decides by shape". How do you test it?</summary>
+# <details><summary>5. With the whole page: somebody shows a map and says "the model decides by shape". How do you test it?</summary>
 #
 # Change the shape and nothing else, and count how often the answer follows; change the colour, and count how often it stays. With several trainings, and separately for pairs that training did not have.
 #
 # </details>
-# <details><summary>7. With the whole page: a new kind of map is published. Which three numbers do you want?</summary>
+# <details><summary>6. With the whole page: a new kind of map is published. Which three numbers do you want?</summary>
 #
 # Its deletion gap beside attention and beside regions with anything in them; its likeness to the map of a model with random weights, on places that can differ; both for five seeds.
 #

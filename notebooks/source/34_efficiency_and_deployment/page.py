@@ -3,7 +3,7 @@
 #
 # A model that is right on the test set still has to answer soon, fit where it runs, take what strangers send, and stay right next month. You let easy questions out early, make the model smaller, start a server and several processes from this page, and stop them again.
 #
-# *About {minutes} minutes. You need pages 08 and 10: the training loop, features side by side. Page 28 has LoRA.*
+# *About {minutes} minutes. You need pages 05, 08, 09 and 10: log-mel frames, the training loop, AUC and intervals, features side by side. Page 28 has LoRA, page 31 thresholds.*
 
 # %% [markdown]
 # ## In this notebook you will
@@ -11,9 +11,9 @@
 # 1. settle the bet of page 33, and see where the time goes;
 # 2. build early exit: easy rows never pay for the costly modality;
 # 3. make the model smaller, and see what "smaller" did not bring;
-# 4. export it, serve it, send it bad requests and many clients, and start it in several processes;
+# 4. export it, serve it, send it bad requests and many clients, and start it, if you like, in several processes;
 # 5. build the expected cost of early exit, and put one task into one table;
-# 6. watch it in use: drift, membership, groups; and answer what is often asked.
+# 6. watch it in use: drift and, if you like, membership and groups; and answer what is often asked.
 
 # %% tags=["measured", "imports"]
 # Imports.
@@ -179,11 +179,11 @@ for width in (512, 2048, 4096):
 # %% [markdown]
 # Ben wins, on this machine (one core of an AMD EPYC). One byte a weight is read, and then made a float32 again, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long; at batch 32 no difference is seen (1.02 ± 0.05).
 #
-# A larger layer does not turn it round: at 4,096 x 4,096 it takes 10 times as long. What does is a routine that multiplies the bytes *as they are* (PyTorch's own, in bfloat16): a third of float32's time at 2,048, and half of what bfloat16 alone takes. So ask which routine runs, not only how many bytes are stored. The next cell prints your own machine's times.
+# A larger layer does not turn it round: at 4,096 x 4,096 it takes 10 times as long. What does is a routine that multiplies the bytes *as they are* (PyTorch's own, in bfloat16): a third of float32's time at 2,048, and half of what bfloat16 alone takes. So ask which routine runs, not only how many bytes are stored. The next cell prints your own machine's times; a busy machine is slower than these stored runs.
 #
 # ## How long, and how much?
 #
-# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the course's frozen encoder, and trained layers on both. **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
+# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the package's encoder for sounds (frozen; it has learned from the training voices), and trained layers on both. In training a row may lose its word or its sound (page 32's modality dropout). **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: your machine's times.
@@ -213,11 +213,11 @@ print(f"whole {weigh(model) / 1000:.0f} kB, in it the front end {weigh(log_mel) 
 # %% [markdown]
 # Three things can be read off.
 #
-# - The front end takes 40 % of the whole model's time at batch 1, and 59 % at batch 32. Before you shrink a network, see what it waits for.
-# - An answer in a batch of 32 costs less than half of a single one, perhaps as a fixed part is shared. But whoever comes first waits for the last.
+# - The front end takes 40 % of the whole model's time at batch 1, and 59 % at batch 32. See what a network waits for before you shrink it.
+# - An answer in a batch of 32 costs less than half of a single one, perhaps as a fixed part is shared; but the first waits for the last.
 # - A sound of an eighth of the length takes more than half of the time.
 #
-# Memory: the model takes 639 kB, whatever the batch; 285 kB of them are the front end's fixed waves and filters. What grows is what is made on the way. The front end's waves alone take 100 kB a row, 13 MB at batch 128.
+# Memory: the model takes 639 kB, whatever the batch: 354 kB of weights, 285 of the front end's fixed waves and filters. What grows is what is made on the way. The output of the front end's Fourier transform alone takes 100 kB a row, 13 MB at batch 128.
 #
 # ## Leave early
 #
@@ -232,13 +232,13 @@ with torch.no_grad():
         print(f"{word:6} {files.WORDS[probs.argmax()]:6} sure {probs.max():.1f}")
 
 # %% [markdown]
-# With a threshold of 0.8 the first two leave, and the others go on. This is **early exit** (提前退出): with the cheap model's logits $z$ and the whole model $f$,
+# With a threshold of 0.8 the first two leave, and the others go on. (Page 31 sent a call to a human by the same number: its doubt is 1 minus this confidence.) This is **early exit** (提前退出): with the cheap model's logits $z$ and the whole model $f$,
 #
 # $$ \hat{y}(x) = \begin{cases} \arg\max_c z_c & \text{if } \max_c \text{softmax}(z)_c \ge t \\ \arg\max_c f(x)_c & \text{otherwise} \end{cases} \tag{34.1} $$
 #
 # It is decided for each row, and $f$ must not run for the rows that leave: else nothing is saved.
 #
-# > **Exercise 34.1 · Early exit** — *10 minutes · core*
+# > **Exercise 34.1 · Early exit** — *11 minutes · core*
 # >
 # > - `cheap` `(B, C)`: the cheap model's logits. `full`: a function; `full(rows)`, with the numbers `(R,)` of some rows, gives their logits `(R, C)` by the whole model. `threshold`: a number.
 # > - Return the labels `(B,)` by (34.1), and which rows went on, `(B,)` bool. A confidence of exactly the threshold leaves. Call `full` for no other rows.
@@ -386,7 +386,13 @@ for name, label in (("all", "float32"), ("int8", "int8"), ("pruned 0.9", "9 of 1
 #
 # </details>
 #
-# **Distillation** (蒸馏) is a third way: a small student learns the large model's softened probabilities beside the labels. A late fusion of 8,708 weights has 85.5 ± 3.1 % from labels alone and 88.7 ± 2.0 from labels and the LoRA model's logits: 3.3 ± 1.8 points more (five seeds, 30 epochs, for each the better of two rates on validation). With what the teacher says of *another* row of the same digit it has 84.5 ± 0.8: what helps is what is said of this row, not which digits look alike. It still needs the front end.
+# **Distillation** (蒸馏) is a third way: a small student learns the large model's softened probabilities beside the labels. Here it gains 3.3 points, and still needs the front end.
+#
+# <details><summary>Distillation in numbers</summary>
+#
+# A late fusion of 8,708 weights has 85.5 ± 3.1 % from labels alone and 88.7 ± 2.0 from labels and a LoRA model's logits: 3.3 ± 1.8 points more, and level with this teacher, which has 88.3 at its one learning rate (five seeds, 30 epochs, for each the better of two rates on validation). With what the teacher says of *another* row of the same digit it has 84.5 ± 0.8: what helps is what is said of this row, not which digits look alike.
+#
+# </details>
 #
 # ## Out of the notebook
 #
@@ -430,7 +436,11 @@ data = {"text": F.one_hot(train["letters"], 27)[..., 1:].sum(1).float(), "label"
 torch.save(data, Path(folder.name) / "data.pt")
 
 # %% [markdown]
+# <details><summary>ONNX</summary>
+#
 # **ONNX** is a format that other programs run, in C++, in browsers, on phones. A *graph* that is written down can also be *optimised*: neighbours joined, constants computed once. Compare its results with the notebook's, for one row and for many.
+#
+# </details>
 #
 # ### Where it breaks: the same numbers, prepared otherwise
 #
@@ -500,10 +510,11 @@ for name, row in load_runs.items():
 # The last row is one word of difference in `server.py`: without it the socket's option TCP_NODELAY is off, and the second part of an answer waits for the client's receipt, which comes some 40 ms late. Each answer is right, and all are late: the median wait is 48 ms in place of 5. No test of answers finds that; a load test does.
 #
 # </details>
+
+# %% [markdown]
+# ## More: several processes
 #
-# ## Several processes
-#
-# **Data parallel** (数据并行) training: each of $W$ processes has a copy of the weights $\theta$ and an equal part $B_r$ of the batch $B$. It computes its own gradient; then all take the mean, and make the same step. Why that is the same as one process with the whole batch, for a loss that is a mean over rows:
+# *More: nothing later needs this section.* **Data parallel** (数据并行) training: each of $W$ processes has a copy of the weights $\theta$ and an equal part $B_r$ of the batch $B$. It computes its own gradient; then all take the mean, and make the same step. Why that is the same as one process with the whole batch, for a loss that is a mean over rows:
 #
 # $$ \nabla_\theta \frac{1}{|B|} \sum_{i \in B} \ell_i = \frac{1}{W} \sum_{r=1}^{W} \nabla_\theta \frac{1}{|B_r|} \sum_{i \in B_r} \ell_i \qquad \text{if } |B_r| = |B| / W \tag{34.2} $$
 #
@@ -537,8 +548,13 @@ except (RuntimeError, TimeoutError, OSError) as error:
     print("no two processes here:", str(error)[:200])
 
 # %% [markdown] owes="F111 F180"
-# Five seeds: two processes and one end with weights that differ by at most 2e-16; the two that died at step 35 went on from step 30, and ended exactly where two without an accident end. If both take the same rows (`[: n]` in place of `[rank::world]`) all runs as well, and is one process with half the batch: the weights then differ by up to 0.16. It is not faster here: the model learns for a fraction of a second, and each process needs seconds to start. It pays where a step takes long.
+# Five seeds: two processes and one end with weights that differ by at most 2e-16; the two that died at step 35 went on from step 30, and ended exactly where two without an accident end. It is not faster here: the model learns for a fraction of a second, and each process needs seconds to start. It can pay where a step takes long.
 #
+# <details><summary>The same rows twice</summary>
+#
+# If both take the same rows (`[: n]` in place of `[rank::world]`) all runs as well, and is one process with half the batch: the weights then differ by up to 0.16.
+#
+# </details>
 # <details><summary>Restarts, several machines, and Lightning</summary>
 #
 # Each life of a process has its own names in the group's store. Without that, some restarts failed or hung when this page was written: a new process called the address of a dead one.
@@ -546,7 +562,8 @@ except (RuntimeError, TimeoutError, OSError) as error:
 # On several machines the same file is started on each of them by `torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29500 ddp.py data.pt weights.pt`. That was not tried for this page, which had one machine. With graphics cards the group is `nccl` in place of `gloo`, and a process takes one card. PyTorch Lightning has the loop inside: `Trainer(strategy="ddp", devices=2)` does the same steps (not run here).
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What does it cost, all in all?
 #
 # Back to early exit. The cheap model runs for every row, at cost $c$. The whole one, at cost $C$, for the share $q(t)$ of rows whose confidence $s$ is below the threshold:
@@ -616,7 +633,7 @@ verify("34.3", by_hand=exit_costs(s, t, 0.05, 0.8), reference=0.05 + 0.8 * below
 # %% [markdown] owes="F77 F187 F207"
 # Over the five seeds the expected cost is half of the whole model's at 0.8, and two thirds at 0.9 (with seed 0, printed here, a little more). Above 1 it is *more* than without early exit, as everybody pays for both. Costs are whatever you pay: milliseconds, energy, or the price of a call to somebody's large model. Much "real-time fusion" is just this.
 #
-# Now one task through all of it:
+# One task through all of it:
 
 # %%
 print("five seeds                               right in %   trained      kB   ms, batch 1")
@@ -634,8 +651,15 @@ print("LoRA minus frozen", minus("LoRA", "frozen"), "  with early exit minus wit
       minus("LoRA, exit 0.9", "LoRA"))
 
 # %% [markdown] owes="F119"
-# Read it by the differences. A frozen encoder that others have trained, LoRA, and all weights cannot be told apart here (LoRA minus frozen 1.4 ± 2.3 points); the frozen one trains a sixth of the weights, in half of the time of the other two. int8 is smaller and not faster. Early exit at 0.9 loses 0.1 ± 0.5 points against LoRA, and takes two thirds of its time. A larger model would be a row like these: it has to show its points, and what they cost. How large models grow, and what is gained, is told by those who can pay for the comparison ([Hoffmann and others, 2022](https://arxiv.org/abs/2203.15556)).
+# A frozen encoder that others have trained, LoRA, and all weights cannot be told apart here (LoRA minus frozen 1.4 ± 2.3 points); the frozen one trains a sixth of the weights, in half of the time of the other two. int8 is smaller and not faster. Early exit at 0.9 loses 0.1 ± 0.5 points against LoRA, and takes two thirds of its time. A larger model would be a row like these: it has to show its points, and what they cost.
 #
+# And the simplest model belongs beside them. Page 32's linear layer on letters and the bands of a sound, 3,340 weights, has 90.6 ± 1.8 % on these splits (ten seeds), over the same five seeds 2.9 ± 1.3 more than the frozen encoder. That encoder reads the sound alone at 62.6 %, where page 32's bands have 76; why, no row shows. So this table compares ways to train *this* model, and a smaller one is at least as good at the task.
+#
+# <details><summary>How do large models grow?</summary>
+#
+# How large models grow, and what is gained, is told by those who can pay for the comparison ([Hoffmann and others, 2022](https://arxiv.org/abs/2203.15556)).
+#
+# </details>
 # <details><summary>Were all trained equally well?</summary>
 #
 # Learning rates come from a grid of three or four, by validation. Where an end of it was chosen, one step beyond was tried in all seeds; validation took that step in one of 30 runs.
@@ -644,7 +668,7 @@ print("LoRA minus frozen", minus("LoRA", "frozen"), "  with early exit minus wit
 #
 # ## In use
 #
-# **Drift** (漂移): what people send changes, and nobody sends labels. What can be seen without labels is, for one, the cheap model's confidence: compare a window of new requests with old ones. Two usual alarms: a Kolmogorov-Smirnov test at p < 0.01, and the population stability index above 0.2, a rule of thumb that asks for no sample size.
+# **Drift** (漂移): what people send changes, and nobody sends labels: page 32's domain shift, come in time. What can be seen without labels is, for one, the cheap model's confidence: compare a window of new requests with old ones. Two usual alarms: a Kolmogorov-Smirnov test (how far apart two distributions are at most) at p < 0.01, and the population stability index (how much the shares of bins have moved) above 0.2, a rule of thumb that asks for no sample size.
 
 # %% owes="F120"
 watch = stored("34", "watched")                                # python tools/sweep.py 34 watched
@@ -662,11 +686,14 @@ for name in ("as it was", "new alone", "new and old"):
     print(f"{name:22}", *(f"{share:>14}" for share in shares))
 
 # %% [markdown]
-# The index rings in 81 % of the quiet windows of 30 words, and with 300 it sleeps through a drift that costs 7 points: a threshold without a sample size means nothing. The test rings in 1 % of the quiet windows, as promised, and even with 300 words in 59 % only of those with the small drift. A window that became *easier* rings as loudly as a harder one.
+# The index raises an alarm in 81 % of the quiet windows of 30 words, and with 300 it misses a drift that costs 7 points: a threshold without a sample size means nothing. The test raises one in 1 % of the quiet windows, as promised, and even with 300 words in 59 % only of those with the small drift. A window that became *easier* raises the alarm, too.
 #
-# Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: perhaps what told the digits apart is no longer written. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. (Collect on a calendar, too: an alarm on confidence misses a change that leaves the model as sure as before.)
+# Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: perhaps what told the digits apart is no longer written. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. Collect on a calendar, too: an alarm on confidence misses a change that leaves the model as sure as before.
+
+# %% [markdown]
+# ### More: privacy and groups
 #
-# **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". The area under its curve (AUC) is the probability that a member has a smaller loss than another; 50 % is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
+# *More: nothing later needs this section.* **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". The area under its curve (AUC) is the probability that a member has a smaller loss than another; 50 % is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
 
 # %%
 for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
@@ -677,7 +704,7 @@ chance = 196 * math.sqrt((643 + 643 + 1) / (12 * 643 * 643))   # of ranks withou
 print(f"by chance, in 95 % of single runs: AUC 50 ± {chance:.1f}")
 
 # %% [markdown] owes="F168 F193"
-# The attack works best on the network that knows its members by heart: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs nothing clear in accuracy. 57 is still beyond what chance gives (50 ± 3 in one run). An AUC is also a mean over people: the most exposed sample may be far easier to find ([Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms). A voice is personal data by itself: keep no sound that you do not need, and say how long.
+# The attack works best on the network that has memorised its members: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs nothing clear in accuracy. 57 is still beyond what chance gives (50 ± 3 in one run). (An AUC is also a mean over people: [Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms.) A voice is personal data by itself: keep no sound that you do not need, and say how long.
 #
 # **Groups.** Is the model equally good for all ten test voices? Seed 0's errors, each with its 95 % interval by Wilson's formula:
 
@@ -706,10 +733,19 @@ plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the sa
            " by one: one run (18 to 44 samples a voice), and five runs put together.")
 
 # %% [markdown] owes="F167 F184 F201 F203"
-# In this run voice 53 has 33 % wrong, and voice 52 has 4; the gap is 29 points. But that is the worst of ten against the best of ten. Shuffle the voices over the same answers, and in 16 % of the shufflings the gap is as large: with 18 to 44 samples a voice, this one run tells nothing. In two of five runs chance gives such a gap in fewer than 5 %. Put together, voice 53 has 30 % wrong, and the others 10. But its samples come from ten clips of one synthetic voice, the same in all runs, so the true interval is wider than drawn; and ten voices say little about an eleventh. So: say the group, the number, the interval; collect more of the group before you mend; and do not call a model fair because no gap was found.
+# In this run voice 53 has 33 % wrong, and voice 52 has 4; the gap is 29 points. But that is the worst of ten against the best of ten: this one run tells nothing.
+#
+# <details><summary>How often chance gives such a gap; five runs</summary>
+#
+# Shuffle the voices over the same answers, and in 16 % of the shufflings the gap is as large, with 18 to 44 samples a voice. In two of five runs chance gives such a gap in fewer than 5 %. Put together, voice 53 has 30 % wrong, and the others 10.
+#
+# </details>
+#
+# But ten clips of one synthetic voice are the same in all runs, so the true interval is wider than drawn; and ten voices say little about an eleventh. So: say the group, the number, the interval; collect more of the group before you mend; and do not call a model fair because no gap was found.
 #
 # What the numbers do not show needs people: who is asked, who may refuse, who reads a sample of answers before and after launch, and what happens after a harmful one (**human review**, 人工审核). Write down beforehand which error hurts whom.
-#
+
+# %% [markdown]
 # ## What is often asked
 #
 # <details><summary>Six questions, and short answers</summary>
@@ -745,7 +781,7 @@ show_guesses(made_guesses())
 # 2. **build** early exit: decided row by row, by a probability, with a threshold from validation data;
 # 3. **make** a model smaller by int8, nearly without a changed answer, and know that pruned weights take their bytes and their time as before;
 # 4. **export**, serve, refuse in words, count what is lost; and train in two processes as in one;
-# 5. **build** the expected cost $c + q C$, and read one table of accuracy, weights, kB and ms;
+# 5. **build** the expected cost $c + q C$, and read one table of accuracy, weights, kB and ms, with the simplest model beside it;
 # 6. **watch**: an alarm says that something changed, labels say whether to train again; and groups of 25 tell little.
 #
 # ## Questions
@@ -760,27 +796,22 @@ show_guesses(made_guesses())
 # The whole model still runs for each batch in which one row goes on, with fewer rows. Its fixed part is then shared by fewer. Measure with the batch that you serve.
 #
 # </details>
-# <details><summary>3. Why is the scale of int8 taken for each output and not for the whole table?</summary>
-#
-# One large weight would set the scale for all, and the small rows would be rounded to a few numbers.
-#
-# </details>
-# <details><summary>4. Every answer has the status 200. Is the service well?</summary>
+# <details><summary>3. Every answer has the status 200. Is the service well?</summary>
 #
 # Not shown. The padding that was counted as sound gave 200, and answers at the level of chance. Send some known samples now and then, and compare with what the notebook gives.
 #
 # </details>
-# <details><summary>5. Two processes, rows by <code>[rank::world]</code>. What happens if both take the same rows?</summary>
+# <details><summary>4. Two processes, rows by <code>[rank::world]</code>. What happens if both take the same rows?</summary>
 #
 # No error. Both gradients are equal, and so is their mean: it is one process with half of the batch, at twice the cost.
 #
 # </details>
-# <details><summary>6. With the whole page: the confidence of your cheap model falls. What do you do, in order?</summary>
+# <details><summary>5. With the whole page: the confidence of your cheap model falls. What do you do, in order?</summary>
 #
 # See how many more rows now go on, since that is cost at once. Look at some rows. Label 50 to 200 of them, test the old model on them, train a copy on old and new rows together, test it on both, and decide.
 #
 # </details>
-# <details><summary>7. With the whole page: somebody offers a model "four times smaller, three times faster, equally good". What do you ask for?</summary>
+# <details><summary>6. With the whole page: somebody offers a model "four times smaller, three times faster, equally good". What do you ask for?</summary>
 #
 # Bytes of the file; median and p99 at your batch, on your machine, with the front end; accuracy over seeds minus the old one's, paired, and the number of changed answers; the same inputs through both; and groups.
 #
