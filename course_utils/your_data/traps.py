@@ -167,7 +167,7 @@ def _twins(data: Data, name: str, x: torch.Tensor, rows: dict[str, list[int]]) -
         there = [i for i in there if len(data.values[name][i].split()) >= LONG]
     if len(there) < 3:
         return []
-    kept = x[torch.tensor(there)].double()
+    kept = x[there].double()
     kept = (kept - kept.mean(0)) / kept.std(0).clamp(min=1e-6)
     distance = torch.cdist(kept, kept)
     near = (distance < NEAR * distance.median()).triu(1).nonzero().tolist()
