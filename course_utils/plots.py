@@ -85,7 +85,7 @@ def bars(
 
     `ceiling`, the best that anything could reach, is one number or one per bar (None where it is
     unknown). `top` is the largest value that the axis is made for: 100 for per cent, 1 for a
-    share.
+    share. An interval that reaches past it is drawn up to it.
     """
     figure, ax = axes(height=0.9 + 0.42 * len(scores))
     ceilings = per_item("ceiling", ceiling, len(scores))
@@ -103,7 +103,7 @@ def bars(
             ax.errorbar(
                 mean,
                 row,
-                xerr=half,
+                xerr=[[half], [max(0, min(half, top - mean))]],
                 fmt="none",
                 ecolor=color,
                 elinewidth=1.5 + more,
@@ -112,7 +112,7 @@ def bars(
             )
         if best is not None:
             ax.plot([best, best], [row - 0.5, row + 0.5], gapcolor="white", **CEILING)
-        end = mean + half
+        end = max(mean, min(mean + half, top))
         if best is not None and end - 0.01 * top < best < end + 0.16 * top:
             end = best  # the number stands behind the ceiling and does not hide it
         ax.text(

@@ -25,7 +25,7 @@ FLOORS = (
     ("understand", ("gradients", "contracts", "theory", "attribution")),
     ("show", ("look", "drawings", "plots", "widgets")),
     ("teach", ("exercises", "progress")),
-    ("front door", ("doctor", "doctor_machine")),
+    ("front door", ("doctor", "doctor_machine", "your_data")),
 )
 LINES = 500
 

@@ -138,6 +138,14 @@ def linux(machine, tmp_path, monkeypatch):
     return machine
 
 
+@pytest.mark.parametrize("cpu, said", [(["--cpu"], True), ([], False)])
+def test_where_the_cpu_build_cannot_be_had_the_way_without_it_is_named(linux, cpu, said):
+    linux.pip_code = 1
+    with pytest.raises(SystemExit) as stop:
+        linux.main(*cpu)
+    assert ("the\nsame command without CPU=1" in str(stop.value)) == said
+
+
 def test_the_cpu_build_comes_as_a_pair_and_stays(linux, tmp_path):
     linux.main("--cpu")
     asked = linux.command[linux.command.index("install") :]

@@ -45,6 +45,10 @@ Install what your system calls it, then run the same command again:
   Fedora            dnf install python3-pip
   elsewhere         pip 22.3 or newer, so that "python3 -m pip --version" answers"""
 
+NO_INDEX = """
+The build without CUDA comes from download.pytorch.org. If that cannot be reached from here, the
+same command without CPU=1 takes PyPI's build, which needs 6 GB."""
+
 
 def venv_python(venv):
     """The Python inside a virtual environment."""
@@ -166,7 +170,8 @@ def install(root, venv=VENV, constraints=CONSTRAINTS, extras=EXTRAS, cpu=False):
     if subprocess.run(command, cwd=root).returncode:
         # pip takes back what it could not finish, so what worked before works still.
         stamp.unlink() if before is None else stamp.write_text(before)
-        sys.exit("\npip could not install the course; its message stands above.")
+        elsewhere = NO_INDEX if kind and sys.platform.startswith("linux") else ""
+        sys.exit("\npip could not install the course; its message stands above." + elsewhere)
     stamp.write_text(kind + fingerprint(root, venv, lists, extras))
 
 

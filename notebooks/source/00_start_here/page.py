@@ -708,7 +708,7 @@ dots({name: real["accuracy"][name] for name in names_shown},
 #
 # ## The map of the course
 #
-# All 36 pages; 35 is planned. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
+# All 36 pages stand. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
 # 02, 03, 04, 10, 11, 12, 13, 14, 15, 16, 25, 26, 28. (A page may open with a question from one that you left out.)
 
 # %% tags=["figure"]
