@@ -19,7 +19,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from course_utils.masks import check_tensor, check_whole
+from course_utils.checks import check_tensor, check_whole
 
 ABSENT = ("mean", "zero", "permutation", "mask")
 # 2^M passes over the data

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d
 
+from course_utils.checks import check_bools, check_floats, check_tensor, check_whole
+
 # where it stands, because tables of sounds, a floor below, read them too
 from course_utils.datasets.files import open_sound as open_sound
-from course_utils.masks import check_floats, check_tensor, check_whole
 
 # at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
 BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
@@ -199,8 +200,7 @@ def dct(values: Tensor, count: int | None = None) -> Tensor:
     check_floats(values, "values")
     n = values.shape[-1] if values.dim() else 0
     count = n if count is None else count
-    if type(count) is not int or not 1 <= count <= n:
-        raise ValueError(f"count: expected a whole number from 1 to {n}, got {count!r}")
+    check_whole(1, n, count=count)
     time, wave = (
         torch.arange(size, dtype=torch.float64, device=values.device) for size in (n, count)
     )
@@ -305,10 +305,4 @@ def check_sound(sound: Tensor, mask: Tensor) -> None:
         raise TypeError(
             f"sound: expected floats from -1 to 1, got {sound.dtype}; divide int16 by 32768"
         )
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != sound.shape:
-        got = (
-            f"{mask.dtype} of shape {tuple(mask.shape)}"
-            if isinstance(mask, Tensor)
-            else type(mask).__name__
-        )
-        raise TypeError(f"mask: expected bool of shape {tuple(sound.shape)}, got {got}")
+    check_bools(mask, "mask", sound.shape)

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_tensor
+
 # where it stands, because tables of pictures, a floor below, read them too
 from course_utils.datasets.files import open_image as open_image
-from course_utils.masks import check_tensor
 
 # The mean and standard deviation of ImageNet's training pictures, by colour: what networks trained
 # on it expect.

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_whole
 from course_utils.features import (
     asked_for_gradient,
     cache_folder,
@@ -133,8 +134,7 @@ class ImageEncoder(nn.Module):
         """
         if self.head is None or not self.trained:
             raise ValueError("this encoder has learned no classes: its weights are random, or cut")
-        if type(k) is not int or not 1 <= k <= 1000:
-            raise ValueError(f"k: expected a whole number from 1 to 1,000, got {k!r}")
+        check_whole(1, 1000, k=k)
         from torchvision.models import ResNet18_Weights
 
         words = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.masks import check_floats, check_tensor
+from course_utils.checks import check_bools, check_floats
 
 MINERS = ("all", "random", "semi-hard", "hard")
 
@@ -181,12 +181,7 @@ def _positives(positives: Tensor | None, scores: Tensor) -> Tensor:
     """Which pairs belong together, (B, B) bool: the diagonal at least."""
     if positives is None:
         return torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    check_tensor(positives, "positives", "a bool tensor")
-    if positives.dtype != torch.bool or positives.shape != scores.shape:
-        raise TypeError(
-            f"positives: expected bool of shape {tuple(scores.shape)}, got {positives.dtype} of"
-            f" shape {tuple(positives.shape)}"
-        )
+    check_bools(positives, "positives", scores.shape)
     if not positives.diagonal().all():
         row = int((~positives.diagonal()).int().argmax())
         raise ValueError(f"positives: expected True on the diagonal, got False for row {row}")

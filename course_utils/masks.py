@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from course_utils.checks import check_tensor
+
 SIDES = ("right", "left")
 
 
@@ -106,26 +108,6 @@ def pad(sequences: list[Tensor], *, side: str = "right") -> tuple[Tensor, Tensor
     if side == "left":
         places = places.flip(0)
     return padded, places < lengths[:, None]  # (T,), (B, 1) -> (B, T)
-
-
-def check_tensor(value, name: str, what: str = "a tensor") -> None:
-    """Raises TypeError for an argument that is no tensor, with its name and what came."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected {what}, got {type(value).__name__}")
-
-
-def check_floats(value, name: str) -> None:
-    """Raises TypeError for what is no tensor of floats, with its name."""
-    check_tensor(value, name)
-    if not value.is_floating_point():
-        raise TypeError(f"{name}: expected floats, got {value.dtype}")
-
-
-def check_whole(least: int, **values) -> None:
-    """Raises ValueError for an argument that is no int of at least `least`, with its name."""
-    for name, value in values.items():
-        if type(value) is not int or value < least:
-            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
 
 
 def _check_bool(mask: Tensor) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.checks import check_floats, check_tensor, check_whole
 from course_utils.losses import cosines
-from course_utils.masks import check_floats, check_tensor, check_whole
 from course_utils.text import strings
 
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups

@@ -17,7 +17,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from course_utils.masks import check_floats, check_tensor
+from course_utils.checks import check_floats, check_tensor
 
 # how a value between two readings is made, and whether it needs readings from after the tick
 WAYS = {"hold": False, "mean": False, "nearest": True, "linear": True}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from course_utils.checks import check_bools
 from course_utils.masks import pad
 
 
@@ -42,8 +43,7 @@ def letter_features(ids: Tensor, mask: Tensor) -> Tensor:
 def _check_letters(ids: Tensor, mask: Tensor) -> None:
     if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
         raise TypeError(f"ids: expected (B, T) int64, got {_seen(ids)}")
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != ids.shape:
-        raise TypeError(f"mask: expected bool of shape {tuple(ids.shape)}, got {_seen(mask)}")
+    check_bools(mask, "mask", ids.shape)
     if ids.numel() and not 0 <= ids.min() <= ids.max() <= 26:
         raise ValueError(
             f"ids: expected letters, 1 to 26 and 0 for padding, got {int(ids.min())} to"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_whole
 from course_utils.metrics import accuracy
 from course_utils.runtime import device
 
@@ -225,8 +226,7 @@ def fit(
 
 
 def _check_plan(train, validation, epochs: int) -> None:
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs: expected a whole number of at least 1, got {epochs!r}")
+    check_whole(1, epochs=epochs)
     for argument, batches in {"train": train, "validation": validation}.items():
         if isinstance(batches, dict) or not isinstance(batches, Iterable):
             raise TypeError(

@@ -11,13 +11,13 @@ import math
 import re
 from collections import Counter, defaultdict
 from functools import cache
-from numbers import Integral
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_whole
 from course_utils.datasets.splits import check_index, split_groups
 
 CREDIT = "Texts and ratings: C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT"
@@ -75,8 +75,7 @@ class RatedTexts(Dataset):
             raise ValueError(f"domain: expected one of {list(FILES)}, got {domain!r}")
         if not isinstance(apart, bool):
             raise ValueError(f"apart: expected True or False, got {apart!r}")
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+        check_whole(0, seed=seed)
         (folder,) = store.fetch("texts")
         rows, groups = _rows(folder / FILES[domain])
         self.split, self.domain = split, domain

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check, sizes
 from course_utils.losses import cosines
-from course_utils.masks import check_floats
 
 
 def unit_length_backward(d_out: Tensor, x: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check, check_names, sizes
 from course_utils.gradients.layers import linear_backward
 from course_utils.gradients.outputs import softmax_backward
-from course_utils.masks import check_floats, masked_softmax
+from course_utils.masks import masked_softmax
 
 # What goes by name, and a mask that goes by name.
 Named = dict[str, Tensor]

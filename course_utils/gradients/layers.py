@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check, sizes
-from course_utils.masks import check_floats
 
 
 def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check
-from course_utils.masks import check_floats
 
 
 def cross_entropy_backward(
