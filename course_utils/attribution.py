@@ -9,6 +9,15 @@ interactions, and what is left of its answers when nothing may interact.
 `predict(inputs)` is any function from a batch of the modalities, by name, to a tensor with a row
 for each sample, as a `Fusion` is. A modality is a tensor (N, ...) or a dict of tensors that belong
 together, such as tokens and their mask. What "absent" means is a choice that changes the numbers.
+
+A batch of `collate` has one mask for all its modalities, and the label. Hand each its own part, and
+let `predict` put the batch together:
+
+    inputs = {name: {"values": batch[name], "mask": batch["mask"][name]} for name in names}
+
+    def predict(inputs):
+        values = {name: part["values"] for name, part in inputs.items()}
+        return model(values | {"mask": {name: part["mask"] for name, part in inputs.items()}})
 """
 
 import math
@@ -53,8 +62,9 @@ def subset_scores(
     first.
 
     Raises TypeError or ValueError for inputs that are no tensors, or differ in their number of
-    rows, more than 8 modalities, whole numbers that shall have a mean, an unknown `absent`, a model
-    in training mode, outputs that have not a row for each sample, and a score that is no number.
+    rows, a "mask" among them, more than 8 modalities, whole numbers that shall have a mean, an
+    unknown `absent`, a model in training mode, outputs that have not a row for each sample, and a
+    score that is no number.
     """
     _check(predict, inputs, batch_size)
     names = list(inputs)
@@ -283,6 +293,11 @@ def _check(predict, inputs: dict, batch_size: int) -> int:
     if not isinstance(inputs, dict) or not inputs:
         got = "an empty dict" if isinstance(inputs, dict) else type(inputs).__name__
         raise TypeError(f"inputs: expected a dict of tensors by modality, got {got}")
+    if "mask" in inputs:
+        raise ValueError(
+            'inputs["mask"]: expected modalities alone; hand each its own mask, {"values": ...,'
+            ' "mask": ...}, and let predict put them together'
+        )
     check_whole(1, batch_size=batch_size)
     counts = {}
     for name, value in inputs.items():
