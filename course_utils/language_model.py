@@ -150,7 +150,7 @@ def prompt_and_reply(
 
     Raises TypeError or ValueError for what are no two lists of as many strings.
     """
-    prompts, replies = strings(prompts), strings(replies)
+    prompts, replies = strings(prompts, "prompts"), strings(replies, "replies")
     if len(prompts) != len(replies):
         raise ValueError(
             f"replies: expected {len(prompts)}, as many as prompts, got {len(replies)}"
@@ -271,7 +271,7 @@ def add_lora(
     Raises TypeError for a layer of such a name that is not linear (a LoRALinear is none: a second
     call does not wrap twice), and ValueError for a name that no layer has.
     """
-    names = tuple(strings(names))
+    names = tuple(strings(names, "names"))
     found = {name: m for name, m in model.named_modules() if name.split(".")[-1] in names}
     missing = set(names) - {name.split(".")[-1] for name in found}
     if missing:
