@@ -138,8 +138,11 @@ def take_emoticons(text: str) -> tuple[str, list[str]]:
     return " ".join(EMOTICON.sub(" ", text).split()), found
 
 
-def near_duplicates(texts: list[str], alike: float = ALIKE) -> list[int]:
-    """For each text the place of the first text of its group.
+def near_duplicates(
+    texts: list[str], alike: float = ALIKE, first: list[int] | None = None
+) -> list[int]:
+    """For each text the place of the first text of its group; `first` has those that are together
+    from the start.
 
     Two texts are near-duplicates when the words that they share are at least the part `alike` of
     the words that either has (Jaccard's index), without emoticons, capitals, names, addresses and
@@ -148,7 +151,7 @@ def near_duplicates(texts: list[str], alike: float = ALIKE) -> list[int]:
     """
     if not 0 < alike <= 1:
         raise ValueError(f"alike: expected a part above 0 and at most 1, got {alike!r}")
-    return _groups([_words(text) for text in texts], alike)
+    return _groups([_words(text) for text in texts], alike, first)
 
 
 def _words(text: str) -> set[str]:
@@ -191,4 +194,4 @@ def _rows(file: Path) -> tuple[list[tuple[float, str]], list[int]]:
     rows = [(float(rating), html.unescape(text)) for _, rating, text in fields]
     reviews: dict[str, int] = {}
     first = [reviews.setdefault(name.split("_")[0], i) for i, (name, *_) in enumerate(fields)]
-    return rows, _groups([_words(text) for _, text in rows], ALIKE, first)
+    return rows, near_duplicates([text for _, text in rows], first=first)
