@@ -214,7 +214,8 @@ def mfcc(sound: Tensor, mask: Tensor, *, n_mfcc: int = 13, **options) -> tuple[T
 
     (B, S) float and its (B, S) bool mask -> (B, T, n_mfcc) float, zeros where there is no frame,
     and mask (B, T) bool. `options` are those of `log_mel`. librosa and torchaudio take decibels
-    where this takes natural logarithms: theirs are 10 / ln 10 times as large.
+    where this takes natural logarithms: theirs are 10 / ln 10 times as large. Raises ValueError for
+    an `n_mfcc` outside 1 to n_mels, and as `log_mel` does.
     """
     energies, heard = log_mel(sound, mask, **options)
     return dct(energies, n_mfcc), heard

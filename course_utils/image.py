@@ -26,7 +26,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pixel_features(images: Tensor) -> Tensor:
-    """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float."""
+    """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float.
+
+    Raises ValueError or TypeError for another shape and for what is no float.
+    """
     check_tensor(images, "images")
     if images.dim() != 4:
         raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
@@ -82,8 +85,9 @@ class SmallCNN(nn.Module):
     pictures -> features of places.
 
     forward: (B, channels, H, W) float -> features (B, H/8 * W/8, width), mask (B, H/8 * W/8)
-    bool, all True. Trains on the course's worlds in seconds. Sides below 8 are refused; those
-    that 8 does not divide lose their rest.
+    bool, all True. Trains on the course's worlds in seconds. Sides that 8 does not divide lose
+    their rest. Raises ValueError for channels below 1 and a width below 4; forward, ValueError or
+    TypeError for sides below 8, other channels, and what is no float.
     """
 
     def __init__(self, channels: int = 3, width: int = 64):
@@ -144,7 +148,10 @@ def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Ten
 
 
 def places(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True."""
+    """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True.
+
+    Raises ValueError or TypeError for what is no tensor of four axes.
+    """
     check_tensor(maps, "maps")
     if maps.dim() != 4:
         raise ValueError(f"maps: expected shape (B, D, H, W), got {tuple(maps.shape)}")

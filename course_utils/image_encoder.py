@@ -62,7 +62,8 @@ class ImageEncoder(nn.Module):
     `cache` is a folder for the means, or None: see `course_utils.features`. A file's name has the
     picture's content, `weights` (where the network comes from) and the network as it is in memory
     at that call. Where a gradient is asked for, of the pictures or of weights that somebody has
-    set free, nothing is read or kept, and both poolings are differentiable.
+    set free, nothing is read or kept, and both poolings are differentiable. forward raises
+    ValueError or TypeError for other shapes, sides below 32, no floats, and another pooling.
     Pictures are computed `batch_size` at a time, so that memory does not grow with B.
     """
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from course_utils.checks import check_tensor
+from course_utils.checks import check_floats, check_tensor
 
 SIDES = ("right", "left")
 
 
-def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+def masked_mean(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
     """The mean of the tokens (B, T, D) whose mask (B, T) bool is True, (B, D); zeros for a row
     without any. Without a mask (None) all count.
 
@@ -59,12 +59,14 @@ def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     (B, K). The result has the shape of both together.
     A score at the lowest finite number would count as masked: in float16 that is -65,504.
 
-    Raises ValueError or TypeError for a mask of another shape or dtype.
+    Raises ValueError or TypeError for scores that are no floats, a `dim` that they have not, and a
+    mask of another shape or dtype.
     """
+    check_floats(scores, "scores")
     _check_bool(mask)
     along = dim if dim < 0 else dim - max(scores.dim(), mask.dim())  # counted from the end
     pairs = list(zip(reversed(scores.shape), reversed(mask.shape)))
-    same = -along <= len(pairs) and pairs[-along - 1][0] == pairs[-along - 1][1]
+    same = 1 <= -along <= len(pairs) and pairs[-along - 1][0] == pairs[-along - 1][1]
     if not same or any(s != m and s != 1 and m != 1 for s, m in pairs):
         raise ValueError(
             f"mask: expected a shape that broadcasts against the scores {tuple(scores.shape)} and "
@@ -82,15 +84,19 @@ def pad(sequences: list[Tensor], *, side: str = "right") -> tuple[Tensor, Tensor
     `side` ("right", "left") up to the longest.
 
     T is at least 1; an empty sequence is a row without a True.
-    Raises ValueError for an empty list, another side, or sequences that differ in more than their
-    length.
+    Raises TypeError for what is no list of tensors, ValueError for an empty one, another side, or
+    sequences that differ in more than their length.
     """
     if side not in SIDES:
         raise ValueError(f"side: expected 'right' or 'left', got {side!r}")
+    if not isinstance(sequences, (list, tuple)):
+        got = type(sequences).__name__
+        raise TypeError(f"sequences: expected a list of tensors, got {got}")
     if not sequences:
         raise ValueError("sequences: expected at least one tensor, got an empty list")
     first = sequences[0]
     for i, sequence in enumerate(sequences):
+        check_tensor(sequence, f"sequences[{i}]")
         if sequence.dim() == 0 or sequence.shape[1:] != first.shape[1:]:
             raise ValueError(
                 f"sequences[{i}]: expected shape ({', '.join(['T', *map(str, first.shape[1:])])}) "

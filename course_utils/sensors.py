@@ -82,6 +82,7 @@ def age(times: Tensor, clock: Tensor, *, arrived: Tensor | None = None) -> Tenso
 
     With `arrived`, of the readings that were in at the tick, as in `resample`. It is a feature of
     its own: a model that gets it beside the held value knows how far to trust it.
+    Raises ValueError or TypeError for times that do not fit together, as `resample` does.
     """
     _check_times(times, "times")
     _check_clock(times, clock)

@@ -70,6 +70,9 @@ class Gates:
       noise   standard deviation of the noise in each direction
       flips   share of flipped labels, from 0 to .5
       seed    fixes the directions, which all samples of this world share
+
+    Raises ValueError for another gate, a dial outside its range and, in `sample` and `ceiling`,
+    numbers and names that do not fit.
     """
 
     gate: str
@@ -206,6 +209,9 @@ class Cues:
     >>> ways = ["text"], ["image"], ["text", "image"]
     >>> [round(100 * cues.ceiling(present), 2) for present in ways]
     [69.15, 84.13, 86.82]
+
+    Raises ValueError for a dial outside its range and, in the methods, for numbers and names that
+    do not fit.
     """
 
     mu: tuple[float, ...] = (0.5, 1.0)

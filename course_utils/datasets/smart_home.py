@@ -41,6 +41,9 @@ class SmartHome:
     `home.alarm(times)` the label. The sensors are "temperature", "motion" and "sound".
 
       seed  fixes the three waves of each signal
+
+    Raises ValueError for a seed that is no whole number from 0 and, in the methods, for another
+    name, dial or times that are no float64 (N,).
     """
 
     seed: int = 0

@@ -40,6 +40,8 @@ class Fusion(nn.Module):
     `accepts` says what `fuse` works on: "vectors" (tokens are pooled by `masked_mean` before),
     "tokens" (single vectors are refused) or "both" (a vector comes as a sequence of one token).
     `at_least` modalities are needed.
+    Raises ValueError for names, widths and numbers of modalities that do not do; what the call
+    raises: `forward`.
     """
 
     accepts = "vectors"
@@ -158,7 +160,9 @@ class Fusion(nn.Module):
         """Multiply-adds in the matrix products of one row's forward pass, by formula; see
         `describe`.
         """
-        tokens = tokens or {}
+        tokens = {} if tokens is None else tokens
+        if not isinstance(tokens, dict):
+            raise TypeError(f"tokens: expected a dict by name, got {type(tokens).__name__}")
         if not set(tokens) <= set(self.names):
             raise ValueError(
                 f"tokens: expected modalities out of {list(self.names)}, got {list(tokens)}"
@@ -291,8 +295,10 @@ def full_mask(
     """A mask with an entry for each of the features, as an exported program takes it: (B, T_m) for
     tokens, (B,) for a vector; all True for a modality that `mask` leaves out.
 
-    Raises ValueError or TypeError for a mask that does not fit.
+    Raises ValueError or TypeError for features that are no dict and a mask that does not fit.
     """
+    if not isinstance(features, dict):
+        raise TypeError(f"features: expected a dict by name, got {type(features).__name__}")
     present = token_masks(features, mask, tuple(features))
     return {
         name: kept if x.dim() == 3 else kept[:, 0]

@@ -31,6 +31,7 @@ def concat_backward(d_out: Tensor, dims: dict[str, int], mask: Named | None = No
     modality and [0; I] for the other.
     """
     check_floats(d_out, "d_out")
+    check_names(dims, "dims")
     check(d_out, "d_out", (*d_out.shape[:-1], sum(dims.values())), d_out.dtype)
     present = _present(dims, mask, d_out)
     return _where_present(dims, d_out.split(list(dims.values()), -1), present)
