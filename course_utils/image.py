@@ -9,8 +9,6 @@ them: features (B, T, D), one row for each of T places of the picture, from left
 bottom, and mask (B, T) bool. Mean over T is global average pooling.
 """
 
-import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -114,37 +112,6 @@ class SmallCNN(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         check_images(images, self.channels, least=8)
         return places(self.blocks(images))
-
-
-@contextlib.contextmanager
-def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """While active, keep what the named modules of `network` return: {name: (B, C, H, W)}, of
-    the last forward pass.
-
-    >>> with feature_maps(cnn, ["blocks.0", "blocks.2"]) as maps:
-    ...     cnn(images)
-    >>> maps["blocks.0"].shape
-
-    Raises ValueError for a name that `network.named_modules()` does not have.
-    """
-    modules = dict(network.named_modules())
-    if missing := [name for name in names if name not in modules]:
-        raise ValueError(
-            f"names: {missing} are not among the network's modules"
-            f" {[name for name in modules if name][:12]} ..."
-        )
-    maps: dict[str, Tensor] = {}
-    hooks = [
-        modules[name].register_forward_hook(
-            lambda module, args, out, name=name: maps.__setitem__(name, out.detach())
-        )
-        for name in names
-    ]
-    try:
-        yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def places(maps: Tensor) -> tuple[Tensor, Tensor]:
