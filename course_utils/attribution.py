@@ -28,7 +28,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from course_utils.checks import check_tensor, check_whole
+from course_utils.checks import check_choice, check_tensor, check_whole
 
 ABSENT = ("mean", "zero", "permutation", "mask")
 # 2^M passes over the data
@@ -66,7 +66,7 @@ def subset_scores(
     unknown `absent`, a model in training mode, outputs that have not a row for each sample, and a
     score that is no number.
     """
-    _check(predict, inputs, batch_size)
+    _check(predict, inputs, batch_size, seed)
     names = list(inputs)
     if len(names) > MOST_MODALITIES:
         raise ValueError(
@@ -92,7 +92,7 @@ def ablation_scores(
     Two modalities that say the same look useless here, each of them: `subset_scores` sees it.
     Arguments and errors are those of `subset_scores`; "permutation" is permutation importance.
     """
-    _check(predict, inputs, batch_size)
+    _check(predict, inputs, batch_size, seed)
     names = list(inputs)
     outputs = _Outputs(predict, inputs, absent, batch_size, seed)
     return {name: _number(score(outputs.of(frozenset(names) - {name}))) for name in names}
@@ -177,8 +177,7 @@ def emap(
     alone = names[0] if alone is None else alone
     if len(names) < 2:
         raise ValueError(f"inputs: expected at least two modalities, got {names}")
-    if alone not in names:
-        raise ValueError(f"alone: expected one of {names}, got {alone!r}")
+    check_choice(names, alone=alone)
     of_alone = of_others = None
     for start in range(0, rows * rows, batch_size):
         pair = torch.arange(start, min(start + batch_size, rows * rows), device="cpu")
@@ -284,7 +283,7 @@ def _answer(predict, batch: dict, rows: int, **told) -> Tensor:
     return answer
 
 
-def _check(predict, inputs: dict, batch_size: int) -> int:
+def _check(predict, inputs: dict, batch_size: int, seed: int = 0) -> int:
     """The number of rows, which all modalities share."""
     if isinstance(predict, nn.Module) and predict.training:
         raise ValueError("predict: expected a model in eval mode, got training mode: call .eval()")
@@ -299,6 +298,7 @@ def _check(predict, inputs: dict, batch_size: int) -> int:
             ' "mask": ...}, and let predict put them together'
         )
     check_whole(1, batch_size=batch_size)
+    check_whole(0, seed=seed)
     counts = {}
     for name, value in inputs.items():
         parts = value if isinstance(value, dict) and value else {None: value}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d
 
-from course_utils.checks import check_bools, check_floats, check_tensor, check_whole
+from course_utils.checks import check_bools, check_choice, check_floats, check_tensor, check_whole
 
 # where it stands, because tables of sounds, a floor below, read them too
 from course_utils.datasets.files import open_sound as open_sound
@@ -147,9 +147,8 @@ def mel_filters(
             f"f_min, f_max: expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, half of the"
             f" sampling rate, got {f_min!r} and {top!r}"
         )
-    for name, value, known in (("norm", norm, NORMS), ("mel_scale", mel_scale, MEL_SCALES)):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
+    check_choice(NORMS, norm=norm)
+    check_choice(MEL_SCALES, mel_scale=mel_scale)
     ends = _mel(np.array([f_min, top]), mel_scale)
     corners = _hertz(np.linspace(*ends, n_mels + 2), mel_scale)[:, None]
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)

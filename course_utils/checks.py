@@ -31,6 +31,12 @@ def check_whole(least: int, most: float = math.inf, /, **values) -> None:
             raise ValueError(f"{name}: expected a whole number {bounds}, got {value!r}")
 
 
+def check_choice(choices, /, **values) -> None:
+    """Raises ValueError for an argument that is none of the `choices`, with its name."""
+    for name, value in values.items():
+        check_that(name, value in list(choices), f"one of {list(choices)}", value)
+
+
 def check_tensor(value, name: str, what: str = "a tensor") -> None:
     """Raises TypeError for an argument that is no tensor, with its name and what came."""
     if not isinstance(value, Tensor):

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from course_utils.checks import check_whole
+from course_utils.checks import check_choice, check_whole
 from course_utils.features import (
     asked_for_gradient,
     cache_folder,
@@ -102,8 +102,7 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor, pooling: str = "places") -> tuple[Tensor, Tensor]:
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
+        check_choice(POOLINGS, pooling=pooling)
         check_images(images, 3, least=32)
         if pooling == "mean" and not asked_for_gradient(self.body, images):
             mask = torch.ones(len(images), dtype=torch.bool, device=images.device)
@@ -178,8 +177,7 @@ def load_image_encoder(
     with what to do. Sources: He et al. 2016, Deep Residual Learning for Image Recognition; Tan and
     Le 2019, EfficientNet, whose Lite variant Google published in 2020.
     """
-    if name not in IMAGE_ENCODERS:
-        raise ValueError(f"name: expected one of {list(IMAGE_ENCODERS)}, got {name!r}")
+    check_choice(IMAGE_ENCODERS, name=name)
     where = cache_folder() if cache and not random else None
     if name == "efficientnet-lite0":
         return _efficientnet(random, where)

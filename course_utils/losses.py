@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.checks import check_bools, check_floats, check_that, finite
+from course_utils.checks import check_bools, check_choice, check_floats, check_that, finite
 
 MINERS = ("all", "random", "semi-hard", "hard")
 
@@ -145,8 +145,7 @@ def triplet_loss(
     Source: Schroff, Kalenichenko and Philbin 2015, FaceNet; both directions: Kiros, Salakhutdinov
     and Zemel 2014, Unifying visual-semantic embeddings.
     """
-    if miner not in MINERS:
-        raise ValueError(f"miner: expected one of {list(MINERS)}, got {miner!r}")
+    check_choice(MINERS, miner=miner)
     check_that("margin", finite(margin) and margin >= 0, "a number of at least 0", margin)
     scores = _pairs(a, b)  # (B, B)
     own = _positives(positives, scores)

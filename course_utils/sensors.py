@@ -17,7 +17,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from course_utils.checks import check_floats, check_tensor
+from course_utils.checks import check_choice, check_floats, check_tensor
 
 # how a value between two readings is made, and whether it needs readings from after the tick
 WAYS = {"hold": False, "mean": False, "nearest": True, "linear": True}
@@ -54,8 +54,7 @@ def resample(
     """
     check_stream(times, values)
     _check_clock(times, clock)
-    if how not in WAYS:
-        raise ValueError(f"how: expected one of {list(WAYS)}, got {how!r}")
+    check_choice(WAYS, how=how)
     if not isinstance(max_age, Real) or not max_age >= 0:
         raise ValueError(f"max_age: expected a time of at least 0, got {max_age!r}")
     if arrived is not None and how != "hold":

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from course_utils.checks import check_whole
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.files import on_white
 from course_utils.datasets.splits import check_index, split_groups
 
@@ -86,10 +86,8 @@ class Emoji(Dataset):
     ):
         from course_utils.datasets import store
 
-        if split not in ("train", *SIZES):
-            raise ValueError(f"split: expected one of {['train', *SIZES]}, got {split!r}")
-        if artist not in ARTISTS:
-            raise ValueError(f"artist: expected one of {list(ARTISTS)}, got {artist!r}")
+        check_choice(("train", *SIZES), split=split)
+        check_choice(ARTISTS, artist=artist)
         check_whole(0, seed=seed)
         table, *drawn = store.fetch("emoji")
         rows = _rows(table)

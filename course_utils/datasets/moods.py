@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from course_utils.checks import check_whole
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.files import open_sound
 from course_utils.datasets.splits import check_index
 from course_utils.runtime import DATA, reads
@@ -65,8 +65,7 @@ class Moods(Dataset):
         emoji: float = 0.5,
         seed: int = 0,
     ):
-        if split not in SIZES:
-            raise ValueError(f"split: expected one of {list(SIZES)}, got {split!r}")
+        check_choice(SIZES, split=split)
         size = SIZES[split] if size is None else size
         check_whole(1, size=size)
         check_whole(0, seed=seed)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from course_utils.checks import check_whole
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.splits import check_index, split_groups
 
 CREDIT = "Texts and ratings: C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT"
@@ -69,10 +69,8 @@ class RatedTexts(Dataset):
     ):
         from course_utils.datasets import store
 
-        if split not in ("train", *SHARES):
-            raise ValueError(f"split: expected one of {['train', *SHARES]}, got {split!r}")
-        if domain not in FILES:
-            raise ValueError(f"domain: expected one of {list(FILES)}, got {domain!r}")
+        check_choice(("train", *SHARES), split=split)
+        check_choice(FILES, domain=domain)
         if not isinstance(apart, bool):
             raise ValueError(f"apart: expected True or False, got {apart!r}")
         check_whole(0, seed=seed)

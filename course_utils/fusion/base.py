@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from course_utils.checks import check_tensor, check_whole
+from course_utils.checks import check_choice, check_tensor, check_whole
 from course_utils.masks import masked_mean
 
 
@@ -257,10 +257,13 @@ class Fusion(nn.Module):
 
 
 def one_of(argument: str, name: str | None, names: tuple[str, ...]) -> str:
-    """The name if it is a modality's; the first modality's if it is None."""
-    if name is not None and name not in names:
-        raise ValueError(f"{argument}: expected one of {list(names)}, got {name!r}")
-    return names[0] if name is None else name
+    """The name if it is a modality's; the first modality's if it is None. Raises ValueError for
+    another.
+    """
+    if name is None:
+        return names[0]
+    check_choice(names, **{argument: name})
+    return name
 
 
 def token_masks(

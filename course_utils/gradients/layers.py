@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from course_utils.checks import check_floats
+from course_utils.checks import check_choice, check_floats
 from course_utils.gradients.checks import check, sizes
 
 
@@ -32,8 +32,7 @@ def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> T
     entry has one way back, and phi' is how wide it is. ReLU's slope at 0, where it has none, is
     0, as in PyTorch.
     """
-    if activation not in _SLOPES:
-        raise ValueError(f"activation: expected one of {list(_SLOPES)}, got {activation!r}")
+    check_choice(_SLOPES, activation=activation)
     check_floats(x, "x")
     check(d_out, "d_out", x.shape, x.dtype)
     return d_out * _SLOPES[activation](x)
