@@ -3,6 +3,7 @@ expected.
 """
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 import torch
@@ -58,3 +59,23 @@ def check_bools(value, name: str, shape: tuple) -> None:
             f"{name}: expected bool of shape {tuple(shape)}, got {value.dtype} of shape"
             f" {tuple(value.shape)}"
         )
+
+
+def strings(texts: Iterable[str], name: str = "texts") -> list[str]:
+    """The texts as a list. Raises TypeError or ValueError, which calls the argument by its `name`,
+    for what is no list of strings and for an empty list.
+    """
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        hint = "; for one text write [text]" if isinstance(texts, str) else ""
+        got = "a single string" if hint else type(texts).__name__
+        raise TypeError(f"{name}: expected a list of strings, got {got}{hint}")
+    texts = list(texts)
+    if not texts:
+        raise ValueError(f"{name}: expected at least one string, got an empty list")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{name}[{i}]: expected a string, got {type(text).__name__}; write '' for a missing"
+                " text"
+            )
+    return texts

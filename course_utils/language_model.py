@@ -20,10 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from course_utils.checks import check_floats, check_tensor, check_whole
+from course_utils.checks import check_floats, check_tensor, check_whole, strings
 from course_utils.masks import pad
 from course_utils.runtime import DATA, reads
-from course_utils.text import strings
 from course_utils.weights import SCENES_GPT_SHA256, verified
 
 SCENES_GPT = DATA / "language_model" / "scenes_gpt.safetensors"

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.checks import check_floats, check_tensor, check_whole
+from course_utils.checks import check_floats, check_tensor, check_whole, strings
 from course_utils.losses import cosines
-from course_utils.text import strings
 
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from course_utils.checks import check_bools
+from course_utils.checks import check_bools, strings
 from course_utils.masks import pad
 
 
@@ -191,26 +191,6 @@ class Vocabulary:
             text = " ".join(word for word in words if word not in ("<pad>", "<bos>"))
             sentences.append(re.sub(r" ([.,;:?!])(?= |$)", r"\1", text))
         return sentences
-
-
-def strings(texts: Iterable[str], name: str = "texts") -> list[str]:
-    """The texts as a list. Raises TypeError or ValueError, which calls the argument by its `name`,
-    for what is no list of strings and for an empty list.
-    """
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        hint = "; for one text write [text]" if isinstance(texts, str) else ""
-        got = "a single string" if hint else type(texts).__name__
-        raise TypeError(f"{name}: expected a list of strings, got {got}{hint}")
-    texts = list(texts)
-    if not texts:
-        raise ValueError(f"{name}: expected at least one string, got an empty list")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(
-                f"{name}[{i}]: expected a string, got {type(text).__name__}; write '' for a missing"
-                " text"
-            )
-    return texts
 
 
 # ---- word vectors ----

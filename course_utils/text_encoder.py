@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from course_utils.checks import check_choice
+from course_utils.checks import check_choice, strings
 from course_utils.features import cache_folder, cached_vectors, model_fingerprint
 from course_utils.masks import masked_mean, pad
-from course_utils.text import strings
 from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
 
 TEXT_ENCODERS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
