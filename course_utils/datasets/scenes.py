@@ -216,10 +216,13 @@ class Scenes(Dataset):
         )
 
     @staticmethod
-    def collate(items: list[dict]) -> dict:
-        """A batch of B items: "image" (B, 3, 64, 64), and of all else a list of length B."""
-        check_that("items", len(items) > 0, "at least one", items)
-        batch = {name: [item[name] for item in items] for name in items[0]}
+    def collate(samples: list[dict]) -> dict:
+        """A batch of B samples: "image" (B, 3, 64, 64), and of all else a list of length B.
+
+        Raises ValueError for none.
+        """
+        check_that("samples", len(samples) > 0, "at least one", samples)
+        batch = {name: [sample[name] for sample in samples] for name in samples[0]}
         return {**batch, "image": torch.stack(batch["image"])}
 
     def _place(self, index) -> int:
