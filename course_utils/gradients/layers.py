@@ -26,7 +26,7 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
     """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.
-    Page 22, "The gate".
+    Page 22, "The ReLU".
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each
     entry has one way back, and phi' is how wide it is. ReLU's slope at 0, where it has none, is
