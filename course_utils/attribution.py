@@ -9,6 +9,15 @@ interactions, and what is left of its answers when nothing may interact.
 `predict(inputs)` is any function from a batch of the modalities, by name, to a tensor with a row
 for each sample, as a `Fusion` is. A modality is a tensor (N, ...) or a dict of tensors that belong
 together, such as tokens and their mask. What "absent" means is a choice that changes the numbers.
+
+A batch of `collate` has one mask for all its modalities, and the label. Hand each its own part, and
+let `predict` put the batch together:
+
+    inputs = {name: {"values": batch[name], "mask": batch["mask"][name]} for name in names}
+
+    def predict(inputs):
+        values = {name: part["values"] for name, part in inputs.items()}
+        return model(values | {"mask": {name: part["mask"] for name, part in inputs.items()}})
 """
 
 import math
@@ -19,7 +28,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from course_utils.masks import check_tensor, check_whole
+from course_utils.checks import check_choice, check_tensor, check_whole
 
 ABSENT = ("mean", "zero", "permutation", "mask")
 # 2^M passes over the data
@@ -53,10 +62,11 @@ def subset_scores(
     first.
 
     Raises TypeError or ValueError for inputs that are no tensors, or differ in their number of
-    rows, more than 8 modalities, whole numbers that shall have a mean, an unknown `absent`, a model
-    in training mode, outputs that have not a row for each sample, and a score that is no number.
+    rows, a "mask" among them, more than 8 modalities, whole numbers that shall have a mean, an
+    unknown `absent`, a model in training mode, outputs that have not a row for each sample, and a
+    score that is no number.
     """
-    _check(predict, inputs, batch_size)
+    _check(predict, inputs, batch_size, seed)
     names = list(inputs)
     if len(names) > MOST_MODALITIES:
         raise ValueError(
@@ -82,7 +92,7 @@ def ablation_scores(
     Two modalities that say the same look useless here, each of them: `subset_scores` sees it.
     Arguments and errors are those of `subset_scores`; "permutation" is permutation importance.
     """
-    _check(predict, inputs, batch_size)
+    _check(predict, inputs, batch_size, seed)
     names = list(inputs)
     outputs = _Outputs(predict, inputs, absent, batch_size, seed)
     return {name: _number(score(outputs.of(frozenset(names) - {name}))) for name in names}
@@ -167,8 +177,7 @@ def emap(
     alone = names[0] if alone is None else alone
     if len(names) < 2:
         raise ValueError(f"inputs: expected at least two modalities, got {names}")
-    if alone not in names:
-        raise ValueError(f"alone: expected one of {names}, got {alone!r}")
+    check_choice(names, alone=alone)
     of_alone = of_others = None
     for start in range(0, rows * rows, batch_size):
         pair = torch.arange(start, min(start + batch_size, rows * rows), device="cpu")
@@ -274,7 +283,7 @@ def _answer(predict, batch: dict, rows: int, **told) -> Tensor:
     return answer
 
 
-def _check(predict, inputs: dict, batch_size: int) -> int:
+def _check(predict, inputs: dict, batch_size: int, seed: int = 0) -> int:
     """The number of rows, which all modalities share."""
     if isinstance(predict, nn.Module) and predict.training:
         raise ValueError("predict: expected a model in eval mode, got training mode: call .eval()")
@@ -283,7 +292,13 @@ def _check(predict, inputs: dict, batch_size: int) -> int:
     if not isinstance(inputs, dict) or not inputs:
         got = "an empty dict" if isinstance(inputs, dict) else type(inputs).__name__
         raise TypeError(f"inputs: expected a dict of tensors by modality, got {got}")
+    if "mask" in inputs:
+        raise ValueError(
+            'inputs["mask"]: expected modalities alone; hand each its own mask, {"values": ...,'
+            ' "mask": ...}, and let predict put them together'
+        )
     check_whole(1, batch_size=batch_size)
+    check_whole(0, seed=seed)
     counts = {}
     for name, value in inputs.items():
         parts = value if isinstance(value, dict) and value else {None: value}

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d
 
+from course_utils.checks import check_bools, check_choice, check_floats, check_tensor, check_whole
+
 # where it stands, because tables of sounds, a floor below, read them too
 from course_utils.datasets.files import open_sound as open_sound
-from course_utils.masks import check_floats, check_tensor, check_whole
 
 # at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
 BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
@@ -146,9 +147,8 @@ def mel_filters(
             f"f_min, f_max: expected 0 <= f_min < f_max <= {sample_rate / 2:g} Hz, half of the"
             f" sampling rate, got {f_min!r} and {top!r}"
         )
-    for name, value, known in (("norm", norm, NORMS), ("mel_scale", mel_scale, MEL_SCALES)):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
+    check_choice(NORMS, norm=norm)
+    check_choice(MEL_SCALES, mel_scale=mel_scale)
     ends = _mel(np.array([f_min, top]), mel_scale)
     corners = _hertz(np.linspace(*ends, n_mels + 2), mel_scale)[:, None]
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
@@ -199,8 +199,7 @@ def dct(values: Tensor, count: int | None = None) -> Tensor:
     check_floats(values, "values")
     n = values.shape[-1] if values.dim() else 0
     count = n if count is None else count
-    if type(count) is not int or not 1 <= count <= n:
-        raise ValueError(f"count: expected a whole number from 1 to {n}, got {count!r}")
+    check_whole(1, n, count=count)
     time, wave = (
         torch.arange(size, dtype=torch.float64, device=values.device) for size in (n, count)
     )
@@ -214,7 +213,8 @@ def mfcc(sound: Tensor, mask: Tensor, *, n_mfcc: int = 13, **options) -> tuple[T
 
     (B, S) float and its (B, S) bool mask -> (B, T, n_mfcc) float, zeros where there is no frame,
     and mask (B, T) bool. `options` are those of `log_mel`. librosa and torchaudio take decibels
-    where this takes natural logarithms: theirs are 10 / ln 10 times as large.
+    where this takes natural logarithms: theirs are 10 / ln 10 times as large. Raises ValueError for
+    an `n_mfcc` outside 1 to n_mels, and as `log_mel` does.
     """
     energies, heard = log_mel(sound, mask, **options)
     return dct(energies, n_mfcc), heard
@@ -305,10 +305,4 @@ def check_sound(sound: Tensor, mask: Tensor) -> None:
         raise TypeError(
             f"sound: expected floats from -1 to 1, got {sound.dtype}; divide int16 by 32768"
         )
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != sound.shape:
-        got = (
-            f"{mask.dtype} of shape {tuple(mask.shape)}"
-            if isinstance(mask, Tensor)
-            else type(mask).__name__
-        )
-        raise TypeError(f"mask: expected bool of shape {tuple(sound.shape)}, got {got}")
+    check_bools(mask, "mask", sound.shape)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from course_utils.audio import check_sound, lengths
-from course_utils.masks import check_floats, check_tensor, check_whole
+from course_utils.checks import check_bools, check_floats, check_tensor, check_whole
 
 
 def mix_at_snr(sound: Tensor, mask: Tensor, noise: Tensor, snr: float | Tensor) -> Tensor:
@@ -141,9 +141,4 @@ def _check_features(features: Tensor, mask: Tensor) -> None:
     if features.dim() != 3 or not features.numel():
         raise ValueError(f"features: expected shape (B, T, D), got {tuple(features.shape)}")
     check_floats(features, "features")
-    check_tensor(mask, "mask", "a bool tensor")
-    if mask.dtype != torch.bool or mask.shape != features.shape[:2]:
-        raise TypeError(
-            f"mask: expected bool of shape {tuple(features.shape[:2])}, got {mask.dtype} of shape"
-            f" {tuple(mask.shape)}"
-        )
+    check_bools(mask, "mask", features.shape[:2])

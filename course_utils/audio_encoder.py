@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.audio import check_sound, lengths, log_mel
+from course_utils.checks import check_choice
 from course_utils.features import (
     asked_for_gradient,
     cache_folder,
@@ -76,8 +77,7 @@ class AudioEncoder(nn.Module):
     def forward(
         self, sound: Tensor, mask: Tensor, pooling: str = "tokens"
     ) -> tuple[Tensor, Tensor]:
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
+        check_choice(POOLINGS, pooling=pooling)
         check_sound(sound, mask)
         sound, there = sound.float(), mask.any(1)
         if pooling == "mean" and not asked_for_gradient(self.body, sound):
@@ -195,8 +195,7 @@ def load_audio_encoder(
     Raises ValueError for another name or an altered file, and OSError where there are no weights,
     with what to do. Source: Baevski et al. 2020, wav2vec 2.0.
     """
-    if name not in AUDIO_ENCODERS:
-        raise ValueError(f"name: expected one of {list(AUDIO_ENCODERS)}, got {name!r}")
+    check_choice(AUDIO_ENCODERS, name=name)
     where = cache_folder() if cache and not random else None
     if name == "wav2vec2":
         body = Wav2Vec2(_wav2vec2(random, download))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from course_utils.masks import check_tensor, check_whole
+from course_utils.checks import check_tensor, check_whole
 from course_utils.text import PAD
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]

@@ -115,25 +115,3 @@ def write_vectors(cache: Path, vectors: dict[Path, Tensor]) -> None:
             " nothing is tried",
             stacklevel=CALLER,
         )
-
-
-def class_vectors(
-    encode: Callable[[list[str]], Tensor], names: list[str], templates: Iterable[str] = ("{}",)
-) -> Tensor:
-    """A vector for each class out of its name alone, (C, D), for zero-shot classification: the
-    class of a picture is that whose vector has the largest cosine with the picture's.
-
-    `encode(texts)` gives (N, D); each template, such as "a photo of a {}.", takes the name in place
-    of {}. The vectors of a class's texts are scaled to length 1, averaged, and scaled again.
-    Raises ValueError for no names, and for templates that are none or take no name.
-    Source: Radford et al. 2021 (CLIP), section 3.1.4.
-    """
-    templates = [templates] if isinstance(templates, str) else list(templates)
-    if not names or isinstance(names, str):
-        raise ValueError(f"names: expected a list of class names, got {names!r}")
-    if not templates or any(template.count("{}") != 1 for template in templates):
-        raise ValueError(f"templates: expected texts with one {{}}, got {templates!r}")
-    texts = [template.format(name) for name in names for template in templates]
-    vectors = nn.functional.normalize(encode(texts), dim=1)  # (C * n, D)
-    means = vectors.unflatten(0, (len(names), len(templates))).mean(1)  # (C, n, D) -> (C, D)
-    return nn.functional.normalize(means, dim=1)

@@ -9,15 +9,14 @@ them: features (B, T, D), one row for each of T places of the picture, from left
 bottom, and mask (B, T) bool. Mean over T is global average pooling.
 """
 
-import contextlib
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_tensor
+
 # where it stands, because tables of pictures, a floor below, read them too
 from course_utils.datasets.files import open_image as open_image
-from course_utils.masks import check_tensor
 
 # The mean and standard deviation of ImageNet's training pictures, by colour: what networks trained
 # on it expect.
@@ -25,7 +24,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pixel_features(images: Tensor) -> Tensor:
-    """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float."""
+    """All pixels in one row: (B, C, H, W) float -> (B, C * H * W) float.
+
+    Raises ValueError or TypeError for another shape and for what is no float.
+    """
     check_tensor(images, "images")
     if images.dim() != 4:
         raise ValueError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
@@ -81,8 +83,9 @@ class SmallCNN(nn.Module):
     pictures -> features of places.
 
     forward: (B, channels, H, W) float -> features (B, H/8 * W/8, width), mask (B, H/8 * W/8)
-    bool, all True. Trains on the course's worlds in seconds. Sides below 8 are refused; those
-    that 8 does not divide lose their rest.
+    bool, all True. Trains on the course's worlds in seconds. Sides that 8 does not divide lose
+    their rest. Raises ValueError for channels below 1 and a width below 4; forward, ValueError or
+    TypeError for sides below 8, other channels, and what is no float.
     """
 
     def __init__(self, channels: int = 3, width: int = 64):
@@ -111,39 +114,11 @@ class SmallCNN(nn.Module):
         return places(self.blocks(images))
 
 
-@contextlib.contextmanager
-def feature_maps(network: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """While active, keep what the named modules of `network` return: {name: (B, C, H, W)}, of
-    the last forward pass.
-
-    >>> with feature_maps(cnn, ["blocks.0", "blocks.2"]) as maps:
-    ...     cnn(images)
-    >>> maps["blocks.0"].shape
-
-    Raises ValueError for a name that `network.named_modules()` does not have.
-    """
-    modules = dict(network.named_modules())
-    if missing := [name for name in names if name not in modules]:
-        raise ValueError(
-            f"names: {missing} are not among the network's modules"
-            f" {[name for name in modules if name][:12]} ..."
-        )
-    maps: dict[str, Tensor] = {}
-    hooks = [
-        modules[name].register_forward_hook(
-            lambda module, args, out, name=name: maps.__setitem__(name, out.detach())
-        )
-        for name in names
-    ]
-    try:
-        yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def places(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True."""
+    """Maps (B, D, H, W) as features (B, H * W, D) and their mask (B, H * W) bool, all True.
+
+    Raises ValueError or TypeError for what is no tensor of four axes.
+    """
     check_tensor(maps, "maps")
     if maps.dim() != 4:
         raise ValueError(f"maps: expected shape (B, D, H, W), got {tuple(maps.shape)}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_choice, check_whole
 from course_utils.features import (
     asked_for_gradient,
     cache_folder,
@@ -61,7 +62,8 @@ class ImageEncoder(nn.Module):
     `cache` is a folder for the means, or None: see `course_utils.features`. A file's name has the
     picture's content, `weights` (where the network comes from) and the network as it is in memory
     at that call. Where a gradient is asked for, of the pictures or of weights that somebody has
-    set free, nothing is read or kept, and both poolings are differentiable.
+    set free, nothing is read or kept, and both poolings are differentiable. forward raises
+    ValueError or TypeError for other shapes, sides below 32, no floats, and another pooling.
     Pictures are computed `batch_size` at a time, so that memory does not grow with B.
     """
 
@@ -100,8 +102,7 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor, pooling: str = "places") -> tuple[Tensor, Tensor]:
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
+        check_choice(POOLINGS, pooling=pooling)
         check_images(images, 3, least=32)
         if pooling == "mean" and not asked_for_gradient(self.body, images):
             mask = torch.ones(len(images), dtype=torch.bool, device=images.device)
@@ -133,8 +134,7 @@ class ImageEncoder(nn.Module):
         """
         if self.head is None or not self.trained:
             raise ValueError("this encoder has learned no classes: its weights are random, or cut")
-        if type(k) is not int or not 1 <= k <= 1000:
-            raise ValueError(f"k: expected a whole number from 1 to 1,000, got {k!r}")
+        check_whole(1, 1000, k=k)
         from torchvision.models import ResNet18_Weights
 
         words = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
@@ -177,8 +177,7 @@ def load_image_encoder(
     with what to do. Sources: He et al. 2016, Deep Residual Learning for Image Recognition; Tan and
     Le 2019, EfficientNet, whose Lite variant Google published in 2020.
     """
-    if name not in IMAGE_ENCODERS:
-        raise ValueError(f"name: expected one of {list(IMAGE_ENCODERS)}, got {name!r}")
+    check_choice(IMAGE_ENCODERS, name=name)
     where = cache_folder() if cache and not random else None
     if name == "efficientnet-lite0":
         return _efficientnet(random, where)

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from course_utils.masks import check_floats, check_tensor, check_whole, pad
+from course_utils.checks import check_floats, check_tensor, check_whole, strings
+from course_utils.masks import pad
 from course_utils.runtime import DATA, reads
-from course_utils.text import strings
 from course_utils.weights import SCENES_GPT_SHA256, verified
 
 SCENES_GPT = DATA / "language_model" / "scenes_gpt.safetensors"
@@ -149,7 +149,7 @@ def prompt_and_reply(
 
     Raises TypeError or ValueError for what are no two lists of as many strings.
     """
-    prompts, replies = strings(prompts), strings(replies)
+    prompts, replies = strings(prompts, "prompts"), strings(replies, "replies")
     if len(prompts) != len(replies):
         raise ValueError(
             f"replies: expected {len(prompts)}, as many as prompts, got {len(replies)}"
@@ -270,7 +270,7 @@ def add_lora(
     Raises TypeError for a layer of such a name that is not linear (a LoRALinear is none: a second
     call does not wrap twice), and ValueError for a name that no layer has.
     """
-    names = tuple(strings(names))
+    names = tuple(strings(names, "names"))
     found = {name: m for name, m in model.named_modules() if name.split(".")[-1] in names}
     missing = set(names) - {name.split(".")[-1] for name in found}
     if missing:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.masks import check_floats, check_tensor
+from course_utils.checks import check_bools, check_choice, check_floats, check_that, finite
 
 MINERS = ("all", "random", "semi-hard", "hard")
 
@@ -48,11 +48,14 @@ def info_nce(a: Tensor, b: Tensor, scale: float | Tensor, positives: Tensor | No
     The cross-entropy of the softmax over `scale` (1 / temperature) times the cosines, the mean over
     rows and columns. A row with several `positives` takes the mean of their log-probabilities. A
     batch of one has nothing to tell apart: its loss is 0.
-    Raises ValueError or TypeError for other shapes or dtypes, and positives without the diagonal.
+    Raises ValueError or TypeError for other shapes or dtypes, a scale that is no finite number, and
+    positives without the diagonal.
     Source: van den Oord et al. 2018, Representation learning with contrastive predictive coding;
     both directions with a learned temperature: Radford et al. 2021 (CLIP). Several positives:
     Khosla et al. 2020, Supervised contrastive learning, the mean outside the logarithm.
     """
+    if not isinstance(scale, Tensor):
+        check_that("scale", finite(scale), "a finite number or a tensor", scale)
     logits = scale * _pairs(a, b)  # (B, B)
     own = _positives(positives, logits)
     losses = []
@@ -65,6 +68,7 @@ def info_nce(a: Tensor, b: Tensor, scale: float | Tensor, positives: Tensor | No
 class InfoNCE(nn.Module):
     """`info_nce` with a temperature that is learned, as the logarithm of its inverse.
 
+    forward: a and b (B, D), positives (B, B) bool or None -> a number.
     `temperature` is where it starts, `lowest` how small it may become. Call `clamp_()` after each
     step of the optimiser. (A clamp in the forward pass would do harm: once the parameter is past
     the limit its gradient is 0, and it never comes back.)
@@ -73,7 +77,7 @@ class InfoNCE(nn.Module):
 
     def __init__(self, temperature: float = 0.07, *, lowest: float = 0.01):
         super().__init__()
-        if not 0 < lowest <= temperature < math.inf:
+        if not (finite(temperature) and finite(lowest) and 0 < lowest <= temperature):
             raise ValueError(
                 "temperature: expected a number from lowest on, which is above 0, got"
                 f" temperature {temperature!r} and lowest {lowest!r}"
@@ -83,6 +87,7 @@ class InfoNCE(nn.Module):
 
     @property
     def temperature(self) -> float:
+        """Where it is now: the cosines are divided by it."""
         return math.exp(-self.log_scale.item())
 
     def forward(self, a: Tensor, b: Tensor, positives: Tensor | None = None) -> Tensor:
@@ -99,15 +104,18 @@ class SigmoidLoss(nn.Module):
     the sum over the columns of log(1 + exp(-y (scale * cosine + bias))), y = 1 for a positive and
     -1 for every other.
 
+    forward: a and b (B, D), positives (B, B) bool or None -> a number.
     Scale, as its logarithm, and bias are learned; the bias starts low, because most pairs are
     negative. Several `positives` in a row are each one yes. A batch of one is a single yes.
+    Raises ValueError for a scale that is not positive and a bias that is not finite; forward, as
+    `info_nce` does.
     Source: Zhai et al. 2023, Sigmoid loss for language image pre-training (SigLIP).
     """
 
     def __init__(self, scale: float = 10.0, bias: float = -10.0):
         super().__init__()
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale: expected a positive number, got {scale!r}")
+        check_that("scale", finite(scale) and scale > 0, "a positive number", scale)
+        check_that("bias", finite(bias), "a finite number", bias)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.bias = nn.Parameter(torch.tensor(float(bias)))
 
@@ -137,10 +145,8 @@ def triplet_loss(
     Source: Schroff, Kalenichenko and Philbin 2015, FaceNet; both directions: Kiros, Salakhutdinov
     and Zemel 2014, Unifying visual-semantic embeddings.
     """
-    if miner not in MINERS:
-        raise ValueError(f"miner: expected one of {list(MINERS)}, got {miner!r}")
-    if not 0 <= margin < math.inf:
-        raise ValueError(f"margin: expected a number of at least 0, got {margin!r}")
+    check_choice(MINERS, miner=miner)
+    check_that("margin", finite(margin) and margin >= 0, "a number of at least 0", margin)
     scores = _pairs(a, b)  # (B, B)
     own = _positives(positives, scores)
     losses = []
@@ -181,12 +187,7 @@ def _positives(positives: Tensor | None, scores: Tensor) -> Tensor:
     """Which pairs belong together, (B, B) bool: the diagonal at least."""
     if positives is None:
         return torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    check_tensor(positives, "positives", "a bool tensor")
-    if positives.dtype != torch.bool or positives.shape != scores.shape:
-        raise TypeError(
-            f"positives: expected bool of shape {tuple(scores.shape)}, got {positives.dtype} of"
-            f" shape {tuple(positives.shape)}"
-        )
+    check_bools(positives, "positives", scores.shape)
     if not positives.diagonal().all():
         row = int((~positives.diagonal()).int().argmax())
         raise ValueError(f"positives: expected True on the diagonal, got False for row {row}")

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from course_utils.checks import check_floats, check_tensor
+
 SIDES = ("right", "left")
 
 
-def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
+def masked_mean(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
     """The mean of the tokens (B, T, D) whose mask (B, T) bool is True, (B, D); zeros for a row
     without any. Without a mask (None) all count.
 
@@ -57,12 +59,14 @@ def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     (B, K). The result has the shape of both together.
     A score at the lowest finite number would count as masked: in float16 that is -65,504.
 
-    Raises ValueError or TypeError for a mask of another shape or dtype.
+    Raises ValueError or TypeError for scores that are no floats, a `dim` that they have not, and a
+    mask of another shape or dtype.
     """
+    check_floats(scores, "scores")
     _check_bool(mask)
     along = dim if dim < 0 else dim - max(scores.dim(), mask.dim())  # counted from the end
     pairs = list(zip(reversed(scores.shape), reversed(mask.shape)))
-    same = -along <= len(pairs) and pairs[-along - 1][0] == pairs[-along - 1][1]
+    same = 1 <= -along <= len(pairs) and pairs[-along - 1][0] == pairs[-along - 1][1]
     if not same or any(s != m and s != 1 and m != 1 for s, m in pairs):
         raise ValueError(
             f"mask: expected a shape that broadcasts against the scores {tuple(scores.shape)} and "
@@ -80,15 +84,19 @@ def pad(sequences: list[Tensor], *, side: str = "right") -> tuple[Tensor, Tensor
     `side` ("right", "left") up to the longest.
 
     T is at least 1; an empty sequence is a row without a True.
-    Raises ValueError for an empty list, another side, or sequences that differ in more than their
-    length.
+    Raises TypeError for what is no list of tensors, ValueError for an empty one, another side, or
+    sequences that differ in more than their length.
     """
     if side not in SIDES:
         raise ValueError(f"side: expected 'right' or 'left', got {side!r}")
+    if not isinstance(sequences, (list, tuple)):
+        got = type(sequences).__name__
+        raise TypeError(f"sequences: expected a list of tensors, got {got}")
     if not sequences:
         raise ValueError("sequences: expected at least one tensor, got an empty list")
     first = sequences[0]
     for i, sequence in enumerate(sequences):
+        check_tensor(sequence, f"sequences[{i}]")
         if sequence.dim() == 0 or sequence.shape[1:] != first.shape[1:]:
             raise ValueError(
                 f"sequences[{i}]: expected shape ({', '.join(['T', *map(str, first.shape[1:])])}) "
@@ -106,26 +114,6 @@ def pad(sequences: list[Tensor], *, side: str = "right") -> tuple[Tensor, Tensor
     if side == "left":
         places = places.flip(0)
     return padded, places < lengths[:, None]  # (T,), (B, 1) -> (B, T)
-
-
-def check_tensor(value, name: str, what: str = "a tensor") -> None:
-    """Raises TypeError for an argument that is no tensor, with its name and what came."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected {what}, got {type(value).__name__}")
-
-
-def check_floats(value, name: str) -> None:
-    """Raises TypeError for what is no tensor of floats, with its name."""
-    check_tensor(value, name)
-    if not value.is_floating_point():
-        raise TypeError(f"{name}: expected floats, got {value.dtype}")
-
-
-def check_whole(least: int, **values) -> None:
-    """Raises ValueError for an argument that is no int of at least `least`, with its name."""
-    for name, value in values.items():
-        if type(value) is not int or value < least:
-            raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
 
 
 def _check_bool(mask: Tensor) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.checks import check_floats, check_tensor, check_whole, strings
 from course_utils.losses import cosines
-from course_utils.masks import check_floats, check_tensor, check_whole
-from course_utils.text import strings
 
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
@@ -140,6 +139,9 @@ def retrieval_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
 def recall_at(ranks: Tensor, k: int) -> float:
     """The share of queries whose best relevant item is among the first `k`: recall@k, from the
     `ranks` (Q,) of `retrieval_ranks`.
+
+    Raises TypeError or ValueError for ranks that are no tensor (Q,) of numbers from 1, and for a
+    `k` that is no whole number from 1.
     """
     check_tensor(ranks, "ranks")
     check_whole(1, k=k)
@@ -165,7 +167,7 @@ def bleu(candidates: list[str], references: list[list[str]], order: int = 4) -> 
     Raises TypeError or ValueError for what are no strings, and lists of other lengths.
     Source: Papineni et al. 2002, BLEU; the halves: Chen and Cherry 2014, smoothing 3.
     """
-    candidates = strings(candidates)
+    candidates = strings(candidates, "candidates")
     check_whole(1, order=order)
     if len(references) != len(candidates):
         raise ValueError(
@@ -174,8 +176,9 @@ def bleu(candidates: list[str], references: list[list[str]], order: int = 4) -> 
         )
     right, said = Counter(), Counter()  # by the length of a run
     length = wanted = 0
-    for candidate, known in zip(candidates, references):
-        words, known = candidate.split(), [sentence.split() for sentence in strings(known)]
+    for i, (candidate, known) in enumerate(zip(candidates, references)):
+        known = [sentence.split() for sentence in strings(known, f"references[{i}]")]
+        words = candidate.split()
         length += len(words)
         wanted += min(map(len, known), key=lambda n: (abs(n - len(words)), n))
         for n in range(1, order + 1):
@@ -205,6 +208,7 @@ def mean_interval(values) -> tuple[float, float]:
     Student's t stands in for the normal quantile, because s itself is estimated from so few
     values. The interval covers what the seeds vary (here: noise, pairing, initial weights), not
     new writers or voices.
+    Raises TypeError for what are no numbers, ValueError for fewer than two and for NaN or infinity.
     """
     from scipy.special import fdtri
 
@@ -245,8 +249,10 @@ def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tupl
       covered  .50  .74  .80  .83  .86  .87  .88  .89  .90  .93  .94  .95
 
     Warns with fewer than 10 groups. Raises ValueError for shapes that differ, values that are not
-    finite, and fewer than two groups.
+    finite, fewer than two groups, and `draws` or a `seed` that are no whole numbers.
     """
+    check_whole(1, draws=draws)
+    check_whole(0, seed=seed)
     values, groups = _finite(values), np.asarray(groups)
     if values.shape != groups.shape or values.ndim != 1 or not len(values):
         raise ValueError(

@@ -195,6 +195,7 @@ def guess(key: str, answer=None, sure: float = 0.5) -> None:
     tells later how it went, and `guesses` lists a page's predictions. An answer of None notes
     nothing. The notes stay in the reader's own folder, beside the notebooks; where that takes
     none, a line says so and they last while the notebook runs.
+    Raises ValueError for another `sure`, TypeError for an answer of another kind.
     """
     if not (isinstance(sure, (int, float)) and 0 <= sure <= 1):
         raise ValueError(f"guess {key}: sure is a probability between 0 and 1, got {sure!r}")
@@ -221,7 +222,7 @@ def outcome(key: str, result: float | str, within: float = 0.0) -> None:
     `within` away, and then how far off it is.
 
     A guess may be said in any natural form: 91, "91%" and "0,91" are 0.91 where the result is a
-    share; "No, it won't" is "no".
+    share; "No, it won't" is "no". Raises ValueError for a `within` below 0.
     """
     if not 0 <= within < math.inf:
         raise ValueError(f"within: expected a finite number of at least 0, got {within!r}")

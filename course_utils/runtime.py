@@ -17,10 +17,14 @@ def seed_everything(seed: int = 0):
     """Seed Python's, NumPy's and PyTorch's generators (CPU and GPU) in one call.
 
     Returns a `torch.Generator` on the CPU with the same seed, for code that takes a generator of
-    its own.
+    its own. Raises ValueError for a seed that is no whole number from 0 to 2**32 - 1.
     """
     import numpy as np
     import torch
+
+    from course_utils.checks import check_whole
+
+    check_whole(0, 2**32 - 1, seed=seed)
 
     random.seed(seed)
     np.random.seed(seed)

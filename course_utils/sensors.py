@@ -17,7 +17,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from course_utils.masks import check_floats, check_tensor
+from course_utils.checks import check_choice, check_floats, check_tensor
 
 # how a value between two readings is made, and whether it needs readings from after the tick
 WAYS = {"hold": False, "mean": False, "nearest": True, "linear": True}
@@ -54,8 +54,7 @@ def resample(
     """
     check_stream(times, values)
     _check_clock(times, clock)
-    if how not in WAYS:
-        raise ValueError(f"how: expected one of {list(WAYS)}, got {how!r}")
+    check_choice(WAYS, how=how)
     if not isinstance(max_age, Real) or not max_age >= 0:
         raise ValueError(f"max_age: expected a time of at least 0, got {max_age!r}")
     if arrived is not None and how != "hold":
@@ -82,6 +81,7 @@ def age(times: Tensor, clock: Tensor, *, arrived: Tensor | None = None) -> Tenso
 
     With `arrived`, of the readings that were in at the tick, as in `resample`. It is a feature of
     its own: a model that gets it beside the held value knows how far to trust it.
+    Raises ValueError or TypeError for times that do not fit together, as `resample` does.
     """
     _check_times(times, "times")
     _check_clock(times, clock)

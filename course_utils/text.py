@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from course_utils.checks import check_bools, strings
 from course_utils.masks import pad
 
 
@@ -42,8 +43,7 @@ def letter_features(ids: Tensor, mask: Tensor) -> Tensor:
 def _check_letters(ids: Tensor, mask: Tensor) -> None:
     if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
         raise TypeError(f"ids: expected (B, T) int64, got {_seen(ids)}")
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != ids.shape:
-        raise TypeError(f"mask: expected bool of shape {tuple(ids.shape)}, got {_seen(mask)}")
+    check_bools(mask, "mask", ids.shape)
     if ids.numel() and not 0 <= ids.min() <= ids.max() <= 26:
         raise ValueError(
             f"ids: expected letters, 1 to 26 and 0 for padding, got {int(ids.min())} to"
@@ -75,7 +75,7 @@ def tokenize(text: str) -> list[str]:
 
     Letters keep their combining marks (NFC form), an emoji its colour and what is joined to it;
     ’ is read as '. Empty and blank texts give []. Scripts without blanks, such as Thai, come as
-    one long word.
+    one long word. Raises TypeError for what is no string.
     """
     if not isinstance(text, str):
         raise TypeError(f"text: expected a string, got {type(text).__name__}")
@@ -112,6 +112,7 @@ class Vocabulary:
     Kept are words that occur at least `least` times, and of these the `most` most frequent
     (None: all). `len(vocabulary)` is V, `"cat" in vocabulary` is a bool; `counts` is (V,) int64:
     how often each occurs, at `<unk>` all that were left out.
+    Raises TypeError or ValueError for what are no strings, none at all, and bounds below 1.
     """
 
     def __init__(
@@ -137,7 +138,10 @@ class Vocabulary:
         return word in self._index
 
     def ids(self, text: str) -> Tensor:
-        """(T,) int64, one id a token; 1 for a word that is not in the vocabulary."""
+        """(T,) int64, one id a token; 1 for a word that is not in the vocabulary.
+
+        Raises TypeError for what is no string.
+        """
         return torch.tensor(
             [self._index.get(word, UNKNOWN) for word in tokenize(text)], dtype=torch.int64
         )
@@ -156,6 +160,7 @@ class Vocabulary:
         to the longest text.
 
         A text without a word is a row without a True; T is at least 1.
+        Raises TypeError or ValueError for what are no strings, none at all, and another side.
         """
         return pad([self.ids(text) for text in strings(texts)], side=side)
 
@@ -163,7 +168,7 @@ class Vocabulary:
         """Sentences with their marks: ids (B, T + 2) int64, `<bos>`, the words, `<eos>`, and mask
         (B, T + 2) bool, padded on the right.
 
-        Raises ValueError for a vocabulary without marks.
+        Raises ValueError for a vocabulary without marks, and as `batch` does.
         """
         if not self.marks:
             raise ValueError("this vocabulary has no <bos> and <eos>: build it with marks=True")
@@ -188,26 +193,6 @@ class Vocabulary:
         return sentences
 
 
-def strings(texts: Iterable[str]) -> list[str]:
-    """The texts as a list. Raises TypeError or ValueError, which names the argument `texts`, for
-    what is no list of strings and for an empty list.
-    """
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        hint = "; for one text write [text]" if isinstance(texts, str) else ""
-        got = "a single string" if hint else type(texts).__name__
-        raise TypeError(f"texts: expected a list of strings, got {got}{hint}")
-    texts = list(texts)
-    if not texts:
-        raise ValueError("texts: expected at least one string, got an empty list")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(
-                f"texts[{i}]: expected a string, got {type(text).__name__}; write '' for a missing"
-                " text"
-            )
-    return texts
-
-
 # ---- word vectors ----
 
 
@@ -219,7 +204,8 @@ def skip_gram_pairs(
 
     `sentences` are ids, (T,) each. Pads, and with `unknown=False` unknown words too, are taken
     out before places are counted. Every distance counts the same (word2vec draws the window's
-    size anew for each centre).
+    size anew for each centre). Raises TypeError for ids that are no whole numbers, and ValueError
+    for a window below 1.
     """
     if window < 1:
         raise ValueError(f"window: expected at least 1, got {window}")
@@ -254,7 +240,8 @@ def negative_samples(
     `<pad>` or `<unk>`.
 
     The power, found by trial in Mikolov et al. 2013, makes rare words a little more likely than
-    they are.
+    they are. Raises TypeError or ValueError for counts that are no finite numbers (V,), are
+    negative, or count no word.
     """
     if not isinstance(counts, Tensor) or counts.dim() != 1 or counts.is_complex():
         raise TypeError(f"counts: expected a (V,) tensor of numbers, got {_seen(counts)}")
@@ -274,7 +261,8 @@ def nearest(vectors: Tensor, index: int, count: int) -> tuple[Tensor, Tensor]:
     cosines, (count,) each.
 
     Rows 0 and 1 of a vocabulary's vectors, `<pad>` and `<unk>`, are rows like others: cut them
-    off before.
+    off before. Raises TypeError or ValueError for what is no float (V, D), an index that has no
+    row, and a count outside 1 to V - 1.
     """
     if not isinstance(vectors, Tensor) or not vectors.is_floating_point():
         raise TypeError(f"vectors: expected a float tensor, got {_seen(vectors)}")

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_choice, strings
 from course_utils.features import cache_folder, cached_vectors, model_fingerprint
 from course_utils.masks import masked_mean, pad
-from course_utils.text import strings
 from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
 
 TEXT_ENCODERS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
@@ -73,8 +73,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, texts: Iterable[str], pooling: str = "mean") -> tuple[Tensor, Tensor]:
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
+        check_choice(POOLINGS, pooling=pooling)
         self.model.eval()  # whoever has fine-tuned it may have left dropout on
         # half a character is a "?"
         texts = [text.encode("utf-8", "replace").decode() for text in strings(texts)]
@@ -161,8 +160,7 @@ def load_text_encoder(name: str = "minilm", *, cache: bool = True) -> TextEncode
     what to do.
     Source: Reimers and Gurevych 2019, Sentence-BERT; Wang et al. 2020, MiniLM.
     """
-    if name not in TEXT_ENCODERS:
-        raise ValueError(f"name: expected one of {list(TEXT_ENCODERS)}, got {name!r}")
+    check_choice(TEXT_ENCODERS, name=name)
     folder, mend = _weights_folder(TEXT_ENCODERS[name])
     files = {
         file: verified(folder / file, sha256, mend) for file, sha256 in MINILM_FILES.items()

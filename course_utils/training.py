@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_that, check_whole, finite
 from course_utils.metrics import accuracy
 from course_utils.runtime import device
 
@@ -24,6 +25,8 @@ class Batches:
     With a `generator` the rows are shuffled anew for each pass, without one they keep their
     order. A single row left over joins the batch before it, because batch normalisation cannot
     train on one row. Much faster than a DataLoader when the features are already computed.
+    Raises TypeError for what are no tensors with rows and for a generator that is none, ValueError
+    for numbers of rows that differ or are 0, and for a size that is no whole number from 1.
     """
 
     def __init__(
@@ -34,8 +37,12 @@ class Batches:
             raise ValueError(
                 f"tensors: expected one common, non-zero number of rows, got {lengths}"
             )
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"size: expected at least one row a batch, got {size}")
+        check_whole(1, size=size)
+        if not isinstance(generator, (torch.Generator, type(None))):
+            raise TypeError(
+                "generator: expected a torch.Generator, such as seed_everything(0) gives, or None,"
+                f" got {generator!r}"
+            )
         self.tensors, self.size, self.generator = tensors, size, generator
         self.rows = next(iter(lengths.values()))
 
@@ -117,10 +124,12 @@ def evaluate(model: nn.Module, batches: Iterable[dict]) -> Evaluation:
     (B,) int64 in 0 to C - 1, for logits that are not (B, C) or so full of NaN or infinity that
     they have no loss, and where there are no batches.
     """
+    _check_batches(batches=batches)
     return _evaluate(model, batches, "batches")
 
 
 def _evaluate(model: nn.Module, batches: Iterable[dict], which: str) -> Evaluation:
+    _check_model(model)
     modes, target = {module: module.training for module in model.modules()}, device()
     model.to(target).eval()
     logits, labels = [], []
@@ -197,13 +206,19 @@ def fit(
     """Train `model(batch) -> (B, C) logits` by AdamW on cross-entropy; leave it with its best
     validation epoch's weights, also when an error or a reader stops it.
 
+    That is early stopping without the stop: all `epochs` are run, and the one with the lowest
+    validation loss is kept, `History.best_epoch`.
     A model in training mode keeps the modes of its parts: a frozen batch normalisation stays
     frozen, and a dropout that was switched off stays off. One in evaluation mode is put into
     training as a whole and stays there. `train` and `validation` are gone through once an epoch, as
     a list, `Batches` or a DataLoader can be and a generator cannot. Raises ValueError when a loss
-    of either is not finite, naming the epoch, and as `evaluate` does.
+    of either is not finite, naming the epoch, for a number that is out of range, and as `evaluate`
+    does.
     """
     _check_plan(train, validation, epochs)
+    _check_model(model)
+    for argument, value in {"lr": lr, "weight_decay": weight_decay}.items():
+        check_that(argument, finite(value) and value >= 0, "a number of at least 0", value)
     target = device()
     model.to(target)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
@@ -225,19 +240,29 @@ def fit(
 
 
 def _check_plan(train, validation, epochs: int) -> None:
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs: expected a whole number of at least 1, got {epochs!r}")
+    check_whole(1, epochs=epochs)
+    _check_batches(train=train, validation=validation)
     for argument, batches in {"train": train, "validation": validation}.items():
-        if isinstance(batches, dict) or not isinstance(batches, Iterable):
-            raise TypeError(
-                f"{argument}: expected batches, such as Batches(...) or a DataLoader, got"
-                f" {type(batches).__name__}"
-            )
         if epochs > 1 and isinstance(batches, Iterator):
             raise TypeError(
                 f"{argument}: expected batches for {epochs} epochs, got a"
                 f" {type(batches).__name__}, which is used up after one; make it a list"
             )
+
+
+def _check_batches(**given) -> None:
+    for argument, batches in given.items():
+        if isinstance(batches, (dict, Tensor)) or not hasattr(batches, "__iter__"):
+            raise TypeError(
+                f"{argument}: expected batches, such as Batches(...) or a DataLoader, got"
+                f" {type(batches).__name__}"
+            )
+
+
+def _check_model(model) -> None:
+    if not isinstance(model, nn.Module):
+        got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"model: expected an nn.Module, got {got}")
 
 
 def _check_loss(loss: float, argument: str, epoch: int, lr: float) -> None:
@@ -279,14 +304,7 @@ def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
     for what may belong to the modality but cannot be told apart: a "mask" or "present" that is no
     dict by modality, a key such as "text_image" beside "text" and "image".
     """
-    if not isinstance(features, dict):
-        raise TypeError(f"features: expected a dict by name, got {type(features).__name__}")
-    names = [key for key in features if key != "mask"]
-    if name not in names:
-        raise ValueError(f"name: expected one of {names}, got {name!r}")
-    rows = features[name]
-    if not isinstance(rows, (Tensor, list)):
-        raise TypeError(f"features[{name!r}]: expected a tensor, got {type(rows).__name__}")
+    rows, names = _rows_of(features, name, "features"), [key for key in features if key != "mask"]
     if (
         not isinstance(order, Tensor)
         or order.dtype != torch.int64
@@ -302,12 +320,26 @@ def shuffle_splits(splits: dict[str, dict], name: str, seed: int) -> dict[str, d
     """The control on every split, {split: features}, each in a random order of its own; the same
     `seed` gives the same orders. For what it moves and raises see `shuffle_modality`.
     """
+    check_whole(0, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     shuffled = {}
     for split, features in splits.items():
-        order = torch.randperm(len(features[name]), generator=generator, device="cpu")
+        rows = len(_rows_of(features, name, f"splits[{split!r}]"))
+        order = torch.randperm(rows, generator=generator, device="cpu")
         shuffled[split] = shuffle_modality(features, name, order)
     return shuffled
+
+
+def _rows_of(features: dict, name: str, where: str) -> Tensor | list:
+    """The modality that is to be shuffled."""
+    if not isinstance(features, dict):
+        raise TypeError(f"{where}: expected a dict by name, got {type(features).__name__}")
+    names = [key for key in features if key != "mask"]
+    check_that("name", name in names, f"one of {names}", name)
+    if not isinstance(features[name], (Tensor, list)):
+        got = type(features[name]).__name__
+        raise TypeError(f"{where}[{name!r}]: expected a tensor, got {got}")
+    return features[name]
 
 
 def _belongs(key: str, name: str) -> bool:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from course_utils.checks import check_bools, check_floats, check_tensor, check_whole
 from course_utils.image import pixel_features
-from course_utils.masks import check_floats, check_tensor, check_whole
 
 
 def frame_features(
@@ -127,9 +127,4 @@ def _check_frames(frames: Tensor, mask: Tensor, name: str, least: int = 1) -> No
             f"{name}: expected shape (B, T, ...) with T of at least {least}, got"
             f" {tuple(frames.shape)}"
         )
-    check_tensor(mask, "mask", "a bool tensor")
-    if mask.dtype != torch.bool or mask.shape != frames.shape[:2]:
-        raise TypeError(
-            f"mask: expected bool of shape {tuple(frames.shape[:2])}, got {mask.dtype}"
-            f" {tuple(mask.shape)}"
-        )
+    check_bools(mask, "mask", frames.shape[:2])

@@ -371,7 +371,6 @@ NO_CASE = {
     "audio_encoder.Wav2Vec2.forward": "is run by AudioEncoder",
     "features.asked_for_gradient": "asks, and computes nothing",
     "features.cached_vectors": "gives what is on disk, on the CPU",
-    "features.class_vectors": "gives what the encoder that it is handed gives",
     "features.write_vectors": "writes to the disk",
     "gradients.verify.compare": "compares values and gives numbers",
     "gradients.verify.verify_gradient": "makes its inputs itself",

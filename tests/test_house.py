@@ -13,7 +13,7 @@ from course_utils.runtime import ROOT
 PACKAGE = "course_utils"
 # From the ground up. A name stands for a module, or for a package with all that is in it.
 FLOORS = (
-    ("ground", ("lazy", "masks", "runtime", "report", "rooms", "weights")),
+    ("ground", ("lazy", "checks", "masks", "runtime", "report", "rooms", "weights")),
     ("data", ("datasets",)),
     (
         "extract",

@@ -14,7 +14,6 @@ from course_utils.fusion import ConcatFusion
 from course_utils.image import (
     SmallCNN,
     evaluation_transform,
-    feature_maps,
     open_image,
     training_transform,
 )
@@ -209,18 +208,3 @@ def test_the_small_cnn_names_a_bad_input(pictures, error, words):
         SmallCNN(channels=1)(pictures)
     with pytest.raises(ValueError, match="got 0 and 64"):
         SmallCNN(channels=0)
-
-
-def test_feature_maps_are_kept_while_the_block_lasts():
-    cnn = SmallCNN(channels=1, width=16)
-    with feature_maps(cnn, ["blocks.0", "blocks.2"]) as maps:
-        cnn(torch.rand(2, 1, 16, 16))
-    assert maps["blocks.0"].shape == (2, 4, 8, 8) and maps["blocks.2"].shape == (2, 16, 2, 2)
-    kept = maps["blocks.0"]
-    cnn(torch.rand(3, 1, 16, 16))
-    assert maps["blocks.0"] is kept and not any(module._forward_hooks for module in cnn.modules())
-    with (
-        pytest.raises(ValueError, match=r"names: \['blocks.7'\] are not among"),
-        feature_maps(cnn, ["blocks.7"]),
-    ):
-        pass

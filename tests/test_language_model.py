@@ -189,7 +189,7 @@ def test_a_tokenizer_without_a_beginning_gets_none(tokenizer):
             "replies: expected 1, as many as prompts, got 2",
         ),
         ([], [], ValueError, "expected at least one string"),
-        (["is there?"], [None], TypeError, r"texts\[0\]: expected a string"),
+        (["is there?"], [None], TypeError, r"replies\[0\]: expected a string"),
     ],
 )
 def test_prompts_that_are_refused(tokenizer, prompts, replies, error, words):

@@ -384,7 +384,7 @@ def test_bleu_by_hand():
         (([], []), ValueError, "at least one string"),
         ((["a"], [[]]), ValueError, "at least one string"),
         ((["a"], [["a"], ["b"]]), ValueError, "a list for each of 1 candidates, got 2"),
-        ((["a"], [[None]]), TypeError, r"texts\[0\]: expected a string, got NoneType"),
+        ((["a"], [[None]]), TypeError, r"references\[0\]\[0\]: expected a string, got NoneType"),
         ((["a"], [["a"]], 0), ValueError, "order: expected a whole number of at least 1, got 0"),
     ],
 )

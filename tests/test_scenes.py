@@ -609,7 +609,7 @@ def test_it_is_fast_because_nothing_goes_pixel_by_pixel():
         (lambda: Scenes(background="grey"), "background: expected .* got 'grey'"),
         (lambda: Scenes(clutter=61), "clutter: expected a whole number from 0 to 60, got 61"),
         (lambda: Scenes(clutter=0.5), "clutter: expected .* got 0.5"),
-        (lambda: Scenes.collate([]), r"items: expected at least one, got \[\]"),
+        (lambda: Scenes.collate([]), r"samples: expected at least one, got \[\]"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, words):

@@ -197,12 +197,12 @@ GOOD, ALL = torch.ones(2, 3, 4, 4), torch.ones(2, 3, dtype=torch.bool)
         (
             lambda: frame_features(GOOD, ALL[:, :1]),
             TypeError,
-            "mask: expected bool of shape (2, 3), got torch.bool (2, 1)",
+            "mask: expected bool of shape (2, 3), got torch.bool of shape (2, 1)",
         ),
         (
             lambda: frame_features(GOOD, ALL.float()),
             TypeError,
-            "mask: expected bool of shape (2, 3), got torch.float32 (2, 3)",
+            "mask: expected bool of shape (2, 3), got torch.float32 of shape (2, 3)",
         ),
         (
             lambda: frame_features(GOOD, ~ALL),

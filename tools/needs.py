@@ -328,8 +328,7 @@ def legend(ax, parts):
         numbers = [min(titles), max(titles)][: 1 + (len(titles) > 1)]
         said = f"{part}: {' to '.join(numbers)}"
         ax.text(x + 30, y, said, size=8.6, va="center")
-    ax.text(14, 66, "An arrow leads from a page to one that needs it. Dashed: planned.", size=8.6,
-            va="center")  # fmt: skip
+    ax.text(14, 66, "An arrow leads from a page to one that needs it.", size=8.6, va="center")
 
 
 def write(root):

@@ -52,6 +52,10 @@ class Case:
                 "make: expected a class or a function that builds the layer, got"
                 f" {type(make).__name__}"
             )
+        for argument, given in {"dims": dims, "tokens": tokens}.items():
+            if not isinstance(given, (dict, type(None))):
+                got = type(given).__name__
+                raise TypeError(f"{argument}: expected a dict by name, got {got}")
         if dtype not in ROUND_OFF:
             raise ValueError(f"dtype: expected one of {list(ROUND_OFF)}, got {dtype}")
         self.make, self.dims = make, dims or DIMS

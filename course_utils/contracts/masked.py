@@ -11,7 +11,7 @@ from course_utils.contracts.registry import contract, expect
 
 
 @contract(3, "full mask is no mask", needs="mask")
-def full_mask(case: Case) -> str:
+def nothing_masked(case: Case) -> str:
     """A mask that says "all present" gives the same as no mask, and a mask that leaves a modality
     out the same as one where it is all True; up to round-off.
 

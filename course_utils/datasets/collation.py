@@ -29,6 +29,8 @@ class Typed(str):
 def letter_ids(text: str) -> Tensor:
     """The letters a to z as ids 1 to 26, (T,) int64; 0 stays free for padding.
 
+    Raises ValueError for any other character.
+
     >>> letter_ids("cab")
     tensor([3, 1, 2])
     """

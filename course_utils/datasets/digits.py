@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_choice
 from course_utils.datasets.collation import Typed
 from course_utils.datasets.names import MODALITIES
 from course_utils.datasets.splits import check_index
@@ -107,10 +108,8 @@ class Digits(Dataset):
         missing: dict[str, float] | None = None,
         seed: int = 0,
     ):
-        if split not in SPLITS:
-            raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
-        if source not in DEFAULTS:
-            raise ValueError(f"source: expected one of {list(DEFAULTS)}, got {source!r}")
+        check_choice(SPLITS, split=split)
+        check_choice(DEFAULTS, source=source)
         image_noise = DEFAULTS[source]["image_noise"] if image_noise is None else image_noise
         speech_snr = DEFAULTS[source]["speech_snr"] if speech_snr is None else speech_snr
         text_error = DEFAULTS[source]["text_error"] if text_error is None else text_error

@@ -9,13 +9,13 @@ Source: V. Zhou, easy-VQA, 2019, github.com/vzhou842/easy-VQA, MIT.
 import hashlib
 import json
 from functools import cache
-from numbers import Integral
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.files import open_image
 from course_utils.datasets.splits import check_index
 from course_utils.weights import EASY_VQA, EASY_VQA_FILES, install_on_colab, package_folder
@@ -63,10 +63,8 @@ class EasyVQA(Dataset):
     def __init__(self, split: str = "train", *, about: str = "all", seed: int = 0):
         if split not in ("train", "validation", "test"):
             raise ValueError(f"split: expected train, validation or test, got {split!r}")
-        if about not in KINDS:
-            raise ValueError(f"about: expected one of {list(KINDS)}, got {about!r}")
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+        check_choice(KINDS, about=about)
+        check_whole(0, seed=seed)
         pictures, questions = _read(_folder(), "test" if split == "test" else "train")
         chosen = _chosen(split, seed)
         place = {picture: i for i, picture in enumerate(chosen)}

@@ -7,7 +7,6 @@ tones, as `course_utils.datasets.store` brings them. Whoever shows the pictures 
 
 import json
 from functools import cache
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.files import on_white
 from course_utils.datasets.splits import check_index, split_groups
 
@@ -86,12 +86,9 @@ class Emoji(Dataset):
     ):
         from course_utils.datasets import store
 
-        if split not in ("train", *SIZES):
-            raise ValueError(f"split: expected one of {['train', *SIZES]}, got {split!r}")
-        if artist not in ARTISTS:
-            raise ValueError(f"artist: expected one of {list(ARTISTS)}, got {artist!r}")
-        if not isinstance(seed, Integral) or seed < 0:
-            raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+        check_choice(("train", *SIZES), split=split)
+        check_choice(ARTISTS, artist=artist)
+        check_whole(0, seed=seed)
         table, *drawn = store.fetch("emoji")
         rows = _rows(table)
         keys = [_group(row["unified"]) for row in rows]

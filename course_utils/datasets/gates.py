@@ -31,12 +31,12 @@ import math
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import product
-from numbers import Integral, Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.checks import check_that, check_whole, finite
 from course_utils.datasets.names import MODALITIES
 
 PAIRS, TRIPLES = (list(product((-1, 1), repeat=modalities)) for modalities in (2, 3))
@@ -70,6 +70,9 @@ class Gates:
       noise   standard deviation of the noise in each direction
       flips   share of flipped labels, from 0 to .5
       seed    fixes the directions, which all samples of this world share
+
+    Raises ValueError for another gate, a dial outside its range and, in `sample` and `ceiling`,
+    numbers and names that do not fit.
     """
 
     gate: str
@@ -80,18 +83,18 @@ class Gates:
     seed: int = 0
 
     def __post_init__(self):
-        _expect("gate", self.gate in list(GATES), f"one of {list(GATES)}", self.gate)
-        _expect_integers(1, rows=self.rows, dim=self.dim)
-        _expect_integers(0, seed=self.seed)
-        _expect(
+        check_that("gate", self.gate in list(GATES), f"one of {list(GATES)}", self.gate)
+        check_whole(1, rows=self.rows, dim=self.dim)
+        check_whole(0, seed=self.seed)
+        check_that(
             "noise",
-            _finite(self.noise) and self.noise >= 0,
+            finite(self.noise) and self.noise >= 0,
             "a standard deviation of at least 0",
             self.noise,
         )
-        _expect(
+        check_that(
             "flips",
-            _finite(self.flips) and 0 <= self.flips <= 0.5,
+            finite(self.flips) and 0 <= self.flips <= 0.5,
             "a probability between 0 and .5",
             self.flips,
         )
@@ -113,8 +116,8 @@ class Gates:
         Training, validation and test take different seeds. With one seed, a smaller sample
         begins a larger one.
         """
-        _expect_integers(1, n=n)
-        _expect_integers(0, seed=seed)
+        check_whole(1, n=n)
+        check_whole(0, seed=seed)
         # A generator for each purpose, so that one dial does not move what the others draw.
         row_rng, flip_rng, noise_rng = (
             np.random.default_rng([purpose, self.seed, seed]) for purpose in (1, 2, 3)
@@ -179,9 +182,9 @@ class Gates:
 
         Raises ValueError for cuts that are no ascending finite numbers.
         """
-        good = isinstance(cuts, (tuple, list)) and len(cuts) and all(map(_finite, cuts))
+        good = isinstance(cuts, (tuple, list)) and len(cuts) and all(map(finite, cuts))
         good = good and all(a < b for a, b in zip(cuts, cuts[1:]))
-        _expect("cuts", good, "ascending finite numbers, at least one", cuts)
+        check_that("cuts", good, "ascending finite numbers, at least one", cuts)
         rows = GATES[self.gate]
         table = np.zeros((len(cuts) + 1,) * len(self.names) + (2,))
         for signs, label in rows.items():
@@ -206,6 +209,9 @@ class Cues:
     >>> ways = ["text"], ["image"], ["text", "image"]
     >>> [round(100 * cues.ceiling(present), 2) for present in ways]
     [69.15, 84.13, 86.82]
+
+    Raises ValueError for a dial outside its range and, in the methods, for numbers and names that
+    do not fit.
     """
 
     mu: tuple[float, ...] = (0.5, 1.0)
@@ -216,20 +222,20 @@ class Cues:
         good = (
             isinstance(self.mu, (tuple, list))
             and 1 <= len(self.mu) <= 3
-            and all(map(_finite, self.mu))
+            and all(map(finite, self.mu))
         )
-        _expect("mu", good, "one to three finite numbers", self.mu)
+        check_that("mu", good, "one to three finite numbers", self.mu)
         # three cues cannot all be opposed: covariance needs positive eigenvalues
         least = -1 / max(1, len(self.mu) - 1)
-        _expect(
+        check_that(
             "rho",
-            _finite(self.rho) and least < self.rho < 1,
+            finite(self.rho) and least < self.rho < 1,
             f"a number above {least:g} and below 1",
             self.rho,
         )
-        _expect(
+        check_that(
             "prior",
-            _finite(self.prior) and 0 < self.prior < 1,
+            finite(self.prior) and 0 < self.prior < 1,
             "a probability above 0 and below 1",
             self.prior,
         )
@@ -246,8 +252,8 @@ class Cues:
 
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
         """`n` samples: each cue (n, 1) float32, and "label" (n,) int64."""
-        _expect_integers(1, n=n)
-        _expect_integers(0, seed=seed)
+        check_whole(1, n=n)
+        check_whole(0, seed=seed)
         label_rng, noise_rng = (np.random.default_rng([purpose, seed]) for purpose in (1, 2))
         labels = label_rng.random(n) < self.prior
         noise = noise_rng.standard_normal((n, len(self.mu))) @ np.linalg.cholesky(self.covariance).T
@@ -290,9 +296,9 @@ class Cues:
         """
         weights = np.asarray(weights, dtype=float)
         good = weights.shape == (len(self.mu),) and np.isfinite(weights).all()
-        _expect("weights", good, f"{len(self.mu)} finite numbers", weights.tolist())
+        check_that("weights", good, f"{len(self.mu)} finite numbers", weights.tolist())
         bias = math.log(self.prior / (1 - self.prior)) if bias is None else bias
-        _expect("bias", _finite(bias), "a finite number", bias)
+        check_that("bias", finite(bias), "a finite number", bias)
         signal, spread = (
             float(weights @ np.array(self.mu)),
             math.sqrt(weights @ self.covariance @ weights),
@@ -359,24 +365,7 @@ def _chosen(names: tuple[str, ...], present) -> tuple[str, ...]:
     if present is None:
         return names
     good = isinstance(present, (tuple, list, set)) and all(name in names for name in present)
-    _expect("present", good, f"a tuple of names among {names}", present)
+    check_that("present", good, f"a tuple of names among {names}", present)
     return tuple(name for name in names if name in present)
 
 
-def _finite(value) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
-def _expect_integers(least: int, **values) -> None:
-    for name, value in values.items():
-        _expect(
-            name,
-            isinstance(value, Integral) and value >= least,
-            f"a whole number of at least {least}",
-            value,
-        )
-
-
-def _expect(name: str, good: bool, expected: str, got) -> None:
-    if not good:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}")

@@ -9,13 +9,13 @@ dials, so that the best possible accuracy of each modality and of all together i
 import json
 from functools import cache
 from itertools import combinations, product
-from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.files import open_sound
 from course_utils.datasets.splits import check_index
 from course_utils.runtime import DATA, reads
@@ -65,14 +65,10 @@ class Moods(Dataset):
         emoji: float = 0.5,
         seed: int = 0,
     ):
-        if split not in SIZES:
-            raise ValueError(f"split: expected one of {list(SIZES)}, got {split!r}")
+        check_choice(SIZES, split=split)
         size = SIZES[split] if size is None else size
-        for name, number, least in (("size", size, 1), ("seed", seed, 0)):
-            if not isinstance(number, Integral) or isinstance(number, bool) or number < least:
-                raise ValueError(
-                    f"{name}: expected a whole number of at least {least}, got {number!r}"
-                )
+        check_whole(1, size=size)
+        check_whole(0, seed=seed)
         _check_dials(informative, agrees, emoji)
         rows, sounds = _clips()
         self.split, self.seed = split, seed

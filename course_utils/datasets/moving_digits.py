@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from course_utils.checks import check_that, check_whole
 from course_utils.datasets.digits import SPLITS, WRITER_BLOCKS
 
 # each question's answers 0 and 1
@@ -68,13 +69,13 @@ class MovingDigits:
     wrap: bool = True
 
     def __post_init__(self):
-        noise, dropped = self.noise, self.dropped
-        _expect("question", self.question in QUESTIONS, f"one of {list(QUESTIONS)}", self.question)
-        _expect("frames", _whole(self.frames, 2), "a whole number of at least 2", self.frames)
-        _expect("side", _whole(self.side, 16, 32), "a whole number from 16 to 32", self.side)
-        _expect("noise", 0 <= noise < math.inf, "a standard deviation of at least 0", noise)
-        _expect("dropped", 0 <= dropped <= 1, "a probability between 0 and 1", dropped)
-        _expect("wrap", isinstance(self.wrap, bool), "True or False", self.wrap)
+        question, noise, dropped = self.question, self.noise, self.dropped
+        check_that("question", question in QUESTIONS, f"one of {list(QUESTIONS)}", question)
+        check_whole(2, frames=self.frames)
+        check_whole(16, 32, side=self.side)
+        check_that("noise", 0 <= noise < math.inf, "a standard deviation of at least 0", noise)
+        check_that("dropped", 0 <= dropped <= 1, "a probability between 0 and 1", dropped)
+        check_that("wrap", isinstance(self.wrap, bool), "True or False", self.wrap)
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -92,9 +93,9 @@ class MovingDigits:
 
         With one seed, a smaller sample begins a larger one.
         """
-        _expect("n", _whole(n, 1), "a whole number of at least 1", n)
-        _expect("seed", _whole(seed, 0), "a whole number of at least 0", seed)
-        _expect("split", split in SPLITS, f"one of {list(SPLITS)}", split)
+        check_whole(1, n=n)
+        check_whole(0, seed=seed)
+        check_that("split", split in SPLITS, f"one of {list(SPLITS)}", split)
         # A generator for each purpose, so that one dial does not move what the others draw.
         key = [list(QUESTIONS).index(self.question), list(SPLITS).index(split), seed]
         label_rng, who_rng, where_rng, noise_rng, drop_rng = (
@@ -191,12 +192,3 @@ def _scans() -> tuple[Tensor, dict[tuple[int, int], list[int]]]:
         writer = int(np.searchsorted(WRITER_BLOCKS, i, side="right")) - 1
         places.setdefault((writer, digit), []).append(i)
     return torch.from_numpy(bunch.images / 16).float(), places
-
-
-def _whole(value, least: int, most: float = math.inf) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _expect(name: str, good: bool, expected: str, got) -> None:
-    if not good:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}")

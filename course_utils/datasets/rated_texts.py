@@ -11,13 +11,13 @@ import math
 import re
 from collections import Counter, defaultdict
 from functools import cache
-from numbers import Integral
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.splits import check_index, split_groups
 
 CREDIT = "Texts and ratings: C. J. Hutto and E. Gilbert, VADER, ICWSM 2014, MIT"
@@ -69,14 +69,11 @@ class RatedTexts(Dataset):
     ):
         from course_utils.datasets import store
 
-        if split not in ("train", *SHARES):
-            raise ValueError(f"split: expected one of {['train', *SHARES]}, got {split!r}")
-        if domain not in FILES:
-            raise ValueError(f"domain: expected one of {list(FILES)}, got {domain!r}")
+        check_choice(("train", *SHARES), split=split)
+        check_choice(FILES, domain=domain)
         if not isinstance(apart, bool):
             raise ValueError(f"apart: expected True or False, got {apart!r}")
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+        check_whole(0, seed=seed)
         (folder,) = store.fetch("texts")
         rows, groups = _rows(folder / FILES[domain])
         self.split, self.domain = split, domain
@@ -139,8 +136,11 @@ def take_emoticons(text: str) -> tuple[str, list[str]]:
     return " ".join(EMOTICON.sub(" ", text).split()), found
 
 
-def near_duplicates(texts: list[str], alike: float = ALIKE) -> list[int]:
-    """For each text the place of the first text of its group.
+def near_duplicates(
+    texts: list[str], alike: float = ALIKE, first: list[int] | None = None
+) -> list[int]:
+    """For each text the place of the first text of its group; `first` has those that are together
+    from the start.
 
     Two texts are near-duplicates when the words that they share are at least the part `alike` of
     the words that either has (Jaccard's index), without emoticons, capitals, names, addresses and
@@ -149,7 +149,7 @@ def near_duplicates(texts: list[str], alike: float = ALIKE) -> list[int]:
     """
     if not 0 < alike <= 1:
         raise ValueError(f"alike: expected a part above 0 and at most 1, got {alike!r}")
-    return _groups([_words(text) for text in texts], alike)
+    return _groups([_words(text) for text in texts], alike, first)
 
 
 def _words(text: str) -> set[str]:
@@ -192,4 +192,4 @@ def _rows(file: Path) -> tuple[list[tuple[float, str]], list[int]]:
     rows = [(float(rating), html.unescape(text)) for _, rating, text in fields]
     reviews: dict[str, int] = {}
     first = [reviews.setdefault(name.split("_")[0], i) for i, (name, *_) in enumerate(fields)]
-    return rows, _groups([_words(text) for _, text in rows], ALIKE, first)
+    return rows, near_duplicates([text for _, text in rows], first=first)

@@ -6,12 +6,11 @@ person. For lessons on attention, captions, question answering, retrieval and di
 data/scenes/README.md for the datasheet.
 """
 
-import math
 import operator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations, product
-from numbers import Integral, Real
+from numbers import Integral
 from random import Random
 from typing import Callable
 
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_that, check_whole, finite
 from course_utils.datasets.scene_words import (
     ATTRIBUTES,
     COLOURS,
@@ -124,39 +124,30 @@ class Scenes(Dataset):
         background: float = 0.0,
         clutter: int = 0,
     ):
-        _expect("split", split in SPLITS, f"one of {list(SPLITS)}", split)
-        _expect(
-            "size", isinstance(size, Integral) and size >= 1, "a whole number of at least 1", size
-        )
-        _expect(
-            "seed", isinstance(seed, Integral) and seed >= 0, "a whole number of at least 0", seed
-        )
+        check_that("split", split in SPLITS, f"one of {list(SPLITS)}", split)
+        check_whole(1, size=size)
+        check_whole(0, seed=seed)
         two = (
             isinstance(objects, (tuple, list))
             and len(objects) == 2
             and all(isinstance(n, Integral) for n in objects)
         )
-        _expect(
+        check_that(
             "objects",
             two and 1 <= objects[0] <= objects[1] <= 4,
             "(fewest, most) from 1 to 4",
             objects,
         )
-        _expect(
-            "overlap", _finite(overlap) and 0 <= overlap <= 0.75, "a share from 0 to .75", overlap
+        check_that(
+            "overlap", finite(overlap) and 0 <= overlap <= 0.75, "a share from 0 to .75", overlap
         )
-        _expect(
+        check_that(
             "background",
-            _finite(background) and 0 <= background <= 1,
+            finite(background) and 0 <= background <= 1,
             "a degree from 0 to 1",
             background,
         )
-        _expect(
-            "clutter",
-            isinstance(clutter, Integral) and 0 <= clutter <= 60,
-            "a whole number from 0 to 60",
-            clutter,
-        )
+        check_whole(0, 60, clutter=clutter)
         self.split, self.size, self.seed, self.objects = (
             split,
             int(size),
@@ -225,10 +216,13 @@ class Scenes(Dataset):
         )
 
     @staticmethod
-    def collate(items: list[dict]) -> dict:
-        """A batch of B items: "image" (B, 3, 64, 64), and of all else a list of length B."""
-        _expect("items", len(items) > 0, "at least one", items)
-        batch = {name: [item[name] for item in items] for name in items[0]}
+    def collate(samples: list[dict]) -> dict:
+        """A batch of B samples: "image" (B, 3, 64, 64), and of all else a list of length B.
+
+        Raises ValueError for none.
+        """
+        check_that("samples", len(samples) > 0, "at least one", samples)
+        batch = {name: [sample[name] for sample in samples] for name in samples[0]}
         return {**batch, "image": torch.stack(batch["image"])}
 
     def _place(self, index) -> int:
@@ -442,12 +436,3 @@ def _lay_out(kinds: list[Description], code: int, overlap: float, rng) -> list[T
         Thing(*kind, box, canvas.owner, k)
         for k, (kind, box) in enumerate(zip(kinds, canvas.boxes), start=1)
     ]
-
-
-def _finite(value) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
-def _expect(name: str, good: bool, expected: str, got) -> None:
-    if not good:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}")

@@ -12,14 +12,13 @@ of the two alone says nothing about it; both together say all, but of the same m
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.masks import check_tensor
+from course_utils.checks import check_tensor, check_that, check_whole, finite
 
 # the shortest and longest period of a signal in seconds, and readings a second
 PERIODS = {"temperature": (40.0, 160.0), "motion": (4.0, 12.0), "sound": (2.0, 6.0)}
@@ -42,12 +41,15 @@ class SmartHome:
     `home.alarm(times)` the label. The sensors are "temperature", "motion" and "sound".
 
       seed  fixes the three waves of each signal
+
+    Raises ValueError for a seed that is no whole number from 0 and, in the methods, for another
+    name, dial or times that are no float64 (N,).
     """
 
     seed: int = 0
 
     def __post_init__(self):
-        _expect("seed", _whole(self.seed, 0), "a whole number of at least 0", self.seed)
+        check_whole(0, seed=self.seed)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class SmartHome:
         """Frequency in Hz, amplitude and phase of each wave of a signal, (3, 3) float64, a wave a
         row. Half the sum of squared amplitudes, the power of the signal, is 1.
         """
-        _expect("name", name in PERIODS, f"one of {list(PERIODS)}", name)
+        check_that("name", name in PERIODS, f"one of {list(PERIODS)}", name)
         rng = np.random.default_rng([self.seed, list(PERIODS).index(name)])
         low, high = (1 / period for period in reversed(PERIODS[name]))
         # one wave in each third of the band, counted in octaves
@@ -115,16 +117,15 @@ class SmartHome:
 
         Raises ValueError for another name or dial.
         """
-        _expect("name", name in PERIODS, f"one of {list(PERIODS)}", name)
+        check_that("name", name in PERIODS, f"one of {list(PERIODS)}", name)
         rate = RATES[name] if rate is None else rate
         for dial, value in {"seconds": seconds, "rate": rate}.items():
-            _expect(dial, _number(value) and value > 0, "a number above 0", value)
+            check_that(dial, finite(value) and value > 0, "a number above 0", value)
         for dial, value in {"gap": gap, "delay": delay, "noise": noise}.items():
-            _expect(dial, _number(value) and value >= 0, "a number of at least 0", value)
+            check_that(dial, finite(value) and value >= 0, "a number of at least 0", value)
         for dial, value in {"jitter": jitter, "loss": loss}.items():
-            _expect(dial, _number(value) and 0 <= value <= 1, "a number from 0 to 1", value)
-        for dial, value in {"gaps": gaps, "seed": seed}.items():
-            _expect(dial, _whole(value, 0), "a whole number of at least 0", value)
+            check_that(dial, finite(value) and 0 <= value <= 1, "a number from 0 to 1", value)
+        check_whole(0, gaps=gaps, seed=seed)
         start_rng, jitter_rng, loss_rng, gap_rng, delay_rng, noise_rng = (
             np.random.default_rng([self.seed, seed, list(PERIODS).index(name), purpose])
             for purpose in range(6)
@@ -139,16 +140,3 @@ class SmartHome:
         error = noise * noise_rng.standard_normal(len(times))
         times, arrived, error = (torch.from_numpy(part[kept]) for part in (times, arrived, error))
         return Stream(times, self.signal(name, times) + error, arrived)
-
-
-def _number(value) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
-def _whole(value, least: int) -> bool:
-    return type(value) is int and value >= least
-
-
-def _expect(name: str, good: bool, expected: str, got) -> None:
-    if not good:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}")

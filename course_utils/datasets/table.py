@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
+from course_utils.checks import check_whole
 from course_utils.datasets.cells import ENDINGS, Dirty, open_file, rows_of, sample_of
 from course_utils.datasets.collation import collate
 
@@ -176,9 +177,7 @@ def _check_arguments(header: list, wanted: dict, sizes: tuple, side: int, rate: 
         )
     if len(sizes) != 3 or min(sizes) <= 0 or abs(sum(sizes) - 1) > 1e-6:
         raise ValueError(f"sizes: expected three shares above 0 that sum to 1, got {sizes}")
-    for argument, value in {"side": side, "rate": rate}.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{argument}: expected a whole number of at least 1, got {value!r}")
+    check_whole(1, side=side, rate=rate)
 
 
 def _modality(column: str, found: list[tuple[int, dict | str]]) -> str:

@@ -11,7 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from course_utils.fusion.base import Fusion, FusionInfo, mlp, mlp_sizes, positive
+from course_utils.checks import check_whole
+from course_utils.fusion.base import Fusion, FusionInfo, mlp, mlp_sizes
 from course_utils.masks import masked_softmax
 
 
@@ -136,7 +137,7 @@ class EarlyFusion(Fusion):
         encoder: Callable[[int, int], nn.Module] | None = None,
     ):
         super().__init__(input_dims, output_dim)
-        positive("hidden", hidden)
+        check_whole(1, hidden=hidden)
         self.sizes = None if encoder else [sum(self.dims), hidden, hidden, output_dim]
         self.encoder = (
             encoder(sum(self.dims), hidden)

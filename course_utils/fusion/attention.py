@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_whole
 from course_utils.fusion.additive import SumFusion
-from course_utils.fusion.base import Fusion, FusionInfo, mlp, one_of, positive
+from course_utils.fusion.base import Fusion, FusionInfo, mlp, one_of
 from course_utils.masks import masked_mean, masked_softmax
 
 
@@ -194,8 +195,7 @@ class BottleneckFusion(Fusion):
         **options,
     ):
         super().__init__(input_dims, output_dim, width=width, **options)
-        positive("bottlenecks", bottlenecks)
-        positive("layers", layers)
+        check_whole(1, bottlenecks=bottlenecks, layers=layers)
         self.sizes = [width := self._equal_width(), output_dim]
         # different, or all would stay alike
         self.bottlenecks = nn.Parameter(0.02 * torch.randn(bottlenecks, width))
@@ -263,7 +263,7 @@ class JointTransformerFusion(Fusion):
         **options,
     ):
         super().__init__(input_dims, output_dim, width=width, **options)
-        positive("layers", layers)
+        check_whole(1, layers=layers)
         self.sizes = [width := self._equal_width(), output_dim]
         self.token = nn.Parameter(0.02 * torch.randn(width))
         self.kinds = nn.Parameter(0.02 * torch.randn(len(self.names), width))
@@ -302,7 +302,7 @@ class _Attention(nn.Module):
 
     def __init__(self, width: int, heads: int):
         super().__init__()
-        positive("heads", heads)
+        check_whole(1, heads=heads)
         if width % heads:
             raise ValueError(f"heads: expected a divisor of the width {width}, got {heads}")
         self.heads = heads

@@ -6,7 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from course_utils.masks import check_tensor, masked_mean
+from course_utils.checks import check_choice, check_tensor, check_whole
+from course_utils.masks import masked_mean
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Fusion(nn.Module):
     `accepts` says what `fuse` works on: "vectors" (tokens are pooled by `masked_mean` before),
     "tokens" (single vectors are refused) or "both" (a vector comes as a sequence of one token).
     `at_least` modalities are needed.
+    Raises ValueError for names, widths and numbers of modalities that do not do; what the call
+    raises: `forward`.
     """
 
     accepts = "vectors"
@@ -70,14 +73,15 @@ class Fusion(nn.Module):
                 raise ValueError(
                     f"input_dims: {name!r} cannot name a modality; expected a word such as 'text'"
                 )
-            positive(f"input_dims[{name!r}]", dim)
+            check_whole(1, **{f"input_dims[{name!r}]": dim})
         if len(input_dims) < self.at_least:
             raise ValueError(
                 f"input_dims: {type(self).__name__} expected at least {self.at_least} modalities, "
                 f"got {list(input_dims)}"
             )
-        positive("output_dim", output_dim)
-        positive("width", width, optional=True)
+        check_whole(1, output_dim=output_dim)
+        if width is not None:
+            check_whole(1, width=width)
         self.input_dims, self.names, self.output_dim = (
             dict(input_dims),
             tuple(input_dims),
@@ -156,13 +160,15 @@ class Fusion(nn.Module):
         """Multiply-adds in the matrix products of one row's forward pass, by formula; see
         `describe`.
         """
-        tokens = tokens or {}
+        tokens = {} if tokens is None else tokens
+        if not isinstance(tokens, dict):
+            raise TypeError(f"tokens: expected a dict by name, got {type(tokens).__name__}")
         if not set(tokens) <= set(self.names):
             raise ValueError(
                 f"tokens: expected modalities out of {list(self.names)}, got {list(tokens)}"
             )
         for name in tokens:
-            positive(f"tokens[{name!r}]", tokens[name])
+            check_whole(1, **{f"tokens[{name!r}]": tokens[name]})
         pooled = self.accepts == "vectors"
         lengths = {name: 1 if pooled else tokens.get(name, 1) for name in self.names}
         own = self.own_multiply_adds(lengths)
@@ -251,10 +257,13 @@ class Fusion(nn.Module):
 
 
 def one_of(argument: str, name: str | None, names: tuple[str, ...]) -> str:
-    """The name if it is a modality's; the first modality's if it is None."""
-    if name is not None and name not in names:
-        raise ValueError(f"{argument}: expected one of {list(names)}, got {name!r}")
-    return names[0] if name is None else name
+    """The name if it is a modality's; the first modality's if it is None. Raises ValueError for
+    another.
+    """
+    if name is None:
+        return names[0]
+    check_choice(names, **{argument: name})
+    return name
 
 
 def token_masks(
@@ -289,8 +298,10 @@ def full_mask(
     """A mask with an entry for each of the features, as an exported program takes it: (B, T_m) for
     tokens, (B,) for a vector; all True for a modality that `mask` leaves out.
 
-    Raises ValueError or TypeError for a mask that does not fit.
+    Raises ValueError or TypeError for features that are no dict and a mask that does not fit.
     """
+    if not isinstance(features, dict):
+        raise TypeError(f"features: expected a dict by name, got {type(features).__name__}")
     present = token_masks(features, mask, tuple(features))
     return {
         name: kept if x.dim() == 3 else kept[:, 0]
@@ -352,8 +363,11 @@ def _check_mask(argument: str, mask: Tensor, of: str, x: Tensor) -> None:
 
 
 def mlp_sizes(inputs: int, hidden: int | None, outputs: int) -> list[int]:
-    positive("hidden", hidden, optional=True)
-    return [inputs, outputs] if hidden is None else [inputs, hidden, outputs]
+    """Widths of an MLP, for `mlp`: without a hidden layer where `hidden` is None."""
+    if hidden is None:
+        return [inputs, outputs]
+    check_whole(1, hidden=hidden)
+    return [inputs, hidden, outputs]
 
 
 def mlp(sizes: list[int]) -> nn.Module:
@@ -364,12 +378,8 @@ def mlp(sizes: list[int]) -> nn.Module:
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
-def positive(argument: str, value: int | None, optional: bool = False) -> None:
-    if (value is not None or not optional) and (type(value) is not int or value < 1):
-        raise ValueError(f"{argument}: expected a whole number of at least 1, got {value!r}")
-
-
 def check_rows(features: dict[str, Tensor]) -> None:
+    """Raises ValueError where the modalities differ in their number of rows."""
     first = next(iter(features.values()))
     if any(x.shape[0] != first.shape[0] for x in features.values()):
         rows = {name: x.shape[0] for name, x in features.items()}

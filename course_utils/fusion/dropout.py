@@ -16,7 +16,7 @@ class ModalityDropout(nn.Module):
     Each present modality is dropped with probability p, but (unlike the paper's) never the last
     one: a row that would lose all k that it has keeps one of them, each equally likely. So the
     rate of one modality is p - p^k / k. In evaluation the mask comes back as it is. No scaling:
-    the strategy itself has to handle what is missing.
+    the strategy itself has to handle what is missing. Raises ValueError for another `p`.
     Source: Neverova et al. 2015, ModDrop: adaptive multi-modal gesture recognition
     (arXiv:1501.00102).
     """

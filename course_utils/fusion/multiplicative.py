@@ -7,8 +7,9 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_whole
 from course_utils.fusion.additive import WeightedPooling
-from course_utils.fusion.base import Fusion, mlp, one_of, positive
+from course_utils.fusion.base import Fusion, mlp, one_of
 from course_utils.masks import masked_softmax
 
 
@@ -34,7 +35,7 @@ class GatedFusion(WeightedPooling):
 
     def __init__(self, input_dims: dict[str, int], output_dim: int, *, hidden: int = 32, **options):
         super().__init__(input_dims, output_dim, **options)
-        positive("hidden", hidden)
+        check_whole(1, hidden=hidden)
         self.value = nn.ModuleDict(
             {name: nn.Linear(dim, hidden) for name, dim in zip(self.names, self.dims)}
         )
@@ -182,7 +183,7 @@ class LowRankTensorFusion(Fusion):
 
     def __init__(self, input_dims: dict[str, int], output_dim: int, *, rank: int = 4, **options):
         super().__init__(input_dims, output_dim, **options)
-        positive("rank", rank)
+        check_whole(1, rank=rank)
         self.rank = rank
         self.factors = nn.ModuleDict(
             {name: nn.Linear(dim, rank * output_dim) for name, dim in zip(self.names, self.dims)}

@@ -68,7 +68,10 @@ def describe(fusion: Fusion, tokens: dict[str, int] | None = None) -> Descriptio
     is often called FLOPs. Products entry by entry, sums, norms and softmax are left out.
     `tokens` gives T_m; a modality it leaves out counts as one vector. For a strategy on vectors
     it makes no difference, because pooling has no matrix product.
+    Raises TypeError for what is no `Fusion`, ValueError for tokens of no modality, or none.
     """
+    if not isinstance(fusion, Fusion):
+        raise TypeError(f"fusion: expected a Fusion, got {type(fusion).__name__}")
     name = next(
         (name for name, cls in STRATEGIES.items() if cls is type(fusion)), type(fusion).__name__
     )

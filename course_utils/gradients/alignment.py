@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from course_utils.checks import check_floats, check_that, finite
 from course_utils.gradients.checks import check, sizes
 from course_utils.losses import cosines
-from course_utils.masks import check_floats
 
 
 def unit_length_backward(d_out: Tensor, x: Tensor) -> Tensor:
@@ -106,8 +106,7 @@ def triplet_backward(
     scores, _ = _pairs(a, b, None)
     check(chosen_a, "chosen_a", scores.shape, torch.bool)
     check(chosen_b, "chosen_b", scores.shape, torch.bool)
-    if not 0 <= margin < torch.inf:
-        raise ValueError(f"margin: expected a number of at least 0, got {margin!r}")
+    check_that("margin", finite(margin) and margin >= 0, "a number of at least 0", margin)
     d_scores = _hinges(scores, chosen_a, margin) + _hinges(scores.T, chosen_b, margin).T
     return cosine_backward(d_scores / 2, a, b)
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check, check_names, sizes
 from course_utils.gradients.layers import linear_backward
 from course_utils.gradients.outputs import softmax_backward
-from course_utils.masks import check_floats, masked_softmax
+from course_utils.masks import masked_softmax
 
 # The projections of multi-head attention; K has no bias, which the softmax would cancel.
 PROJECTIONS = ["q.weight", "q.bias", "k.weight", "v.weight", "v.bias", "out.weight", "out.bias"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_utils.masks import check_floats, check_tensor
+from course_utils.checks import check_floats, check_tensor
 
 
 def check(value, name: str, shape: tuple | None, dtype: torch.dtype) -> None:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check, check_names, sizes
 from course_utils.gradients.layers import linear_backward
 from course_utils.gradients.outputs import softmax_backward
-from course_utils.masks import check_floats, masked_softmax
+from course_utils.masks import masked_softmax
 
 # What goes by name, and a mask that goes by name.
 Named = dict[str, Tensor]
@@ -30,6 +31,7 @@ def concat_backward(d_out: Tensor, dims: dict[str, int], mask: Named | None = No
     modality and [0; I] for the other.
     """
     check_floats(d_out, "d_out")
+    check_names(dims, "dims")
     check(d_out, "d_out", (*d_out.shape[:-1], sum(dims.values())), d_out.dtype)
     present = _present(dims, mask, d_out)
     return _where_present(dims, d_out.split(list(dims.values()), -1), present)

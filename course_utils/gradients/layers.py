@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from course_utils.checks import check_choice, check_floats
 from course_utils.gradients.checks import check, sizes
-from course_utils.masks import check_floats
 
 
 def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,14 +26,13 @@ def linear_backward(d_out: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 
 def activation_backward(d_out: Tensor, x: Tensor, activation: str = "relu") -> Tensor:
     """Back through out = phi(x), entry by entry: d_x = d_out phi'(x), of x's shape.
-    Page 22, "The gate".
+    Page 22, "The ReLU".
 
     `activation` is "relu", "tanh", "sigmoid" or "gelu" (the exact one). Why a product: each
     entry has one way back, and phi' is how wide it is. ReLU's slope at 0, where it has none, is
     0, as in PyTorch.
     """
-    if activation not in _SLOPES:
-        raise ValueError(f"activation: expected one of {list(_SLOPES)}, got {activation!r}")
+    check_choice(_SLOPES, activation=activation)
     check_floats(x, "x")
     check(d_out, "d_out", x.shape, x.dtype)
     return d_out * _SLOPES[activation](x)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_utils.checks import check_floats
 from course_utils.gradients.checks import check
-from course_utils.masks import check_floats
 
 
 def cross_entropy_backward(
@@ -41,6 +41,11 @@ def cross_entropy_backward(
     soft = isinstance(labels, Tensor) and labels.is_floating_point()
     mask = torch.ones(rows, dtype=torch.bool, device=logits.device) if mask is None else mask
     check(mask, "mask", rows, torch.bool)
+    if soft and labels.dtype != logits.dtype:
+        raise TypeError(
+            f"labels: expected int64 classes, or soft labels in {logits.dtype} as the logits, got"
+            f" {labels.dtype}"
+        )
     check(labels, "labels", logits.shape if soft else rows, logits.dtype if soft else torch.int64)
     if not soft:
         labels = torch.where(mask, labels, 0)

@@ -29,9 +29,14 @@ def compare(
 
     Both sides are float64, of equal shapes and names, and no reference is 0 everywhere. The
     difference is absolute.
-    Raises AssertionError, after all lines, when one is outside `tolerance`, and names it, and
-    ValueError for nothing to compare and for a tolerance that is not positive and finite.
+    Raises AssertionError, after all lines, when one is outside `tolerance`, and names it, TypeError
+    for what goes by no names or is not float64, and ValueError for nothing to compare and for a
+    tolerance that is not positive and finite.
     """
+    for argument, given in {"by_hand": by_hand, "reference": reference}.items():
+        if not isinstance(given, dict):
+            got = type(given).__name__
+            raise TypeError(f"{argument}: expected gradients by name, a dict, got {got}")
     if not by_hand or not 0 < tolerance < torch.inf:
         raise ValueError(
             "compare: expected at least one gradient and a positive, finite tolerance, got"

@@ -33,7 +33,7 @@ MASK = {"image": torch.tensor([True, False])}
         (
             lambda: gradients.cross_entropy_backward(Z, Z.double()),
             TypeError,
-            "labels: expected torch.float32, got torch.float64",
+            "labels: expected int64 classes, or soft labels in torch.float32 .* got torch.float64",
         ),
         (
             lambda: gradients.cross_entropy_backward(Z, Z[0]),
