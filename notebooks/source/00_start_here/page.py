@@ -57,8 +57,8 @@ plots.pipeline(
 # %% [markdown] owes="F1"
 # ## One thing, three modalities
 #
-# A **modality** (模态) is a form in which information comes: a picture, a sound, a text. **Multimodal learning**
-# (多模态学习) trains one model on several at once; **unimodal** (单模态) learning uses one.
+# A **modality** (模态) is a form in which information comes: a picture, a sound, a text.
+# **Multimodal learning** (多模态学习) trains one model on several at once; **unimodal** (单模态) learning uses one.
 #
 # The running example is the data set `digits`. The pictures are real handwriting, 1,797 scans from scikit-learn; the
 # sounds come from a speech synthesiser with 60 voices, the words from a simulated typist in a hurry. No voice and no
@@ -96,7 +96,7 @@ plots.players({"clean": clean["audio"], "noisy": noisy["audio"]}, SAMPLE_RATE)
 # | $f_m$ | `letter_features`, ... | **extractor** (特征提取器) of modality $m$: raw input in, vector out |
 # | $z^m = f_m(x^m)$ | `batch["image"]`, `(B, D_m)` | **features** (特征) of a batch of B samples, $D_m$ numbers each |
 # | $g$ | `torch.cat` | **fusion** (融合): all features in, one vector out |
-# | $W, b$ | `weight`, `bias` | **head** (输出层): fused vector in, one score per class out, the **logits** |
+# | $W, b$ | `weight`, `bias` | **head** (输出层): fused vector in, one score per class out, the **logits** (未规范化的预测) |
 # | $p = \operatorname{softmax}(\text{logits})$ | `probs`, `(B, C)` | probabilities of the C classes |
 # | $L$ | `F.cross_entropy` | **loss** (损失): the mean of $-\log p_n(y_n)$, how surprising the true labels are |
 #

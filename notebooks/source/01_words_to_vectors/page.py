@@ -566,7 +566,7 @@ for centre_id, context_id in pairs[:5].tolist():
 # %% [markdown]
 # Each word gets two vectors, $v$ as a centre and $u$ as a neighbour. How well they go together is one number, the **dot product** (点积) $u^\top v = \sum_d u_d v_d$. A softmax over these scores would predict the neighbour, but needs all V of them for every pair, and V may be 100,000.
 #
-# **Negative sampling** (负采样) asks less: is this pair *true*, or is its second word drawn at random? The sigmoid $\sigma(s) = 1 / (1 + e^{-s})$ turns a score into the probability of "true". For the centre $c$, its neighbour $o$ and $K$ random words the loss is
+# **Negative sampling** (负采样) asks less: is this pair *true*, or is its second word drawn at random? The **sigmoid** (逻辑斯谛函数) $\sigma(s) = 1 / (1 + e^{-s})$ turns a score into the probability of "true". For the centre $c$, its neighbour $o$ and $K$ random words the loss is
 #
 # $$ \ell = -\log \sigma(u_o^\top v_c) - \sum_{k=1}^{K} \log \sigma(-u_k^\top v_c) \tag{01.4} $$
 #

@@ -189,7 +189,7 @@ tokenizer = AutoTokenizer.from_pretrained(minilm)
 model = AutoModel.from_pretrained(minilm).eval().requires_grad_(False)     # frozen
 
 # %% [markdown]
-# On page 01 an unknown word was lost. Here it is cut into pieces, always the longest that the vocabulary has; `##` marks a piece that continues a word. This is **WordPiece**, with 30,522 pieces. GPT models use **BPE** (byte pair encoding): from single bytes, join the most frequent neighbours again and again.
+# On page 01 an unknown word was lost. Here it is cut into pieces, always the longest that the vocabulary has; `##` marks a piece that continues a word. This is **WordPiece** (词片), with 30,522 pieces. GPT models use **byte pair encoding** (字节对编码), BPE for short: from single bytes, join the most frequent neighbours again and again.
 #
 # A batch is ids and a mask, as on page 01. New are the **special tokens** (特殊词元): `[CLS]` at the beginning, `[SEP]` at the end, `[PAD]` for padding.
 
@@ -293,7 +293,7 @@ report("random layers, after layer 6, mean of 5", sum(lasts["random layers"]) / 
 # %% [markdown] owes="L16"
 # <details><summary>Aside: a head instead of features</summary>
 #
-# A common mistake is to load `BertForTokenClassification` and to take what `model(**batch)` returns as features. The class puts a **head**, a linear layer, on top of BERT to sort each token into a few classes. This model has no pretrained weights for it, so it [starts at random](https://huggingface.co/docs/transformers/training): the "features" are two random numbers for each token, other ones at each load. Take `AutoModel` and its `last_hidden_state`.
+# A common mistake is to load `BertForTokenClassification` and to take what `model(**batch)` returns as features. The class puts a head, a linear layer, on top of BERT to sort each token into a few classes. This model has no pretrained weights for it, so it [starts at random](https://huggingface.co/docs/transformers/training): the "features" are two random numbers for each token, other ones at each load. Take `AutoModel` and its `last_hidden_state`.
 #
 # </details>
 
@@ -408,7 +408,7 @@ def who_chases(kind, labelled, seed):
     return (said == torch.tensor(fresh_labels)).double().mean().item()
 
 # %% [markdown] owes="F15"
-# **Frozen**: the vectors stay, a linear head learns: a **linear probe**. Each text goes through the model once.
+# **Frozen**: the vectors stay, a linear head learns: a **linear probe** (线性探测). Each text goes through the model once.
 #
 # Folded: **fine-tuning** (微调), where the head and the last two layers learn together, in thirty steps of 32 texts, each of which goes through the model again; *random weights*, its control: the same, with nothing learned before; an LSTM *from scratch* (page 01 had a plain RNN here); heads on *counts*, of words and of pairs of neighbours ("cat chases").
 #

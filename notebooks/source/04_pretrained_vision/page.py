@@ -700,7 +700,7 @@ plots.pictures(
 #
 # ## On real data
 #
-# The same ten lines on 1,636 emoji: 1,200 pairs of name and picture to learn from, then the names of 300 emoji that it has never seen. Is the right one of 300 the nearest (**recall@1**: the share of names whose own picture is nearest), or among the nearest ten?
+# The same ten lines on 1,636 emoji: 1,200 pairs of name and picture to learn from, then the names of 300 emoji that it has never seen. Is the right one of 300 the nearest (*recall@1*: the share of names whose own picture is nearest), or among the nearest ten?
 
 # %% tags=["measured", "proof"]
 # Names to pictures on the emoji, and the ranks of the right pictures.

@@ -596,7 +596,7 @@ for name in ("MFCC (05)", "SoundNet (05)", "SoundNet, vectors shuffled"):
 #
 # ## With the library
 #
-# Networks such as wav2vec 2.0 learn from unlabelled speech: parts of a recording are hidden, and the network learns to tell what stood there from what stands elsewhere. (**Self-supervised**, 自监督: the labels are the recording itself.) Folded, without this course's code: random weights show the shapes, and `Wav2Vec2Model.from_pretrained("facebook/wav2vec2-base")` fetches trained ones, 380 MB. (This one was trained without a mask, on sounds padded with zeros; others want an `attention_mask`.) The mean over the frames is a vector. What it would bring on these digits was not tried here.
+# Networks such as wav2vec 2.0 learn from unlabelled speech: parts of a recording are hidden, and the network learns to tell what stood there from what stands elsewhere. This is **self-supervised** (自监督) learning: the labels are the recording itself. Folded, without this course's code: random weights show the shapes, and `Wav2Vec2Model.from_pretrained("facebook/wav2vec2-base")` fetches trained ones, 380 MB. (This one was trained without a mask, on sounds padded with zeros; others want an `attention_mask`.) The mean over the frames is a vector. What it would bring on these digits was not tried here.
 
 # %% tags=["proof"]
 # A wav2vec 2.0 with random weights, for the shapes.

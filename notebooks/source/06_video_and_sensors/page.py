@@ -70,7 +70,7 @@ plots.show(figure, "Left: a digit that leaves the frame and comes back at the ot
 #
 # ## A clip is pictures in order
 #
-# A **video clip** (视频片段), clip for short on this page, of one colour is a tensor (T, H, W): T **frames** (视频帧), each a picture. Each goes alone through an encoder, here the mean gray of each square of 3 x 3 pixels. A batch of clips is (B, T, H, W), with a mask (B, T) for frames that were lost.
+# A **video clip** (视频片段), clip for short on this page, of one colour is a tensor (T, H, W): T **video frames** (视频帧), frames for short, each a picture. Each goes alone through an encoder, here the mean gray of each square of 3 x 3 pixels. A batch of clips is (B, T, H, W), with a mask (B, T) for frames that were lost.
 
 # %% tags=["measured"]
 def clips(split, n, seed, wrap=True):
@@ -370,7 +370,7 @@ print(f"{len(motion.times)} and {len(sound.times)} readings -> {tuple(table.shap
 #
 # $$ E = a^2 \left(1 - \frac{\sin \omega h}{\omega h}\right) \tag{06.1} $$
 #
-# For small $\omega h$ its root is about $a\,\omega h / \sqrt{6}$. **Nearest** (最近邻) takes the closer of the readings before and after: at most $h / 2$ away, so its RMS is about half. **Linear** interpolation (线性插值) draws a line between both.
+# For small $\omega h$ its root is about $a\,\omega h / \sqrt{6}$. **Nearest** (最近邻) takes the closer of the readings before and after: at most $h / 2$ away, so its RMS is about half. **Linear interpolation** (线性插值) draws a line between both.
 
 # %% tags=["measured", "proof"]
 # The error of each way on a stream of motion; of held values where readings come late.

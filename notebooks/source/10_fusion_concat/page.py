@@ -59,7 +59,7 @@ plots.show(
 # %% [markdown]
 # ## One vector out of two
 #
-# Page 00 put three vectors side by side, and gained 17 points. Here the picture is still a **feature map** (特征图), as a network of convolutions leaves it, and the text is a row of letters with a vector each. Page 03 has the picture's part: average each map over its places. Now glue.
+# Page 00 put three vectors side by side, and gained 17 points. Here the picture is still a feature map, as a network of convolutions leaves it, and the text is a row of letters with a vector each. Page 03 has the picture's part: average each map over its places. Now glue.
 
 # %%
 seed_everything(0)

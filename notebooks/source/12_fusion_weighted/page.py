@@ -454,7 +454,7 @@ glued = torch.cat([W_f, W_t], dim=1).double() @ torch.cat([F, T]).double()      
 verify("12.5", by_hand=W_f.double() @ F.double() + W_t.double() @ T.double(), reference=glued)
 
 # %% [markdown] owes="F61 P5"
-# **Linear fusion** is nothing but a linear layer on the concatenation, its weight cut into blocks:
+# **Linear fusion** (线性融合) is nothing but a linear layer on the concatenation, its weight cut into blocks:
 #
 # $$ W_f F + W_t T = \begin{bmatrix} W_f & W_t \end{bmatrix} \begin{bmatrix} F \\ T \end{bmatrix} \tag{12.5} $$
 #
@@ -469,7 +469,7 @@ verify("12.5", by_hand=W_f.double() @ F.double() + W_t.double() @ T.double(), re
 # %% [markdown]
 # ## Product of experts
 #
-# The line adds log-odds. With more than two classes, and with experts of any kind, one adds log-probabilities: that multiplies probabilities. In a **product of experts** (专家乘积) each modality has a classifier of its own, an **expert**, whose $p_m(y)$ is the probability of class y given this modality. If the modalities are independent given the class, Bayes' rule says
+# The line adds log-odds. With more than two classes, and with experts of any kind, one adds log-probabilities: that multiplies probabilities. In a **product of experts** (专家乘积) each modality has a classifier of its own, an **expert** (专家), whose $p_m(y)$ is the probability of class y given this modality. If the modalities are independent given the class, Bayes' rule says
 #
 # $$ \log p(y \mid x) = \log p_0(y) + \sum_{m\ \text{there}} \big( \log p_m(y) - \log p_0(y) \big) + \text{const} \tag{12.6} $$
 #

@@ -191,8 +191,8 @@ verify("13.1", unit.head(by_hand), unit({"text": words, "image": views}))
 # | | the fused vector, or the logits | multiplies |
 # |---|---|---|
 # | **product** | $t \odot i$ | each number with its partner |
-# | **FiLM** | $(1 + G\,t) \odot i + S\,t$ | the text scales and shifts the picture's numbers |
-# | **bilinear** | $t^\top W_c\, i$ for each class c | every number with every number |
+# | **FiLM** (特征线性调制) | $(1 + G\,t) \odot i + S\,t$ | the text scales and shifts the picture's numbers |
+# | **bilinear** (双线性) | $t^\top W_c\, i$ for each class c | every number with every number |
 # | **tensor fusion** | the same with a 1 appended to $t$ and $i$ | that, and keeps each alone |
 #
 # ## Every number with every number
@@ -673,7 +673,7 @@ plots.bars(
 #
 # <details><summary>The sign ⊗, and a formula that is often written wrongly</summary>
 #
-# The outer product as one row is the **Kronecker product** of two vectors, $\bar t \otimes \bar i$, and (13.2) is $W\,(\bar t \otimes \bar i) + b$. A common mistake puts the sign where nothing is multiplied: a sum of two linear maps, $W_f F + W_t T$, is rewritten as $W_f\,[F \otimes I] + W_t T$. The shapes do not fit ($F \otimes I$ has n columns, and n times as many rows as F), and only one modality stands in the bracket, so it cannot be the fusion. What is right, for a vector F and with vec for the columns of a matrix one below the other:
+# The outer product as one row is the **Kronecker product** (克罗内克积) of two vectors, $\bar t \otimes \bar i$, and (13.2) is $W\,(\bar t \otimes \bar i) + b$. A common mistake puts the sign where nothing is multiplied: a sum of two linear maps, $W_f F + W_t T$, is rewritten as $W_f\,[F \otimes I] + W_t T$. The shapes do not fit ($F \otimes I$ has n columns, and n times as many rows as F), and only one modality stands in the bracket, so it cannot be the fusion. What is right, for a vector F and with vec for the columns of a matrix one below the other:
 #
 # $$ W F = (F^\top \otimes I)\,\operatorname{vec}(W) \tag{13.5} $$
 #

@@ -116,7 +116,7 @@ print("a picture has a place of its own:", torch.allclose(here, moved))
 # %% [markdown] owes="F78 F82"
 # ## The loss
 #
-# What should training ask for? That own pairs are *nearer than others*. Take a batch of B pairs and the table of all B x B cosines. A row is one picture that looks for its sentence among B; divide by a **temperature** (温度) $\tau$, take the softmax, and it is classification with B classes, of which the i-th is right. A column is a sentence that looks for its picture. The other entries are the **negatives** (负样本). In our table, with $\tau = 0.5$:
+# What should training ask for? That own pairs are *nearer than others*. Take a batch of B pairs and the table of all B x B cosines. A row is one picture that looks for its sentence among B; divide by a temperature $\tau$ (page 09), take the softmax, and it is classification with B classes, of which the i-th is right. A column is a sentence that looks for its picture. The other entries are the **negatives** (负样本). In our table, with $\tau = 0.5$:
 
 # %%
 for name, line in (("the star's row   ", cosines[2]), ('"a star": column ', cosines[:, 2])):
@@ -126,7 +126,7 @@ for name, line in (("the star's row   ", cosines[2]), ('"a star": column ', cosi
           f"  loss {-math.log(shares[2]):.2f}")
 
 # %% [markdown] owes="F20 F83 F84 P8"
-# The star prefers "a moon" (0.43) to its own (0.29), and "a star" prefers the sun. Rows and columns are different questions with different losses, so both are asked. The **symmetric InfoNCE** loss is the mean over the rows and the columns:
+# The star prefers "a moon" (0.43) to its own (0.29), and "a star" prefers the sun. Rows and columns are different questions with different losses, so both are asked. The **symmetric InfoNCE** (对称信息噪声对比估计) loss is the mean over the rows and the columns:
 #
 # $$ L = -\frac{1}{2B} \sum_{i=1}^{B} \left[ \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}} + \log \frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ji}/\tau}} \right] \tag{16.2} $$
 #
@@ -470,7 +470,7 @@ print(", ".join(f"{way} {share}" for way, share in shares_by.items()))
 #
 # - Without *unit length* (dot products over the root of the width) pictures found lose seven points. Asked in *one direction only*, the space loses four points in the other. A *learned* temperature changes nothing that five seeds can show.
 # - **Sigmoid** (SigLIP) asks each pair alone, yes or no; **triplets** (三元组) ask that the own partner be nearer than one negative by at least a fixed lead, the margin. The miner, the rule that picks the negative, chooses which: semi-hard ones, the nearest of those that are farther than the partner, beat random ones clearly. With the *hardest* of the batch the space collapses, negatives or not (rank 2.6). FaceNet's authors [warn of that](https://arxiv.org/abs/1503.03832).
-# - **Siamese** pairs (孪生网络; this loss is from 2006) pull own pairs and push one other pair away up to a margin. The name means twins, two networks that share their weights. Ours take pixels and words and share none; only the loss is left. It fuses nothing: it compares.
+# - **Siamese networks** (孪生网络) are trained on pairs, by a loss of 2006: pull own pairs together, push one other pair away up to a margin. The name means twins, two networks that share their weights. Ours take pixels and words and share none; only the loss is left. It fuses nothing: it compares.
 #
 # Margins and starting values are the usual ones, not tuned: this is no ranking. (Folded above, each with its own learning rate.)
 #
@@ -620,7 +620,7 @@ plots.show(figure, "Few pairs (left) and mismatched ones (right). Emoji: the rig
 #
 # What does it buy? [Figures of OpenCLIP](https://github.com/mlfoundations/open_clip/blob/main/docs/openclip_retrieval_results.csv) for 1,000 photographs of Flickr30k, which no model was tuned on: the right one of 1,000 is first for 58.8 % of the captions with ViT-B-32 from 400 million pairs, and for 66.8 % with the same network from LAION's two billion (and larger batches). And batches? SigLIP's authors find that gains fade, [32 thousand being enough](https://arxiv.org/abs/2303.15343).
 #
-# No labels are needed, only *pairs* that occur together: this is **self-supervised** learning. Some may be wrong, at the price that the figure shows. What our figures cannot show is that contrast would overtake regression on emoji at CLIP's size: the lines end at 1,200 pairs.
+# No labels are needed, only *pairs* that occur together: this is self-supervised learning (page 05). Some may be wrong, at the price that the figure shows. What our figures cannot show is that contrast would overtake regression on emoji at CLIP's size: the lines end at 1,200 pairs.
 #
 # ## With the library
 #

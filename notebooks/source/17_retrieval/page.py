@@ -188,7 +188,7 @@ print("others with the same score:", ((one_query == 0.5) & ~wanted).sum().item()
 #
 # $$ r = 1 + \sum_j [s_j > s^*] + \frac{1}{2} \sum_{j \notin R} [s_j = s^*] \tag{17.1} $$
 #
-# From the places $r$ of all queries come two numbers: **recall@k** (召回率), the share with $r \le k$, and the **median rank** (中位排名), which half of them do not exceed. (If several items are right, this recall is the share of *queries* with a hit, not of items.)
+# From the places $r$ of all queries come two numbers: **recall@k** (前 k 项召回率), the share with $r \le k$, and the **median rank** (中位排名), which half of them do not exceed. (If several items are right, this recall is the share of *queries* with a hit, not of items.)
 #
 # > **Exercise 17.1 · The places of a search** — *12 minutes · core*
 # >

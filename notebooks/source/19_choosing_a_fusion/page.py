@@ -323,7 +323,7 @@ print(f"Holm lets {let_pass} of 187 pass")
 #
 # <details><summary>A way that is never worse</summary>
 #
-# **Holm**'s way (霍尔姆法): sort the p-values (how often equal ones would differ as much), ask the smallest for 0.05/m, the next for 0.05/(m - 1), and stop at the first that fails. In each setting with Holm 42 are left.
+# **Holm's way** (霍尔姆法): sort the p-values (how often equal ones would differ as much), ask the smallest for 0.05/m, the next for 0.05/(m - 1), and stop at the first that fails. In each setting with Holm 42 are left.
 #
 # </details>
 #

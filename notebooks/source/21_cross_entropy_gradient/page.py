@@ -89,7 +89,7 @@ verify("21.1", by_hand=-likelihood.log() / 5, reference=F.cross_entropy(z, y))
 # %% [markdown]
 # ## Three logits, and one line
 #
-# The probabilities come from the logits $z$, one score for each class, by **softmax**: $p_i = e^{z_i} / \sum_k e^{z_k}$. Take $z = (\log 4, \log 3, \log 1)$, and let "seven" be true. Work out $p$ and $\ell$ before you run the cell.
+# The probabilities come from the logits $z$, one score for each class, by **softmax** (归一化指数函数): $p_i = e^{z_i} / \sum_k e^{z_k}$. Take $z = (\log 4, \log 3, \log 1)$, and let "seven" be true. Work out $p$ and $\ell$ before you run the cell.
 
 # %%
 logits = torch.tensor([4.0, 3.0, 1.0], dtype=torch.float64).log()
@@ -371,7 +371,7 @@ surprise.backward()
 print("gradient", hot.grad[0].tolist(), "right:", hot.grad.tolist() == [[1.0, -1.0, 0.0]])
 
 # %% [markdown]
-# The probability was rounded to 0, its logarithm is minus infinity, and on the way back 0 times infinity is NaN. But (21.2) needs no probability, only the logarithm of a sum, and there a shift by the largest logit helps, $z_{max}$: $\log \sum_k e^{z_k} = z_{max} + \log \sum_k e^{z_k - z_{max}}$. No exponent is above 0, and one *is* 0. This is **log-sum-exp**. `F.cross_entropy` does it inside: it takes *logits*.
+# The probability was rounded to 0, its logarithm is minus infinity, and on the way back 0 times infinity is NaN. But (21.2) needs no probability, only the logarithm of a sum, and there a shift by the largest logit helps, $z_{max}$: $\log \sum_k e^{z_k} = z_{max} + \log \sum_k e^{z_k - z_{max}}$. No exponent is above 0, and one *is* 0. This is **log-sum-exp** (指数和的对数). `F.cross_entropy` does it inside: it takes *logits*.
 
 # %%
 hot = torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True)

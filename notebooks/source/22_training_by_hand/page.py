@@ -276,7 +276,7 @@ for way in ("right", "transposed", "extra minus"):
 #
 # ## Two classes: the sigmoid
 #
-# A question with two answers, or a tag that is there or not, needs one logit. The **sigmoid** makes a probability of it, and **binary cross-entropy** (二元交叉熵) has one term for either answer:
+# A question with two answers, or a tag that is there or not, needs one logit. The sigmoid (page 01) makes a probability of it, and **binary cross-entropy** (二元交叉熵) has one term for either answer:
 #
 # $$ p = \sigma(z) = \frac{1}{1 + e^{-z}}, \qquad \ell = -\big[\,y \log p + (1 - y) \log(1 - p)\,\big] \tag{22.2} $$
 #
@@ -494,7 +494,7 @@ plots.show(figure, "The same network, trained with your gradients (thin, dots) a
 #
 # ## Weight decay, three times not the same
 #
-# Weight decay (page 08) lets every weight shrink by the share $\eta \lambda$ at each step, with the learning rate $\eta$. In plain descent (SGD) this is **L2 regularisation** (L2 正则化), a loss with $\frac{\lambda}{2} \lVert \theta \rVert^2$ added: its gradient is $d + \lambda \theta$.
+# Weight decay (page 08) lets every weight shrink by the share $\eta \lambda$ at each step, with the learning rate $\eta$. In plain descent (SGD) this is **L2 regularisation** (二范数正则化), a loss with $\frac{\lambda}{2} \lVert \theta \rVert^2$ added: its gradient is $d + \lambda \theta$.
 #
 # Not in Adam (page 08): in its first step it divides the gradient by its own size, so the step is a sign. `Adam(weight_decay=...)` adds $\lambda\theta$ *before* this division; **AdamW** decays beside it, **decoupled**. The first step of each:
 #

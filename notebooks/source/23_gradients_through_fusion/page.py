@@ -446,7 +446,7 @@ print("test accuracy in % after 300 and 1,500 steps, one rate for all, five seed
 #
 # ## What balancing brings
 #
-# **OGM** ([Peng and others](https://arxiv.org/abs/2203.15332)) slows down who is ahead. On each batch, $\rho$ is the probability that one modality's part of the logits gives to the true classes, summed, over that of the other. The encoder with $\rho > 1$ gets its gradient times $1 - \tanh(\alpha \rho)$. Its head is not slowed. (The paper's whole method, OGM-GE, also adds noise; left out here, so the table does not judge it.) **Unimodal losses** go the other way: beside the joint loss each modality has its own. That is Wang's remedy, with all weights 1.
+# **OGM** (动态梯度调制) by [Peng and others](https://arxiv.org/abs/2203.15332) slows down who is ahead. On each batch, $\rho$ is the probability that one modality's part of the logits gives to the true classes, summed, over that of the other. The encoder with $\rho > 1$ gets its gradient times $1 - \tanh(\alpha \rho)$. Its head is not slowed. (The paper's whole method, OGM-GE, also adds noise; left out here, so the table does not judge it.) **Unimodal losses** go the other way: beside the joint loss each modality has its own. That is Wang's remedy, with all weights 1.
 #
 # A fair table tunes everybody. Rate, decay and OGM's $\alpha$ have the lowest mean loss on the validation sets, each run stops at its best of the validations.
 

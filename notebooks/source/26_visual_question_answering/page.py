@@ -145,7 +145,7 @@ for question, counted in counts.items():
     print(f"{question:12}", dict(counted))
 
 # %% [markdown]
-# This table says "no" to "is it red?", rightly in two of three. It is the **wording's prior** (先验). For "how many?" two answers tie. And for a wording that was never seen there is the most frequent answer of all.
+# This table says "no" to "is it red?", rightly in two of three. It is the **wording's prior** (措辞先验). For "how many?" two answers tie. And for a wording that was never seen there is the most frequent answer of all.
 #
 # The best that the wording alone can do, with the share $p(q)$ of each wording and its answers' shares $p(a \mid q)$, is
 #

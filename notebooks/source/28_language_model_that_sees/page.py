@@ -42,7 +42,7 @@ from course_utils.widgets import Explorer
 # %% [markdown]
 # ## The bet of page 27
 #
-# A small language model that knows only text gets pictures. It is trained for 200 steps on questions about them (one row in four: on a description): *all* of it, or two small matrices beside some of its layers (**LoRA**, low-rank adaptation, 低秩适配), the rest frozen. Both ways also train the projector that makes words of a picture. Each has its own best learning rates.
+# A small language model that knows only text gets pictures. It is trained for 200 steps on questions about them (one row in four: on a description): *all* of it, or, by **LoRA** (低秩适配), low-rank adaptation, two small matrices beside some of its layers, the rest frozen. Both ways also train the projector that makes words of a picture. Each has its own best learning rates.
 
 # %% tags=["proof"]
 # The stored runs, and a table of them.
@@ -687,7 +687,7 @@ print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 # </details>
 # <details><summary>How many soft tokens?</summary>
 #
-# A photograph of 336 x 336 in patches of 14 makes 576 soft tokens. A large picture, cut into several tiles, makes thousands, and attention looks at each of them for each word. So neighbours are laid together, as our 2 x 2 cells (**pixel shuffle**), or a few queries of learned vectors ask the patches ([BLIP-2](https://arxiv.org/abs/2301.12597) has 32). The table above has 64, 16 and 4 tokens.
+# A photograph of 336 x 336 in patches of 14 makes 576 soft tokens. A large picture, cut into several tiles, makes thousands, and attention looks at each of them for each word. So neighbours are laid together, as our 2 x 2 cells, by **pixel shuffle** (像素重排), or a few queries of learned vectors ask the patches ([BLIP-2](https://arxiv.org/abs/2301.12597) has 32). The table above has 64, 16 and 4 tokens.
 #
 # </details>
 # <details><summary>What benchmarks miss</summary>
@@ -697,7 +697,7 @@ print(tuple(out.logits.shape), "loss:", bool(out.loss > 0))
 # </details>
 # <details><summary>Text of another field</summary>
 #
-# A model that has read the web meets reports of radiologists. One can go on with *pretraining* on texts of that field first, next word by next word or mask by mask, without any labels, and then train for the task (**continued pretraining**, 继续预训练). [Gururangan and others](https://arxiv.org/abs/2004.10964) find it to help in four fields, most where the field is far from what was read. Keep some general text in the mix, and test general tasks afterwards: what was not read any more may be lost.
+# A model that has read the web meets reports of radiologists. One can go on with *pretraining* on texts of that field first, next word by next word or mask by mask, without any labels, and then train for the task: **continued pretraining** (继续预训练). [Gururangan and others](https://arxiv.org/abs/2004.10964) find it to help in four fields, most where the field is far from what was read. Keep some general text in the mix, and test general tasks afterwards: what was not read any more may be lost.
 #
 # </details>
 #

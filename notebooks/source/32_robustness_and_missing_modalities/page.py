@@ -224,7 +224,7 @@ for present in missing["glued, zeros"]["accuracy"]:
 #
 # $$ \log \frac{P(y = 1 \mid x_{\text{there}})}{P(y = -1 \mid x_{\text{there}})} = 2\, \mu_{\text{there}}^\top\, \Sigma_{\text{there}}^{-1}\, x_{\text{there}} + \log \frac{\pi}{1 - \pi} \tag{32.2} $$
 #
-# No rule that sees the text alone can be right more often. Against it, the best rule *for both* with the image's cue filled in: by 0, by its mean, or by the line that predicts it from the text (**regression imputation**).
+# No rule that sees the text alone can be right more often. Against it, the best rule *for both* with the image's cue filled in: by 0, by its mean, or by the line that predicts it from the text, **regression imputation** (回归插补).
 
 # %%
 def filled_in(cues, how):

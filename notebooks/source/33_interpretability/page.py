@@ -43,7 +43,7 @@ from course_utils.widgets import Explorer
 #
 # A small network reads the question "what colour is the square?" and looks at the regions of a scene by attention. Two explanations say which regions mattered: its attention weights, and gradient times input. Take away the three regions that each names. The probability of the answer falls. Ada: further for attention. Ben: for the gradient.
 #
-# The network is page 26's: 64 regions of 8 x 8 pixels, 64 frozen numbers each; the question is one query. It is asked for the colour, shape or size of one thing, three of that page's seven kinds of questions (98.9 % are right, in the mean of five trainings).
+# The network is page 26's: 64 regions (its cells) of 8 x 8 pixels, 64 frozen numbers each; the question is one query. It is asked for the colour, shape or size of one thing, three of that page's seven kinds of questions (98.9 % are right, in the mean of five trainings).
 
 # %% tags=["measured", "proof"]
 # The data of page 26: questions about one thing of a scene, and a frozen network's regions.

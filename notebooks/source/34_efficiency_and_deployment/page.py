@@ -161,7 +161,7 @@ def minus(one, other):
 # %% [markdown]
 # ## The bet of page 33
 #
-# A small classifier of pictures and sounds, with its weights in one byte each (**int8**, 8 位整数), turned back into numbers at each call. Does it answer sooner? Five runs, in one thread; the times are computing time, so that other programs on the machine count little:
+# A small classifier of pictures and sounds, with its weights in one byte each, as **int8** (八位整数), turned back into numbers at each call. Does it answer sooner? Five runs, in one thread; the times are computing time, so that other programs on the machine count little:
 
 # %%
 for size in (1, 32):
@@ -183,7 +183,7 @@ for width in (512, 2048, 4096):
 #
 # ## How long, and how much?
 #
-# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: a fixed Fourier transform to log-mel frames (its **front end**, 前端), the package's encoder for sounds (frozen; it has learned from the training voices), and trained layers on both. In training a row may lose its word or its sound (page 32's modality dropout). **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
+# This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: its **front end** (前端) is a fixed Fourier transform to log-mel frames; then come the package's encoder for sounds (frozen; it has learned from the training voices), and trained layers on both. In training a row may lose its word or its sound (page 32's modality dropout). **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: your machine's times.
@@ -743,7 +743,7 @@ plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the sa
 #
 # But ten clips of one synthetic voice are the same in all runs, so the true interval is wider than drawn; and ten voices say little about an eleventh. So: say the group, the number, the interval; collect more of the group before you mend; and do not call a model fair because no gap was found.
 #
-# What the numbers do not show needs people: who is asked, who may refuse, who reads a sample of answers before and after launch, and what happens after a harmful one (**human review**, 人工审核). Write down beforehand which error hurts whom.
+# What the numbers do not show needs people: who is asked, who may refuse, who reads a sample of answers before and after launch, and what happens after a harmful one: **human review** (人工审核). Write down beforehand which error hurts whom.
 
 # %% [markdown]
 # ## What is often asked
