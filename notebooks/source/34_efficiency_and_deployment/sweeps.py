@@ -440,7 +440,8 @@ def processes(page):
             one, two, killed = (at(x) for x in ("one", "two", "killed"))
             same = folder / "same.py"
             code = script.read_text(encoding="utf-8")
-            same.write_text(code.replace("[rank::world]", "[: options.batch // world]"))
+            code = code.replace("[rank::world]", "[: options.batch // world]")
+            same.write_text(code, encoding="utf-8")
             run(same, *options("same.pt"))
             row = {"two": furthest(one, two), "killed": furthest(two, killed)}
             row["same"] = furthest(one, at("same"))
