@@ -33,8 +33,8 @@ from course_utils.text import (
 )
 from course_utils.training import Batches, shuffle_modality, shuffle_splits
 
-# what has tests of its own on every device, or is no helper
-ELSEWHERE = ("exercises", "contracts", "fusion", "doctor", "doctor_machine", "widgets")
+# what has tests of its own on every device, or is no helper; a report gets its vectors on the CPU
+ELSEWHERE = ("exercises", "contracts", "fusion", "doctor", "doctor_machine", "widgets", "your_data")
 VALUES = "must read values, which meta does not have"
 ROWS = torch.tensor([[True, True, True], [True, False, False]])
 X = torch.linspace(0.1, 0.9, 24, dtype=torch.float64).reshape(2, 3, 4)

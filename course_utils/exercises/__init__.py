@@ -166,7 +166,7 @@ def _load(notebook):
 
 def _find(key):
     """The exercise `key`; NoRoom without the repository, else ValueError with what there is."""
-    known = rooms()
+    known = [number for number, folder in rooms().items() if (folder / "page.py").exists()]
     notebook = key.split(".")[0] if isinstance(key, str) else None
     if known and notebook not in known:
         raise ValueError(
