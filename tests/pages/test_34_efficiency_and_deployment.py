@@ -887,3 +887,15 @@ def test_groups_in_numbers(text):
         for some in (["voice 53"], [name for name in wrong if name != "voice 53"])
     ]
     assert "voice 53 has {:.0f} % wrong, and the others {:.0f}.".format(*pooled) in text
+
+
+def test_the_exported_program_of_the_table():
+    rows = stored(PAGE, "exported")
+    taken = [a / b for a, b in zip(rows["exported"]["ms"], rows["model"]["ms"])]
+    mean, half = mean_interval(taken)
+    assert f"it takes {mean:.2f} ± {half:.2f} times as long" in said(PAGE)
+    assert max(rows["exported"]["furthest"]) == 0
+    size = rows["exported"]["bytes"][0]
+    assert f"its {size / 1000:.0f} kB hold the example's four sounds" in said(PAGE)
+    # weights and what is fixed (kept in the sweep "models") with four sounds of a second at 8 kHz
+    assert size > RUNS["frozen"]["bytes"][0] + 4 * 8_000 * 4

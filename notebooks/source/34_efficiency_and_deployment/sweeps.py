@@ -325,6 +325,35 @@ def speed(page):
     return rows
 
 
+def exported(page):
+    """The model with the encoder as `torch.export` writes it, beside the model itself: computing
+    time of one row in one thread, the file's bytes, how far apart a logit is at most over the
+    validation rows. Five untrained models: time and size do not ask for the weights. The file holds
+    the four rows of the example as well.
+
+    About half a minute on one core.
+    """
+    rows, dynamic = {}, {0: torch.export.Dim.DYNAMIC}
+    median_ms = partial(load("34", "timing").median_ms, clock=time.process_time)
+    for seed in tqdm(SEEDS):
+        part, model = page["digits"]("validation", seed), page["make"]("frozen", seed).eval()
+        x = tuple(part[name] for name in ("letters", "sound", "samples"))
+        example = tuple(each[:4].clone() for each in x)
+        program = torch.export.export(model, example, dynamic_shapes=(dynamic,) * 3)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.pt2"
+            torch.export.save(program, file)
+            size, again = file.stat().st_size, torch.export.load(file).module()
+        one = [each[:1].clone() for each in x]
+        with torch.inference_mode():
+            off = (again(*x) - model(*x)).abs().max().item()
+            again(*one)  # the first call is slower
+            taken = [median_ms(partial(each, *one), 200) for each in (again, model)]
+            note(rows, "exported", ms=taken[0], bytes=size, furthest=off)
+            note(rows, "model", ms=taken[1])
+    return rows
+
+
 def layers(page):
     """One linear layer, one row: float32; int8 turned into float32 at each call; and PyTorch's own
     routine that multiplies the bytes as they are, in bfloat16, beside bfloat16 itself. Computing
@@ -599,4 +628,4 @@ def drift(rows, page, seed, ks_2samp):
                     note(rows, f"{world}: {name}, on {where} words", right(z, part))
 
 
-SWEEPS = [models, edges, distilled, speed, layers, served, processes, watched]
+SWEEPS = [models, edges, distilled, speed, exported, layers, served, processes, watched]
