@@ -225,6 +225,36 @@ def mean_interval(values) -> tuple[float, float]:
     return float(values.mean()), float(half_width)
 
 
+def paired(shares, others) -> tuple[float, float]:
+    """What one list of shares of 1 has more than another, in points: the mean of the differences
+    seed by seed, and half the width of its 95 % interval.
+
+    Both lists hold one number a seed, of the same seeds in the same order. Raises ValueError
+    where their lengths differ, and what `mean_interval` raises.
+    """
+    shares, others = _finite(shares), _finite(others)
+    if shares.shape != others.shape:
+        raise ValueError(
+            f"others: expected as many seeds as shares, {shares.shape}, got {others.shape}"
+        )
+    return mean_interval(100 * (shares - others))
+
+
+def percent(shares, minus=None) -> str:
+    """Shares of 1, one a seed, in per cent as a table has them: their mean, and half the width of
+    its 95 % interval. With `minus`, other shares of the same seeds, how many points more, with its
+    sign.
+
+    >>> percent([0.84, 0.85, 0.86])
+    '85.0 ± 2.5'
+    >>> percent([0.84, 0.85, 0.86], minus=[0.80, 0.81, 0.83])
+    '+3.7 ± 1.4'
+    """
+    if minus is not None:
+        return "{:+.1f} ± {:.1f}".format(*paired(shares, minus))
+    return "{:.1f} ± {:.1f}".format(*mean_interval(100 * _finite(shares)))
+
+
 def _finite(values) -> np.ndarray:
     try:
         values = np.asarray(values, dtype=float)

@@ -1,5 +1,6 @@
 """Scores, and how far to trust them."""
 
+import doctest
 import inspect
 import math
 import re
@@ -18,6 +19,8 @@ from course_utils.metrics import (
     cluster_bootstrap,
     equal_names,
     mean_interval,
+    paired,
+    percent,
     recall_at,
     retrieval_ranks,
 )
@@ -105,6 +108,28 @@ def test_the_half_width_of_two_and_three_seeds_by_hand():
 def test_an_interval_needs_two_values(values):
     with pytest.raises(ValueError, match="values: expected one number a seed"):
         mean_interval(values)
+
+
+def test_percent_and_paired_are_the_interval_of_a_hundred_times_the_shares():
+    ours, others = [0.61, 0.72, 0.55, 0.66, 0.70], [0.60, 0.75, 0.50, 0.61, 0.69]
+    differences = [1.0, -3.0, 5.0, 5.0, 1.0]
+    assert paired(ours, others) == pytest.approx(mean_interval(differences), abs=1e-12)
+    mean, half = mean_interval([61.0, 72.0, 55.0, 66.0, 70.0])
+    assert percent(ours) == f"{mean:.1f} ± {half:.1f}"
+    mean, half = mean_interval(differences)
+    assert percent(ours, minus=others) == f"+{mean:.1f} ± {half:.1f}"
+    assert percent(others, minus=ours) == f"-{mean:.1f} ± {half:.1f}"
+    assert doctest.testmod(metrics).failed == 0
+
+
+@pytest.mark.parametrize("compare", [paired, lambda one, other: percent(one, minus=other)])
+def test_lists_of_other_lengths_are_refused(compare):
+    with pytest.raises(ValueError, match=r"others: expected as many seeds as shares, \(3,\), got"):
+        compare([0.1, 0.2, 0.3], [0.1, 0.2])
+    with pytest.raises(ValueError, match=r"got \(1,\)"):  # and not broadcast
+        compare([0.1, 0.2, 0.3], [0.1])
+    with pytest.raises(ValueError, match="finite"):
+        compare([0.1, 0.2], [0.1, math.nan])
 
 
 def coverage_table() -> dict[int, float]:

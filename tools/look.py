@@ -1,6 +1,7 @@
 """Open a notebook in a real JupyterLab in headless Chromium and take pictures of the whole page.
 
     python tools/look.py notebooks/00_start_here.ipynb --run --unfold --out /somewhere
+    python tools/look.py notebooks/00_start_here.ipynb --run --width 1280 960    # one run, twice
 
 Works on a copy, so nothing is saved into the course. Needs the extra `browser` (Playwright) and
 Chromium itself (Debian: apt-get install chromium); $CHROMIUM names another binary.
@@ -160,6 +161,30 @@ def opened(notebook: Path, width: int = 1280):
         context.close()
 
 
+def take_pictures(page, width: int, out: Path) -> None:
+    """Pictures of the whole open notebook at one width, and what is wider than its cell."""
+    height = 900
+    page.set_viewport_size({"width": width, "height": height})
+    # more than once, because on a busy machine cells are still being drawn
+    while (bottom := page.evaluate(BOTTOM)) > height:
+        height = bottom
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(3_000)
+    tops = range(0, height, SLICE)
+    for i, top in enumerate(tops):
+        page.screenshot(
+            path=out / f"{width}-{i:02d}.png",
+            clip={"x": 0, "y": top, "width": width, "height": min(SLICE, height - top)},
+        )
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .jp-OutputArea-output')]
+        .filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 60))"""
+    )
+    print(
+        f"{width} pixels: {len(tops)} pictures in {out}; wider than their cell: {wide or 'nothing'}"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Take pictures of a notebook as a reader sees it.")
     parser.add_argument("notebook", type=Path)
@@ -167,11 +192,11 @@ def main() -> int:
         "--run", action="store_true", help="run all cells first, and fail if one raises"
     )
     parser.add_argument("--unfold", action="store_true", help="open the folded hints and answers")
-    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--width", type=int, nargs="+", default=[1280])
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "look")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with opened(options.notebook, options.width) as page:
+    with opened(options.notebook, options.width[0]) as page:
         if options.run:
             page.set_default_timeout(600_000)
             cells = page.evaluate(RUN_ALL)
@@ -185,25 +210,8 @@ def main() -> int:
                 "() => document.querySelectorAll('details').forEach(d => d.setAttribute('open',"
                 " ''))"
             )
-        height = 900
-        # more than once, because on a busy machine cells are still being drawn
-        while (bottom := page.evaluate(BOTTOM)) > height:
-            height = bottom
-            page.set_viewport_size({"width": options.width, "height": height})
-            page.wait_for_timeout(3_000)
-        for i, top in enumerate(range(0, height, SLICE)):
-            page.screenshot(
-                path=options.out / f"{i:02d}.png",
-                clip={"x": 0, "y": top, "width": options.width, "height": min(SLICE, height - top)},
-            )
-        wide = page.evaluate(
-            """() => [...document.querySelectorAll('.jp-RenderedMarkdown, .jp-OutputArea-output')]
-            .filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 60))"""
-        )
-        print(
-            f"{len(list(options.out.glob('*.png')))} pictures in {options.out}; wider than their"
-            f" cell: {wide or 'nothing'}"
-        )
+        for width in options.width:
+            take_pictures(page, width, options.out)
     return 0
 
 

@@ -332,8 +332,8 @@ class WeightedSumFusion(SumFusion):
     number each. `weights={"text": 2.0, ...}` fixes them, set by hand or by cross-validation;
     `variances={"text": 0.25, ...}` fixes them to 1 / variance: for unbiased cues of one quantity
     with independent noise no other weights that sum to 1 give a mean of smaller variance.
-    Learned weights find these only where that is the task: the cues are on one scale and come
-    without a projection (`width=None`), and the loss is the squared error. A projection can take
+    Learned weights come near these only where that is the task: the cues are on one scale and
+    come without a projection (`width=None`), and there are enough samples. A projection can take
     the weights in. Fixed weights are kept in the parameters' dtype, as `ProductOfExpertsFusion`'s
     prior is.
 
