@@ -443,7 +443,7 @@ SHARED = [
     Shared(
         "page 27's words, tone and emoji",
         lambda: percent("27", "moods", "words + tone + emoji", "right"),
-        (r"Together # ± \S+ %", "Page 27 has # %"),
+        (r"Together # ± \S+ %", "[Pp]age 27(?: has|'s) # %"),
     ),
 ]
 
