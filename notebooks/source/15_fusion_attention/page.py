@@ -439,7 +439,7 @@ for name, row in shown.items():
     print(f"{name:33}{percent(name, rows=shown):>13}{missing:>17}")
 
 # %% [markdown]
-# The words find nearly everything: 96 %. Pooled to their mean before the question comes, the same cells give 71 % glued and 76 multiplied; by the largest number over the cells, 72 and 85. (Each row has the learning rate that is best of four on the first seed's validation set.) The question alone has 33 %, the picture alone 28, and with pictures shuffled among the samples, in training and test, 32 are left. *No context* changes one thing, the words ask without the rest of the question: ten points less.
+# The words find nearly everything: 96 %. Pooled to their mean before the question comes, the same cells give 71 % glued and 76 multiplied; by the largest number over the cells, 72 and 85. (Each row has the learning rate that is best of four on the first seed's validation set.) The question alone has 32.5 %, the picture alone 28, and with pictures shuffled among the samples, in training and test, 32 are left. *No context* changes one thing, the words ask without the rest of the question: ten points less.
 #
 # **A missing picture.** The model then answers about as well as the question alone, 32 %. Trained with all pictures present, and all else alike, it has 25: it has never met a gap. A null that is not learned and stays zeros has 32, too, if training has gaps. So the gaps are what counts.
 
