@@ -181,7 +181,7 @@ def percent(name, what="accuracy", sweep="questions"):
 
 def test_the_bet_in_numbers(text):
     runs = stored("19", "fusion_gates")["xor: attention_pool"]["accuracy"]
-    assert round(percent_of(runs)) == 70 and 'outcome("14.d", "Ben")' in text
+    assert round(percent_of(runs)) == 70 and 'outcome("14.d", "Ada")' in text
     assert "That is .75 · .9 + .25 · .1 = .70" in text
     assert 0.75 * 0.9 + 0.25 * 0.1 == pytest.approx(0.70)
 
