@@ -18,6 +18,7 @@
 # %% tags=["measured", "imports"]
 # Imports.
 import math
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -617,7 +618,7 @@ print("\n                    product's lead, points       our loop, too sure, po
 print("                    our loop    to the end      product    linear fusion")
 for case in CASES:
     names = [f"{way}, {case}" for way in PAIR]
-    sure = [100 * (sum(more[name]["sure"]) - sum(more[name]["accuracy"])) / 5 for name in names]
+    sure = [100 * (fmean(more[name]["sure"]) - fmean(more[name]["accuracy"])) for name in names]
     leads = f"{lead(more, *names):>11}{lead(solved, *names):>14}"
     print(f"{case:17}{leads}{sure[0]:13.1f}{sure[1]:17.1f}")
 
