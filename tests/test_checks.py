@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from course_utils.attribution import ablation_scores, subset_scores
+from course_utils.audio_augment import mix_at_snr, time_shift
 from course_utils.checks import (
     check_bools,
     check_choice,
@@ -54,6 +55,7 @@ from course_utils.metrics import (
 )
 from course_utils.runtime import ROOT, seed_everything
 from course_utils.training import Batches, evaluate, fit, shuffle_splits
+from course_utils.video import frame_features
 
 X, Y = torch.ones(4, 3), torch.ones(4, 5, 2)
 BOTH = {"a": X, "b": Y}
@@ -237,6 +239,22 @@ def test_what_does_passes():
         ),
         (lambda: verify_gradient("k", None, len, (3,)), TypeError, "k: function: expected a func"),
         (lambda: verify_gradient("k", len, None, (3,)), TypeError, "k: by_hand: expected a func"),
+        (
+            lambda: time_shift(X, X > 0, 1, generator=3),
+            TypeError,
+            "generator: expected a torch.Generator or None, got int",
+        ),
+        (
+            lambda: time_shift(X.half(), X > 0, 1),
+            TypeError,
+            "sound: expected floats from -1 to 1, got torch.float16; take float32 or float64",
+        ),
+        (lambda: mix_at_snr(X, X > 0, X, snr="0 dB"), TypeError, "snr: expected decibels, or inf"),
+        (
+            lambda: frame_features(torch.ones(4, 5, 2, 2), Y[..., 0] > 0, encode=None),
+            TypeError,
+            "encode: expected a function of pictures, got NoneType",
+        ),
         (lambda: central_differences(None, X.double()), TypeError, "function: expected a function"),
     ],
 )
