@@ -56,7 +56,8 @@ def subset_scores(
                      the same sample, so that they still belong together
       "mask"         what is there, and `predict(inputs, mask=mask)` is told by `mask`, {name: (B,)
                      bool}, True = present
-      {name: value}  a value of your own, such as the training set's mean, without the axis N
+      {name: value}  a value of your own for each modality, such as the training set's mean, as a
+                     tensor without the axis N, of the dtype of the modality
 
     `predict` sees at most `batch_size` rows at once, without gradients; put a model into eval mode
     first.
@@ -67,6 +68,7 @@ def subset_scores(
     score that is no number.
     """
     _check(predict, inputs, batch_size, seed)
+    _check_score(score)
     names = list(inputs)
     if len(names) > MOST_MODALITIES:
         raise ValueError(
@@ -93,6 +95,7 @@ def ablation_scores(
     Arguments and errors are those of `subset_scores`; "permutation" is permutation importance.
     """
     _check(predict, inputs, batch_size, seed)
+    _check_score(score)
     names = list(inputs)
     outputs = _Outputs(predict, inputs, absent, batch_size, seed)
     return {name: _number(score(outputs.of(frozenset(names) - {name}))) for name in names}
@@ -234,7 +237,11 @@ class _Outputs:
 
     @staticmethod
     def _own(name: str, value, absent: dict):
-        own = absent.get(name)
+        if name not in absent:
+            raise TypeError(
+                f"absent[{name!r}]: expected a value for each modality, got {list(absent)}"
+            )
+        own = absent[name]
         if isinstance(value, dict):
             raise TypeError(
                 f"inputs[{name!r}]: expected a tensor where absent gives the values, got a dict"
@@ -311,6 +318,11 @@ def _check(predict, inputs: dict, batch_size: int, seed: int = 0) -> int:
     if len(set(counts.values())) != 1 or not min(counts.values()):
         raise ValueError(f"inputs: expected one common, non-zero number of rows, got {counts}")
     return min(counts.values())
+
+
+def _check_score(score) -> None:
+    if not callable(score):
+        raise TypeError(f"score: expected a function of the outputs, got {type(score).__name__}")
 
 
 def _each(value, change: Callable):

@@ -302,7 +302,7 @@ def check_sound(sound: Tensor, mask: Tensor) -> None:
             f"sound: expected shape (B, S), one channel each, got {tuple(sound.shape)}"
         )
     if sound.dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"sound: expected floats from -1 to 1, got {sound.dtype}; divide int16 by 32768"
-        )
+        half = sound.is_floating_point()
+        hint = "take float32 or float64" if half else "divide int16 by 32768"
+        raise TypeError(f"sound: expected floats from -1 to 1, got {sound.dtype}; {hint}")
     check_bools(mask, "mask", sound.shape)

@@ -33,6 +33,8 @@ def mix_at_snr(sound: Tensor, mask: Tensor, noise: Tensor, snr: float | Tensor) 
             f"noise: expected {sound.dtype} of shape {tuple(sound.shape)} as the sound, got"
             f" {noise.dtype} of shape {tuple(noise.shape)}"
         )
+    if isinstance(snr, str):
+        raise TypeError(f"snr: expected decibels, or inf for no noise, got {snr!r}")
     ratio = torch.as_tensor(snr, dtype=sound.dtype, device=sound.device)
     if ratio.shape not in ((), (len(sound),)):
         raise ValueError(
@@ -127,6 +129,9 @@ def _stripes(draws: Tensor, widest: Tensor, room: Tensor, size: int) -> Tensor:
 
 def _uniform(shape: tuple, generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Numbers from 0 to 1, drawn where the generator is, so that they are the same anywhere."""
+    if not isinstance(generator, (torch.Generator, type(None))):
+        got = type(generator).__name__
+        raise TypeError(f"generator: expected a torch.Generator or None, got {got}")
     drawn = generator.device if generator else "cpu"
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=drawn).to(device)
 

@@ -133,10 +133,11 @@ def beam(
 
     All continuations of a row's sentences compete, and so does each finished sentence as it is,
     which stays as long as it is good enough. The score is log_probs / length ** power, with the
-    length in words and the end as one; 0 favours short sentences, 1 is the mean. Of equals the one
-    whose sentence stood before, then the smaller id. With fewer than K possible sentences the last
-    places are empty: no True in their mask, -inf in log_probs. The step is called with the rows
-    of a beam one after the other, B * K, and their states move along with them.
+    length in words and the end as one (`power` is the length penalty of other libraries); 0 favours
+    short sentences, 1 is the mean. Of equals the one whose sentence stood before, then the smaller
+    id. With fewer than K possible sentences the last places are empty: no True in their mask, -inf
+    in log_probs. The step is called with the rows of a beam one after the other, B * K, and their
+    states move along with them.
 
     The best of a row need not be the likeliest sentence of all: a beginning that falls out is
     not found again. The other arguments and errors are those of `greedy`.
@@ -197,6 +198,8 @@ def _begin(step, start, state, end, limit) -> tuple[Tensor, Any]:
         )
     check_whole(0, end=end)
     check_whole(1, limit=limit)
+    if not callable(step):
+        raise TypeError(f"step: expected a function of (last, state), got {type(step).__name__}")
     beginning = start if start.dim() == 2 else start[:, None]  # (B, P)
     _check_rows("state", state, len(beginning))
     for place in range(beginning.shape[1] - 1):

@@ -9,6 +9,8 @@
 Row i of one side belongs to row i of the other. Vectors are compared by the cosine, so their
 lengths do not matter. Where a batch holds the same thing twice, `positives` (B, B) bool says which
 pairs belong together, rows for the first side; without it these count as false negatives.
+
+Vectors in half precision give a loss in float32. Values are not checked: NaN gives NaN.
 """
 
 import math
@@ -50,8 +52,8 @@ def info_nce(a: Tensor, b: Tensor, scale: float | Tensor, positives: Tensor | No
     The cross-entropy of the softmax over `scale` (1 / temperature) times the cosines, the mean over
     rows and columns. A row with several `positives` takes the mean of their log-probabilities. A
     batch of one has nothing to tell apart: its loss is 0.
-    Raises ValueError or TypeError for other shapes or dtypes, a scale that is no finite number, and
-    positives without the diagonal.
+    Raises ValueError or TypeError for other shapes or dtypes, a scale that is no finite number (its
+    sign is not checked, nor a tensor), and positives without the diagonal.
     Source: van den Oord et al. 2018, Representation learning with contrastive predictive coding;
     both directions with a learned temperature: Radford et al. 2021 (CLIP). Several positives:
     Khosla et al. 2020, Supervised contrastive learning, the mean outside the logarithm.
@@ -73,7 +75,8 @@ class InfoNCE(nn.Module):
     forward: a and b (B, D), positives (B, B) bool or None -> a number.
     `temperature` is where it starts, `lowest` how small it may become. Call `clamp_()` after each
     step of the optimiser. (A clamp in the forward pass would do harm: once the parameter is past
-    the limit its gradient is 0, and it never comes back.)
+    the limit its gradient is 0, and it never comes back.) What is learned is the parameter
+    `log_scale`, the logarithm of 1 / temperature.
     Raises ValueError for temperatures that are not positive, or below `lowest`.
     """
 
@@ -107,8 +110,9 @@ class SigmoidLoss(nn.Module):
     -1 for every other.
 
     forward: a and b (B, D), positives (B, B) bool or None -> a number.
-    Scale, as its logarithm, and bias are learned; the bias starts low, because most pairs are
-    negative. Several `positives` in a row are each one yes. A batch of one is a single yes.
+    The scale, 1 / temperature, as its logarithm `log_scale`, and `bias` are learned; the bias
+    starts low, because most pairs are negative. It has no `clamp_()`. Several `positives` in a
+    row are each one yes. A batch of one is a single yes.
     Raises ValueError for a scale that is not positive and a bias that is not finite; forward, as
     `info_nce` does.
     Source: Zhai et al. 2023, Sigmoid loss for language image pre-training (SigLIP).
@@ -150,6 +154,9 @@ def triplet_loss(
     check_choice(MINERS, miner=miner)
     check_that("margin", finite(margin) and margin >= 0, "a number of at least 0", margin)
     scores, own = paired_cosines(a, b, positives)
+    if not isinstance(generator, (torch.Generator, type(None))):
+        got = type(generator).__name__
+        raise TypeError(f"generator: expected a torch.Generator or None, got {got}")
     losses = []
     for sims, right in ((scores, own), (scores.T, own.T)):
         partner = sims.diagonal()[:, None]  # (B, 1)

@@ -23,7 +23,8 @@ def masked_mean(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
     0 * NaN is NaN. Half precision is summed in float32: in float16 the sum of 3,000 tokens of 60
     would be infinite, although their mean is 60.
 
-    Raises ValueError or TypeError for tokens and a mask of another shape or dtype.
+    Raises ValueError or TypeError for tokens of another shape, and a mask of another shape or
+    dtype. Whole numbers do for tokens, too, and their mean is a float.
     """
     _check_values(tokens, "tokens")
     if mask is None:
@@ -41,9 +42,11 @@ def last_state(states: Tensor, mask: Tensor) -> Tensor:
     """The state (B, T, D) at the last place whose mask (B, T) bool is True, (B, D); zeros for a
     row without any.
 
-    Raises ValueError or TypeError for a mask of another shape or dtype.
+    Raises ValueError or TypeError for states without a place, and for another shape or dtype.
     """
     _check_mask(mask, states, "states")
+    if not states.shape[1]:
+        raise ValueError(f"states: expected at least one place, got {tuple(states.shape)}")
     places = torch.arange(mask.shape[1], device=mask.device)  # (T,)
     last = (mask * places).amax(1)  # (B, T) -> (B,)
     rows = torch.arange(states.shape[0], device=states.device)  # (B,)

@@ -128,8 +128,8 @@ def retrieval_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
     worst order: where all scores are alike, the rank is that of chance. The median rank is
     `ranks.quantile(0.5)`.
 
-    Raises TypeError for what is no tensor and for another dtype, ValueError for other shapes, NaN,
-    and a query without a relevant item.
+    Raises TypeError for what is no tensor, scores that are no floats and a `relevant` that is not
+    bool, ValueError for other shapes, NaN, and a query without a relevant item.
     Source of the middle rank: Berrendorf et al. 2020, On the ambiguity of rank-based evaluation.
     """
     for argument, value in {"scores": scores, "relevant": relevant}.items():
@@ -140,9 +140,10 @@ def retrieval_ranks(scores: Tensor, relevant: Tensor) -> Tensor:
             f" {relevant.dtype}"
         )
     if scores.dim() != 2 or not scores.numel() or relevant.shape != scores.shape:
+        hint = "" if scores.numel() else "; neither axis may be empty"
         raise ValueError(
             f"expected scores and relevant (Q, N), got {tuple(scores.shape)} and"
-            f" {tuple(relevant.shape)}"
+            f" {tuple(relevant.shape)}{hint}"
         )
     if scores.isnan().any():
         raise ValueError("scores: expected numbers, got NaN, which has no place in an order")
@@ -165,8 +166,9 @@ def recall_at(ranks: Tensor, k: int) -> float:
     check_tensor(ranks, "ranks")
     check_whole(1, k=k)
     if ranks.dim() != 1 or not len(ranks) or not (ranks >= 1).all():
+        hint = ": counted from 0?" if ranks.dim() == 1 and len(ranks) else ""
         raise ValueError(
-            f"ranks: expected numbers (Q,) from 1, got shape {tuple(ranks.shape)}: counted from 0?"
+            f"ranks: expected numbers (Q,) from 1, got shape {tuple(ranks.shape)}{hint}"
         )
     return (ranks <= k).double().mean().item()
 
@@ -179,8 +181,9 @@ def bleu(candidates: list[str], references: list[list[str]], order: int = 4) -> 
     `references[i]` are the sentences that count as right for `candidates[i]`, one or more. A run
     counts as often as the reference that has it most often; r takes for each candidate the
     reference nearest in length, of two the shorter. Where no run of a length is right, a half
-    counts as right, the next time a quarter, and so on. Words stand between blanks, and capitals
-    matter; the value is that of sacrebleu's `corpus_bleu(candidates, turned, tokenize="none")`,
+    counts as right, the next time a quarter, and so on; where no candidate has `order` words, BLEU
+    is 0, even of sentences that are right. Words stand between blanks, and capitals matter; the
+    value is that of sacrebleu's `corpus_bleu(candidates, turned, tokenize="none")`,
     whose `turned` is a list of B first references, then one of B second ones.
 
     Raises TypeError or ValueError for what are no strings, and lists of other lengths.
@@ -188,6 +191,9 @@ def bleu(candidates: list[str], references: list[list[str]], order: int = 4) -> 
     """
     candidates = strings(candidates, "candidates")
     check_whole(1, order=order)
+    if not hasattr(references, "__len__"):
+        got = type(references).__name__
+        raise TypeError(f"references: expected a list of lists of strings, got {got}")
     if len(references) != len(candidates):
         raise ValueError(
             f"references: expected a list for each of {len(candidates)} candidates, got"
@@ -229,13 +235,17 @@ def mean_interval(values) -> tuple[float, float]:
     new writers or voices.
     Raises TypeError for what are no numbers, ValueError for fewer than two and for NaN or infinity.
     """
+    return _interval("values", _finite("values", values))
+
+
+def _interval(argument: str, values: np.ndarray) -> tuple[float, float]:
     from scipy.special import fdtri
 
-    values = _finite(values)
     n = len(values) if values.ndim == 1 else 0
     if n < 2:
         raise ValueError(
-            f"values: expected one number a seed, for at least 2 seeds, got shape {values.shape}"
+            f"{argument}: expected one number a seed, for at least 2 seeds, got shape"
+            f" {values.shape}"
         )
     # the square of Student's t has the F distribution; scipy.stats.t itself is 2e-11 off before
     # SciPy 1.17
@@ -251,36 +261,42 @@ def paired(shares, others) -> tuple[float, float]:
     Both lists hold one number a seed, of the same seeds in the same order. Raises ValueError
     where their lengths differ, and what `mean_interval` raises.
     """
-    shares, others = _finite(shares), _finite(others)
+    return _paired("others", shares, others)
+
+
+def _paired(argument: str, shares, others) -> tuple[float, float]:
+    shares, others = _finite("shares", shares), _finite(argument, others)
     if shares.shape != others.shape:
         raise ValueError(
-            f"others: expected as many seeds as shares, {shares.shape}, got {others.shape}"
+            f"{argument}: expected as many seeds as shares, {shares.shape}, got {others.shape}"
         )
-    return mean_interval(100 * (shares - others))
+    return _interval("shares", 100 * (shares - others))
 
 
 def percent(shares, minus=None) -> str:
     """Shares of 1, one a seed, in per cent as a table has them: their mean, and half the width of
     its 95 % interval. With `minus`, other shares of the same seeds, how many points more, with its
-    sign.
+    sign. Shares are from 0 to 1, which is not checked.
 
     >>> percent([0.84, 0.85, 0.86])
     '85.0 ± 2.5'
     >>> percent([0.84, 0.85, 0.86], minus=[0.80, 0.81, 0.83])
     '+3.7 ± 1.4'
+
+    Raises what `paired` raises.
     """
     if minus is not None:
-        return "{:+.1f} ± {:.1f}".format(*paired(shares, minus))
-    return "{:.1f} ± {:.1f}".format(*mean_interval(100 * _finite(shares)))
+        return "{:+.1f} ± {:.1f}".format(*_paired("minus", shares, minus))
+    return "{:.1f} ± {:.1f}".format(*_interval("shares", 100 * _finite("shares", shares)))
 
 
-def _finite(values) -> np.ndarray:
+def _finite(argument: str, values) -> np.ndarray:
     try:
         values = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(f"values: expected numbers, got {values!r:.60}") from None
+    except (TypeError, ValueError, RuntimeError):  # the last from a tensor that has a gradient
+        raise TypeError(f"{argument}: expected numbers, got {values!r:.60}") from None
     if not np.isfinite(values).all():
-        raise ValueError("values: expected finite numbers, got NaN, None or infinity")
+        raise ValueError(f"{argument}: expected finite numbers, got NaN, None or infinity")
     return values
 
 
@@ -302,10 +318,11 @@ def cluster_bootstrap(values, groups, draws: int = 2_000, seed: int = 0) -> tupl
     """
     check_whole(1, draws=draws)
     check_whole(0, seed=seed)
-    values, groups = _finite(values), np.asarray(groups)
+    values, groups = _finite("values", values), np.asarray(groups)
     if values.shape != groups.shape or values.ndim != 1 or not len(values):
         raise ValueError(
-            f"expected values (N,) and groups (N,), got {values.shape} and {groups.shape}"
+            f"expected values (N,) and groups (N,), N at least 1, got {values.shape} and"
+            f" {groups.shape}"
         )
     if any(group is None or group != group for group in groups.tolist()):  # NaN is not itself
         raise ValueError("groups: expected a name for each sample, got None or NaN")

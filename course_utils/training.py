@@ -24,7 +24,8 @@ class Batches:
 
     With a `generator` the rows are shuffled anew for each pass, without one they keep their
     order. A single row left over joins the batch before it, because batch normalisation cannot
-    train on one row. Much faster than a DataLoader when the features are already computed.
+    train on one row. Much faster than a DataLoader when the features are already computed. It has
+    no `len`; `size` is what a DataLoader calls `batch_size`.
     Raises TypeError for what are no tensors with rows and for a generator that is none, ValueError
     for numbers of rows that differ or are 0, and for a size that is no whole number from 1.
     """
@@ -110,7 +111,9 @@ class History:
 
 
 def to_device(batch, target: torch.device):
-    """A batch, that is a tensor or nested dicts of tensors, moved to `target`; texts stay."""
+    """A batch, that is a tensor or nested dicts of tensors, moved to `target`. All else stays as it
+    is: texts, and tensors that stand in a list or tuple.
+    """
     if isinstance(batch, dict):
         return {name: to_device(value, target) for name, value in batch.items()}
     return batch.to(target) if isinstance(batch, Tensor) else batch
@@ -118,6 +121,10 @@ def to_device(batch, target: torch.device):
 
 def evaluate(model: nn.Module, batches: Iterable[dict]) -> Evaluation:
     """Run `model(batch) -> (B, C) logits` over all batches in eval mode, without gradients.
+
+    A batch is a dict, with the classes at "label" and what the model reads at names of your own.
+    The model goes to `runtime.device()` and stays there, each batch is brought to it; the logits
+    and labels that come back are on the CPU.
 
     Each sample counts once, whatever the size of its batch. The modes of the model and of its
     parts are put back afterwards. Raises ValueError or TypeError for a batch without labels,
@@ -206,17 +213,21 @@ def fit(
     """Train `model(batch) -> (B, C) logits` by AdamW on cross-entropy; leave it with its best
     validation epoch's weights, also when an error or a reader stops it.
 
+    Batches and devices are those of `evaluate`; `batch["label"]` is (B,) int64.
     That is early stopping without the stop: all `epochs` are run, and the one with the lowest
     validation loss is kept, `History.best_epoch`.
     A model in training mode keeps the modes of its parts: a frozen batch normalisation stays
     frozen, and a dropout that was switched off stays off. One in evaluation mode is put into
     training as a whole and stays there. `train` and `validation` are gone through once an epoch, as
     a list, `Batches` or a DataLoader can be and a generator cannot. Raises ValueError when a loss
-    of either is not finite, naming the epoch, for a number that is out of range, and as `evaluate`
-    does.
+    of either is not finite, naming the epoch, for a number that is out of range, for a model that
+    has nothing to train, and as `evaluate` does.
     """
     _check_plan(train, validation, epochs)
     _check_model(model)
+    if not any(one.requires_grad for one in model.parameters()):
+        got = f"{sum(1 for _ in model.parameters())} parameters, none of which requires a gradient"
+        raise ValueError(f"model: expected a parameter that learns, got {got}")
     for argument, value in {"lr": lr, "weight_decay": weight_decay}.items():
         check_that(argument, finite(value) and value >= 0, "a number of at least 0", value)
     target = device()
@@ -321,6 +332,8 @@ def shuffle_splits(splits: dict[str, dict], name: str, seed: int) -> dict[str, d
     `seed` gives the same orders. For what it moves and raises see `shuffle_modality`.
     """
     check_whole(0, seed=seed)
+    if not isinstance(splits, dict):
+        raise TypeError(f"splits: expected a dict by name, got {type(splits).__name__}")
     generator = torch.Generator().manual_seed(seed)
     shuffled = {}
     for split, features in splits.items():

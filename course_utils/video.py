@@ -34,6 +34,8 @@ def frame_features(
     pictures = clips[mask]  # (N, H, W) or (N, C, H, W), the frames that are there
     if not len(pictures):
         raise ValueError("mask: expected at least one frame in the batch, got none")
+    if not callable(encode):
+        raise TypeError(f"encode: expected a function of pictures, got {type(encode).__name__}")
     encoded = encode(pictures if clips.dim() == 5 else pictures[:, None])
     check_tensor(encoded, "encode(frames)")
     if encoded.dim() != 2 or len(encoded) != len(pictures):

@@ -422,7 +422,7 @@ def test_of_two_it_does_not_matter_which_is_alone():
         ({"predict": nn.Dropout()}, ValueError, "predict: expected a model in eval mode"),
         ({"batch_size": 0}, ValueError, "batch_size: expected a whole number"),
         ({"absent": "noise"}, ValueError, "absent: expected one of .* got 'noise'"),
-        ({"absent": {"text": TEXT[0]}}, TypeError, r"absent\['image'\]: .* got NoneType"),
+        ({"absent": {"text": TEXT[0]}}, TypeError, r"absent\['image'\]: .* got \['text'\]"),
         (
             {"absent": {"text": TEXT, "image": IMAGE[0]}},
             ValueError,

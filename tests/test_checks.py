@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from course_utils.attribution import ablation_scores, subset_scores
+from course_utils.audio_augment import mix_at_snr, time_shift
 from course_utils.checks import (
     check_bools,
     check_choice,
@@ -17,17 +18,48 @@ from course_utils.checks import (
     check_whole,
     finite,
 )
-from course_utils.contracts import check_contracts
-from course_utils.fusion import ConcatFusion, describe, full_mask
-from course_utils.gradients import compare, concat_backward, cross_entropy_backward
+from course_utils.contracts import check_contracts, contract
+from course_utils.datasets import collate
+from course_utils.decoding import greedy
+from course_utils.fusion import (
+    ConcatFusion,
+    EarlyFusion,
+    Fusion,
+    ProductOfExpertsFusion,
+    describe,
+    export,
+    full_mask,
+)
+from course_utils.gradients import (
+    binary_cross_entropy_backward,
+    central_differences,
+    compare,
+    concat_backward,
+    cross_attention_backward,
+    cross_entropy_backward,
+    embedding_backward,
+    global_average_pool_backward,
+    mean_backward,
+    verify_gradient,
+)
 from course_utils.losses import InfoNCE, SigmoidLoss, info_nce, triplet_loss
-from course_utils.masks import masked_softmax, pad
-from course_utils.metrics import bleu, cluster_bootstrap, mean_interval
+from course_utils.masks import last_state, masked_softmax, pad
+from course_utils.metrics import (
+    bleu,
+    cluster_bootstrap,
+    mean_interval,
+    paired,
+    percent,
+    recall_at,
+    retrieval_ranks,
+)
 from course_utils.runtime import ROOT, seed_everything
 from course_utils.training import Batches, evaluate, fit, shuffle_splits
+from course_utils.video import frame_features
 
 X, Y = torch.ones(4, 3), torch.ones(4, 5, 2)
 BOTH = {"a": X, "b": Y}
+WITH_GRADIENT = torch.ones(2, requires_grad=True)
 ROWS = torch.ones(4, dtype=torch.bool)
 BATCHES = Batches({"a": X, "label": torch.zeros(4, dtype=torch.int64)}, 2)
 
@@ -39,6 +71,11 @@ class Net(nn.Module):
 
     def forward(self, batch):
         return self.map(batch["a"])
+
+
+def test_no_hint_at_a_count_from_0_where_there_are_no_ranks():
+    with pytest.raises(ValueError, match=r"from 1, got shape \(0,\)$"):
+        recall_at(torch.ones(0), 1)
 
 
 def fuse():
@@ -113,6 +150,112 @@ def test_what_does_passes():
             ValueError,
             "seed: expected a whole number",
         ),
+        # as the next stranger's project met them
+        (lambda: paired(["x"], [1]), TypeError, "shares: expected numbers, got ['x']"),
+        (lambda: paired([1, 2], ["x"]), TypeError, "others: expected numbers, got ['x']"),
+        (lambda: paired([1, 2], None), ValueError, "others: expected finite numbers"),
+        (lambda: paired([1], [2]), ValueError, "shares: expected one number a seed"),
+        (lambda: percent([1]), ValueError, "shares: expected one number a seed"),
+        (lambda: percent([1, 2], [1]), ValueError, "minus: expected as many seeds as shares"),
+        (lambda: percent([1, 2], "x"), TypeError, "minus: expected numbers, got 'x'"),
+        (lambda: mean_interval(WITH_GRADIENT), TypeError, "values: expected numbers, got tensor("),
+        (lambda: cluster_bootstrap([], []), ValueError, "N at least 1, got (0,) and (0,)"),
+        (lambda: retrieval_ranks(X[:0], X[:0] > 0), ValueError, "(0, 3); neither axis"),
+        (lambda: bleu(["a"], None), TypeError, "references: expected a list of lists of strings"),
+        (
+            lambda: triplet_loss(X, X, miner="random", generator=3),
+            TypeError,
+            "generator: expected a torch.Generator or None, got int",
+        ),
+        (
+            lambda: greedy(None, torch.ones(2).long(), end=2, limit=3),
+            TypeError,
+            "step: expected a function of (last, state), got NoneType",
+        ),
+        (
+            lambda: ablation_scores(fuse(), BOTH, None),
+            TypeError,
+            "score: expected a function of the outputs, got NoneType",
+        ),
+        (
+            lambda: ablation_scores(fuse(), {"a": X, "b": Y[:, 0]}, len, {"a": X[0]}),
+            TypeError,
+            "absent['b']: expected a value for each modality, got ['a']",
+        ),
+        (
+            lambda: fit(Net().requires_grad_(False), BATCHES, BATCHES, epochs=1),
+            ValueError,
+            "model: expected a parameter that learns, got 2 parameters, none of which requires",
+        ),
+        (lambda: fit(nn.Identity(), BATCHES, BATCHES, epochs=1), ValueError, "got 0 parameters"),
+        (lambda: shuffle_splits([BOTH], "a", 0), TypeError, "splits: expected a dict by name"),
+        (lambda: collate([{"a": X}], kinds=["ids"]), TypeError, "kinds: expected a dict by name"),
+        (lambda: collate([{"a": X}], classes=["x"]), TypeError, "classes: expected a dict by"),
+        (lambda: last_state(Y[:, :0], Y[:, :0, 0] > 0), ValueError, "states: expected at least"),
+        (
+            lambda: Fusion({"a": 3, "b": 2}, 2)({"a": X, "b": Y[:, 0]}),
+            NotImplementedError,
+            "Fusion has no `fuse`",
+        ),
+        (lambda: export(nn.Linear(3, 2), BOTH), TypeError, "fusion: expected a Fusion, got Linear"),
+        (
+            lambda: ProductOfExpertsFusion({"a": 3}, 2, prior="even"),
+            TypeError,
+            "prior: expected 2 numbers, got 'even'",
+        ),
+        (
+            lambda: EarlyFusion({"a": 3}, 2, encoder=nn.Linear(3, 32)),
+            TypeError,
+            "encoder: expected a function of (width, hidden) that builds a module, got the module",
+        ),
+        (
+            lambda: check_contracts(ConcatFusion, dims={"a": -1}),
+            ValueError,
+            "dims['a']: expected a whole number of at least 1, got -1",
+        ),
+        (lambda: check_contracts(ConcatFusion, numbers=3), TypeError, "numbers: expected several"),
+        (lambda: contract("x", "a name"), ValueError, "number: expected a whole number"),
+        (
+            lambda: cross_attention_backward(Y, Y, Y, {}),
+            ValueError,
+            "parameters: expected the names ['q.weight', ",
+        ),
+        (lambda: global_average_pool_backward(X, 7), ValueError, "size: expected (H, W), got 7"),
+        (
+            lambda: embedding_backward(X, torch.arange(4), -5),
+            ValueError,
+            "rows: expected a whole number of at least 1, got -5",
+        ),
+        (
+            lambda: embedding_backward(X, torch.arange(4), 4, padding_idx=9),
+            ValueError,
+            "padding_idx: expected -4 to 3, got 9",
+        ),
+        (lambda: mean_backward(X, []), ValueError, "names: expected at least one modality"),
+        (
+            lambda: binary_cross_entropy_backward(X, X, pos_weight="x"),
+            TypeError,
+            "pos_weight: expected a number or a tensor, got str",
+        ),
+        (lambda: verify_gradient("k", None, len, (3,)), TypeError, "k: function: expected a func"),
+        (lambda: verify_gradient("k", len, None, (3,)), TypeError, "k: by_hand: expected a func"),
+        (
+            lambda: time_shift(X, X > 0, 1, generator=3),
+            TypeError,
+            "generator: expected a torch.Generator or None, got int",
+        ),
+        (
+            lambda: time_shift(X.half(), X > 0, 1),
+            TypeError,
+            "sound: expected floats from -1 to 1, got torch.float16; take float32 or float64",
+        ),
+        (lambda: mix_at_snr(X, X > 0, X, snr="0 dB"), TypeError, "snr: expected decibels, or inf"),
+        (
+            lambda: frame_features(torch.ones(4, 5, 2, 2), Y[..., 0] > 0, encode=None),
+            TypeError,
+            "encode: expected a function of pictures, got NoneType",
+        ),
+        (lambda: central_differences(None, X.double()), TypeError, "function: expected a function"),
     ],
 )
 def test_what_does_not_is_named(call, error, words):

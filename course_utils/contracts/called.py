@@ -13,7 +13,8 @@ from course_utils.contracts.registry import Broken, contract, expect, in_words, 
 
 @contract(2, "a batch of one")
 def batch_of_one(case: Case) -> str:
-    """One row works as many do, in training and in evaluation.
+    """One row gives a finite result of one row, in training and in evaluation. (Whether it is the
+    row's result among many is not asked.)
 
     The fault: a bare `squeeze()` drops the batch axis too; batch normalisation cannot train on
     one row. Accuracy is computed on large batches, so it shows first in use, or in the last

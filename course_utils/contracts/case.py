@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from course_utils.checks import check_whole
+
 DIMS = {"text": 6, "image": 5, "audio": 4}
 OUTPUT_DIM = 7
 ROUND_OFF = {torch.float64: 1e-9, torch.float32: 1e-5}  # relative to the largest entry
@@ -34,8 +36,9 @@ class Case:
 
     Each of the three is a list: a mask of whole modalities, (B,) each, and where there are tokens
     a second mask, of the same modalities with (B, T_m) for tokens. The parameters are those of
-    `check_contracts`. Raises TypeError if `make` cannot build a layer, and ValueError for tokens of
-    an unknown modality or a dtype other than float32 and float64.
+    `check_contracts`. Raises TypeError if `make` is no function or class, and ValueError for widths
+    that are no whole numbers from 1, tokens of an unknown modality or a dtype other than float32
+    and float64. What `make` raises when it is called, each contract meets and tells.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Case:
             if not isinstance(given, (dict, type(None))):
                 got = type(given).__name__
                 raise TypeError(f"{argument}: expected a dict by name, got {got}")
+        for name, dim in (dims or {}).items():
+            check_whole(1, **{f"dims[{name!r}]": dim})
         if dtype not in ROUND_OFF:
             raise ValueError(f"dtype: expected one of {list(ROUND_OFF)}, got {dtype}")
         self.make, self.dims = make, dims or DIMS

@@ -28,16 +28,23 @@ def check_contracts(
 
     make     a class, built as `make(dims, 7)`, or a function without arguments that builds the
              layer
-    dims     widths of the modalities; if not given, the layer's own `input_dims`, else text 6,
-             image 5, audio 4
-    tokens   {name: T}: these modalities come as (B, T, D), the others as (B, D)
-    seed     fixes sample and layer; the caller's own random numbers go on undisturbed
+    dims     widths of the modalities; if not given, the layer's own `input_dims`, else (also where
+             it is empty) text 6, image 5, audio 4
+    tokens   {name: T}: these modalities come as (B, T, D), the others as (B, D); if not given, all
+             have 3 tokens where the layer's `accepts` is "tokens", as a `Fusion` has it, else none
+    seed     fixes sample and layer; the caller's own random numbers go on undisturbed. One sample
+             does not show every fault: try several
     dtype    of layer and sample, float64 or float32
     travel   contract 11 also exports and compiles the layer, which takes seconds
     numbers  which contracts, by number; None for all
 
+    What a layer raises stands in its `Result.error`. No contract compares a row's numbers across
+    batches of another size, or across more padding, or the width of the result with C: test these.
+
     Raises TypeError or ValueError if one of these does not fit.
     """
+    if not isinstance(numbers, (Iterable, type(None))):
+        raise TypeError(f"numbers: expected several, such as [1, 5], or None, got {numbers!r}")
     chosen = list(CONTRACTS) if numbers is None else sorted(set(numbers))
     for number in chosen:
         if number not in CONTRACTS:
@@ -51,7 +58,7 @@ def show_contracts(make: Callable, **sample) -> None:
     """Print what `check_contracts` finds, a line for each contract: kept, BROKEN or skipped, and
     what was seen.
 
-    It takes the arguments of `check_contracts`.
+    It takes the arguments of `check_contracts`, whose results have the errors themselves.
     """
     words = {True: "kept", False: "BROKEN", None: "skipped"}
     results = check_contracts(make, **sample)

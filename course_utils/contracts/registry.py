@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from course_utils.checks import check_whole
 from course_utils.contracts.case import Case, takes_mask
 
 
@@ -96,6 +97,7 @@ def contract(number: int, title: str, *, needs: str | None = None) -> Callable:
     `needs` is None, "mask" or "formula". A number has one title: ValueError if another contract
     has it already. The same title again replaces it, so that a notebook's cell can be run twice.
     """
+    check_whole(1, number=number)
     if needs is not None and needs not in NEEDS:
         raise ValueError(f"needs: expected one of {list(NEEDS)} or None, got {needs!r}")
     if number in CONTRACTS and CONTRACTS[number].title != title:

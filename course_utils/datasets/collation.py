@@ -74,7 +74,8 @@ def collate(
 
     Returns a dict of all names and of "mask", {name: bool tensor}: True where there is
     something, all False in the row of a missing modality, whose values are zeros. It has an
-    entry for each modality and goes into `Fusion(...)(features, mask=batch["mask"])` as it is.
+    entry for each modality and goes into `Fusion(...)(features, mask=batch["mask"])` as it is, if
+    that layer fuses them all; of a layer that fuses some, pick those: a mask names no other.
     Floats come out as float32, whole numbers and bools as int64.
 
     For a DataLoader: `collate_fn=functools.partial(collate, kinds={"table": "vector"})`.
@@ -87,6 +88,10 @@ def collate(
     (no value below 0 and one above 16) or like H x W x C (1, 3 or 4 on the last axis and more on
     both before it). A shape in `kinds` is taken at its word: floats of that shape will do.
     """
+    for argument, given in {"kinds": kinds, "classes": classes}.items():
+        if not isinstance(given, (dict, type(None))):
+            got = type(given).__name__
+            raise TypeError(f"{argument}: expected a dict by name, got {got}")
     kinds, classes = dict(kinds or {}), dict(classes or {})
     _check_names(samples, kinds, classes)
     batch = {"mask": {}}

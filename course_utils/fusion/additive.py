@@ -138,6 +138,11 @@ class EarlyFusion(Fusion):
     ):
         super().__init__(input_dims, output_dim)
         check_whole(1, hidden=hidden)
+        if isinstance(encoder, nn.Module):
+            raise TypeError(
+                "encoder: expected a function of (width, hidden) that builds a module, got the"
+                f" module {type(encoder).__name__}"
+            )
         self.sizes = None if encoder else [sum(self.dims), hidden, hidden, output_dim]
         self.encoder = (
             encoder(sum(self.dims), hidden)
@@ -231,6 +236,8 @@ class ProductOfExpertsFusion(LateFusion):
                 " distribution"
             )
         prior = [1 / output_dim] * output_dim if prior is None else prior
+        if isinstance(prior, str):
+            raise TypeError(f"prior: expected {output_dim} numbers, got {prior!r}")
         # checked where it can be read
         prior = torch.as_tensor(prior, dtype=torch.float64, device="cpu").detach()
         if prior.shape != (output_dim,) or not (prior > 0).all() or not abs(prior.sum() - 1) < 1e-5:

@@ -18,6 +18,8 @@ class FusionInfo:
     weights        (B, M): how much each modality counts in each row, M in the order of `names`
     attention      by name, for example (B, queries, keys)
     contributions  (B, M, C): what each modality adds to the result; the class says what they sum to
+
+    They may carry gradients, as the result does: `.detach()` them before NumPy or a plot.
     """
 
     weights: Tensor | None = None
@@ -36,6 +38,9 @@ class Fusion(nn.Module):
                    equally wide
       normalise    LayerNorm (arXiv:1607.06450) over each modality's vector, after the projection:
                    equal scales
+
+    The `**options` of a strategy are `width` and `normalise`, and what the class that it builds on
+    takes beside them.
 
     `accepts` says what `fuse` works on: "vectors" (tokens are pooled by `masked_mean` before),
     "tokens" (single vectors are refused) or "both" (a vector comes as a sequence of one token).
@@ -114,8 +119,9 @@ class Fusion(nn.Module):
 
         features[m] is (B, D_m) or (B, T_m, D_m) float. mask[m] is bool, True = present: (B,) for
         a whole modality, or (B, T_m) for the tokens of one that has tokens; a modality that
-        `mask` leaves out is present. One without any present token is missing. All goes by name,
-        so nothing can be swapped. With `return_info` also a `FusionInfo`.
+        `mask` leaves out is present, and a name that the layer has not is refused, in `mask` as in
+        `features`. One without any present token is missing. All goes by name, so nothing can be
+        swapped. With `return_info` also a `FusionInfo`.
 
         Raises ValueError or TypeError when names, shapes, dtypes or devices do not fit. Values
         are not checked.
@@ -132,12 +138,13 @@ class Fusion(nn.Module):
         return (output, self.explain(inputs, present)) if return_info else output
 
     def fuse(self, inputs: list[Tensor], present: Tensor | list[Tensor]) -> Tensor:
-        """The strategy's formula, (B, C). What is missing has already been set to zero.
+        """The strategy's formula, (B, C), whose shape is not checked. What is missing has already
+        been set to zero.
 
         For vectors: `inputs` M times (B, D_m), `present` (B, M) bool. For tokens: M times (B,
         T_m, D_m) and (B, T_m).
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no `fuse`: write its formula there")
 
     def explain(self, inputs: list[Tensor], present: Tensor | list[Tensor]) -> FusionInfo:
         """Weights, attention, contributions, from the same inputs as `fuse`; computed only when
@@ -318,8 +325,11 @@ def export(fusion: Fusion, features: dict[str, Tensor]) -> torch.export.Exported
 
     The program takes any number of rows and of tokens, tokens and vectors as in `features`, and
     always a mask with an entry for each modality: `full_mask` fills in what is left out.
-    Raises ValueError or TypeError for features that `fusion` does not take.
+    Raises TypeError for what is no `Fusion`, ValueError or TypeError for features that it does not
+    take.
     """
+    if not isinstance(fusion, Fusion):
+        raise TypeError(f"fusion: expected a Fusion, got {type(fusion).__name__}")
     fusion._check_features(features)
     example, axes = {}, {}
     for name, x in features.items():

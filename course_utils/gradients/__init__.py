@@ -12,7 +12,7 @@ sign is added on the way: the loss has one, and the chain rule has none.
 
 `mask` is what the operation got: {name: (B,) bool} of modalities, or (B, K) bool of keys, True =
 present; a modality that it leaves out is present. What is missing gets exactly 0, and what stands
-there never matters, not even NaN.
+there never matters, not even NaN. Hand over detached tensors: nothing is detached here.
 
 To be read in this order: outputs, layers, fusion, attention, alignment, verify. Equation numbers
 are those of pages 21, softmax and its losses, and 22, layers; fusion is page 23, attention and

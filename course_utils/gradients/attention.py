@@ -58,8 +58,9 @@ def cross_attention_backward(
     head's attention, and the maps to Q, K and V, of which y feels two, d_y = d_K W_K + d_V W_V.
     Equation (24.3).
 
-    `parameters` has the names in PROJECTIONS, weights (D, D) and biases (D,), and may have "null"
-    (D,), a learned token that stands as the last among keys and values and is never masked.
+    `parameters` has weights (D, D) at "q.weight", "k.weight", "v.weight" and "out.weight", biases
+    (D,) at "q.bias", "v.bias" and "out.bias" (one of K would cancel in the softmax), and may have
+    "null" (D,), a learned token that stands as the last among keys and values and is never masked.
     Shapes: d_out, x (B, T, D), y (B, K, D), mask (B, K), query_mask (B, T) -> x's, y's, {name: that
     parameter's}. Why y feels two paths: as a key it is found, as a value it is what is found. What
     is added past the attention, x itself, gets d_out beside this.
@@ -67,8 +68,9 @@ def cross_attention_backward(
     B, T, D = sizes(x, "x", "BTD")
     check(y, "y", (B, sizes(y, "y", "BKD")[1], D), x.dtype)
     check(d_out, "d_out", x.shape, x.dtype)
-    check_names(parameters, "parameters")
-    null = {} if "null" not in parameters else {"null": parameters["null"]}
+    null = {}
+    if isinstance(parameters, dict) and "null" in parameters:
+        null = {"null": parameters["null"]}
     check_names(parameters, "parameters", [*PROJECTIONS, *null])
     for name, one in parameters.items():
         check(one, f"parameters[{name!r}]", (D, D) if "weight" in name else (D,), x.dtype)

@@ -338,6 +338,8 @@ def _present(names, mask: Named | None, like: Tensor) -> Tensor:
         check_names(mask, "mask", list(mask) or None)
         if not set(mask) <= set(names):
             raise ValueError(f"mask: expected modalities out of {list(names)}, got {list(mask)}")
+    if not names:
+        raise ValueError(f"names: expected at least one modality, got {names!r}")
     rows, mask = like.shape[:-1], mask or {}
     for name, kept in mask.items():
         check(kept, f"mask[{name!r}]", rows, torch.bool)

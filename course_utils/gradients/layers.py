@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from course_utils.checks import check_choice, check_floats
+from course_utils.checks import check_choice, check_floats, check_whole
 from course_utils.gradients.checks import check, sizes
 
 
@@ -73,6 +73,8 @@ def global_average_pool_backward(d_out: Tensor, size: tuple[int, int]) -> Tensor
     a number came from.
     """
     check_floats(d_out, "d_out")
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise ValueError(f"size: expected (H, W), got {size!r}")
     H, W = size
     return d_out[..., None, None].expand(*d_out.shape, H, W) / (H * W)
 
@@ -87,6 +89,9 @@ def embedding_backward(
     Shapes: d_out (..., D), ids (...) int64, rows = V -> (V, D). Why the sum: a word that occurs
     twice acts twice. Row `padding_idx` gets nothing, as in nn.Embedding.
     """
+    check_whole(1, rows=rows)
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"padding_idx: expected {-rows} to {rows - 1}, got {padding_idx!r}")
     check_floats(d_out, "d_out")
     check(ids, "ids", None, torch.int64)
     check(d_out, "d_out", (*ids.shape, d_out.shape[-1]), d_out.dtype)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils.checks import check_floats
+from course_utils.checks import check_floats, check_tensor
 from course_utils.gradients.checks import check
 
 
@@ -91,13 +91,14 @@ def binary_cross_entropy_backward(
     denominator of the loss's slope. 1 - p is computed as sigmoid(-logits), which keeps its
     digits where p is almost 1.
 
-      labels      float in [0, 1], the shape of `logits`
+      labels      float in [0, 1], which is not checked, the shape and the dtype of `logits`
       pos_weight  v, a number, or a tensor of the dtype of `logits` that can be expanded to their
                   shape, as in BCEWithLogitsLoss
     """
     check_floats(logits, "logits")
     check(labels, "labels", logits.shape, logits.dtype)
     if not isinstance(pos_weight, (int, float)):
+        check_tensor(pos_weight, "pos_weight", "a number or a tensor")
         check(pos_weight, "pos_weight", None, logits.dtype)
         pairs = zip(reversed(pos_weight.shape), reversed(logits.shape))
         if pos_weight.dim() > logits.dim() or not all(v in (1, size) for v, size in pairs):

@@ -70,6 +70,8 @@ def central_differences(
     rounding, and ValueError for an x without entries.
     """
     check(x, "x", None, torch.float64)
+    if not callable(function):
+        raise TypeError(f"function: expected a function of x, got {type(function).__name__}")
     if not x.numel():
         raise ValueError(f"x: expected at least one entry, got shape {tuple(x.shape)}")
     # one entry each
@@ -90,6 +92,10 @@ def verify_gradient(
     relative to the largest entry) and central differences (to 1e-7). Raises AssertionError when
     one disagrees, and ValueError without a shape or a seed, because nothing would be compared.
     """
+    for argument, given in {"function": function, "by_hand": by_hand}.items():
+        if not callable(given):
+            got = type(given).__name__
+            raise TypeError(f"equation {key}: {argument}: expected a function, got {got}")
     if not shapes or not seeds >= 1:
         raise ValueError(
             f"equation {key}: expected at least one shape and one seed, got shapes={shapes} and"

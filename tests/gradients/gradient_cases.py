@@ -228,7 +228,8 @@ def combined(call, name, dims, values=torch.clone):
 
     def build(draw):
         mask = draw.masks(dims, ROWS)
-        leaves = {name: values(draw(ROWS, dim)) for name, dim in dims.items()}
+        # `key`, not `name`: Python 3.13.0 loses the name that a function inside also uses
+        leaves = {key: values(draw(ROWS, dim)) for key, dim in dims.items()}
 
         def forward(leaves):
             return call(
@@ -241,7 +242,7 @@ def combined(call, name, dims, values=torch.clone):
             }
             return getattr(module, name)(d_out, hidden, mask)
 
-        return Setup(leaves, forward, by_hand, {name: ~kept for name, kept in mask.items()})
+        return Setup(leaves, forward, by_hand, {key: ~kept for key, kept in mask.items()})
 
     return asked(build)
 

@@ -16,7 +16,7 @@ from course_utils.datasets import Cues
 from course_utils.datasets.digits import REAL_SPLITS
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
-from course_utils.rooms import load, room, stored
+from course_utils.rooms import load, stored
 from course_utils.runtime import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -177,7 +177,7 @@ def test_the_weight_that_turns_negative(text):
     for rho, sign in ((0.31, 1), (0.315, -1)):  # as if independent, against the image alone
         one = Cues((0.5, 1.0), rho=rho)
         assert (one.rule_accuracy(one.product_weights()) - one.ceiling(["image"])) * sign > 0
-    assert "beyond 0.31 both are worse than the image alone" in room("12", "page.py").read_text()
+    assert "beyond 0.31 the two together are worse than the image alone" in text.replace('" "', "")
 
 
 def test_noise_of_each_sample(text):
@@ -284,11 +284,7 @@ def test_trained_to_the_end_in_numbers(text):
     assert few > small and full < wide
     noisy, half = lead("shared noise 1")
     assert f"to the end it is {noisy:.1f} ± {half:.1f}" in text and noisy < half
-    losses = [
-        sum(of("to_the_end", f"{way}, 1,287 samples", "loss")) / 5
-        for way in ("product of experts", "linear fusion")
-    ]
-    assert f"in cross-entropy they do, {losses[0]:.3f} against {losses[1]:.3f}" in text
+    assert "which five seeds do not show; in cross-entropy they do (stored)" in text
     mean, half = lead("1,287 samples", "loss")
     assert mean < -half
 
@@ -362,4 +358,4 @@ def test_real_data_in_numbers(text):
     assert f"alone {alone[0]:.1f} % instead of {alone[1]:.1f}" in text
     assert f"and linear fusion {percent(row('real_scaled', 'linear fusion')):.1f}." in text
     losses = [of(sweep, "audio", "validation_loss") for sweep in ("real_scaled", "real")]
-    assert f"a loss of {losses[0]:.1f} against {losses[1]:.1f}" in text
+    assert losses[0] > 2 * losses[1] and "speaker's loss said so before the test did" in text

@@ -187,7 +187,7 @@ def test_sentences_are_what_their_labels_say(page, text):
             str(sorted(one.split())) for one in known
         }
         assert all(f"{page['ANIMALS'][n]} chases" in one for one, n in zip(fresh, labels))
-    assert "1,000 others, none with the words of one of the first, in whatever order" in text
+    assert "1,000 others, none of them one of the first with its words reordered" in text
     _, labels, endings = page["chases"](2000, 1, useful=False)
     assert (labels == endings).double().mean().item() == pytest.approx(0.25, abs=0.04)
 
@@ -287,7 +287,7 @@ def test_training_leaps_at_another_epoch_in_each_seed(text):
     without = stored("14", "order")["language model, no positions, 2"]
     places = [leap(curve) for curve in without["by_epoch"]]
     assert sorted(place + 1 for place in places) == [6, 7, 9, 9, 10]
-    assert "above 90 % for good from epoch 6, 7, 9, 9 or 10 on, by seed" in text
+    assert "the accuracy leaps, between epochs 6 and 10 by seed" in text
     assert "leapt between epochs 6 and 10" in text
     for curve in without["by_epoch"]:
         steps = [after - before for before, after in zip(curve, curve[1:])]
@@ -321,8 +321,8 @@ def test_captions_in_numbers(text):
 
 def test_the_last_word_in_numbers(text):
     assert set(of("feature", "the one that chases: last word")) == {1.0}
-    low, high = (round(100 * end(of("feature", "any animal: last word"))) for end in (min, max))
-    assert f"from {low} to {high} where it may be any animal" in text
+    mean, half = percent(of("feature", "any animal: last word"))
+    assert f"{mean:.0f} ± {half:.0f} where it may be any animal" in text
     more = percent(of("feature", "any animal, 1,000 sentences: last word"))[0]
     assert f"from 1,000 sentences a probe reads {more:.0f} %" in text
     mean, half = gain(

@@ -5,6 +5,7 @@ stored runs.
 import math
 import sys
 from functools import partial
+from statistics import fmean
 
 import pytest
 import torch
@@ -174,19 +175,19 @@ def of(name, what="accuracy", sweep="questions"):
 
 
 def percent(name, what="accuracy", sweep="questions"):
-    runs = of(name, what, sweep)
-    return 100 * sum(runs) / len(runs)
+    # fmean rounds alike everywhere; sum does not, since Python 3.12
+    return 100 * fmean(of(name, what, sweep))
 
 
 def test_the_bet_in_numbers(text):
     runs = stored("19", "fusion_gates")["xor: attention_pool"]["accuracy"]
-    assert round(percent_of(runs)) == 70 and 'outcome("14.d", "Ben")' in text
+    assert round(percent_of(runs)) == 70 and 'outcome("14.d", "Ada")' in text
     assert "That is .75 · .9 + .25 · .1 = .70" in text
     assert 0.75 * 0.9 + 0.25 * 0.1 == pytest.approx(0.70)
 
 
 def percent_of(runs):
-    return 100 * sum(runs) / len(runs)
+    return 100 * fmean(runs)
 
 
 def test_words_that_ask_in_numbers(text):
@@ -198,7 +199,7 @@ def test_words_that_ask_in_numbers(text):
     assert f"largest number over the cells, {shown[0]:.0f} and {shown[1]:.0f}." in text
     question, picture = percent("question alone"), percent("picture alone")
     shuffled = percent("attention, pictures shuffled")
-    assert f"question alone has {question:.0f} %, the picture alone {picture:.0f}" in text
+    assert f"question alone has {question:.1f} %, the picture alone {picture:.0f}" in text
     assert f"shuffled among the samples, in training and test, {shuffled:.0f} are left" in text
     mean, half = gain(of("attention"), of("attention, no context"))
     assert round(mean) == 10 and mean - half > 0 and "ten points less" in text

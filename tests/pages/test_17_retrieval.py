@@ -306,7 +306,7 @@ def test_zero_shot_in_numbers(text):
         bare = of("zero-shot, bare", what, "scenes")
         assert not points(of("zero-shot, templates", what, "scenes"), bare)[1]
     control = percent("scenes", "zero-shot, templates, pairs shuffled", "colour")
-    assert f"is at {control:.0f} % for colours" in text
+    assert abs(control - 100 / 6) < 2 and "is at chance for colours" in text
     more, clear = points(of("ridge", "probe"), of("ridge", "templates"))
     has = percent("uses", "ridge", "templates")
     assert f"templates has {has:.1f} %, and the probe {more} points more" in text and clear
@@ -316,11 +316,11 @@ def test_zero_shot_in_numbers(text):
 
 def test_templates_in_numbers(text):
     ridge, clear = points(of("ridge", "templates"), of("ridge", "bare"))
-    contrast, also = points(of("contrast", "templates"), of("contrast", "bare"))
+    _, also = points(of("contrast", "templates"), of("contrast", "bare"))
     shapes, there = points(
         of("zero-shot, templates", "shape", "scenes"), of("zero-shot, bare", "shape", "scenes")
     )
-    words = f"Emoji {ridge} points in ridge's space, {contrast} in that of contrast; shapes"
+    words = f"Emoji {ridge} points in ridge's space, not clearly in that of contrast; shapes"
     assert f"{words} {shapes};" in text and clear and there and not also
 
 

@@ -142,7 +142,7 @@ def test_numbers_on_the_first_figures_wires_are_those_of_the_loop():
 
 
 def test_sure_softmax_inside_and_at_the_end(capsys, text):
-    shown = cell("def inside(a):").partition("outcome(")[0]
+    shown = cell("def inside(w):").partition("outcome(")[0]
     exec(shown, {"math": math, "torch": torch})
     lines = capsys.readouterr().out.splitlines()
     numbers = [re.findall(r"-?[\d.]+", line) for line in lines]
@@ -150,12 +150,12 @@ def test_sure_softmax_inside_and_at_the_end(capsys, text):
         [-0.077, 9, -0.98, 3],
         [-0.01, 55, -0.998, 4],
     ]
-    assert "Ben: -0.077, where the softmax at the end hears -0.980" in text
+    assert "Ben: -0.077, where the softmax at the end gets -0.980" in text
     assert "it takes 55 steps, not 4" in text
 
 
 def test_the_slope_of_the_loss_saves_a_sure_softmax_not_its_place(text):
-    """-log((1 + found) / 2) goes through the same value, and what the scores hear is p - y."""
+    """-log((1 + found) / 2) goes through the same value, and what the scores get is p - y."""
     for gap in (1.0, math.log(49), 6.0):
         scores = torch.tensor([gap, 0.0], dtype=torch.float64, requires_grad=True)
         found = (scores.softmax(0) * torch.tensor([-1.0, 1.0])).sum()
@@ -207,7 +207,7 @@ def test_long_vectors_turn_more_slowly(capsys):
 
 def test_table_of_pairs(capsys, text):
     exec(cell('NAMES, y = ["cat"'), names := {"torch": torch})
-    rows, both = names["rows_told"], (names["rows_told"] + names["columns_told"]) / 2
+    rows, both = names["d_rows"], (names["d_rows"] + names["d_columns"]) / 2
     assert torch.allclose(rows.sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-12)
     assert f'the column of "cat" adds up to {rows[:, 0].sum():.2f}' in text
     assert 0 < both[1, 0] < rows[1, 0]
@@ -217,7 +217,7 @@ def test_table_of_pairs(capsys, text):
     near = (0.2 + cosines - cosines.diagonal()[:, None] > 0) & (torch.eye(3) == 0)
     turned = (0.2 + cosines - cosines.diagonal() > 0) & (torch.eye(3) == 0)
     assert near.sum() == 1 and turned.sum() == 1 and near[1, 0] and turned[0, 1]
-    assert "six of nine cosines are told exactly nothing" in text
+    assert "six of nine cosines get exactly nothing" in text
 
 
 def test_library_section(capsys):

@@ -197,7 +197,7 @@ def test_pointers_in_numbers(text):
         shown(f"{sweep}: pointers: {name}", decimals=0)
         for sweep, name in (("relations", "cells"), ("relations", "places"), ("signs", "offset"))
     )
-    assert f"pointers find has {cells} %, chance;" in text
+    assert f"pointers find has {cells} %, chance." in text
     assert f"it has {places}, with the offset alone {offset}:" in text
     few = shown("relations: pointers: cells and places", decimals=0)
     many = sorted(of("longer: pointers: cells and places, 12,000 questions"))
@@ -270,7 +270,7 @@ def test_looking_in_numbers(text):
     each, product, glued = (
         f"{20 * sum(before[name]['accuracy']):.0f}" for name in ("attention", "product", "concat")
     )
-    assert f"one vector of the whole picture, {each} for {product} and {glued};" in text
+    assert f"one vector of the whole picture, {each} for {product} and {glued}." in text
 
 
 def test_three_of_ten_are_not_a_full_point(text):

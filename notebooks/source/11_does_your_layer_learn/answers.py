@@ -336,7 +336,8 @@ WRONG = {
             kept = scores.masked_fill(~mask, -math.inf)
             largest = kept.amax(1, keepdim=True).detach()
             powers = (kept - largest.masked_fill(largest == -math.inf, 0)).exp()
-            return powers / powers.sum(1, keepdim=True).clamp(min=1)
+            total = powers.sum(1, keepdim=True)
+            return powers / torch.maximum(total, torch.ones_like(total))
         """,
             'entry ["gradient of scores"]',
         ),

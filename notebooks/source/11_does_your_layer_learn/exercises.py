@@ -183,7 +183,8 @@ WHAT_MOVES = Exercise(
 
 def present_weights(scores, mask):
     """exp of the distance to the largest present score, divided by its sum, or by 1 where the row
-    is empty. (`clamp(min=1)` would do for the values. Its gradient is cut off where the sum is 1.)
+    is empty. (`clamp(min=1)` would do for the values. Its gradient where the sum is 1 depends on
+    the release of PyTorch.)
     """
     kept = scores.masked_fill(~mask, -math.inf)
     largest = kept.amax(1, keepdim=True).detach()

@@ -10,7 +10,7 @@
 #
 # 1. settle the bet of page 11: what a learned weight says, and what it does not;
 # 2. add up evidence on a line, and see three ceilings: 69.1, 84.1 and 86.8 %;
-# 3. build inverse-variance weights, and race them against a weight chosen by validation and a learned one;
+# 3. race inverse-variance weights against a weight chosen by validation and a learned one;
 # 4. mend an addition that silently mixes samples, and put six rules side by side;
 # 5. build the product of experts, its prior counted once, and find where it fails;
 # 6. compare all of them on `digits` and on real pictures and voices.
@@ -18,6 +18,7 @@
 # %% tags=["measured", "imports"]
 # Imports.
 import math
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ from course_utils.datasets import Cues, Digits, collate, store
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
 from course_utils.masks import masked_softmax
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -144,10 +145,9 @@ def interval(values, decimals=1):
 
 print(f"{'projections':42}{'weight of text':>16}{'accuracy in %':>16}")
 for name, row in learned.items():
-    accuracy = interval([100 * value for value in row["accuracy"]])
-    print(f"{name:42}{interval(row['weight'], 2):>16}{accuracy:>16}")
-pairs = zip(learned["trained"]["accuracy"], learned["trained, weights of a half"]["accuracy"])
-print("trained, learned minus half, in points:", interval([100 * (a - b) for a, b in pairs]))
+    print(f"{name:42}{interval(row['weight'], 2):>16}{percent(row['accuracy']):>16}")
+halves = learned["trained, weights of a half"]["accuracy"]
+print("trained, learned minus half, in points:", percent(learned["trained"]["accuracy"], halves))
 outcome("11.c", "Ada")
 
 # %% [markdown]
@@ -285,7 +285,7 @@ print("contracts broken:", [one.number for one in check_contracts(ByVariance) if
 #
 # By (12.3) a softmax and inverse variances are *one* formula; what differs is where its numbers come from. The race, on the two readings, from the same n labelled samples:
 #
-# - **validation**: of 101 values of α, the one that is most often right (of several, their mean);
+# - **validation**: of 101 values for the text's weight, the one that is most often right (of several, their mean);
 # - **softmax**: two scores and a scale, 300 steps on the cross-entropy; or two scores on the squared error of the mean;
 # - **inverse variance**: the mean square of each reading's error, reading minus y, and your function.
 
@@ -351,8 +351,10 @@ low.set(xlabel="weight of the text's reading", ylim=(5.6, -0.6))
 variances = torch.rand(6, 3).double() + 0.1
 by_hand = inverse_variance(variances, variances > 0)
 verify("12.3", by_hand, reference=(-variances.log()).softmax(dim=1))
+low_end, high_end = min(picked["validation", 20]), max(picked["validation", 20])
 plots.show(figure, "Above: the best weight is 0.2 (star), and from 0.4 on the mean is worse than"
-           " the image alone. Below: what each way picked in 20 draws.")
+           " the image alone. Below: what each way picked in 20 draws, validation from"
+           f" {low_end:.2f} to {high_end:.2f} with 20 samples.")
 
 # %% [markdown]
 # With 2,000 samples all ways find 0.2. With 20, validation picks anything from 0.05 to 0.63: whether an answer was right is one bit a sample, how far a reading was off is a number with all its decimals. That may be why squared errors and variances do better; the table shows only *that* they do.
@@ -394,11 +396,11 @@ plots.curves(CORRELATIONS, {"as if independent": added, "image alone": image_alo
              ceiling=[100 * one.ceiling() for one in worlds],
              xlabel="correlation of the noise", label="accuracy (%)",
              caption="Two cues with correlated noise, exact. Added as if independent,"
-             " shared evidence counts twice, and beyond 0.31 both are worse than the image alone."
-             " The best rule (dashed) touches the image at 0.5 and rises again.")
+             " shared evidence counts twice, and beyond 0.31 the two together are worse than the"
+             " image alone. The best rule (dashed) touches the image at 0.5 and rises again.")
 
 # %% [markdown]
-# At 0.9 the text's weight is **negative**, -4.2: the text is hardly evidence for y, but it tells how loud the room was, and the best rule takes that off the image's cue. No average can do that, since its weights lie between 0 and 1; a softmax there can at best give the image everything, 84.1 %. Linear fusion can. Learned from 2,000 samples:
+# At $\rho$ = 0.9 the text's weight is **negative**, -4.2: the text is hardly evidence for y, but it tells how loud the room was, and the best rule takes that off the image's cue. No average can do that, since its weights lie between 0 and 1; a softmax there can at best give the image everything, 84.1 %. Linear fusion can. Learned from 2,000 samples:
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -444,7 +446,7 @@ print("each sample has its own picture:", torch.allclose(fused[0], text[0, 0] + 
 # | **weighted concat** | aF beside bT | (1.6, 0, 0.2, -0.4) | a block of zeros | no |
 # | **linear fusion** | $W_f F + W_t T$ | | its term is left out | no |
 #
-# ("Interaction" as on page 10, with a linear head behind.) On page 10's XOR max gets 89 % and the other five 50.
+# ("Interaction" as on page 10, with a linear head behind.) On page 10's XOR max gets 89 % and the other five 50 (page 19).
 
 # %% tags=["proof"]
 # (12.5): two blocks of weights, or one matrix on the concatenation.
@@ -542,7 +544,7 @@ broken = [one.number for one in check_contracts(Experts) if one.kept is False]
 print("contracts broken:", broken)
 
 # %% [markdown]
-# The contracts do not know the formula: experts who are missing and vote all the same, with what their head makes of zeros, keep all contracts as well. `check` refuses them.
+# The contracts do not know the formula: experts who are missing and vote all the same, with what their head makes of zeros, keep all contracts. `check` refuses them.
 
 # %% tags=["proof"]
 # (12.6) against Bayes' rule on the two cues.
@@ -567,6 +569,8 @@ verify("12.6", product_of_experts(alone, prior.log(), x == x), bayes)
 on_digits = stored("12", "rules")                             # python tools/sweep.py 12 rules
 more, solved = stored("12", "data_and_noise"), stored("12", "to_the_end")
 PAIR = ("product of experts", "linear fusion")
+CASES = [f"{count} samples" for count in ("1,287", "640", "320", "160")]
+CASES += ["shared noise 0.5", "shared noise 1"]
 more |= {f"{way}, 1,287 samples": on_digits[way] for way in PAIR}
 ORDER = ["text", "image", "audio", "max", "linear fusion", "weighted average",
          "mean of probabilities", "product of experts", "linear fusion, audio shuffled",
@@ -581,13 +585,12 @@ report("product of experts: live minus stored", live, near=0, within=0.02)
 plots.bars({name: mean_interval([100 * value for value in on_digits[name]["accuracy"]])
             for name in ORDER}, label="test accuracy (%)", chance=10,
            caption="All rules on the three modalities of `digits`, five seeds. Experts that learned"
-           " alone and are multiplied are ahead; with the sound shuffled both ways lose.")
+           " alone, multiplied, have the highest mean; with the sound shuffled both ways lose.")
 
 # %% tags=["figure"]
 # Five test samples: what each expert says, and the product; (12.7); a lead, seed by seed.
 def lead(rows, one="product of experts", other="linear fusion"):
-    pairs = zip(rows[one]["accuracy"], rows[other]["accuracy"])     # by seed
-    return interval([100 * (a - b) for a, b in pairs])
+    return percent(rows[one]["accuracy"], minus=rows[other]["accuracy"])     # seed by seed
 
 samples, chosen = Digits("test", seed=0), [225, 75, 82, 123, 145]
 part = {name: splits["test"][name][chosen] for name in NAMES}
@@ -607,33 +610,32 @@ plots.pictures(
     " a 3.")
 
 # %%
-print("our loop, in %               accuracy cross-entropy")
+print("our loop, in %               accuracy cross-entropy  product's lead")
 for name in (PAIR[0], "weighted average", "mean of probabilities", PAIR[1]):
-    accuracy = interval([100 * value for value in on_digits[name]["accuracy"]])
-    print(f"{name:26}{accuracy:>11}{sum(on_digits[name]['loss']) / 5:14.3f}")
+    row, ahead = on_digits[name], lead(on_digits, other=name) if name != PAIR[0] else ""
+    print(f"{name:26}{percent(row['accuracy']):>11}{sum(row['loss']) / 5:14.3f}{ahead:>16}")
 print("\n                    product's lead, points       our loop, too sure, points")
 print("                    our loop    to the end      product    linear fusion")
-for case in ("1,287 samples", "640 samples", "320 samples", "160 samples",
-             "shared noise 0.5", "shared noise 1"):
+for case in CASES:
     names = [f"{way}, {case}" for way in PAIR]
-    sure = [100 * (sum(more[name]["sure"]) - sum(more[name]["accuracy"])) / 5 for name in names]
+    sure = [100 * (fmean(more[name]["sure"]) - fmean(more[name]["accuracy"])) for name in names]
     leads = f"{lead(more, *names):>11}{lead(solved, *names):>14}"
     print(f"{case:17}{leads}{sure[0]:13.1f}{sure[1]:17.1f}")
 
 # %% [markdown] owes="L18"
 # In percent: product 96.9, weighted average 95.0, linear fusion 94.1. (The same linear layer has 91.4 on page 13 and 92.6 on page 19, with the columns scaled otherwise and fewer steps. Page 09's tuned network, with a hidden layer, has 93.3.)
 #
-# The same function, and 2.8 ± 2.0 points between the trainings. With fewer samples, and as many steps, the lead grows, to 11.5 points at 160. Much of that goes when each model is solved to its minimum: 6.3 points are left at 160. Together, 590 weights a class are fitted at once; alone each expert fits its own part.
+# The same function, and 2.8 ± 2.0 points between the trainings. With fewer samples, and as many steps, the lead grows, to 11.5 points at 160. Much of that goes when each model is solved to its minimum ("to the end"): 6.3 points are left at 160. Together, 590 weights a class are fitted at once; alone each expert fits its own part.
 #
 # <details><summary>To the end, in numbers; and the other rules</summary>
 #
-# The column "to the end" takes each as a logistic regression, with a penalty chosen by the validation set: 6.3 ± 1.2 points at 160, 1.1 ± 1.4 with all, which five seeds do not show; in cross-entropy they do, 0.086 against 0.125. (Ng and Jordan 2001 found naive Bayes, which puts independence in by hand, ahead of logistic regression with few samples, behind it with many.)
+# To the end, each is a logistic regression, with a penalty chosen by the validation set: 6.3 ± 1.2 points at 160, 1.1 ± 1.4 with all, which five seeds do not show; in cross-entropy they do (stored). (Ng and Jordan 2001 found naive Bayes, which puts independence in by hand, ahead of logistic regression with few samples, behind it with many.)
 #
 # Of what our loop trains together the weighted average comes nearest: 1.9 ± 2.1 points behind, which five seeds do not show. In cross-entropy they do: 0.155 against 0.103. The mean of probabilities is 2.1 ± 1.3 points behind.
 #
 # </details>
 #
-# Do not take this for a law. In `digits` text, picture and sound share nothing but the digit: they *are* independent given the class, by construction, which is just what the product assumes. The last two rows break it: the dial `shared_noise` mixes a second digit into all three, to one random degree. By our loop the product keeps a lead, 6.2 ± 3.3 points at degree 1; to the end it is 1.5 ± 2.4, which shows no lead. What goes is the calibration of page 09: by our loop, at degree 1, its probability for its own answer is 9 points above its accuracy, linear fusion's 4.
+# Do not take this for a law. In `digits` text, picture and sound share nothing but the digit: they *are* independent given the class, by construction, as the product assumes. The last two rows break it: the dial `shared_noise` mixes a second digit into all three, to one random degree. By our loop the product keeps a lead, 6.2 ± 3.3 points at degree 1; to the end it is 1.5 ± 2.4, no lead. What goes is the calibration of page 09: by our loop, at degree 1, its probability for its own answer is 9 points above its accuracy, linear fusion's 4 ("too sure").
 #
 # ## With the library
 #
@@ -683,12 +685,13 @@ SOUNDS = {"bands": "real", "scaled": "real_scaled", "MFCC": "real_mfcc",
           "MFCC, scaled": "real_mfcc_scaled"}                 # python tools/sweep.py 12 real
 public = {sound: stored("12", sweep) for sound, sweep in SOUNDS.items()}
 print(f"{'test accuracy in %':36}" + "".join(f"{sound:>14}" for sound in SOUNDS))
-for name in ("image", "audio", "weighted average", "linear fusion", "product of experts"):
-    cells = [interval([100 * value for value in rows[name]["accuracy"]]) if name in rows else ""
-             for rows in public.values()]
+mixed = [f"{way}, audio shuffled" for way in PAIR]
+for name in ("image", "audio", "weighted average", *PAIR, *mixed):
+    cells = [percent(rows[name]["accuracy"]) if name in rows else "" for rows in public.values()]
     print(f"{name:36}" + "".join(f"{cell:>14}" for cell in cells))
 leads = "".join(f"{lead(rows):>14}" for rows in public.values())
 print(f"{'product minus linear fusion, points':36}{leads}")
+print(f"{'product minus weighted average':36}{lead(public['bands'], other='weighted average'):>14}")
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -704,7 +707,7 @@ if store.have("mnist", "fsdd"):
 #
 # <details><summary>What scaling does to the sound of strangers</summary>
 #
-# The sound goes in **as it comes**. Centred and scaled by the training speakers, as on `digits` (the column "scaled"), it serves people who were not heard in training worse: alone 79.6 % instead of 86.6, and linear fusion 98.0. The validation speaker said so before the test did: a loss of 2.5 against 1.0. (Scaling takes no function from a linear model, as in (12.1); it is the training that comes elsewhere.)
+# The sound goes in **as it comes**. Centred and scaled by the training speakers, as on `digits` (the column "scaled"), it serves people who were not heard in training worse: alone 79.6 % instead of 86.6, and linear fusion 98.0. The validation speaker's loss said so before the test did. (Scaling takes no function from a linear model, as in (12.1); it is the training that comes elsewhere.)
 #
 # </details>
 #

@@ -32,7 +32,7 @@ from course_utils import plots
 from course_utils.datasets import Scenes
 from course_utils.exercises import check, mine
 from course_utils.masks import last_state, masked_mean
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -343,7 +343,7 @@ def patches(images, side=16):
 # %% [markdown]
 # What is not in them is *where* each comes from. You saw it with heads: permute the words, and each result goes along, unchanged, since (14.1) is a sum over words, and a sum has no order. So without positions any number of blocks, and a mean behind them, is blind to order. The remedy: to each word's vector add one for its place, a **position embedding** (位置嵌入), a learned table.
 #
-# Pictures of one object, one block, a mean, a head; five seeds, folded. Its *colour*, of six, is found without positions (100 %). Whether it is in the *left or right half* is not: 56 ± 2 %, no more than a rule's 56.5 that knows only where in its patch an object begins. With positions, which alone are added, it is 94 ± 4. With pictures shuffled among the labels it is 49.
+# Pictures of one object, one block, a mean, a head; five seeds, under the figure. Its *colour*, of six, is found without positions (100 %). Whether it is in the *left or right half* is not: 56 ± 2 %, no more than a rule's 56.5 that knows only where in its patch an object begins. With positions, which alone are added, it is 94 ± 4. With pictures shuffled among the labels it is 49.
 
 # %% tags=["measured", "proof"]
 # Patches -> linear -> block -> mean -> classes; `place` says where each patch was. Training.
@@ -399,10 +399,6 @@ def train_pictures(data, asked, positions, seed, epochs=12, shuffled=False):
 
 # %% tags=["figure"]
 # A picture's patches; one run again, beside a rule that knows columns.
-def percent(row):
-    mean, half = mean_interval([100 * value for value in row["accuracy"]])
-    return f"{mean:5.1f} ± {half:.1f}"
-
 seen = stored("14", "pictures")                              # python tools/sweep.py 14 pictures
 objects = {split: one_object(split, size) for split, size in (("train", 2000), ("test", 1000))}
 live = train_pictures(objects, "half", True, 0) - seen["half, positions"]["accuracy"][0]
@@ -421,7 +417,11 @@ for n, tile in enumerate(patches(picture[None])[0].view(16, 3, 16, 16)):
 for ax, shown in zip(grid, (picture, row_of)):
     ax.imshow(shown.permute(1, 2, 0))
     ax.set_axis_off()
-plots.show(figure, "A picture of one object, and the sixteen words that it becomes.")
+shares = {case: percent(row["accuracy"]) for case, row in seen.items()}
+plots.show(figure, "A picture of one object, and the sixteen words that it becomes. Found in %,"
+           f" five seeds: colour, no positions {shares['colour, no positions']}; half, no positions"
+           f" {shares['half, no positions']}, with positions {shares['half, positions']}, pictures"
+           f" shuffled {shares['half, positions, pictures shuffled']}.")
 
 # %% [markdown]
 # <details><summary>Other ways to say where</summary>
@@ -595,7 +595,7 @@ class Transformer(nn.Module):
 # %% [markdown]
 # ### The bet
 #
-# Does the last "the" of "the cat chases the dog so the" know who chases? Four networks *without positions*, untrained, random weights. Cat and dog change places: do the logits behind the last word change?
+# Does the last "the" of "the cat chases the dog so the" know who chases? Four networks *without positions*, untrained, random weights. Cat and dog change places: do the logits behind the last word change? (The table of words also scores the next one: tied weights.)
 
 # %%
 causal_mask = mine("14.3", causal_mask)
@@ -612,14 +612,15 @@ for layers in (1, 2):
 # %% [markdown]
 # With one layer the last word attends to a bag of words, and a bag has no order. With two, and the causal mask, the order is there, although no number says so: in layer 1 "chases" has seen the first animal and not the second, so *its* vector tells which came first, and in layer 2 the last word can read that. Without the causal mask every word has seen both.
 #
-# So much for what is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases. Then 1,000 others, none with the words of one of the first, in whatever order: which of four animals comes last?
+# That is possible. Does training find it? 1,000 sentences such as "today the small cat chases the dog away so the cat": the last word is the one that chases. Then 1,000 others, none of them one of the first with its words reordered: which of four animals comes last?
 
 # %%
 order = stored("14", "order")                                # python tools/sweep.py 14 order
 print("who chases, in %, five seeds    1 layer        2 layers")
 for name in ("sees all, no positions", "causal, no positions", "sees all, positions",
              "causal, positions", "language model, no positions", "language model, positions"):
-    print(f"{name:30}" + "".join(f"{percent(order[f'{name}, {n}']):>12}  " for n in (1, 2)))
+    shares = [percent(order[f"{name}, {n}"]["accuracy"]) for n in (1, 2)]
+    print(f"{name:30}{shares[0]:>12}  {shares[1]:>12}")
 outcome("13.c", "Ben")
 
 # %% [markdown]
@@ -627,7 +628,7 @@ outcome("13.c", "Ben")
 #
 # ### Training leaps
 #
-# The same two-layer language models without positions, epoch by epoch:
+# The same two-layer language models without positions, epoch by epoch; a nat is the unit of cross-entropy with the natural logarithm:
 
 # %% tags=["figure"]
 # Accuracy and loss by epoch, a line for each seed; one run again.
@@ -645,11 +646,13 @@ for ax, curves, label in ((grid[0], leaps["by_epoch"], "who chases (%)"),
                 markersize=3)
     ax.set(xlabel="epoch (16 steps)", ylabel=label)
 grid[0].axhline(50, color=plots.INK, linestyle=":", linewidth=1)
+places = [next(n + 1 for n in range(20) if min(curve[n:]) > 0.9) for curve in leaps["by_epoch"]]
 plots.show(figure, "Five seeds, a line each; dotted: knowing the two animals, 50 %. Who chases is"
-           " found in a leap, sooner or later by seed; the loss of all words hardly shows it.")
+           " found in a leap, sooner or later by seed (above 90 % for good from epoch"
+           f" {', '.join(map(str, sorted(places)))}); the loss of all words hardly shows it.")
 
 # %% [markdown]
-# For some epochs little happens, then the accuracy leaps: it is above 90 % for good from epoch 6, 7, 9, 9 or 10 on, by seed. So do not stop at the first plateau, and watch the number that you care about.
+# For some epochs little happens, then the accuracy leaps, between epochs 6 and 10 by seed. So do not stop at the first plateau, and watch the number that you care about.
 #
 # <details><summary>Who has seen such leaps?</summary>
 #
@@ -726,27 +729,28 @@ report("GPT, seed 0, loss on other captions", gpt_loss, near=0.98, within=0.03)
 print("five seeds             loss (nats a word)   form right (%)   holds together (%)")
 for name, row in talk.items():
     mean, half = mean_interval(row["loss"])
-    shares = [percent({"accuracy": row["accuracy"][kind]}) for kind in ("form", "holds")]
+    shares = [percent(row["accuracy"][kind]) for kind in ("form", "holds")]
     print(f"{name:24}{mean:.3f} ± {half:.3f} {shares[0]:>17} {shares[1]:>19}")
 
 # %% [markdown] owes="F39"
 # Beside it: counted words, counted pairs of words, no positions, and a control whose captions have their words shuffled, in training and test. *Form right*: of 200 texts that it writes, how many have a form that the captions' grammar has. *Holds together*: of those like "a red circle and a blue square; the red circle is above the blue square", how many relate two different things that they have listed. Real captions have 100 % in both.
 #
-# Without the order of the words the loss is 1.6 nats higher; more than one word back is worth half a nat (a nat is a unit of cross-entropy). The form is right in more than nine of ten texts, and the content holds together in about one of thirty: at this size and budget the GPT is fluent, and does not keep to what it said. The loss did not tell. Without positions it is no worse, as far as five seeds show.
+# Without the order of the words the loss is 1.6 nats higher; more than one word back is worth half a nat. The form is right in more than nine of ten texts, and the content holds together in about one of thirty: at this size and budget the GPT is fluent, and does not keep to what it said. The loss did not tell. Without positions it is no worse, as far as five seeds show.
 #
 # ### The last word's state as a feature
 #
-# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? GPTs read the sentences about animals, trained on texts that end in *any* animal, or in *the one that chases*. Frozen, and a linear probe (page 04), trained on 100 sentences, says who chases in 500 new ones (folded).
+# In a causal model only the last real word has read everything. Its state is what one takes from a GPT as the vector of a text; `[:, -1]` of a batch that is padded behind is the state of padding (page 01). What does it keep? GPTs read the sentences about animals, trained on texts that end in *any* animal, or in *the one that chases*. Each is frozen; a linear probe (page 04), trained on 100 sentences, says who chases in 500 new ones.
 
-# %% tags=["proof"]
-# The probe's accuracy from each state, five seeds; python tools/sweep.py 14 feature
-kept_in = stored("14", "feature")
-lasts = {name: percent(kept_in[f"{name}: last word"]).strip() for name in
-         ("any animal", "any animal, 1,000 sentences", "the one that chases")}
-print("last word, %:", ", ".join(f"{name.split(', ')[-1]} {has}" for name, has in lasts.items()))
+# %%
+kept_in = stored("14", "feature")                            # python tools/sweep.py 14 feature
+print("who chases, in %, five seeds    first word          mean     last word")
+for name in ("any animal", "any animal, 1,000 sentences", "the one that chases"):
+    shares = [percent(kept_in[f"{name}: {place}"]["accuracy"])
+              for place in ("first word", "mean", "last word")]
+    print(f"{name:28}" + "".join(f"{share:>14}" for share in shares))
 
 # %% [markdown]
-# The endings differ in one word, and the last state follows: 100 % in each seed where the next word is the one that chases, from 71 to 91 where it may be any animal. Most of it is there, too, but harder to find: from 1,000 sentences a probe reads 92 %. The mean over all words has nearly everything in both. So with few labels read the last word for what the next word needs, else try the mean. The first word, which has read only itself, is at chance.
+# The endings differ in one word, and the last state follows: 100 % in each seed where the next word is the one that chases, 80 ± 10 where it may be any animal. Most of it is there, too, but harder to find: from 1,000 sentences a probe reads 92 %. The mean over all words has nearly everything in both. So with few labels read the last word for what the next word needs, else try the mean. The first word, which has read only itself, is at chance.
 #
 # ## With the library
 #
@@ -816,7 +820,7 @@ print("another last word changes the states before it:",
 #
 # Text and picture have one bit each, and the label is their XOR; nine labels in ten are right, so 90 % is the ceiling. A layer looks at the two modality vectors by attention: it gives each a score from its content, a softmax makes weights of the two scores, and a linear head reads the weighted sum.
 #
-# *Ada says: the weights depend on the content, so it solves XOR and reaches 90 %.* *Ben says: it stops at 70 %.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: it stops at 70 %.* *Ben says: the weights depend on the content, so it solves XOR and reaches 90 %.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("14.d", None)

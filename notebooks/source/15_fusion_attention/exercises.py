@@ -192,7 +192,7 @@ CROSS_ATTENTION = Exercise(
         ),
         *ideas(
             "the null key is missing: without it a row in which all keys are masked has nothing"
-            " to give its weight to. The weights are (B, T, K + 1), null last.",
+            " to give its weight to. The weights are (B, T, S + 1), null last.",
             lambda q, k, v, m, nk, nv: _no_null(q, k, v, m, nk, nv),
             lambda q, k, v, m, nk, nv: tuple(x.nan_to_num() for x in _no_null(q, k, v, m, nk, nv)),
             lambda q, k, v, m, nk, nv: _no_null(q, k, v, m, nk, nv, fill=-1e9),
@@ -207,7 +207,7 @@ CROSS_ATTENTION = Exercise(
                 q, k, v, m, nk, nv, null=lambda mask: mask[:, -1:]
             ),
         ),
-        *ideas("null stands first. The card puts it last, behind the K keys.", _null_first),
+        *ideas("null stands first. The card puts it last, behind the S keys.", _null_first),
         *ideas(
             "null is a key or value of zeros. It is learned: `null_key` and `null_value` are what"
             " the query meets and finds there.",

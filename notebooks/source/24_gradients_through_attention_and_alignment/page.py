@@ -1,7 +1,7 @@
 # %% [markdown]
 # # What do a query and a pair feel?
 #
-# Attention asks, weighs and adds up; a contrastive loss pulls pairs together and pushes all others apart. Here you carry the gradient back through both by hand, and see who is told much, and who nothing at all.
+# Attention asks, weighs and adds up; a contrastive loss pulls pairs together and pushes all others apart. Here you carry the gradient back through both by hand, and see who gets much, and who nothing at all.
 #
 # *About {minutes} minutes. You need pages 14, 15, 16, 21 and 22: attention, a null key, pairs in one space, p - y, sums over weights.*
 
@@ -29,7 +29,7 @@ from course_utils.datasets import Digits, Gates, collate, store
 from course_utils.exercises import check, mine
 from course_utils.gradients import compare, verify_gradient
 from course_utils.losses import info_nce
-from course_utils.metrics import mean_interval
+from course_utils.metrics import percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 
@@ -83,39 +83,39 @@ for name, numbers in {"weights": weights, "d_values": d_values, "d_weights": d_w
     print(f"{name:10}", *[f"{number + 0:6.2f}" for number in numbers])
 
 # %% [markdown]
-# Descent goes against $d_{scores}$: the first item brings 0, worse than the *mean* under the weights, so its score falls; the second rises by as much. A score hears only whether its item is better than the mean, and in proportion to the weight that it already has.
+# Descent goes against $d_{scores}$: the first item brings 0, worse than the *mean* under the weights, so its score falls; the second rises by as much. A score learns only whether its item is better than the mean, and in proportion to the weight that it already has.
 #
 # ## The bet of page 23: sure, and wrong
 #
-# Attention puts .98 of its weight on the wrong item and .02 on the right one. Ada: so the scores are told strongly to change. Ben: a softmax so sure is **saturated** (饱和), and they are told almost nothing. For two items with weights $a_1 + a_2 = 1$, told $g_1$ and $g_2$, the mean is $a_1 g_1 + a_2 g_2$, so
+# Attention puts .98 of its weight on the wrong item and .02 on the right one. Ada: so the scores get a strong push. Ben: a softmax so sure is **saturated** (饱和), and they get almost nothing. For two items with weights $w_1 + w_2 = 1$, which get $g_1$ and $g_2$, the mean is $w_1 g_1 + w_2 g_2$, so
 #
-# $$ d_{score_1} = a_1 (g_1 - a_1 g_1 - a_2 g_2) = a_1 a_2\, (g_1 - g_2) = -d_{score_2} \tag{24.2} $$
+# $$ d_{score_1} = w_1 (g_1 - w_1 g_1 - w_2 g_2) = w_1 w_2\, (g_1 - g_2) = -d_{score_2} \tag{24.2} $$
 #
-# The product $a_1 a_2$ is 0.25 at most, and .98 · .02 = 0.0196. What does that cost? The wrong item's value is -1, the right one's +1, the loss $\frac{1}{2}(\text{found} - 1)^2$. Beside it the same softmax at the *end* of the chain, with the loss $-\log a_{right}$. How many steps of rate 1 until the right item has half of the weight?
+# The product $w_1 w_2$ is 0.25 at most, and .98 · .02 = 0.0196. What does that cost? The wrong item's value is -1, the right one's +1, the loss $\frac{1}{2}(\text{found} - 1)^2$. Beside it the same softmax at the *end* of the chain, with the loss $-\log w_{right}$. How many steps of rate 1 until the right item has half of the weight?
 
 # %%
-def inside(a):                                                     # what two scores are told
-    d_found = a[1] - a[0] - 1                                      # found - 1
-    return a[0] * a[1] * d_found * torch.tensor([-2.0, 2.0])       # g is -d_found and d_found
+def inside(w):                                                     # what two scores get
+    d_found = w[1] - w[0] - 1                                      # found - 1
+    return w[0] * w[1] * d_found * torch.tensor([-2.0, 2.0])       # g is -d_found and d_found
 
-def at_the_end(a):
-    return a - torch.tensor([0.0, 1.0])                            # p - y
+def at_the_end(w):
+    return w - torch.tensor([0.0, 1.0])                            # p - y
 
 for gap in (1.0, 2.0, math.log(49), 6.0):
     row = f"the right one's weight {1 / (1 + math.exp(gap)):.3f}"
     for push in (inside, at_the_end):
         s, steps = torch.tensor([gap, 0.0]), 0
-        told = push(s.softmax(dim=0))[1]
+        first = push(s.softmax(dim=0))[1]
         while s[0] > s[1] + 1e-6:
             s, steps = s - push(s.softmax(dim=0)), steps + 1
-        row += f"   {push.__name__} {told:.3f}, {steps} steps"
+        row += f"   {push.__name__} {first:.3f}, {steps} steps"
     print(row)
 outcome("23.c", "Ben")
 verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum(),
                 lambda s: s.softmax(0).prod() * torch.tensor([4.0, -4.0]).double(), (2,))
 
 # %% [markdown]
-# Ben: -0.077, where the softmax at the end hears -0.980; surer still, it takes 55 steps, not 4. Unsure, at .269, both take one step. What differs is the loss: the slope of $-\log a_{right}$ is $-1/a_{right}$, which cancels the small weight, and $p - y$ is left. The place is not what matters: with the loss $-\log\big((1 + \text{found})/2\big)$, which is $-\log a_{right}$, attention in the middle would be pushed as hard. Where what comes back stays bounded, as in the first column, a sure softmax hears little.
+# Ben: -0.077, where the softmax at the end gets -0.980; surer still, it takes 55 steps, not 4. What differs is the loss: the slope of $-\log w_{right}$ is $-1/w_{right}$, which cancels the small weight, and $p - y$ is left. The place is not what matters: with the loss $-\log\big((1 + \text{found})/2\big)$, which is $-\log w_{right}$, attention in the middle would be pushed as hard. Where what comes back stays bounded, as in the first column, a sure softmax lets little through.
 #
 # > **Exercise 24.1 · Attention, backwards** — *9 minutes · core*
 # >
@@ -125,7 +125,12 @@ verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum
 # > - Return `(d_query, d_key, d_value)`, each in the shape of its own.
 # > - A masked key had weight exactly 0; it and its value get exactly 0. What stands there never matters, not even NaN.
 # > - A row without any key found zeros, whatever was asked: it sends nothing back.
-# > - Autograd is refused.
+# > - Autograd is refused. Begin with these lines:
+# >
+# > ```python
+# > key = torch.where(mask[..., None], key, 0.0)      # (B, S, D): 0 times NaN would be NaN
+# > value = torch.where(mask[..., None], value, 0.0)  # (B, S, E)
+# > ```
 
 # %% exercise="24.1"
 def attention_backward(
@@ -162,7 +167,7 @@ def attention_backward(
 # </details>
 # <details><summary>If you see NaN</summary>
 #
-# Zero times NaN is NaN. Put zeros into masked keys and values with `torch.where` first. And a softmax over nothing but minus infinity is NaN: choose zeros there, too.
+# A softmax over nothing but minus infinity is NaN: choose zeros there with `torch.where`.
 #
 # </details>
 
@@ -189,7 +194,7 @@ zero = torch.zeros(2, 3, dtype=torch.float64)
 # %% [markdown]
 # <details><summary>Compare with yours</summary>
 #
-# $$ d_V = A^\top d_{found}, \quad d_A = d_{found} V^\top, \quad d_S = A \odot \big(d_A - \langle A, d_A \rangle_{row}\big), \quad d_Q = \frac{d_S K}{\sqrt D}, \quad d_K = \frac{d_S^\top Q}{\sqrt D} \tag{24.3} $$
+# $$ d_V = A^\top d_{found}, \quad d_A = d_{found} V^\top, \quad d_{scores} = A \odot \big(d_A - \langle A, d_A \rangle_{row}\big), \quad d_Q = \frac{d_{scores} K}{\sqrt D}, \quad d_K = \frac{d_{scores}^\top Q}{\sqrt D} \tag{24.3} $$
 #
 # The last step of page 22 follows: with $Q = X W_Q$ the queries' modality gets $d_Q W_Q^\top$, and the other one, with $K = Y W_K$ and $V = Y W_V$, gets $d_K W_K^\top + d_V W_V^\top$. It is found as a key and read as a value, two ways, so they add. Attention over the items of two modalities in one softmax is the case of one query.
 #
@@ -197,23 +202,23 @@ zero = torch.zeros(2, 3, dtype=torch.float64)
 #
 # ### The mask comes first
 #
-# The weight of a masked key is 0, and it is a factor of all that the key, its value and its score get. A common slip masks too late: it goes back through a softmax over all keys and clears the masked scores afterwards.
+# A common slip masks too late: it goes back through a softmax over all keys and clears the masked scores afterwards.
 
 # %% tags=["fault"]
 A = (q @ k.mT / 2).softmax(dim=-1)                                 # (B, T, S)
-d_S = A * (d_A - (A * d_A).sum(dim=-1, keepdim=True))
-d_S = d_S.masked_fill(~mask[:, None], 0)
-print("masked scores get 0:", not d_S[0, :, 2].any())
-print("each query's scores get 0 in all:", torch.allclose(d_S.sum(dim=-1), zero))
+d_scores = A * (d_A - (A * d_A).sum(dim=-1, keepdim=True))
+d_scores = d_scores.masked_fill(~mask[:, None], 0)
+print("masked scores get 0:", not d_scores[0, :, 2].any())
+print("each query's scores get 0 in all:", torch.allclose(d_scores.sum(dim=-1), zero))
 
 # %% [markdown]
 # Each row must add up to 0. Here a key that is not there had a share. Mask the *scores*:
 
 # %%
 A = (q @ k.mT / 2).masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
-d_S = A * (d_A - (A * d_A).sum(dim=-1, keepdim=True))
-print("masked scores get 0:", not d_S[0, :, 2].any())
-print("each query's scores get 0 in all:", torch.allclose(d_S.sum(dim=-1), zero))
+d_scores = A * (d_A - (A * d_A).sum(dim=-1, keepdim=True))
+print("masked scores get 0:", not d_scores[0, :, 2].any())
+print("each query's scores get 0 in all:", torch.allclose(d_scores.sum(dim=-1), zero))
 
 # %% [markdown]
 # ## One key teaches no query
@@ -223,19 +228,19 @@ print("each query's scores get 0 in all:", torch.allclose(d_S.sum(dim=-1), zero)
 # %% tags=["fault"]
 there = mask[:, :1]                                                # (B, 1): one key, present
 d_q, d_k, d_v = attention_backward(d_out, q, k[:, :1], v[:, :1], there)
-print("the value is told something:", bool(d_v.any()))
-print("query and key are told something:", bool(d_q.any() and d_k.any()))
+print("the value gets something:", bool(d_v.any()))
+print("query and key get something:", bool(d_q.any() and d_k.any()))
 
 # %% [markdown]
-# The only weight is 1, so the mean *is* $d_A$, and $d_S = 1 \cdot (d_A - d_A) = 0$, for every loss. No other way to train would help: what is found is the value, whatever was asked. Give the query a second place to look at, page 15's null key:
+# The only weight is 1, so the mean *is* $d_A$, and $d_{scores} = 1 \cdot (d_A - d_A) = 0$, for every loss. No other way to train would help: what is found is the value, whatever was asked. Give the query a second place to look at, page 15's null key:
 
 # %%
 null = torch.full((2, 1, 4), 0.1, dtype=torch.float64)             # (B, 1, D)
 there = mask[:, :2]                                                # (B, 2), all True
 k_two, v_two = torch.cat([k[:, :1], null], dim=1), torch.cat([v[:, :1], -null], dim=1)
 d_q, d_k, d_v = attention_backward(d_out, q, k_two, v_two, there)
-print("the value is told something:", bool(d_v.any()))
-print("query and key are told something:", bool(d_q.any() and d_k.any()))
+print("the value gets something:", bool(d_v.any()))
+print("query and key get something:", bool(d_q.any() and d_k.any()))
 
 # %% [markdown]
 # Does it matter? Page 10's XOR: the text asks the picture, its only key, and a linear head reads what is found. Chance is 50 %, the ceiling 90. Your function trains it, without and with a learned null (folded).
@@ -295,11 +300,10 @@ for null, seen, near in (("", "one key", 49), ("learned", "one key and a learned
     print("the query's map has moved:", not torch.equal(start["query"], net["query"]))
     report(f"{seen}, test accuracy", 100 * right_share, near=near, within=3, unit="%")
 for name, row in asked_of.items():
-    middle, half = mean_interval([100 * share for share in row["accuracy"]])
-    print(f"{name:34}{middle:6.1f} ± {half:.1f} %, five seeds")
+    print(f"{name:34}{percent(row['accuracy']):>12} %, five seeds")
 
 # %% [markdown]
-# From chance to nearly the ceiling, and only the null was added. Where all rows ask the same it is chance again: the gain comes through the query. So it is, here, with a null that stays at zero. (Page 15's null at zero, beside 64 cells, cost nothing; why it does here, no run shows. And the five starts share one training and one test set: the intervals do not hold what another test set would change, about ±1.5 points in 4,000 at 50 %.)
+# From chance to nearly the ceiling, and only the null was added. Where all rows ask the same it is chance again: the gain comes through the query. So it is, here, with a null that stays at zero. (Page 15's null at zero, beside 64 cells, cost nothing; why it does here, no run shows. All starts share one test set of 4,000; another may move a row near 50 % by 1.5 points.)
 #
 # ## Length is divided out
 #
@@ -343,17 +347,17 @@ for length in (1.0, 3.0, 10.0):
 NAMES, y = ["cat", "dog", "sun"], torch.eye(3).double()
 cosines = torch.tensor([[0.7, 0.4, 0.0], [0.45, 0.3, -0.2], [0.1, 0.0, 0.8]]).double()
 logits = 5 * cosines                                               # (N, N)
-rows_told, columns_told = torch.zeros(2, 3, 3).double()
+d_rows, d_columns = torch.zeros(2, 3, 3).double()
 for i in range(3):
-    rows_told[i] = logits[i].softmax(dim=0) - y[i]                 # picture i seeks its name
-    columns_told[:, i] = logits[:, i].softmax(dim=0) - y[i]        # name i seeks its picture
-for name, told in (("rows", rows_told), ("both", (rows_told + columns_told) / 2)):
+    d_rows[i] = logits[i].softmax(dim=0) - y[i]                 # picture i seeks its name
+    d_columns[:, i] = logits[:, i].softmax(dim=0) - y[i]        # name i seeks its picture
+for name, d_table in (("rows", d_rows), ("both", (d_rows + d_columns) / 2)):
     print(f"{name:8}", *[f"{one:>7}" for one in NAMES])
-    for row, numbers in zip(NAMES, told):
+    for row, numbers in zip(NAMES, d_table):
         print(f"  {row:6}", *[f"{one:7.2f}" for one in numbers])
 
 # %% [markdown]
-# Negative is pulled together, positive pushed apart. The dog's picture, nearer to "cat", is told most. With rows alone the column of "cat" adds up to 0.49: that name is pushed away more than its own picture pulls. Both ways it is half of that, since each name's own softmax adds 0.
+# Negative is pulled together, positive pushed apart. The dog's picture, nearer to "cat", gets most. With rows alone the column of "cat" adds up to 0.49: that name is pushed away more than its own picture pulls. Both ways it is half of that, since each name's own softmax adds 0.
 #
 # Several partners may be right (page 16): of 64 spoken digits about six are a seven. Then $y$ is shared equally among the positives of a row; in the other direction, among those of a column. Without it a seven is pushed away from other sevens.
 #
@@ -363,7 +367,12 @@ for name, told in (("rows", rows_told), ("both", (rows_told + columns_told) / 2)
 # >
 # > - `a` and `b` are `(N, D)`, of any lengths, none of them 0; `log_scale` is $\kappa$, a tensor of shape `()`.
 # > - `positives` is `(N, N)` bool, rows for `a`, True on the diagonal; not always symmetric.
-# > - Return `(d_a, d_b, d_log_scale)` in the shapes of the three. Autograd is refused.
+# > - Return `(d_a, d_b, d_log_scale)` in the shapes of the three. Autograd is refused. Begin with these lines:
+# >
+# > ```python
+# > unit_a, unit_b = F.normalize(a, dim=1), F.normalize(b, dim=1)  # (N, D)
+# > logits = log_scale.exp() * unit_a @ unit_b.T                   # (N, N)
+# > ```
 
 # %% exercise="24.2"
 def pairs_backward(
@@ -444,11 +453,11 @@ for ax, temperature in zip(panels, (1.0, 0.05)):
     ax.set_title(f"temperature {temperature:g}", fontsize=10)
 plots.show(figure, "Pictures (circles) and names (squares), all of length 1; the arrows show where"
            " descent moves them, the longest of a panel always drawn as long.")
-S = 2 * a @ b.T
-verify("24.5", (S.logsumexp(1) + S.logsumexp(0) - 2 * S.diagonal()).mean() / 2, info_nce(a, b, 2.0))
+s = 2 * a @ b.T
+verify("24.5", (s.logsumexp(1) + s.logsumexp(0) - 2 * s.diagonal()).mean() / 2, info_nce(a, b, 2.0))
 
 # %% [markdown]
-# All arrows are tangents, by (24.4). At temperature 1 the sun's pair is still pulled together; at 0.05 it is told next to nothing, because its own is far nearer than all others. The cat's picture, nearer to "dog", hears much in both.
+# All arrows are tangents, by (24.4). At temperature 1 the sun's pair is still pulled together; at 0.05 it gets next to nothing, because its own is far nearer than all others. The cat's picture, nearer to "dog", gets much in both.
 #
 # ## What the temperature feels
 #
@@ -538,11 +547,13 @@ report("finds the same digit, test", 100 * finds(net, digits["test"]), 48, 5, un
 # %%
 pairs = stored("24", "pairs")                                      # python tools/sweep.py 24 pairs
 for name, row in pairs.items():
-    (middle, half), heat = mean_interval([100 * one for one in row["accuracy"]]), row["temperature"]
-    print(f"{name:18}{middle:5.1f} ± {half:.1f} %   temperature {min(heat):.2f} to {max(heat):.2f}")
+    found, heat = percent(row["accuracy"]), row["temperature"]
+    print(f"{name:18}{found:>11} %   temperature {min(heat):.2f} to {max(heat):.2f}")
+shared, each = (pairs[name]["accuracy"] for name in ("positives shared", "one positive each"))
+print("shared minus one each, in points:", percent(shared, minus=each))
 
 # %% [markdown]
-# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. Shuffled sounds leave chance, and a temperature without meaning. But who shares has used the labels. The temperature parts, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
+# Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. Shuffled sounds leave chance, and a temperature without meaning. But sharing uses the labels. The temperature differs, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
 #
 # ## Other losses, other feelings
 #
@@ -557,54 +568,54 @@ for name, row in pairs.items():
 # </details>
 
 # %% tags=["proof"]
-# (24.8): what every pair is told by sigmoid and by triplet loss.
-def sigmoid_told(s):
+# (24.8): what every pair gets from sigmoid and from triplet loss.
+def sigmoid_gets(s):
     y = 2 * torch.eye(len(s)) - 1
     return -y * (-y * s).sigmoid() / len(s)
 
-def triplet_told(c):
+def triplet_gets(c):
     near = (0.2 + c - c.diagonal()[:, None] > 0) & (torch.eye(len(c)) == 0)
-    told = near.to(c) / (len(c) * (len(c) - 1))
-    return told - torch.diag(told.sum(dim=1))
+    gets = near.to(c) / (len(c) * (len(c) - 1))
+    return gets - torch.diag(gets.sum(dim=1))
 
 def both_losses(s, c):
     hinge = (0.2 + c - c.diagonal()[:, None]).clamp(min=0).fill_diagonal_(0)
     return F.softplus(-(2 * torch.eye(4) - 1) * s).sum() / 4 + hinge.sum() / 12
 
-verify_gradient("24.8", both_losses, lambda s, c: (sigmoid_told(s), triplet_told(c)),
+verify_gradient("24.8", both_losses, lambda s, c: (sigmoid_gets(s), triplet_gets(c)),
                 (4, 4), (4, 4))
 
 # %% tags=["figure"]
 # (24.7), expected minus own; and the three pairs of the table under three losses.
 def expected_minus_own(a, b, kappa):
-    S = kappa.exp() * F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
-    return ((S.softmax(1) * S).sum() + (S.softmax(0) * S).sum() - 2 * S.trace()) / (2 * len(a))
+    s = kappa.exp() * F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+    return ((s.softmax(1) * s).sum() + (s.softmax(0) * s).sum() - 2 * s.trace()) / (2 * len(a))
 
 log_five = torch.tensor(5.0).double().log()
 verify("24.7", expected_minus_own(a, b, log_five), pairs_backward(a, b, log_five, own)[2])
 
-TOLD = {"InfoNCE": 5 * (rows_told + columns_told) / 6, "sigmoid": 5 * sigmoid_told(5 * cosines - 2),
-        "triplet": (triplet_told(cosines) + triplet_told(cosines.T).T) / 2}
+GETS = {"InfoNCE": 5 * (d_rows + d_columns) / 6, "sigmoid": 5 * sigmoid_gets(5 * cosines - 2),
+        "triplet": (triplet_gets(cosines) + triplet_gets(cosines.T).T) / 2}
 figure, panels = plots.axes(width=7.6, height=2.7, columns=3)
-for ax, (name, told) in zip(panels, TOLD.items()):
-    ax.imshow(told, cmap="PuOr", vmin=-2 * told.abs().max(), vmax=2 * told.abs().max())
-    for i, row in enumerate(told.tolist()):
+for ax, (name, gets) in zip(panels, GETS.items()):
+    ax.imshow(gets, cmap="PuOr", vmin=-2 * gets.abs().max(), vmax=2 * gets.abs().max())
+    for i, row in enumerate(gets.tolist()):
         for j, one in enumerate(row):
             ax.text(j, i, f"{one:.2f}" if one else "0", ha="center", va="center")
     ax.set_xticks(range(3), NAMES)
     ax.set_yticks(range(3), NAMES)
     ax.set_title(name, fontsize=10)
-plots.show(figure, "What each cosine is told by three losses, both directions, scale 5, bias -2,"
+plots.show(figure, "What each cosine gets from three losses, both directions, scale 5, bias -2,"
            " margin 0.2; rows are pictures. Only the triplet has exact zeros.")
 
 # %% [markdown]
-# | loss | a wrong pair feels | the own pair feels |
+# | loss | a wrong pair gets | the own pair gets |
 # |---|---|---|
 # | InfoNCE | its share $p$ of the row, and of the column | $p - 1$ of both; with n positives $p - \frac{1}{n}$ |
 # | sigmoid | $\sigma(s)$, whatever the others do | $-\sigma(-s)$ |
 # | triplet | 1 while it is too near, else 0 | minus the number of these |
 #
-# In the triplet's table six of nine cosines are told exactly nothing. The sun is nearer to its own by the margin: done. The other two losses still pull it a little.
+# In the triplet's table six of nine cosines get exactly nothing. The sun is nearer to its own by the margin: done. The other two losses still pull it a little.
 
 # %% [markdown]
 # ## More: alone with a fusion that no page shows
@@ -672,7 +683,7 @@ def hadamard(h, weight, bias):
     ones = [torch.where(HERE[name][:, None], x.tanh(), 1) for name, x in zip(HERE, h)]
     return torch.stack(ones).prod(dim=0) @ weight.T + bias         # (3, 4)
 
-def hadamard_told(*given):
+def hadamard_gets(*given):
     *h, weight, bias = given
     d_z = (hadamard(h, weight, bias).softmax(dim=1) - F.one_hot(truth, 4)) / 3
     d_inputs, d_weight, d_bias = hadamard_backward(d_z, dict(zip(HERE, h)), HERE, weight)
@@ -689,14 +700,14 @@ verify("24.9", by_hand=torch.stack(by_rows), reference=hadamard(h, W, bias))
 # %%
 hadamard_backward = mine("24.3", hadamard_backward)
 verify_gradient("24.10", lambda *x: F.cross_entropy(hadamard(x[:3], *x[3:]), truth),
-                hadamard_told, (3, 2), (3, 2), (3, 2), (4, 2), (4,))
+                hadamard_gets, (3, 2), (3, 2), (3, 2), (4, 2), (4,))
 
 # %% [markdown]
 # <details><summary>Compare with yours</summary>
 #
 # $$ d_{h_m} = \big(d_{logits}\, W\big) \odot \prod_{k \neq m} \tanh(h_k) \odot \big(1 - \tanh^2(h_m)\big), \qquad d_W = d_{logits}^\top \prod_m \tanh(h_m) \tag{24.10} $$
 #
-# The others are its factors. A modality whose $h_m$ is large hears next to nothing: its tanh is saturated.
+# The others are its factors. A modality whose $h_m$ is large gets next to nothing: its tanh is saturated.
 #
 # </details>
 
@@ -725,8 +736,7 @@ print("p - y, both ways:", pt.allclose(table.grad, p_minus_y, atol=1e-6))
 # %% tags=["proof"]
 # The stored runs on MNIST and FSDD: python tools/sweep.py 24 mnist.
 mnist = stored("24", "mnist")
-means = [100 * sum(row["accuracy"]) / 5 for row in mnist.values()]
-print("find it, %:", {name: round(one, 1) for name, one in zip(mnist, means)})
+print("find it, %:", *(f"{name} {percent(row['accuracy'])};" for name, row in mnist.items()))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -748,11 +758,11 @@ if store.have("mnist", "fsdd"):
 # 3. **show** why one key teaches no query, and that a learned null takes XOR from 49 to 89 %;
 # 4. **project**: through unit length a gradient is perpendicular to the vector; long vectors turn slowly;
 # 5. **go back** from a table of pairs, both ways, to vectors and temperature, and train on autograd's curve;
-# 6. **compare**: InfoNCE shares the push by p, sigmoid asks each pair alone, the triplet is silent where it is far enough; and **derive** what a product of tanh sends back.
+# 6. **compare**: InfoNCE shares the push by p, sigmoid asks each pair alone, the triplet is silent where it is far enough; and, if you like, **derive** what a product of tanh sends back.
 #
 # ## Questions
 #
-# <details><summary>1. Why does a masked key need no line of its own in (24.3)?</summary>
+# <details><summary>1. Why does a masked key need no line of its own on the way back?</summary>
 #
 # Its weight is exactly 0, and the weight is a factor of what its score, its key and its value get. Only NaN needs a line: 0 times NaN is not 0.
 #
@@ -762,7 +772,7 @@ if store.have("mnist", "fsdd"):
 # Nothing, again. Both weights are one half, both bring the mean, so each $d_A$ is the mean. One key is only the plainest case of "nothing to choose".
 #
 # </details>
-# <details><summary>3. A model "aligns" two modalities by $f = g(h_1 + h_2)$. What do the two feel?</summary>
+# <details><summary>3. A model "aligns" two modalities by $f = g(h_1 + h_2)$. What do the two get?</summary>
 #
 # The same vector: a sum sends back to each what reaches it. Nothing in it says that these two belong together and others do not. For that a similarity of the two is needed, before they are added, and a loss on it.
 #
@@ -774,7 +784,7 @@ if store.have("mnist", "fsdd"):
 # </details>
 # <details><summary>5. With the whole page: attention in the middle is sure and wrong, and InfoNCE at the end is sure and wrong. Which recovers, and why?</summary>
 #
-# InfoNCE: its logarithm's slope cancels the small probability, and the own pair is told nearly -1. In the middle the small weight stays a factor. It recovers, too, but the surer, the later: look at the table of the bet.
+# InfoNCE: its logarithm's slope cancels the small probability, and the own pair gets nearly -1. In the middle the small weight stays a factor. It recovers, too, but the surer, the later: look at the table of the bet.
 #
 # </details>
 # <details><summary>6. With the whole page: a text asks one pooled picture, and both are trained by InfoNCE against other modalities. What do query, key, value and the two towers' lengths learn?</summary>

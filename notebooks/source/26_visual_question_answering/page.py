@@ -35,7 +35,7 @@ from course_utils.datasets.scene_words import ATTRIBUTES, KINDS, NUMBERS, RELATI
 from course_utils.exercises import check, mine
 from course_utils.image_encoder import load_image_encoder
 from course_utils.masks import masked_mean
-from course_utils.metrics import mean_interval
+from course_utils.metrics import percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -53,14 +53,13 @@ kept = {}                                                      # python tools/sw
 for name in ("relations", "signs", "longer", "whole", "empty"):
     kept |= stored("26", name)
 
-def percent(row, what="accuracy"):
-    mean, half = mean_interval([100 * share for share in row[what]])
-    return f"{mean:.1f} ± {half:.1f}"
+def runs(row, digits=0):
+    return " ".join(f"{100 * share:.{digits}f}" for share in sorted(row["accuracy"]))
 
 def table(title, rows, names, *columns):
     print(title)
     for name, label in names.items():
-        print(f"{label:52}", *(f"{percent(rows[name], what):>12}" for what in columns))
+        print(f"{label:52}", *(f"{percent(rows[name][what]):>12}" for what in columns))
 
 # %%
 table("right answers in %, five seeds (chance 50)", kept, {
@@ -73,12 +72,13 @@ table("right answers in %, five seeds (chance 50)", kept, {
     "two rounds, coordinates, a GRU reads, an empty cell, 12,000 questions":
         "    the same, a null key, 19 logits"},
     "accuracy")
+print("runs of the last row:", runs([*stored("26", "empty").values()][-1]))
 outcome("25.c", "Ada")
 
 # %% [markdown]
 # Ada wins. The first row stays at chance, also three times as long. It has to, as far as a cell does not tell where it stands (a padded border may leak it; a thing's own cell hardly does, see further down): attention is a sum over the cells, and a sum does not change when two cells change places. The answer does.
 #
-# Give it places, as a learned vector for each cell or as two coordinates in each cell, and this reason is gone. From 3,000 questions it is still at chance. From 12,000, with coordinates, details decide: 49 % with the phrases given, 49 where a GRU reads the question. With a null key (page 15) to look at and a logit for each of this page's 19 answers besides, four of five runs have 66 to 82 %, the fifth 48. So with places it can be learned; what holds it back, these rows do not say. Further down 3,000 questions are enough for something simpler. (Five starts on one test set: the intervals do not hold what another test set would change, about ±3 points in 1,000 at 50 %.)
+# Give it places, as a learned vector for each cell or as two coordinates in each cell, and this reason is gone. From 3,000 questions it is still at chance. From 12,000, with coordinates, details decide: 49 % with the phrases given, 49 where a GRU reads the question. With a null key (page 15) to look at and a logit for each of this page's 19 answers besides, four of five runs have 66 to 82 %, the fifth 48. So with places it can be learned; what holds it back, these rows do not say. (All starts share one test set of 1,000; another may move a row near 50 % by 3 points.)
 #
 # ## The wording alone
 #
@@ -223,19 +223,21 @@ verify("26.1", by_hand=sum(best), reference=sum(hits) / len(hits))
 
 # %% tags=["fault"]
 told = prior_answers(new_questions, new_answers, new_questions)
-print("about chance, as it must be:", abs(share_right(told) - 0.5) < 0.1)
+right_share = share_right(told)
+print(f"about chance, as it must be: {abs(right_share - 0.5) < 0.1} ({right_share:.0%})")
 
 # %% [markdown]
 # It "knows" 88 %, because it has learned the answers of these very questions: 506 of the 1,000 have a wording of their own. A prior is counted on *training* questions.
 
 # %%
 told = prior_answers(questions, answers, new_questions)
-print("about chance, as it must be:", abs(share_right(told) - 0.5) < 0.1)
+right_share = share_right(told)
+print(f"about chance, as it must be: {abs(right_share - 0.5) < 0.1} ({right_share:.0%})")
 
-# %% [markdown] owes="F128"
+# %% [markdown] owes="F41 F44 F128"
 # ## The question looks
 #
-# Page 15 let each *word* ask the cells. Simpler: the whole question is one query, the mean of its words' vectors.
+# Page 15 let each *word* ask the cells. Simpler: the whole question is one query, the mean of its words' vectors. (The usual first model has a ResNet, page 04, for the picture and an LSTM, page 01, for the question, and adds the two vectors, weighted. Neither runs here: a small CNN and a mean of words stand for them.)
 
 # %% tags=["measured"]
 class Asker(nn.Module):
@@ -263,6 +265,7 @@ class Asker(nn.Module):
 # Training: a rate that rises and falls; the epoch with the best validation loss.
 def train(make, part, validation, seed, epochs=20, lr=1e-2, weigh=None):
     """The model and its best validation loss; `weigh`, a weight for each answer."""
+    # rates: the best of three by the first seed's validation loss; of two rows the largest
     generator, model = seed_everything(seed), make()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
     steps = epochs * -(-len(part["label"]) // 64)
@@ -300,10 +303,10 @@ table("colour, shape, size; test accuracy in %, five seeds", look | before, {
     "concat, 15": "    concatenation"}, "accuracy")
 print("points into the box of what is asked, %, 4 pixels tolerance:")
 for name in ("pointing", "largest", "centre"):
-    print(f"    {name:12}", percent(look["attention"], f"{name}, tolerant"))
+    print(f"    {name:12}", percent(look["attention"][f"{name}, tolerant"]))
 
 # %% [markdown] owes="F129"
-# The question finds the thing in nearly all pictures, and answers 98 % rightly. The question alone has 33, the picture alone 30, and with shuffled pictures 33 are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance 99 % of the maps point into its box, the largest thing would give 57. The last three rows are page 15's, of another frozen network: there too looking beats fusing with one vector of the whole picture, 96 for 76 and 71; which way to ask is better, two networks cannot say. (Learning rates: the best of three by the first seed's validation loss; for the first row and the question alone, the largest.)
+# The question finds the thing in nearly all pictures, and answers 98 % rightly. The question alone has 33, the picture alone 30, and with shuffled pictures 33 are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance 99 % of the maps point into its box, the largest thing would give 57. The last three rows are page 15's, of another frozen network: there too looking beats fusing with one vector of the whole picture, 96 for 76 and 71.
 
 # %% tags=["figure"]
 # Five questions, where each looks, and what this run says; and the first picture as a file.
@@ -335,12 +338,15 @@ plots.overlay(
 
 # %%
 all_kinds = stored("26", "kinds")                              # python tools/sweep.py 26 kinds
-print("test accuracy in %         it looks    pictures shuffled   the wording")
+print("test accuracy in %   it looks  pictures shuffled   the wording    runs of \"it looks\"")
 for kind in KINDS:
-    shares = [percent(all_kinds[f"{name}: {kind}"])
-              for name in ("attention", "attention, pictures shuffled")]
+    own, mixed = (all_kinds[f"{name}: {kind}"]
+                  for name in ("attention", "attention, pictures shuffled"))
     wording = 100 * all_kinds[f"the wording: {kind}"]["accuracy"][0]
-    print(f"{kind:14} {shares[0]:>20} {shares[1]:>20} {wording:13.0f}")
+    shares = f"{percent(own['accuracy']):>15} {percent(mixed['accuracy']):>18}"
+    print(f"{kind:13} {shares} {wording:13.0f}    {runs(own)}")
+both = (all_kinds[name]["accuracy"] for name in ("attention", "attention, pictures shuffled"))
+print("all seven    ", *(f"{percent(shares):>15}   " for shares in both))
 
 # %% [markdown] owes="F16"
 # All kinds together have 71.0 ± 8.6 %, and with shuffled pictures 38.7: one number that hides seven. Colour and shape have 97 to 99 in four runs, 66 and 60 in the fifth; size has 93 to 98. "Is there" has runs from 52 to 82 and "how many" from 27 to 59. Comparing numbers, 55, and relations, 52, are hardly better than chance, or than the wording.
@@ -463,7 +469,7 @@ by_sign = kept["pointers: sign of the offset"]
 report("relations: live minus stored", live - by_sign["accuracy"][0], 0, 0.03)
 
 # %% [markdown]
-# What of this mattered? In most rows a small head gets the relation and what the pointers bring back. The rows differ in that.
+# What of this mattered? In most rows a small head gets the relation and what the pointers bring back.
 
 # %%
 table("relations; test accuracy in %, five seeds; offset and sign, ten", kept, {
@@ -474,6 +480,7 @@ table("relations; test accuracy in %, five seeds; offset and sign, ten", kept, {
     "pointers: offset, question read by a GRU": "    the offset; a GRU reads the whole question",
     "pointers: sign of the offset": "no head: the offset's sign",
     "pointers: sign of the offset, pictures shuffled": "    pictures shuffled"}, "accuracy")
+print("runs of the third row:", runs(kept["pointers: cells and places, 12,000 questions"]))
 
 # %% [markdown]
 # With the offset and a head, ten runs have 91 to 100 %. In how many of the ten do the pointers stand on the things that their phrases name?
@@ -492,7 +499,7 @@ for name, row, what in (("a head: own box", head, "own box, tolerant"),
 outcome("26.a", sum(share > 0.9 for share in head["own box, tolerant"]))
 
 # %% [markdown]
-# *Looking at two things is not comparing their places.* A head that gets what both pointers find has 51 %, chance; it has to, as far as a cell does not tell its place. With both places it has 93, with the offset alone 94: so what matters is that places come back, and the subtraction makes no difference that these runs show. Beside the cells the same four numbers are not found, 51; from 12,000 questions one run of five finds them, and has 87 %. And the split into phrases is not what it rests on: a GRU that reads the whole question has 96.
+# *Looking at two things is not comparing their places.* A head that gets what both pointers find has 51 %, chance. With both places it has 93, with the offset alone 94: so what matters is that places come back, and the subtraction makes no difference that these runs show. Beside the cells the same four numbers are not found, 51; from 12,000 questions one run of five finds them, and has 87 %. And the split into phrases is not what it rests on: a GRU that reads the whole question has 96.
 #
 # Now the last lines. With a head there are two kinds of runs. In three of ten the pointers stand on their own thing, and 99 to 100 % are right. In the other seven they stand on the *other* thing (64 % of the boxes), and 91 to 92 % are right all the same: a head may learn either sign. Take the head away, and "left" means left: 99.9 %, and all ten runs point at what they speak of. So right answers do not say that a map is right.
 
@@ -521,7 +528,7 @@ plots.overlay(
 # %% [markdown]
 # ## What somebody asks
 #
-# So far yes and no were equally frequent. People do not ask like that. Take all questions "is there a ...?" that make sense for a scene and pick one: mostly the answer is no.
+# People do not ask yes and no equally often. Take all questions "is there a ...?" that make sense for a scene and pick one: mostly the answer is no.
 
 # %% tags=["proof"]
 # A model trained on such questions, live, tested on such and on balanced ones.
@@ -544,6 +551,8 @@ table(title, unbalanced, {
     "balanced scenes": "balanced scenes", "balanced scenes, 60 passes": "    60 passes",
     "any question, pictures shuffled": "any question, pictures shuffled"},
     "free", "balanced", "says_no")
+free_share, balanced = (unbalanced["any question"][what] for what in ("free", "balanced"))
+print("first row, as asked minus balanced:", percent(free_share, minus=balanced))
 
 # %% [markdown]
 # The first row is one model with two numbers: 91.3 % as asked, 75.5 balanced, 15.8 ± 9.8 less. The first one flatters. With shuffled pictures 84.2 are left of it: most of the first number needs no picture. Unbalanced answers do not forbid looking: three times as many passes over the same questions help.
@@ -572,10 +581,10 @@ except RuntimeError as error:
 vector = model.read(numbered([example["question"]]))               # (1, 64)
 print("fused:", tuple((encoder(example["image"][None], "mean")[0] + vector).shape))
 
-# %% [markdown] owes="F41 F44 F125 F126 L19"
+# %% [markdown] owes="F125 F126 L19"
 # <details><summary>If you meet more of it in a listing</summary>
 #
-# The same few lines can hold six more faults. A picture processor returns a dict, which has no `+`. Pictures are normalised by a transform, and the processor scales them by 1/255 again: their deviation falls to a hundredth, a nearly constant picture. Floats go into an embedding, which wants whole numbers. `outputs.argmax` in place of `outputs.logits.argmax`. A head for *tokens* gives (1, T, C), and `argmax(dim=1)` runs over tokens. The model stays in training mode, so that two calls differ; and nowhere stands a list of answers. Such listings take a ResNet (page 04) for the picture and an LSTM (page 01) for the question, where this page has a small CNN and a mean of words. The repair is this page: encode both, fuse vectors, one logit an answer, `eval()` and no gradients.
+# The same few lines can hold six more faults. A picture processor returns a dict, which has no `+`. Pictures are normalised by a transform, and the processor scales them by 1/255 again: their deviation falls to a hundredth, a nearly constant picture. Floats go into an embedding, which wants whole numbers. `outputs.argmax` in place of `outputs.logits.argmax`. A head for *tokens* gives (1, T, C), and `argmax(dim=1)` runs over tokens. The model stays in training mode, so that two calls differ; and nowhere stands a list of answers. The repair is this page: encode both, fuse vectors, one logit an answer, `eval()` and no gradients.
 #
 # </details>
 #
@@ -633,7 +642,8 @@ def predict(
 #
 # </details>
 
-# %%
+# %% tags=["proof"]
+# Your predict, or the course's; and the frozen network and the asker as one model.
 predict = mine("26.3", predict)
 
 class Whole(nn.Module):
@@ -661,7 +671,7 @@ for name, (picture, question) in asks.items():
     print(f"{name:18}", ", ".join(f"{answer} {p:.0%}" for answer, p in found), unknown)
 
 # %% [markdown]
-# Three times as large, and the same answer. Without a picture comes a colour, none of them certain: only the wording speaks. The unknown word is told; the answer is one to the rest of the question. Where no word is known, there is no answer. And to a photograph it gives one of its 19 answers, too: it has none for "I have never seen such a picture".
+# Three times as large, and the same answer. Without a picture comes a colour, none of them certain: only the wording speaks. The unknown word is told; the answer is one to the rest of the question. A photograph, too, would get one of its 19 answers.
 #
 # **Try it.** Ask one of eight scenes. A sentence below says whether the question makes sense at all: the model answers in any case.
 
@@ -697,14 +707,16 @@ Explorer(draw_put, {"scene": Dropdown(options=list(range(8))), "ask": Dropdown(o
 #
 # ## A real set
 #
-# [easy-VQA](https://github.com/vzhou842/easy-VQA) by Victor Zhou: 48,248 questions about 5,000 pictures of one shape each, most of them yes or no. [Its authors' README](https://github.com/vzhou842/easy-VQA-keras) prints 93.78 % for "a typical run" of eight epochs, the test pictures serving as validation; a larger model, with twice the data, had 99.5. Ours: three convolutions, the *largest* number over the places, times the question. The rate is chosen on 500 of the training pictures.
+# [easy-VQA](https://github.com/vzhou842/easy-VQA) by Victor Zhou: 48,248 questions about 5,000 pictures of one shape each, most of them yes or no. [Its authors' README](https://github.com/vzhou842/easy-VQA-keras) prints 93.78 % for "a typical run" of eight epochs, the test pictures serving as validation; a larger model, with twice the data, had 99.5. Ours: three convolutions, the *largest* number over the places, times the question. The rate, the largest of three, is chosen on 500 of the training pictures.
 
 # %%
 easy = stored("26", "easy")                                    # python tools/sweep.py 26 easy
 table("easy-VQA, test accuracy in %, five seeds", easy, {name: name for name in easy}, "accuracy")
+print("runs of the first:", runs(easy["picture times question"], 1), " CPU seconds at most:",
+      round(max(easy["picture times question"]["cpu_seconds"])))
 
 # %% [markdown]
-# Ours has 98.9 % (runs from 97.9 to 99.7) after ten passes, with at most 10 CPU seconds a run of training on our machine. The wording alone has 67, a network that sees the question alone 67.0, and pictures shuffled among the samples leave 66.8: two thirds of the questions are answered before anybody has looked. (Of three rates the largest was chosen, on the first seed's validation pictures.)
+# Ours has 98.9 % (runs from 97.9 to 99.7) after ten passes, with at most 10 CPU seconds a run of training on our machine. The wording alone has 67, a network that sees the question alone 67.0, and pictures shuffled among the samples leave 66.8: two thirds of the questions are answered before anybody has looked.
 #
 # <details><summary>On photographs people disagree: VQA accuracy</summary>
 #
@@ -738,7 +750,7 @@ print(tuple(chances.shape), "sum to 1:", bool(pt.allclose(chances.sum(dim=1), pt
 # 2. **build** the answer of the wording, counted on training questions; a question that **looks**: 98 % are right, and 99 % of the maps point into the box, where the largest thing gives 57;
 # 3. **build** two pointers: that places come back is what counts; a head was right with pointers on the other thing, and by the sign alone all runs point;
 # 4. **see** what unbalanced answers hide: 91.3 % as asked are 75.5 balanced; balancing the questions or training three times as long lifts that;
-# 5. **build** `predict`, which tells unknown words, resizes, and knows what to do without a picture;
+# 5. **build**, if you like, `predict`, which tells unknown words, resizes, and knows what to do without a picture;
 # 6. **beat** a published score: 98.9 % for 93.78; the wording alone has 67.
 #
 # ## Questions

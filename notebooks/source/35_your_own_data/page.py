@@ -149,7 +149,7 @@ def score(rows, columns, apart=None, shuffled=False, C=0.1):
     groups = [row[apart] if apart else i for i, row in enumerate(rows)]
     if shuffled:                                   # features of one row, label of another
         x = np.random.default_rng(0).permutation(x)
-    parts = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    parts = StratifiedGroupKFold(5)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=C))
     return cross_val_score(model, x, labels, groups=groups, cv=parts).mean()
 
