@@ -145,6 +145,7 @@ class Wav2Vec2(nn.Module):
     Only sounds of the same length are computed together, because the first layer normalises over
     time, and padding would change what it does. Each sound is given mean 0 and variance 1, as
     transformers' feature extractor does it.
+    forward raises ValueError for a sound of fewer than 400 samples (25 ms), and for NaN.
     """
 
     def __init__(self, model: nn.Module):

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from course_utils.datasets.place import StoreError, folder
+
 # From the warning in `write_vectors` to whoever called an encoder: that function, cached_vectors,
 # the encoder's method and forward, torch's no_grad and its two frames of a module's call.
 CALLER = 8
@@ -25,11 +27,9 @@ def cache_folder() -> Path | None:
     """The folder features beside the data sets; None, with a warning, where there is no place for
     it.
     """
-    from course_utils.datasets import store
-
     try:
-        return store.folder() / "features"
-    except store.StoreError as error:
+        return folder() / "features"
+    except StoreError as error:
         warnings.warn(f"features are not kept: {error}", stacklevel=3)
         return None
 

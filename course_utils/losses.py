@@ -19,28 +19,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.checks import check_bools, check_choice, check_floats, check_that, finite
+from course_utils.checks import check_bools, check_choice, check_that, finite
+from course_utils.metrics import cosines
 
 MINERS = ("all", "random", "semi-hard", "hard")
 
 
-def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine of each row of `a` (N, D) with each row of `b` (M, D), (N, M); half precision is
-    computed in float32. A row of zeros has no direction: its cosines are 0.
+def paired_cosines(
+    a: Tensor, b: Tensor, positives: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The cosines (B, B) of two sides with as many rows, and which pairs belong together, (B, B)
+    bool: `positives`, by default row i and row i.
 
-    Raises ValueError or TypeError for other shapes and for what is no float.
+    Raises ValueError or TypeError as `cosines`, and for positives without the diagonal.
     """
-    for name, value in (("a", a), ("b", b)):
-        check_floats(value, name)
-        if value.dim() != 2 or not value.numel():
-            raise ValueError(f"{name}: expected vectors (N, D), got shape {tuple(value.shape)}")
-    if a.shape[1] != b.shape[1] or a.dtype != b.dtype:
-        raise ValueError(
-            f"b: expected {a.dtype} of width {a.shape[1]} as a, got {b.dtype} of width {b.shape[1]}"
-        )
-    if a.dtype in (torch.float16, torch.bfloat16):
-        a, b = a.float(), b.float()
-    return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T  # (N, D), (M, D) -> (N, M)
+    scores = cosines(a, b)
+    if scores.shape[0] != scores.shape[1]:
+        raise ValueError(f"b: expected {len(a)} rows as a, got {len(b)}: row i belongs to row i")
+    if positives is None:
+        return scores, torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    check_bools(positives, "positives", scores.shape)
+    if not positives.diagonal().all():
+        row = int((~positives.diagonal()).int().argmax())
+        raise ValueError(f"positives: expected True on the diagonal, got False for row {row}")
+    return scores, positives
 
 
 def info_nce(a: Tensor, b: Tensor, scale: float | Tensor, positives: Tensor | None = None):
@@ -58,8 +60,8 @@ def info_nce(a: Tensor, b: Tensor, scale: float | Tensor, positives: Tensor | No
     """
     if not isinstance(scale, Tensor):
         check_that("scale", finite(scale), "a finite number or a tensor", scale)
-    logits = scale * _pairs(a, b)  # (B, B)
-    own = _positives(positives, logits)
+    scores, own = paired_cosines(a, b, positives)
+    logits = scale * scores  # (B, B)
     losses = []
     for scores, right in ((logits, own), (logits.T, own.T)):
         logs = torch.where(right, scores.log_softmax(1), 0)
@@ -124,8 +126,8 @@ class SigmoidLoss(nn.Module):
         self.bias = nn.Parameter(torch.tensor(float(bias)))
 
     def forward(self, a: Tensor, b: Tensor, positives: Tensor | None = None) -> Tensor:
-        logits = self.log_scale.exp() * _pairs(a, b) + self.bias  # (B, B)
-        right = _positives(positives, logits)
+        scores, right = paired_cosines(a, b, positives)
+        logits = self.log_scale.exp() * scores + self.bias  # (B, B)
         return F.softplus(torch.where(right, -logits, logits)).sum(1).mean()
 
 
@@ -151,8 +153,7 @@ def triplet_loss(
     """
     check_choice(MINERS, miner=miner)
     check_that("margin", finite(margin) and margin >= 0, "a number of at least 0", margin)
-    scores = _pairs(a, b)  # (B, B)
-    own = _positives(positives, scores)
+    scores, own = paired_cosines(a, b, positives)
     if not isinstance(generator, (torch.Generator, type(None))):
         got = type(generator).__name__
         raise TypeError(f"generator: expected a torch.Generator or None, got {got}")
@@ -180,22 +181,3 @@ def _mined(sims: Tensor, negative: Tensor, miner: str, generator) -> Tensor:
         rank = torch.where(farther, sims, -sims - 4)
     best = rank.masked_fill(~negative, -torch.inf).argmax(1, keepdim=True)  # (B, 1)
     return torch.zeros_like(negative).scatter(1, best, True) & negative
-
-
-def _pairs(a: Tensor, b: Tensor) -> Tensor:
-    """Cosines (B, B) of two sides with as many rows."""
-    scores = cosines(a, b)
-    if scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"b: expected {len(a)} rows as a, got {len(b)}: row i belongs to row i")
-    return scores
-
-
-def _positives(positives: Tensor | None, scores: Tensor) -> Tensor:
-    """Which pairs belong together, (B, B) bool: the diagonal at least."""
-    if positives is None:
-        return torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    check_bools(positives, "positives", scores.shape)
-    if not positives.diagonal().all():
-        row = int((~positives.diagonal()).int().argmax())
-        raise ValueError(f"positives: expected True on the diagonal, got False for row {row}")
-    return positives

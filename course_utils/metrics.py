@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from course_utils.checks import check_floats, check_tensor, check_whole, strings
-from course_utils.losses import cosines
 
 # How often the "95 %" interval of `cluster_bootstrap` covers the mean, by the number of groups
 COVERAGE = {2: 0.50, 3: 0.74, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.88, 9: 0.89}
@@ -98,6 +98,25 @@ def equal_names(
 
 def _plain(name: str) -> str:
     return " ".join(name.casefold().split())
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of each row of `a` (N, D) with each row of `b` (M, D), (N, M); half precision is
+    computed in float32. A row of zeros has no direction: its cosines are 0.
+
+    Raises ValueError or TypeError for other shapes and for what is no float.
+    """
+    for name, value in (("a", a), ("b", b)):
+        check_floats(value, name)
+        if value.dim() != 2 or not value.numel():
+            raise ValueError(f"{name}: expected vectors (N, D), got shape {tuple(value.shape)}")
+    if a.shape[1] != b.shape[1] or a.dtype != b.dtype:
+        raise ValueError(
+            f"b: expected {a.dtype} of width {a.shape[1]} as a, got {b.dtype} of width {b.shape[1]}"
+        )
+    if a.dtype in (torch.float16, torch.bfloat16):
+        a, b = a.float(), b.float()
+    return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T  # (N, D), (M, D) -> (N, M)
 
 
 def retrieval_ranks(scores: Tensor, relevant: Tensor) -> Tensor:

@@ -300,6 +300,7 @@ def panels(images, titles: list[str], columns: int, size: float):
     one axes for each.
 
     A pixel in row r and column c covers the square from (c, r) to (c + 1, r + 1).
+    Raises ValueError for another shape, and for titles that are not one for each.
     """
     import numpy as np
 

@@ -39,6 +39,8 @@ class Explorer:
     >>> Explorer(draw, {"noise": noise}, describe, caption="Accuracy by noise.")
 
     `.set(noise=0.7)`, `.picture` (PNG bytes) and `.sentence` do in code what a reader does by hand.
+
+    Raises TypeError for other controls, and for functions that do not take their names.
     """
 
     def __init__(self, render, controls: dict, describe, *, caption: str):

@@ -308,8 +308,8 @@ CASES = {
     ),
     "losses.InfoNCE.forward": (run(losses.InfoNCE()), (WIDE, WIDE.flip(0)), VALUES),
     "losses.SigmoidLoss.forward": (run(losses.SigmoidLoss()), (WIDE, WIDE.flip(0)), VALUES),
-    "losses.cosines": (losses.cosines, (FLAT, FLAT.flip(0)), None),
     "losses.info_nce": (lambda a, b: losses.info_nce(a, b, 5.0), (FLAT, FLAT.flip(0)), VALUES),
+    "losses.paired_cosines": (losses.paired_cosines, (FLAT, FLAT.flip(0)), None),
     "losses.triplet_loss": (
         lambda a, b: losses.triplet_loss(
             a, b, miner="random", generator=torch.Generator("cpu").manual_seed(0)
@@ -322,6 +322,7 @@ CASES = {
     "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
     "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
     "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
+    "metrics.cosines": (losses.cosines, (FLAT, FLAT.flip(0)), None),
     "metrics.equal_names": (
         lambda a, b: equal_names(["sun", "moon"], ["a", "b"], vectors=a, other_vectors=b),
         (FLAT, FLAT.flip(0)),

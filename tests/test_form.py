@@ -111,12 +111,27 @@ def crowd(size):
     return nb
 
 
+def more(*texts):
+    """With markdown cells d-0, d-1, ... behind the title."""
+    nb = good()
+    nb.cells[1:1] = [text(f"d-{place}", words) for place, words in enumerate(texts)]
+    return nb
+
+
 LONG = "\n".join(["x = 1"] * 21)
 BROKEN = {
     "minutes": (changed("b-1", "word " * 130 * 95), "about 95 minutes by the rule"),
     "more": (
         changed("b-1", "Words.\n\n## More: a word"),
         'cell b-1: expected "## More: a word" to begin',
+    ),
+    "after more": (
+        more("## More: a word\n\n### A part of it", "Words.\n\n## The rest"),
+        'cell d-1: expected "## The rest" to begin',
+    ),
+    "in the same cell": (
+        more("### More: a word\n\n### More: another", "Words."),
+        'cell d-0: expected "### More: another" to begin',
     ),
     "cells": (many(), "39 visible code cells, expected at most 30"),
     "crowded": (
@@ -230,7 +245,8 @@ def test_what_is_allowed_stays_allowed():
     shouted = raised("f-1", ["fault", "raises-exception"])
     door = changed("c-2", 'gate = mine("12.1", gate)\nz = gate(x)  # put yours here')
     fold = changed("b-1", "`y`<details><summary>Is <code>y</code> two?</summary>`y`</details>")
-    for nb in (folded, read_more, both, told, shouted, door, fold, crowd(3)):
+    aside = more("## More: a\n\n### A part", "Words.\n\n#### b", "## The rest\n\n## Another")
+    for nb in (folded, read_more, both, told, shouted, door, fold, aside, crowd(3)):
         assert form.problems(nb) == []
 
 

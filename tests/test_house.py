@@ -1,14 +1,21 @@
-"""The house: imports of the package run downward only and in no circle, and no module is too long.
+"""The house: imports of the package run downward only and in no circle, and it stays small.
 
-Read from the source, imports inside functions too; nothing is imported here.
+Read from the source, imports inside functions too; no module of the package is run for it.
 """
 
 import ast
+import io
+import sys
+import tokenize
 from pathlib import Path
 
 import pytest
 
 from course_utils.runtime import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import pages
+import stale
 
 PACKAGE = "course_utils"
 # From the ground up. A name stands for a module, or for a package with all that is in it.
@@ -27,7 +34,15 @@ FLOORS = (
     ("teach", ("exercises", "progress")),
     ("front door", ("doctor", "doctor_machine", "your_data")),
 )
-LINES = 500
+LINES, COLUMNS = 500, 100  # of a module
+# Lines of code, without blank lines, comments and docstrings, which explain and may be long: of all
+# that pages import, and of what one page imports, directly or not.
+ALL_PAGES, ONE_PAGE = 12_000, 4_800
+LARGER = {
+    "13": (5_200, "all contracts, and the fusion layers of two families in two worlds"),
+    "20": (5_700, "asks models of three worlds in every way: fusion, attribution, information"),
+    "35": (6_900, "runs the program your_data as a whole"),
+}
 
 
 def modules(root):
@@ -91,9 +106,11 @@ def faults(root) -> list[str]:
     for module, path in known.items():
         if module != PACKAGE and floor(module) < 0:
             found.append(f"{module} stands on no floor")
-        lines = len(path.read_text(encoding="utf-8").splitlines())
-        if lines > LINES:
-            found.append(f"{module} has {lines} lines, at most {LINES} are allowed")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if len(lines) > LINES:
+            found.append(f"{module} has {len(lines)} lines, at most {LINES} are allowed")
+        if (widest := max(map(len, lines), default=0)) > COLUMNS:
+            found.append(f"{module} has a line of {widest} columns, at most {COLUMNS} are allowed")
     for module, targets in arrows.items():
         for target in sorted(targets):
             if floor(target) > floor(module):
@@ -120,6 +137,49 @@ def circles(arrows) -> list[list[str]]:
 
 def test_the_house_stands():
     assert faults(ROOT) == []
+
+
+# ---- sizes ----
+
+
+LAYOUT = {getattr(tokenize, name) for name in ("COMMENT", "NL", "NEWLINE", "INDENT", "DEDENT")}
+LAYOUT.add(tokenize.ENDMARKER)
+
+
+def code_lines(source: str) -> int:
+    """Lines that hold code, not only a comment or a part of a docstring."""
+    held = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in LAYOUT:
+            held |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                held -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(held)
+
+
+def sizes(root) -> dict[str, int]:
+    """Lines of code that each page imports, by its number, and all pages together ("all")."""
+    known = {path: code_lines(path.read_text(encoding="utf-8")) for path in modules(root).values()}
+    closures = {room.name[:2]: stale.closure(root, room) for room in pages.sources(root)}
+    closures["all"] = set().union(*closures.values())
+    return {page: sum(map(known.get, paths)) for page, paths in closures.items()}
+
+
+def test_what_pages_import_stays_small():
+    found = sizes(ROOT)
+    assert len(found) > 36 and found.pop("all") < ALL_PAGES
+    allowed = {page: LARGER[page][0] if page in LARGER else ONE_PAGE for page in found}
+    assert {page: size for page, size in found.items() if size >= allowed[page]} == {}
+    # who has become small enough is no exception any more
+    assert [page for page in LARGER if found[page] < ONE_PAGE] == []
+
+
+def test_lines_of_code_are_counted():
+    function = 'def f():\n    """What."""\n    return (\n        1\n    )\n'
+    assert code_lines(f'"""Words,\nmore."""\n\n# Why.\n{function}') == 4
+    assert code_lines('x = """a\nb"""  # text, no docstring\n') == 2
 
 
 def tool_arrows(folder) -> dict[str, set[str]]:
@@ -150,7 +210,7 @@ def test_imports_are_seen():
     known = modules(ROOT)
     assert f"{PACKAGE}.fusion.base" in imported(f"{PACKAGE}.fusion.dropout", known)
     # inside a function, and a module out of a package
-    assert f"{PACKAGE}.datasets.store" in imported(f"{PACKAGE}.features", known)
+    assert f"{PACKAGE}.datasets.store" in imported(f"{PACKAGE}.datasets.digits", known)
     assert len(known) > 40
 
 
@@ -203,8 +263,13 @@ HOUSE = {
         ),
         ({"attic.py": ""}, ["course_utils.attic stands on no floor"]),
         ({"video.py": "\n" * 501}, ["course_utils.video has 501 lines, at most 500 are allowed"]),
+        (
+            {"video.py": "#" * 101},
+            ["course_utils.video has a line of 101 columns, at most 100 are allowed"],
+        ),
     ],
-    ids=["sound", "up", "up by import", "relative", "circle", "exercises", "no floor", "long"],
+    ids=["sound", "up", "up by import", "relative", "circle", "exercises", "no floor", "long"]
+    + ["wide"],
 )
 def test_a_fault_is_found(tmp_path, files, expected):
     assert faults(built(tmp_path, HOUSE | files)) == expected

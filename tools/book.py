@@ -210,21 +210,17 @@ def numbers(text):
 # ---- written, and compared ----
 
 
-def readme(root):
-    """The README with the map's picture and its words; None where it has no place for it, which
-    is between the comments `<!-- needs -->` and `<!-- end of needs -->`.
-    """
-    path = root / "README.md"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    begin, _, rest = text.partition("<!-- needs -->\n")
-    _, mark, end = rest.partition("<!-- end of needs -->")
-    if not mark:
-        return None
-    picture = (
+def picture(root):
+    """The picture of which page needs which, with its words, as the README has it."""
+    return (
         f'\n<p align="center">\n<img src="{needs.PICTURE}" width="{needs.WIDE}"'
         f' alt="{needs.in_words(root)}">\n</p>\n\n'
     )
-    return f"{begin}<!-- needs -->\n{picture}{mark}{end}"
+
+
+def readme(root):
+    """The README with the picture of what pages need, see `pages.filled`."""
+    return pages.filled(root, "needs", picture)
 
 
 def texts(root):

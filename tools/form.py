@@ -6,13 +6,12 @@ import ast
 import re
 
 from cells import certain_calls, code_cells, prose_cells, sections, tags_of, tree
-from minutes import estimate
+from minutes import HEADING, MORE, estimate
 from pages import FOLDED
 
 MOST_MINUTES, MOST_VISIBLE, MOST_FAULT = 90, 30, 5
 USUAL_LINES, MOST_LONGER = 12, 3  # of a visible cell, and how many may have more
 LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
-INSIDE = re.compile(r"\n(#{1,6} More: .*)")
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
 LINK = re.compile(r"\]\(|https?://")
@@ -31,11 +30,17 @@ def long(nb):
 
 
 def aside(nb):
-    """What the page does without is counted by cells: a heading "More: ..." begins one."""
-    for cell in nb.cells:
-        inside = INSIDE.search(cell.source) if cell.cell_type == "markdown" else None
-        if inside:
-            yield f'cell {cell.id}: expected "{inside[1]}" to begin a cell of its own'
+    """What the page does without is counted by cells: a heading "More: ..." begins one, and so
+    does the heading that ends its section.
+    """
+    level = 0  # of the section More that a cell stands in, 0 in none
+    for cell, text in prose_cells(nb):
+        for heading in HEADING.finditer(text):
+            more, ends = heading[2].startswith(MORE), len(heading[1]) <= level
+            if (more or ends) and heading.start():
+                yield f'cell {cell.id}: expected "{heading[0]}" to begin a cell of its own'
+            if not level or ends:
+                level = len(heading[1]) if more else 0
 
 
 def crowded(nb):
@@ -241,8 +246,8 @@ RULES = [
     defined_once,
     no_fault,
     faults,
+    summaries,
 ]
-RULES += [summaries]
 
 
 def problems(nb):

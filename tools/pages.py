@@ -464,17 +464,20 @@ def minutes(root, room):
     return promised[1] if promised else ""
 
 
-def readme(root):
-    """The README with the map of all pages; None where it has no place for one, which is between
-    the comments `<!-- pages -->` and `<!-- end of pages -->`.
+def filled(root, mark, made):
+    """The README with what `made(root)` gives between the comments `<!-- mark -->` and
+    `<!-- end of mark -->`; None where it has no such place.
     """
     path = root / "README.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    begin, _, rest = text.partition("<!-- pages -->\n")
-    _, mark, end = rest.partition("<!-- end of pages -->")
-    if not mark:
-        return None
-    return f"{begin}<!-- pages -->\n{course_map(root)}{mark}{end}"
+    begin, first, rest = text.partition(f"<!-- {mark} -->\n")
+    _, last, end = rest.partition(f"<!-- end of {mark} -->")
+    return f"{begin}{first}{made(root)}{last}{end}" if last else None
+
+
+def readme(root):
+    """The README with the map of all pages, see `filled`."""
+    return filled(root, "pages", course_map)
 
 
 def course_map(root):

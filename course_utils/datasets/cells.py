@@ -119,6 +119,9 @@ def _number(column: str, cell: str, decimal_comma: bool) -> float:
 
 
 def open_file(path: Path, side: int, rate: int) -> Tensor:
+    """A sound (S,) at `rate` Hz, or a picture (3, side, side), floats. Errors are those of
+    `open_sound` and `open_image`.
+    """
     if path.suffix.lower() in ENDINGS["audio"]:
         return open_sound(path, rate)
     return torch.nn.functional.interpolate(  # (3, H, W) -> (3, side, side)

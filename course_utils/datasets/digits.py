@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from course_utils.checks import check_choice
 from course_utils.datasets.collation import Typed
 from course_utils.datasets.names import MODALITIES
+from course_utils.datasets.scans import SPLITS, WRITER_BLOCKS
 from course_utils.datasets.splits import check_index
 from course_utils.runtime import DATA, reads
 
@@ -34,10 +35,6 @@ HOMOPHONES = {
     "eight": ("ate",),
 }
 SAMPLE_RATE = 8_000  # Hz
-# scikit-learn's scans stand in blocks, a writer after the other; the boundaries were found by the
-# scikit-learn MOOC.
-WRITER_BLOCKS = (0, 130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667, 1797)
-SPLITS = {"train": range(0, 10), "validation": range(10, 12), "test": range(12, 14)}  # blocks
 # MNIST's test images in a fixed random order, and FSDD's speakers in the order of the alphabet.
 REAL_SPLITS = {
     "train": (range(0, 5_000), range(0, 3)),

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from course_utils.checks import check_that, check_whole
-from course_utils.datasets.digits import SPLITS, WRITER_BLOCKS
+from course_utils.datasets.scans import SPLITS, WRITER_BLOCKS
 
 # each question's answers 0 and 1
 QUESTIONS = {

@@ -43,6 +43,7 @@ class Description(NamedTuple):
     shape: str | None = None
 
     def fits(self, thing) -> bool:
+        """Whether it is true of a thing: what it does not name may be anything."""
         return (
             self.colour in (None, thing.colour)
             and self.shape in (None, thing.shape)
@@ -50,6 +51,7 @@ class Description(NamedTuple):
         )
 
     def phrase(self, number: int = 1) -> str:
+        """In words, size and colour before the shape; plural unless `number` is 1."""
         noun = self.shape or "thing"
         if number != 1:
             noun += "es" if noun == "cross" else "s"
@@ -65,6 +67,7 @@ class Question(NamedTuple):
     word: str = ""
 
     def text(self) -> str:
+        """In words, as `Scenes.questions` asks it."""
         one, many = self.first.phrase(), self.first.phrase(2)
         if self.kind == "exists":
             return f"is there a {one}?"
@@ -171,8 +174,10 @@ def yes_or_no(true) -> str:
 
 
 def pick(items, rng):
+    """One of the items; `rng()` draws a float from 0 to below 1."""
     return items[int(rng() * len(items))]
 
 
 def shuffle(items, rng) -> list:
+    """The items in an order that is drawn, a float for each, so that any machine draws the same."""
     return [items[k] for _, k in sorted((rng(), k) for k in range(len(items)))]

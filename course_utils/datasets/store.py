@@ -29,34 +29,14 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from course_utils.datasets.place import StoreError, folder
 from course_utils.datasets.public import MANIFEST, DataSet, Item
-from course_utils.runtime import ROOT
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 16  # bytes
 MARGIN = 1 << 20  # bytes that a download may have beyond twice what it had
 DAY = 24 * 60 * 60  # seconds, more than any download takes
 OTHER_FOLDER = "The environment variable COURSE_DATA names another folder"
-
-
-class StoreError(RuntimeError):
-    """A data set cannot be had; the message says why and what to do."""
-
-
-def folder() -> Path:
-    """The store: `$COURSE_DATA`, from the course's folder if relative, else multimodal-course in
-    the user's cache. Raises StoreError where that would be in a home that this user has not.
-    """
-    try:
-        if named := os.environ.get("COURSE_DATA"):
-            return ROOT / Path(named).expanduser()
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError as error:
-        raise StoreError(
-            "no folder for the data: this user has no home folder. Set the environment variable"
-            " COURSE_DATA to a folder that you may write to"
-        ) from error
-    return Path(cache) / "multimodal-course"
 
 
 def fetch(name: str) -> list[Path]:

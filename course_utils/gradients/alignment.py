@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from course_utils.checks import check_floats, check_that, finite
 from course_utils.gradients.checks import check, sizes
-from course_utils.losses import cosines
+from course_utils.losses import paired_cosines
 
 
 def unit_length_backward(d_out: Tensor, x: Tensor) -> Tensor:
@@ -121,16 +121,12 @@ def _hinges(scores: Tensor, chosen: Tensor, margin: float) -> Tensor:
 
 
 def _pairs(a: Tensor, b: Tensor, positives: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The cosines (N, N), and which pairs belong together, (N, N) bool."""
+    """`paired_cosines`, once what came is named as every gradient names it."""
     N, D = sizes(a, "a", ("N", "D"))
     check(b, "b", (N, D), a.dtype)
-    scores = cosines(a, b)
-    if positives is None:
-        return scores, torch.eye(N, dtype=torch.bool, device=a.device)
-    check(positives, "positives", (N, N), torch.bool)
-    if not positives.diagonal().all():
-        raise ValueError("positives: expected True on the diagonal, got False there")
-    return scores, positives
+    if positives is not None:
+        check(positives, "positives", (N, N), torch.bool)
+    return paired_cosines(a, b, positives)
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:
