@@ -318,7 +318,7 @@ def test_the_model_chosen_by_cost_in_numbers(text):
     less, clear = lead(ROAD, "both", both, "cost")
     assert f"both then cost {less} less" in text and clear
     level, clear = lead(ROAD, both, alone, "cost")
-    assert f"({level} behind)" in text and not clear
+    assert f"(a difference of {level})" in text and not clear
     stays, clear = lead(ROAD, both, alone, "auc", 100, 1)
     assert f"The lead in AUC stays, {stays} points" in text and clear
 
@@ -338,7 +338,7 @@ def test_only_the_road_turns_round(text):
                 turned.append((name, a, b))
             if not all(clear):
                 untold.append((name, a, b))
-    assert turned == [("road", "both", "range")] and "Ben wins, by the road alone" in text
+    assert turned == [("road", "both", "range")] and "Ada wins, by the road alone" in text
     assert [name for name, *_ in untold] == 3 * ["clinic"]
     assert "In the clinic no difference in cost is clear: we cannot tell" in text
 

@@ -771,7 +771,7 @@ def test_the_server_in_numbers(text):
 
 def test_processes_in_numbers(text):
     runs = stored(PAGE, "processes")
-    assert f"differ by at most {max(runs['two']['furthest']):.0e}" in text
+    assert max(runs["two"]["furthest"]) < 1e-15 and "the same weights, up to rounding;" in text
     assert max(runs["killed"]["furthest"]) == 0 and set(runs["killed"]["resumed"]) == {30}
     assert f"differ by up to {max(runs['same']['furthest']):.2f}" in text
 
@@ -783,9 +783,6 @@ def test_the_one_table_in_numbers(text):
         assert not apart(one, other)[1]
     weights = RUNS["all"]["trained"][0] / RUNS["frozen"]["trained"][0]
     assert 5.8 < weights < 6.5 and "a sixth of the weights" in text
-    seconds = {name: statistics.median(RUNS[name]["seconds"]) for name in ("frozen", "LoRA", "all")}
-    assert 1.9 < seconds["LoRA"] / seconds["frozen"] < 2.3
-    assert 1.9 < seconds["all"] / seconds["frozen"] < 2.3
     loss, clear = apart("LoRA", "LoRA, exit 0.9")
     assert f"at 0.9 loses {loss} points against LoRA" in text and not clear
     edges, taken, tried = stored(PAGE, "edges"), 0, 0
@@ -856,12 +853,12 @@ def test_membership_in_numbers(text):
         f"members, {name}"
         for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay")
     )
-    shares = [share(name, "auc", WATCHED) for name in (heart, early, noisy)]
-    assert "{:.0f} % against {:.0f} after 6 epochs and {:.0f} with noise".format(*shares) in text
+    shares = [share(name, "auc", WATCHED) / 100 for name in (heart, early, noisy)]
+    assert "{:.2f} against {:.2f} after 6 epochs and {:.2f} with noise".format(*shares) in text
     assert all(gain(WATCHED[heart]["auc"], WATCHED[one]["auc"])[0] > 5 for one in (early, noisy))
     middle, half = mean_interval(WATCHED[noisy]["auc"])
     chance = 1.96 * math.sqrt((643 + 643 + 1) / (12 * 643 * 643))
-    assert f"(50 ± {100 * chance:.0f} in one run)" in text
+    assert f"(0.50 ± {chance:.2f} in one run)" in text
     assert min(WATCHED[noisy]["auc"]) > 0.5 + chance
     assert middle - half > 0.5 and share(heart, "members", WATCHED) == 100
     assert not apart(noisy, heart, WATCHED)[1] and "costs nothing clear in accuracy" in text

@@ -91,8 +91,10 @@ def test_the_bet_in_numbers(text):
              for s in ("by rows", "by person")]  # fmt: skip
     assert "(alone {:.1f} and {:.1f}; the texts {:.1f} and {:.1f})".format(*alone) in text
     for split in ("by rows", "by person"):
-        assert round(mean_of("people", f"much, shuffled: {split}")) == 50
-    assert text.count("both splits say 50") == 1
+        runs = stored("35", "people")[f"much, shuffled: {split}"]["accuracy"]
+        mean, half = mean_interval([100 * value for value in runs])
+        assert abs(mean - 50) < min(half, 1.5)
+    assert text.count("both splits say about 50") == 1
 
 
 def test_the_dial_in_numbers(text):
@@ -101,7 +103,7 @@ def test_the_dial_in_numbers(text):
         mean, half = mean_interval(
             [100 * v for v in stored("35", "people")[f"{share}: by rows"]["accuracy"]]
         )
-        assert round(mean) in (94, 95) and abs(mean - 94) < half
+        assert abs(mean - 94) < min(half, 1)
     three = [percent("people", f"{share}: by person") for share in shares]
     assert "By person the three have {}, {} and {} %".format(*three) in text
     runs = [stored("35", "people")[f"{share}: by person"]["accuracy"] for share in shares]

@@ -34,7 +34,7 @@ from course_utils.datasets.collation import letter_ids
 from course_utils.datasets.digits import WORDS, WRITER_BLOCKS, type_word
 from course_utils.exercises import check, mine
 from course_utils.masks import pad
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -124,6 +124,7 @@ for digit in (3, 7):
 # The stored runs, and a table of them.
 runs = stored("30", "draws")                                 # python tools/sweep.py 30 draws
 real = stored("30", "real")["all test pictures"]["accuracy"]
+NOISE = stored("30", "real")["noise"]["accuracy"]["most"]
 tried = {name: row["chosen by"] for name, row in runs.items() if name.startswith("rate: weight")}
 BEST = float(max(tried, key=tried.get).split(": ")[2])       # chosen on validation words
 
@@ -131,10 +132,9 @@ def interval(row, what="right", scale=100, digits=1):
     mean, half = mean_interval(values := [scale * value for value in row["accuracy"][what]])
     return f"{mean:.{digits}f}" + f" ± {half:.{digits}f}" * (len({*values}) > 1)
 
-def paired(one, other, what="right"):
-    """Points that one row has more than the other, seed by seed, and half the interval."""
-    both = zip(one["accuracy"][what], other["accuracy"][what])
-    return mean_interval([100 * (a - b) for a, b in both])
+def more(one, other, what="right"):
+    """Points that one row has more than the other, seed by seed."""
+    return percent(one["accuracy"][what], minus=other["accuracy"][what])
 
 def table(title, rows, names, columns):
     """A line for each name; `columns` has, by head, what stands below it and its scale."""
@@ -149,8 +149,10 @@ table("new slips, five seeds", runs,
       {"classifier": "the classifier", "drawing, weight 1": "the drawing, weight 1",
        "drawing, best weight": f"the drawing, weight {BEST:g}",
        "classifier, real picture": "classifier, then a real picture"}, RIGHT)
-print("weight 1 minus classifier: {:+.1f} ± {:.1f} points".format(
-    *paired(runs["drawing, weight 1"], runs["classifier"])))
+print("the drawing minus ...            the classifier    a real picture")
+for name in ("drawing, weight 1", "drawing, best weight"):
+    gaps = [more(runs[name], runs[other]) for other in ("classifier", "classifier, real picture")]
+    print(f"{name:30}{gaps[0]:>17}{gaps[1]:>18}")
 outcome("29.c", "Ben")
 
 # %% [markdown]
@@ -391,7 +393,7 @@ verify("30.3", by_hand, guided_step(lambda x, times, c: v0 + v1(c) + 0 * x, by_h
 #
 # A pleasing picture says little. Three measures, each beside what *real* pictures of new writers have:
 #
-# - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit: of pure noise it says the same digit in 86 of 100 cases, so its answer is no proof of a digit.
+# - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit: of pure noise it says the same digit in 86 of 100 cases (below), so its answer is no proof of a digit.
 # - **copies**: the distance to the nearest picture that was trained on. New writers' pictures are 2.63 away. Drawings that come closer lean on the training pictures.
 # - **spread**: how much drawings of the same digit differ: here the *variance* of a pixel (on other pages its root is meant). Real ones of new writers: 0.160.
 
@@ -409,6 +411,8 @@ table("clean words, five seeds", runs | {"real": {"accuracy": real}},
        "steps 20": "20 steps", "steps 50": "50 steps", "weight 0": "20 steps, weight 0",
        "weight 2": "weight 2", "weight 3": "weight 3", "weight 8": "weight 8",
        "real": "real pictures, new writers"}, COLUMNS)
+print("weight 2 minus 20 steps at weight 1:", more(runs["weight 2"], runs["steps 20"]), "points")
+print(f"of pure noise the judge says one digit in {100 * np.mean(NOISE):.0f} of 100 cases")
 outcome("30.a", round(100 * mean_interval(runs["steps 1"]["accuracy"]["right"])[0]), within=3)
 
 # %% tags=["figure"]
@@ -446,7 +450,7 @@ plots.curves(
 #
 # </details>
 #
-# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many that never trained the drawer ("to judge's", by the judge's writers) 2.78: 0.26 more. For new real pictures it is 0.07 more. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copy is seen.
+# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many that never trained the drawer ("to judge's", by the judge's writers) 2.78: 0.26 more. For new real pictures the two are 2.63 and 2.69. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copy is seen.
 #
 # ### The controls
 
@@ -489,6 +493,10 @@ PARTS = {"classifier": "the classifier's answer",
          "drawing, best weight": f"the slip itself drawn, weight {BEST:g}",
          "classifier drawn, best weight": f"the answer drawn, weight {BEST:g}"}
 table("new slips, five seeds", runs, PARTS, RIGHT)
+CHAIN = ("classifier", "answer thrown", "thrown drawn, weight 1", "drawing, weight 1")
+LAST = ("classifier drawn, best weight", "drawing, best weight")
+for one, other in (*zip(CHAIN[1:], CHAIN), LAST):
+    print(f"{PARTS[one]} minus {PARTS[other]}:", more(runs[one], runs[other]))
 
 # %% [markdown]
 # Three losses, one after the other. To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. Guidance sharpens both the word and the drawing. Still, a user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
@@ -739,7 +747,7 @@ print(f"mean radius {x.norm(dim=1).mean():.1f}")
 #
 # You can now
 #
-# 1. **settle** the bet: a drawing is right 25.4 ± 1.5 points less often than a classifier: a sampler draws by chance where a classifier chooses, and drawing and reading of slips cost the rest;
+# 1. **settle** the bet: a drawing is right 25.4 ± 1.5 points less often than a classifier: a sampler draws by chance where a classifier chooses; the drawing, and how the drawer reads slips, cost the rest;
 # 2. **build** the loss: a place on the straight path, its velocity, a squared error, a time for each row;
 # 3. **build** the guided step; weight 0 ignores the word, 1 is no guidance, 2 or 3 is read best here; a null word that training never saw may break it (ours, zeros, did not);
 # 4. **measure** truth by a judge trained apart, copies by distances, and spread, each beside real pictures; one step draws the mean;
@@ -792,7 +800,7 @@ print(f"mean radius {x.norm(dim=1).mean():.1f}")
 #
 # In three of the next page's systems a miss costs more than a false alarm. Each has two modalities; the two alone and their fusion are ranked once by AUC, and once by what they cost at the threshold that validation chose. Two ways are ranked differently where one leads clearly by AUC and the other clearly by cost: both intervals of the differences keep clear of 0.
 #
-# *Ada says: the two rankings are the same in all three.* *Ben says: in at least one they are not.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: in at least one of the three the rankings differ.* *Ben says: they are the same in all three.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("30.c", None)

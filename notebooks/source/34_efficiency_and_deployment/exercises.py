@@ -10,10 +10,10 @@ from course_utils.exercises.draws import draws, float64
 # 34.1 -----------------------------------------------------------------------------------------
 
 
-def early_exit(cheap, full, threshold):
+def early_exit(logits, full, threshold):
     """Row by row, with exponentials."""
     labels, on = [], []
-    for i, row in enumerate(cheap.tolist()):
+    for i, row in enumerate(logits.tolist()):
         top = max(row)
         sure = 1 / sum(math.exp(number - top) for number in row)
         on.append(sure < threshold)
@@ -191,11 +191,11 @@ EARLY_EXIT = Exercise(
 # 34.2 -----------------------------------------------------------------------------------------
 
 
-def exit_costs(confidence, thresholds, cheap, full):
+def exit_costs(confidence, thresholds, cheap_cost, full_cost):
     """Threshold by threshold, row by row."""
     costs = []
     for threshold in thresholds.tolist():
-        paid = [cheap + (full if sure < threshold else 0) for sure in confidence.tolist()]
+        paid = [cheap_cost + (full_cost if s < threshold else 0) for s in confidence.tolist()]
         costs.append(sum(paid) / len(paid))
     return torch.tensor(costs, dtype=confidence.dtype)
 

@@ -34,7 +34,7 @@ from course_utils.audio import mel_filters
 from course_utils.audio_encoder import load_audio_encoder
 from course_utils.datasets import Digits
 from course_utils.exercises import check, mine
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, percent
 from course_utils.progress import show_guesses
 from course_utils.report import guess, guesses, made_guesses, outcome, passport, report, verify
 from course_utils.rooms import load, room, stored
@@ -136,7 +136,7 @@ def fit(kind, part, held, seed, rate, alone=False):
     return model.eval(), best[0]
 
 # %% tags=["proof"]
-# The data, the stored runs, and their numbers in words.
+# The data, the stored runs, their numbers in words, and the rows of the last table.
 train, held, test = (digits(name) for name in ("train", "validation", "test"))
 kept, speed = stored("34", "models"), stored("34", "speed")    # python tools/sweep.py 34 models
 
@@ -149,26 +149,30 @@ def times(one, other):
     mean, half = mean_interval([a / b for a, b in zip(speed[one]["ms"], speed[other]["ms"])])
     return f"{mean:.2f} ± {half:.2f}"
 
-def percent(row, what="accuracy"):
-    mean, half = mean_interval([100 * share for share in row[what]])
-    return f"{mean:.1f} ± {half:.1f}"
-
 def minus(one, other):
-    gaps = [100 * (a - b) for a, b in zip(kept[one]["accuracy"], kept[other]["accuracy"])]
-    mean, half = mean_interval(gaps)
-    return f"{mean:+.1f} ± {half:.1f}"
+    return percent(kept[one]["accuracy"], minus=kept[other]["accuracy"])
+
+TABLE = {"typed word": "the word alone (cheap)", "sound": "the whole model, without any word",
+         "frozen": "encoder frozen",
+         "LoRA": "encoder with LoRA, merged", "all": "all weights, from the course's encoder",
+         "from nothing": "all weights, from nothing", "LoRA, int8 all": "LoRA, then int8",
+         "LoRA, exported": "LoRA, exported", "LoRA, exit 0.9": "LoRA, early exit at 0.9"}
+exported = stored("34", "exported")                            # python tools/sweep.py 34 exported
+longer = [a / b for a, b in zip(exported["exported"]["ms"], exported["model"]["ms"])]
+linear = stored("32", "missing")["a model of its own"]["accuracy"]["text + audio"]
+frozen = kept["frozen"]["accuracy"]
 
 # %% [markdown]
 # ## The bet of page 33
 #
-# A small classifier of pictures and sounds, with its weights in one byte each, as **int8** (八位整数), turned back into numbers at each call. Does it answer sooner? Five runs, in one thread; the times are computing time, so that other programs on the machine count little:
+# A small classifier of pictures and sounds, with its weights in one byte each, as **int8** (八位整数), turned back into numbers at each call. Does it answer sooner? Ada: no. Ben: yes. Five runs, in one thread; the times are computing time, so that other programs on the machine count little:
 
 # %%
 for size in (1, 32):
     name, other = f"batch {size}: picture and sound", f"batch {size}: picture and sound, int8"
     print(f"batch {size:2}   float32 {ms(name):6.2f} ms   int8 {ms(other):6.2f} ms   int8 over",
           "float32", times(other, name))
-outcome("33.c", "Ben")
+outcome("33.c", "Ada")
 wide = stored("34", "layers")                                  # python tools/sweep.py 34 layers
 WAYS = ("float32", "int8, turned back", "bfloat16", "int8 as it is")
 print("one layer, one row, ms:  ", *(f"{way:>17}" for way in WAYS))
@@ -177,27 +181,28 @@ for width in (512, 2048, 4096):
     print(f"{width:5,} x {width:5,} weights   ", *(f"{one:17.3f}" for one in taken))
 
 # %% [markdown]
-# Ben wins, on this machine (one core of an AMD EPYC). One byte a weight is read, and then made a float32 again, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long; at batch 32 no difference is seen (1.02 ± 0.05).
+# Ada wins, on this machine (one core of an AMD EPYC). One byte a weight is read, and then made a float32 again, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long; at batch 32 no difference is seen (1.02 ± 0.05).
 #
-# A larger layer does not turn it round: at 4,096 x 4,096 it takes 10 times as long. What does is a routine that multiplies the bytes *as they are* (PyTorch's own, in bfloat16): a third of float32's time at 2,048, and half of what bfloat16 alone takes. So ask which routine runs, not only how many bytes are stored. The next cell prints your own machine's times; a busy machine is slower than these stored runs.
+# A larger layer does not turn it round: at 4,096 x 4,096 it takes 10 times as long. What does is a routine that multiplies the bytes *as they are* (PyTorch's own, in bfloat16): a third of float32's time at 2,048, and half of what bfloat16 alone takes. So ask which routine runs, not only how many bytes are stored. (Your own machine's times stand a line below; a busy machine is slower.)
 #
 # ## How long, and how much?
 #
 # This page's task: a typed word, often mistyped, and a noisy sound of the same digit (the course's digits, of which a picture is left out). The **cheap** model reads the word alone. The **whole** one also hears the sound: its **front end** (前端) is a fixed Fourier transform to log-mel frames; then come the package's encoder for sounds (frozen; it has learned from the training voices), and trained layers on both. In training a row may lose its word or its sound (page 32's modality dropout). **Latency** (延迟) is how long one waits for an answer. Call a few times before you measure, take the median of many, say the batch.
 
-# %% tags=["nbval-ignore-output"]
-# Not compared: your machine's times.
-median_ms = load("34", "timing").median_ms                      # timing.py in this page's room
+# %% tags=["proof", "nbval-ignore-output"]
+# Not compared: your machine's times; `timing.py` and `int8.py` lie in this page's room.
+median_ms = load("34", "timing").median_ms
 look = files.Look(mel_filters()).eval()                        # all untrained: it is about time
-look8 = load("34", "int8").in_int8(look)                       # int8.py in this page's room
+look8 = load("34", "int8").in_int8(look)
 image, spelled = torch.rand(1, 1, 16, 16), make("typed word", 0).eval()
 model = make("frozen", 0).eval()
 with torch.inference_mode():
     x = [test[name][:1] for name in ("letters", "sound", "samples")]
-    print(f"the bet: float32 {median_ms(lambda: look(image, *x[1:])):.2f} ms,",
-          f"int8 {median_ms(lambda: look8(image, *x[1:])):.2f} ms")
-    print(f"cheap {median_ms(lambda: spelled(x[0])):.2f} ms, frames"
-          f" {median_ms(lambda: log_mel(*x[1:])):.2f} ms, whole {median_ms(lambda: model(*x)):.2f}")
+    calls = {"float32": lambda: look(image, *x[1:]), "int8": lambda: look8(image, *x[1:]),
+             "cheap": lambda: spelled(x[0]), "front end": lambda: log_mel(*x[1:]),
+             "whole": lambda: model(*x)}
+    yours = {name: round(median_ms(call), 2) for name, call in calls.items()}
+    print("your machine, ms:", yours)
 
 # %%
 print("ms for one answer       cheap           front end        whole        largest tensor, kB")
@@ -238,20 +243,20 @@ with torch.no_grad():
 #
 # It is decided for each row, and $f$ must not run for the rows that leave: else nothing is saved.
 #
-# > **Exercise 34.1 · Early exit** — *11 minutes · core*
+# > **Exercise 34.1 · Early exit** — *12 minutes · core*
 # >
-# > - `cheap` `(B, C)`: the cheap model's logits. `full`: a function; `full(rows)`, with the numbers `(R,)` of some rows, gives their logits `(R, C)` by the whole model. `threshold`: a number.
+# > - `logits` `(B, C)`: the cheap model's, $z$. `full`: a function; `full(rows)`, with the numbers `(R,)` of some rows, gives their logits `(R, C)` by the whole model. `threshold`: a number.
 # > - Return the labels `(B,)` by (34.1), and which rows went on, `(B,)` bool. A confidence of exactly the threshold leaves. Call `full` for no other rows.
 
 # %% exercise="34.1"
-def early_exit(cheap: Tensor, full, threshold: float) -> tuple[Tensor, Tensor]:
+def early_exit(logits: Tensor, full, threshold: float) -> tuple[Tensor, Tensor]:
     """Labels (B,), and which rows went on to `full`, (B,) bool.
 
     Example: logits [[3, 0], [0, 0.4]] have confidences 0.95 and 0.60. With a threshold of 0.7
     the first is class 0, and `full(torch.tensor([1]))` gives the second's logits.
     """
     ### BEGIN SOLUTION
-    sure, labels = cheap.softmax(dim=1).max(dim=1)             # (B,), (B,)
+    sure, labels = logits.softmax(dim=1).max(dim=1)            # (B,), (B,)
     on = sure < threshold                                      # (B,)
     rows = on.nonzero()[:, 0]                                  # (R,)
     if len(rows):
@@ -309,9 +314,12 @@ kept["at random"] = {"on": at["on"], "accuracy": [              # the mean over 
 # %%
 print("five seeds                 right in %   goes on in %   minus the whole model, points")
 for name, label in ROWS.items():
-    share = percent(kept[name], "on") if "on" in kept[name] else ""
-    print(f"{label:24} {percent(kept[name]):>12} {share:>14} {minus(name, 'frozen'):>20}")
+    scores, went = kept[name]["accuracy"], kept[name].get("on")
+    print(f"{label:24} {percent(scores):>12} {percent(went) if went else '':>14}",
+          f"{minus(name, 'frozen'):>20}")
 print("at 0.8, minus as many rows drawn by chance:", minus("frozen, exit 0.8", "at random"))
+each = [100 * share for share in kept["chosen, 0 given away"]["on"]]
+print(f"chosen on {len(held['label'])} rows: from {min(each):.0f} to {max(each):.0f} % go on")
 
 # %% tags=["figure"]
 # The first figure: right answers over the share that goes on.
@@ -372,7 +380,7 @@ for name, label in (("frozen", "float32"), ("frozen, int8 Linear", "int8, linear
                     ("pruned 0.9", "9 of 10 pruned")):
     row = kept[name]
     size = row["bytes"][0] / 1000
-    print(f"{label:25} {percent(row):>14} {size:7.0f} {minus(name, 'frozen'):>16}")
+    print(f"{label:25} {percent(row['accuracy']):>14} {size:7.0f} {minus(name, 'frozen'):>16}")
 print("answers that int8 changes, of 252:", kept["frozen, int8 all"]["changed"])
 for name, label in (("all", "float32"), ("int8", "int8"), ("pruned 0.9", "9 of 10 pruned")):
     print(f"{label}: {ms(f'batch 1: {name}'):.2f} ms at batch 1")
@@ -469,7 +477,7 @@ print("sent                             right in %    mean confidence in %")
 for name in ("as in training", "padding counted as sound", "letters from 0",
              "another row's sound", "sound at 16 kHz", "sound ten times as loud"):
     row = kept[f"fed: {name}"]
-    print(f"{name:28} {percent(row):>14} {percent(row, 'sure'):>18}")
+    print(f"{name:28} {percent(row['accuracy']):>14} {percent(row['sure']):>18}")
 
 # %% [markdown] owes="F173"
 # Padding counted as sound gives 12 % right, near chance, at a mean confidence of 94 %. Such frames of silence were never in training. Letters counted from 0 leave 35 %, and a sound at twice its rate 70 %. Only the loudness is harmless here: log-mel less its mean does not see it. None of these raises an error in the exported model. So the preparation belongs into its file, and what cannot be inside is checked at the door. Not all can be: the server below takes a word as text, so nobody counts letters otherwise, but it answers padding, a wrong rate and another row's sound with the status 200.
@@ -549,7 +557,7 @@ except (RuntimeError, TimeoutError, OSError) as error:
     print("no two processes here:", str(error)[:200])
 
 # %% [markdown] owes="F111 F180"
-# Five seeds: two processes and one end with weights that differ by at most 2e-16; the two that died at step 35 went on from step 30, and ended exactly where two without an accident end. It is not faster here: the model learns for a fraction of a second, and each process needs seconds to start. It can pay where a step takes long.
+# Five seeds: two processes and one end with the same weights, up to rounding; the two that died at step 35 went on from step 30, and ended exactly where two without an accident end. It is not faster here: the model learns for a fraction of a second, and each process needs seconds to start. It can pay where a step takes long.
 #
 # <details><summary>The same rows twice</summary>
 #
@@ -567,26 +575,28 @@ except (RuntimeError, TimeoutError, OSError) as error:
 # %% [markdown]
 # ## What does it cost, all in all?
 #
-# Back to early exit. The cheap model runs for every row, at cost $c$. The whole one, at cost $C$, for the share $q(t)$ of rows whose confidence $s$ is below the threshold:
+# Back to early exit. The cheap model runs for every row, at cost $a$. The whole one, at cost $b$, for the share $q(t)$ of rows whose confidence $s$ is below the threshold:
 #
-# $$ q(t) = \frac{1}{N} \sum_{i=1}^{N} [s_i < t], \qquad E(t) = c + q(t)\, C \tag{34.3} $$
+# $$ q(t) = \frac{1}{N} \sum_{i=1}^{N} [s_i < t], \qquad E(t) = a + q(t)\, b \tag{34.3} $$
 #
-# The four words from above, with confidences 1.0, 0.9, 0.7 and 0.5, costs 1 and 20, threshold 0.8: two of four go on, $1 + 0.5 \cdot 20 = 11$. A common mistake is 10.5: it forgets that the two that go on have paid for the cheap model, too. And it pays only if $E(t) < C$, which is $q(t) < 1 - c / C$.
+# The four words from above, with confidences 1.0, 0.9, 0.7 and 0.5, costs 1 and 20, threshold 0.8: two of four go on, $1 + 0.5 \cdot 20 = 11$. A common mistake is 10.5: it forgets that the two that go on have paid for the cheap model, too. And it pays only if $E(t) < b$, which is $q(t) < 1 - a / b$.
 #
 # > **Exercise 34.2 · The expected cost** — *6 minutes · core*
 # >
-# > - `confidence` `(N,)`: the cheap model's largest probabilities. `thresholds` `(K,)`. `cheap` and `full`: what one row costs by each model.
+# > - `confidence` `(N,)`: the cheap model's largest probabilities. `thresholds` `(K,)`. `cheap_cost` and `full_cost`: what one row costs by each model.
 # > - Return (34.3), the expected cost of a row for each threshold, `(K,)`, in the dtype of `confidence`.
 
 # %% exercise="34.2"
-def exit_costs(confidence: Tensor, thresholds: Tensor, cheap: float, full: float) -> Tensor:
+def exit_costs(
+    confidence: Tensor, thresholds: Tensor, cheap_cost: float, full_cost: float
+) -> Tensor:
     """The expected cost of a row for each threshold, (K,).
 
     Example: confidences [0.9, 0.4], thresholds [0.5, 0.95], costs 1 and 20: [11, 21].
     """
     ### BEGIN SOLUTION
-    on = confidence[:, None] < thresholds                      # (N, K)
-    return cheap + on.to(confidence.dtype).mean(dim=0) * full  # (K,)
+    share = (confidence[:, None] < thresholds).to(confidence.dtype).mean(dim=0)   # (N, K) -> (K,)
+    return cheap_cost + share * full_cost
     ### END SOLUTION
 
 # %% [markdown] hints="34.2"
@@ -620,45 +630,42 @@ for threshold, cost, near in zip(grid.tolist(), exit_costs(sure, grid, *paid), e
            near=near, within=0.1)
 
 # %% tags=["proof"]
-# The rows of the table below; and (34.3) by sorting, and counting with searchsorted.
-TABLE = {"typed word": "the word alone (cheap)", "sound": "the whole model, without any word",
-         "frozen": "encoder frozen",
-         "LoRA": "encoder with LoRA, merged", "all": "all weights, from the course's encoder",
-         "from nothing": "all weights, from nothing", "LoRA, int8 all": "LoRA, then int8",
-         "LoRA, exported": "LoRA, exported", "LoRA, exit 0.9": "LoRA, early exit at 0.9"}
-exported = stored("34", "exported")                            # python tools/sweep.py 34 exported
-longer = [a / b for a, b in zip(exported["exported"]["ms"], exported["model"]["ms"])]
+# The table below, line by line; and (34.3) by sorting, and counting with searchsorted.
+lines = []
+for name, label in TABLE.items():
+    base = kept[name.split(",")[0]]
+    row = kept.get(name, base)                                 # exported: the same answers
+    cost = {"typed word": paid[0], "LoRA, int8 all": ms("batch 1: int8"),
+            "LoRA, exported": paid[1] * statistics.mean(longer)}.get(name, paid[1])
+    size = (row.get("bytes") or base.get("bytes") or kept["frozen"]["bytes"])[0] / 1000
+    if "exported" in name:
+        size = exported["exported"]["bytes"][0] / 1000         # four rows of sound in it
+    trained = base.get("trained", kept["frozen"]["trained"])[0]
+    if "exit" in name:                                         # both models; (34.3), five seeds
+        cost = paid[0] + statistics.mean(row["on"]) * paid[1]
+        size, trained = size + weigh(cheap) / 1000, trained + kept["typed word"]["trained"][0]
+    lines.append((label, percent(row["accuracy"]), trained, size, cost))
 draw = torch.Generator().manual_seed(2)
 s, t = (torch.rand(n, generator=draw, dtype=torch.float64) for n in (50, 7))
 below = torch.searchsorted(s.sort().values, t).double() / 50
 verify("34.3", by_hand=exit_costs(s, t, 0.05, 0.8), reference=0.05 + 0.8 * below)
 
 # %% [markdown] owes="F77 F187 F207"
-# Over the five seeds the expected cost is half of the whole model's at 0.8, and two thirds at 0.9 (with seed 0, printed here, a little more). Above 1 it is *more* than without early exit, as everybody pays for both. Costs are whatever you pay: milliseconds, energy, or the price of a call to somebody's large model. Much "real-time fusion" is just this.
+# Over the five seeds the expected cost is half of the whole model's at 0.8, and two thirds at 0.9 (with seed 0, printed here, a little more). Above 1 it is *more* than without early exit, as everybody pays for both. Costs are whatever you pay: milliseconds, energy, or the price of a call to somebody's large model.
 #
 # One task through all of it:
 
 # %%
 print("five seeds                               right in %   trained      kB   ms, batch 1")
-for name, label in TABLE.items():
-    base = kept[name.split(",")[0]]
-    row = kept.get(name, base)                                 # exported: the same answers
-    cost = {"typed word": paid[0], "LoRA, int8 all": ms("batch 1: int8"),
-            "LoRA, exported": paid[1] * statistics.mean(longer)}.get(name, paid[1])
-    if "exit" in name:
-        cost = paid[0] + statistics.mean(row["on"]) * paid[1]  # (34.3), five seeds
-    size = (row.get("bytes") or base.get("bytes") or kept["frozen"]["bytes"])[0] / 1000
-    if "exported" in name:
-        size = exported["exported"]["bytes"][0] / 1000         # four rows of sound in it
-    trained = base.get("trained", kept["frozen"]["trained"])[0]
-    if "exit" in name:                                         # both models
-        size, trained = size + weigh(cheap) / 1000, trained + kept["typed word"]["trained"][0]
-    print(f"{label:38} {percent(row):>13} {trained:9,.0f} {size:7.0f} {cost:9.2f}")
+for label, share, trained, size, cost in lines:
+    print(f"{label:38} {share:>13} {trained:9,.0f} {size:7.0f} {cost:9.2f}")
 print("LoRA minus frozen", minus("LoRA", "frozen"), "  with early exit minus without",
       minus("LoRA, exit 0.9", "LoRA"))
+print("exported over LoRA: {:.2f} ± {:.2f} times as long".format(*mean_interval(longer)))
+print("page 32's linear layer", percent(linear), " minus frozen", percent(linear[:5], minus=frozen))
 
 # %% [markdown] owes="F119"
-# A frozen encoder that others have trained, LoRA, and all weights cannot be told apart here (LoRA minus frozen 1.4 ± 2.3 points); the frozen one trains a sixth of the weights, in half of the time of the other two. int8 is smaller and not faster. The exported program gives the same answers, to the last bit; called from Python it takes 1.42 ± 0.05 times as long, and its 917 kB hold the example's four sounds. Early exit at 0.9 loses 0.1 ± 0.5 points against LoRA, and takes two thirds of its time. A larger model would be a row like these: it has to show its points, and what they cost.
+# A frozen encoder that others have trained, LoRA, and all weights cannot be told apart here (LoRA minus frozen 1.4 ± 2.3 points); the frozen one trains a sixth of the weights. int8 is smaller and not faster. The exported program gives the same answers, to the last bit; called from Python it takes 1.42 ± 0.05 times as long, and its 917 kB hold the example's four sounds. Early exit at 0.9 loses 0.1 ± 0.5 points against LoRA, and takes two thirds of its time. A larger model would be a row like these: it has to show its points, and what they cost.
 #
 # And the simplest model belongs beside them. Page 32's linear layer on letters and the bands of a sound, 3,340 weights, has 90.6 ± 1.8 % on these splits (ten seeds), over the same five seeds 2.9 ± 1.3 more than the frozen encoder. That encoder reads the sound alone at 62.6 %, where page 32's bands have 76; why, no row shows. So this table compares ways to train *this* model, and a smaller one is at least as good at the task.
 #
@@ -688,30 +695,35 @@ for world in ("no drift", "more slips (0.7)", "many slips (0.8)", "fewer slips (
           f"{100 * statistics.mean(watch[f'{world}, seen']['accuracy']):.0f}")
 print("trained again, right in %: German words    old words      no vowels      old words")
 for name in ("as it was", "new alone", "new and old"):
-    shares = [percent(watch[f"{world}: {name}, on {where} words"])
+    shares = [percent(watch[f"{world}: {name}, on {where} words"]["accuracy"])
               for world in ("German words", "no vowels") for where in ("new", "old")]
     print(f"{name:22}", *(f"{share:>14}" for share in shares))
+for words in ("German words: {}, on new words", "no vowels: {}, on new words",
+              "German words: {}, on old words"):
+    way = "new and old" if "new" in words else "new alone"
+    one, other = (watch[words.format(name)]["accuracy"] for name in (way, "as it was"))
+    print(words.format(way), "minus as it was", percent(one, minus=other))
 
 # %% [markdown]
 # The index raises an alarm in 81 % of the quiet windows of 30 words, and with 300 it misses a drift that costs 7 points: a threshold without a sample size means nothing. The test raises one in 1 % of the quiet windows, as promised, and even with 300 words in 59 % only of those with the small drift. A window that became *easier* raises the alarm, too.
 #
-# Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: perhaps what told the digits apart is no longer written. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. Collect on a calendar, too: an alarm on confidence misses a change that leaves the model as sure as before.
+# Does an alarm say "train again"? Two worlds, one alarm: German words, and words without vowels. With 200 new labelled words, German gains 31.5 ± 3.4 points when trained with the old words, words without vowels 1.7 ± 1.2: perhaps what told the digits apart is no longer written. And new words *alone* lose 11.1 ± 1.3 points on the old ones. So: alarm, label 50 to 200, train a copy on old and new, test it on both, then decide. An alarm on confidence misses a change that leaves the model as sure as before: so label some rows by calendar, too.
 
 # %% [markdown]
 # ### More: privacy and groups
 #
-# *More: nothing later needs this section.* **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". The area under its curve (AUC) is the probability that a member has a smaller loss than another; 50 % is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
+# *More: nothing later needs this section.* **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". The area under its curve (AUC) is the probability that a member has a smaller loss than another; 0.5 is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
 
 # %%
 for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
     row = watch[f"members, {name}"]
-    print(f"{name:38} AUC {percent(row, 'auc')}   members {percent(row, 'members')}",
-          f"  others {percent(row)}")
-chance = 196 * math.sqrt((643 + 643 + 1) / (12 * 643 * 643))   # of ranks without any order
-print(f"by chance, in 95 % of single runs: AUC 50 ± {chance:.1f}")
+    print(f"{name:38} AUC {{:.2f}} ± {{:.2f}}".format(*mean_interval(row["auc"])),
+          f"  members {percent(row['members'])}   others {percent(row['accuracy'])}")
+chance = 1.96 * math.sqrt((643 + 643 + 1) / (12 * 643 * 643))  # of ranks without any order
+print(f"by chance, in 95 % of single runs: AUC 0.50 ± {chance:.2f}")
 
 # %% [markdown] owes="F168 F193"
-# The attack works best on the network that has memorised its members: 69 % against 61 after 6 epochs and 57 with noise, dropout and decay, which costs nothing clear in accuracy. 57 is still beyond what chance gives (50 ± 3 in one run). (An AUC is also a mean over people: [Carlini and others](https://arxiv.org/abs/2112.03570) count those found at few false alarms.) A voice is personal data by itself: keep no sound that you do not need, and say how long.
+# The attack works best on the network that has memorised its members: 0.69 against 0.61 after 6 epochs and 0.57 with noise, dropout and decay, which costs nothing clear in accuracy. 0.57 is still beyond what chance gives (0.50 ± 0.03 in one run). A voice is personal data by itself: keep no sound that you do not need, and say how long.
 #
 # **Groups.** Is the model equally good for all ten test voices? Seed 0's errors, each with its 95 % interval by Wilson's formula:
 
@@ -736,6 +748,8 @@ ax.set_xticks(range(10), [name.split()[1] for name in voices])
 ax.set_xlabel("voice")
 ax.set_ylabel("wrong, in %")
 ax.legend(frameon=False)
+k, n = ([kept[f"voice {v}"][what][0] for v in (53, 52)] for what in ("missed", "asked"))
+print(f"one run: voice 53 {100 * k[0] / n[0]:.0f} % wrong, voice 52 {100 * k[1] / n[1]:.0f} %")
 plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the samples as drawn one"
            " by one: one run (18 to 44 samples a voice), and five runs put together.")
 
@@ -788,7 +802,7 @@ show_guesses(made_guesses())
 # 2. **build** early exit: decided row by row, by a probability, with a threshold from validation data;
 # 3. **make** a model smaller by int8, nearly without a changed answer, and know that pruned weights take their bytes and their time as before;
 # 4. **export**, serve, refuse in words, count what is lost; and train in two processes as in one;
-# 5. **build** the expected cost $c + q C$, and read one table of accuracy, weights, kB and ms, with the simplest model beside it;
+# 5. **build** the expected cost $a + q b$, and read one table of accuracy, weights, kB and ms, with the simplest model beside it;
 # 6. **watch**: an alarm says that something changed, labels say whether to train again; and groups of 25 tell little.
 #
 # ## Questions
@@ -828,7 +842,7 @@ show_guesses(made_guesses())
 #
 # - T. Schuster and others, *Confident Adaptive Language Modeling*, NeurIPS 2022 (arXiv:2207.07061). Early exit with a guarantee.
 # - S. Han, H. Mao, W. J. Dally, *Deep Compression*, ICLR 2016 (arXiv:1510.00149). Pruning that does make the file smaller, because it is stored sparsely.
-# - T. Dettmers and others, *LLM.int8()*, NeurIPS 2022 (arXiv:2208.07339). Bytes in large models, and which weights must stay as they are.
+# - T. Dettmers and others, *LLM.int8()*, NeurIPS 2022 (arXiv:2208.07339). Bytes in large models, and which features must stay in 16 bits.
 # - S. Li and others, *PyTorch Distributed: Experiences on Accelerating Data Parallel Training*, VLDB 2020 (arXiv:2006.15704). What happens behind `DistributedDataParallel`.
 # - S. Rabanser, S. Günnemann, Z. C. Lipton, *Failing Loudly*, NeurIPS 2019 (arXiv:1810.11953). Tests for drift, compared.
 # - S. Yeom and others, *Privacy Risk in Machine Learning*, CSF 2018 (arXiv:1709.01604), and N. Carlini and others, *Membership Inference Attacks From First Principles*, IEEE S&P 2022 (arXiv:2112.03570). The attack by the loss, and why an average hides the most exposed.

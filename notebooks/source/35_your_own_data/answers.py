@@ -1,7 +1,17 @@
 """Answers to page 35's exercises, as readers write them."""
 
-# the page's three tools, and a report in which single lines can be changed
-TOOLS = """
+from course_utils.rooms import room
+
+
+def tools() -> str:
+    """The page's own three tools, from its source, with what they import."""
+    cells = room("35", "page.py").read_text(encoding="utf-8").split("\n# %%")
+    wanted = [one for one in cells if "\ndef score(" in one or "\ndef read_rows(" in one]
+    assert len(wanted) == 2
+    return IMPORTS + "\n\n".join(one.partition("\n")[2].strip() for one in wanted) + "\n"
+
+
+IMPORTS = """
 import csv
 from collections import Counter
 from pathlib import Path
@@ -11,30 +21,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-
-def read_rows(folder):
-    with open(Path(folder) / "metadata.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def modalities(rows):
-    found = {}
-    for name in rows[0]:
-        if name.split("_")[-1].isdigit():
-            found.setdefault(name.split("_")[0], []).append(name)
-    return found
-
-
-def score(rows, columns, apart=None, shuffled=False, C=0.1):
-    x = np.array([[float(row[name]) for name in columns] for row in rows])
-    labels = np.array([row["label"] for row in rows])
-    groups = [row[apart] if apart else i for i, row in enumerate(rows)]
-    if shuffled:
-        x = np.random.default_rng(0).permutation(x)
-    parts = StratifiedGroupKFold(5)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=C))
-    return cross_val_score(model, x, labels, groups=groups, cv=parts).mean()
 """
+TOOLS = tools()
+# a report in which single lines can be changed
 REPORT = """
 def tells(values, labels):
     counts = {}
