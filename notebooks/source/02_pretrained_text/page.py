@@ -211,7 +211,7 @@ for setting in ({"padding": "max_length", "max_length": 128},
     print("    ", tokenizer.decode(batch["input_ids"][1], skip_special_tokens=True))
 
 # %% [markdown] owes="F26"
-# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. And keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
+# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. Every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. Keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
 #
 # ### Where it breaks: what the tokenizer does not know
 
@@ -285,7 +285,7 @@ name = f"after layer 6, mean of 5 seeds: all random {nothing:.0f}, random layers
 report(name, sum(lasts["random layers"]) / 5, near=17, within=1.5)
 
 # %% [markdown]
-# Of the 24 uses, the trained layers go from 12 to 21. Random layers on the pretrained table reach 17, perhaps because even these mix in the vectors of the other words: "river" beside "bank" says something. With everything random it stays near chance, which is 10. So half of the rise needs no trained layer: before you praise one, try random weights.
+# Of the 24 uses, the trained layers go from 12 to 21. Random layers on the pretrained table reach 17, perhaps because even these mix in the vectors of the other words: "river" beside "bank" says something. With everything random it stays near chance, 10. So half of the rise needs no trained layer: before you praise one, try random weights.
 
 # %% [markdown] owes="L16"
 # <details><summary>Aside: a head instead of features</summary>
@@ -777,7 +777,7 @@ except FileNotFoundError:
 # </details>
 # <details><summary>5. With the whole page: a search over product reviews shall find complaints about a hotel. Where will these vectors do well, where badly?</summary>
 #
-# Well at finding the hotel, its breakfast, its beds: what a review is about. Badly at who did what: "We left the staff waiting." and "The staff left us waiting." have a cosine above .9 (try it). For "is this a complaint?" train a head on labelled reviews, as with the tweets.
+# Well at finding the hotel, its breakfast, its beds: what a review is about. Badly at who did what: "We left the staff waiting." and "The staff left us waiting." have a cosine above .9 (try). For "is this a complaint?" train a head on labelled reviews, as with the tweets.
 #
 # </details>
 #
