@@ -39,7 +39,7 @@ from course_utils.datasets.collation import Typed
 from course_utils.datasets.digits import SAMPLE_RATE, add_noise
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
-from course_utils.metrics import mean_interval
+from course_utils.metrics import paired, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import ROOMS, stored
 from course_utils.runtime import reads, seed_everything
@@ -62,7 +62,7 @@ plots.pipeline(
 #
 # The running example is the data set `digits`. The pictures are real handwriting, 1,797 scans from scikit-learn; the
 # sounds come from a speech synthesiser with 60 voices, the words from a simulated typist in a hurry. No voice and no
-# block of scans (one writer's, as far as is known) is in two splits. One sample:
+# block of scans (one writer's, as far as is known) is in two of training, validation and test. One sample:
 
 # %%
 clean = Digits("train", image_noise=0, speech_snr=math.inf, text_error=0)[7]
@@ -143,7 +143,7 @@ for column, w, value in zip(columns, weight[0], values):
     print(f"{column:8} add {w.item() * value:5.1f}, so far {logit:5.1f}")
 
 # %% [markdown]
-# The text says -4.0, the image 0.0 and -1.0, the audio 0.8. Now the batch.
+# The text says -4.0, the image 0.0 and -1.0, the audio 0.8.
 #
 # > **Exercise 00.1 · Concatenate and classify** — *8 minutes · core*
 # >
@@ -363,7 +363,7 @@ outcome("00.a", 0.91, within=0.03)
 # ## Does it pay? Five seeds
 #
 # A **seed** (随机种子) fixes what is left to chance: which voice goes with which scan, all the noise, the first weights, the
-# order of the batches. We repeat everything with five.
+# order of the batches. We repeat all with five.
 
 # %%
 FULL = False  # True runs ten seeds instead of five
@@ -378,9 +378,9 @@ for name, names in MODELS.items():
 def dots(rows, caption):
     figure, ax = plots.axes(height=0.9 + 0.42 * len(rows))
     for row, (name, values) in enumerate(rows.items()):
-        percent, mean = [100 * value for value in values], 100 * sum(values) / len(values)
+        points, mean = [100 * value for value in values], 100 * sum(values) / len(values)
         color, marker = plots.COLORS[plots.kind(name)], plots.MARKERS[plots.kind(name)]
-        ax.plot(percent, [row] * len(values), marker, color=color, alpha=0.6, markersize=7)
+        ax.plot(points, [row] * len(values), marker, color=color, alpha=0.6, markersize=7)
         ax.vlines(mean, row - 0.3, row + 0.3, color=plots.INK, linewidth=1.5)
         ax.text(101, row, f"{mean:.1f}", va="center", color=plots.INK)
     ax.set_yticks(range(len(rows)), list(rows))
@@ -402,20 +402,16 @@ dots(scores, "Every seed is a dot: the worst run of all three beats the best run
 
 # %% [markdown]
 # How large is the gain? The honest baseline is the **best single modality**, tuned as carefully. Both models of a seed saw
-# the same noise, so we subtract seed by seed. Its 95 % interval says how far chance over the seeds may move this mean; page 09
-# builds one.
+# the same noise, so `paired` subtracts seed by seed. It gives the mean, in points, and half its 95 % interval: how far
+# chance over the seeds may move it; page 09 builds one.
 
 # %%
-def paired(one, other):
-    """Mean difference over the seeds, in points, and half the width of its 95 % interval."""
-    return mean_interval([100 * (a - b) for a, b in zip(one, other)])
-
 best = max(MODALITIES, key=lambda name: sum(scores[name]))
 mean, half = paired(scores["all three"], scores[best])
 report(f"gain of all three over {best} alone, in points", mean, near=17.5, within=2)
 print("its 95 % interval over the seeds lies above 10:", mean - half > 10)
 tuned = stored("09", "baselines")["text"]["accuracy"]       # python tools/sweep.py 09 baselines
-mean, half = paired(scores["all three"], tuned)
+mean, half = paired(scores["all three"][:5], tuned)
 report("gain over page 09's text, better tuned, in points", mean, near=15, within=2)
 
 # %% [markdown]
@@ -529,7 +525,7 @@ display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
 # %% [markdown]
 # ## When does it not pay?
 #
-# How noisy each modality is was set by us. Here are five settings.
+# We set how noisy each modality is. Here are five settings.
 #
 # <details><summary>The five settings in numbers</summary>
 #
@@ -557,9 +553,11 @@ for setting in settings:
     best_one = max(MODALITIES, key=lambda name: sum(right[name]))
     row = f"{setting:15} over {best_one:5}"
     for one, other in (("all three", best_one), ("product", best_one), ("product", "all three")):
-        mean, half = paired(right[one], right[other])
-        row += f"  {mean:5.2f} ± {half:.2f}"
+        row += "  {:5.2f} ± {:.2f}".format(*paired(right[one], right[other]))
     print(f"{row} {(sum(loss['all three']) - sum(loss[best_one])) / 10:21.3f}")
+for setting in ("clean", "one clear sense"):
+    alone = [f"{m} {percent(sweep[setting]['accuracy'][m])}" for m in MODALITIES]
+    print(f"{setting}, each alone, in per cent: {', '.join(alone)}")
 
 # %% tags=["proof"]
 # The default setting live against what is stored.
@@ -567,7 +565,7 @@ drift = (sum(scores["all three"][:5]) - sum(sweep["default"]["accuracy"]["all th
 report("all three: live minus stored, mean of five", drift, near=0, within=0.02)
 
 # %% [markdown]
-# In "clean" the text alone is always right (100 % in all ten seeds), and fusion loses a little. With one clear sense no gain
+# In "clean" the text alone is always right, and fusion loses a little. With one clear sense no gain
 # in accuracy is seen: the interval of ten seeds holds 0 (the cross-entropy falls). Yet the poor senses hold something: the
 # product gains over the sound, and beats concatenation in all five settings.
 #
@@ -635,8 +633,8 @@ report("audio shuffled minus text + image, in points", mean, near=-0.2, within=2
 right = sweep["default"]["accuracy"]
 for name, others in (("audio", "text + image"), ("image", "text + audio")):
     for model in ("all three", f"all three, {name} shuffled"):
-        mean, half = paired(right[model], right[others])
-        print(f"stored: {model:25} over {others} {mean:5.2f} ± {half:.2f}")
+        gain = percent(right[model], minus=right[others])
+        print(f"stored: {model:25} over {others} {gain}")
 
 # %% [markdown]
 # With this shuffle the control ends about where text and image end without any sound, so size alone did not bring the gain. In this
@@ -701,6 +699,9 @@ names_shown = (*MODALITIES, "text + image", "all three", "all three, audio shuff
 dots({name: real["accuracy"][name] for name in names_shown},
      "MNIST pictures, recorded voices, typed words: all three beat text and image, and these beat"
      " the control with the sound shuffled.")
+whole, under = real["accuracy"]["all three"], ("image", *names_shown[3::2])
+gains = [percent(whole, minus=real["accuracy"][name]) for name in under]
+print("all three minus image {}, text + image {}, audio shuffled {}".format(*gains))
 
 # %% [markdown]
 # It holds: all three are right seven points more often than the picture alone. The sound adds two of these to text and image;
@@ -708,7 +709,7 @@ dots({name: real["accuracy"][name] for name in names_shown},
 #
 # ## The map of the course
 #
-# All 36 pages stand. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
+# The course has 36 pages. After page 17 go on with whole systems (25) or with gradients (21). In a hurry: 00, 01,
 # 02, 03, 04, 10, 11, 12, 13, 14, 15, 16, 25, 26, 28. (A page may open with a question from one that you left out.)
 
 # %% tags=["figure"]

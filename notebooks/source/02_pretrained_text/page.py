@@ -35,7 +35,7 @@ from course_utils.datasets import Digits, collate, store
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
 from course_utils.masks import last_state, masked_mean
-from course_utils.metrics import mean_interval
+from course_utils.metrics import percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import room, stored
 from course_utils.runtime import seed_everything
@@ -78,10 +78,10 @@ plots.show(figure, CAPTION)
 #
 # A **language model** (语言模型) gives probabilities to words that are not shown. **GPT** models predict the *next* word from those before it. **BERT** (2018) guesses hidden words from those on *both* sides: a **masked language model** (掩码语言模型). Nobody labels anything: the text itself has the answers.
 #
-# A sentence from a little world of animals, food and places, and what the model gets of it. `?` is a token of its own, `[MASK]` in BERT.
+# Eight templates filled with animals, food and places make the texts. One of them, and what the model gets of it; `?` is a token of its own, `[MASK]` in BERT.
 
 # %% tags=["proof"]
-# The sentences, eight frames and twelve nouns; the model, from ids to logits.
+# The sentences, eight templates and twelve nouns; the model, from ids to logits.
 GROUPS = {"animal": ["cat", "dog", "horse", "bird"], "food": ["bread", "soup", "apple", "cheese"],
           "place": ["house", "school", "garden", "station"]}
 FRAMES = ["the {animal} eats {food} in the {place}", "a {animal} sleeps near the {place}",
@@ -164,7 +164,7 @@ animals = fill("the ? eats soup in the house")[words.ids(" ".join(GROUPS["animal
 report("four animals together", 100 * animals, near=98, within=3, unit="%")
 
 # %% [markdown] owes="F178"
-# Nobody told it what an animal is. The words before the gap leave one in three; those *after* it settle the matter.
+# Nobody told it what an animal is. By the words before the gap, animal, food and place are equally likely; those *after* it settle the matter.
 #
 # BERT is this, larger: twelve layers, 110 million weights, some three billion words ([Devlin and others, 2019](https://aclanthology.org/N19-1423/)).
 #
@@ -191,9 +191,9 @@ model = AutoModel.from_pretrained(minilm).eval().requires_grad_(False)     # fro
 # %% [markdown]
 # On page 01 an unknown word was lost. Here it is cut into pieces, always the longest that the vocabulary has; `##` marks a piece that continues a word. This is **WordPiece** (词片), with 30,522 pieces. GPT models use **byte pair encoding** (字节对编码), BPE for short: from single bytes, join the most frequent neighbours again and again.
 #
-# A batch is ids and a mask, as on page 01. New are the **special tokens** (特殊词元): `[CLS]` at the beginning, `[SEP]` at the end, `[PAD]` for padding.
+# A batch is ids and a mask, as on page 01. New are the **special tokens** (特殊词元): `[CLS]` at the beginning, `[SEP]` at the end, `[PAD]` for padding. The last lines are two settings that change what the model reads, without an error. What is left of the film?
 
-# %%
+# %% owes="F27"
 for word in ("naps", "multimodality", "flurbleworp", "Don't"):
     print(f"{word:<14}", tokenizer.tokenize(word))
 examples = ["A small cat sleeps.",
@@ -204,11 +204,6 @@ print("  ids:", batch["input_ids"][0, :10].tolist())
 print(" mask:", batch["attention_mask"][0, :10].tolist())
 states = model(**batch).last_hidden_state                  # (B, T) -> (B, T, 384)
 print("states:", tuple(states.shape))
-
-# %% [markdown]
-# Two settings change what the model reads, without an error. What is left of the film?
-
-# %% owes="F27"
 for setting in ({"padding": "max_length", "max_length": 128},
                 {"padding": True, "truncation": True, "max_length": 12}):
     batch = tokenizer(examples, return_tensors="pt", **setting)
@@ -216,7 +211,7 @@ for setting in ({"padding": "max_length", "max_length": 128},
     print("    ", tokenizer.decode(batch["input_ids"][1], skip_special_tokens=True))
 
 # %% [markdown] owes="F26"
-# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. And every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. And keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
+# With `max_length=128` nine tenths of the work goes into padding. With 12 the review has lost its end, and its point. Every model has a limit: this one has vectors for 512 places, and its authors cut texts at 256 tokens and trained with 128 (model card). Split longer texts. Keep stop words and all parts of speech (page 01): by scikit-learn's list "not good at all" would become "good".
 #
 # ### Where it breaks: what the tokenizer does not know
 
@@ -244,7 +239,7 @@ for layer in (0, 2, 6):
     print(f"layer {layer}: boat, fisherman {boat @ fish:.2f}; boat, account {boat @ money:.2f}")
 
 # %% [markdown]
-# Before the layers the three are one vector: the same word at the same place. After them the two river banks are nearest. Now 24 uses of "bank", "bat" and "light", four for each meaning: how often does the nearest other use of the word have the same meaning? Two controls: *random layers* on the pretrained table, and *all random*.
+# Before the layers the three are one vector: the same word at the same place. After six layers the boat's bank is nearer to the fisherman's than to the account's. Now 24 uses of "bank", "bat" and "light", four for each meaning: how often does the nearest other use of the word have the same meaning? Two controls: *random layers* on the pretrained table, and *all random*.
 
 # %% tags=["proof"]
 # All 24 uses: the nearest other use of the same word, layer by layer.
@@ -270,7 +265,8 @@ def same_sense(body):
         counts += (meaning[closest] == meaning).sum(dim=1)
     return counts.tolist()
 
-report("pretrained, after layer 6, of 24", same_sense(model)[6], near=21, within=2)
+trained = same_sense(model)
+report(f"of 24: before the layers {trained[0]}, after layer 6", trained[6], near=21, within=2)
 
 # %% tags=["proof"]
 # The same with random layers on the pretrained table, and with everything random.
@@ -283,12 +279,13 @@ for seed in range(5):
     lasts["all random"].append(same_sense(body)[6])
     body.embeddings.load_state_dict(model.embeddings.state_dict())
     lasts["random layers"].append(same_sense(body)[6])
-assert abs(sum(lasts["all random"]) / 5 - 11) < 2          # by chance 24 * 3 / 7, about 10
-assert same_sense(model)[0] == 12                          # before the first layer
-report("random layers, after layer 6, mean of 5", sum(lasts["random layers"]) / 5, 17, within=1.5)
+nothing = sum(lasts["all random"]) / 5
+assert abs(nothing - 11) < 2 and trained[0] == 12          # by chance 24 * 3 / 7, about 10
+name = f"after layer 6, mean of 5 seeds: all random {nothing:.0f}, random layers"
+report(name, sum(lasts["random layers"]) / 5, near=17, within=1.5)
 
 # %% [markdown]
-# Of the 24 uses, the trained layers go from 12 to 21. Random layers on the pretrained table reach 17, perhaps because even these mix in the vectors of the other words: "river" beside "bank" says something. With everything random it stays near chance. So half of the rise needs no trained layer: before you praise one, try random weights.
+# Of the 24 uses, the trained layers go from 12 to 21. Random layers on the pretrained table reach 17, perhaps because even these mix in the vectors of the other words: "river" beside "bank" says something. With everything random it stays near chance, 10. So half of the rise needs no trained layer: before you praise one, try random weights.
 
 # %% [markdown] owes="L16"
 # <details><summary>Aside: a head instead of features</summary>
@@ -476,7 +473,6 @@ LEARNERS = {"fine-tuned": fine_tuned, "frozen": frozen, "word pairs": counting(2
 # All six, from python tools/sweep.py 02 text_labels.
 labels_sweep, COUNTS = stored("02", "text_labels"), (10, 20, 50, 100, 200)
 assert abs(who_chases("fine-tuned", 20, 0) - labels_sweep["fine-tuned, 20"]["accuracy"][0]) < 0.04
-outcome("02.a", "fine-tuned")
 PANELS = {"MiniLM's six layers, trained or random": ("fine-tuned", "frozen", "random weights"),
           "smaller: counts, an LSTM": ("word pairs", "from scratch", "bag of words")}
 figure, sides = plots.axes(width=8.0, height=3.3, columns=2, sharey=True)
@@ -499,8 +495,15 @@ CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the 
            " labels), but it takes labels to find it; fine-tuning needs fewer.")
 plots.show(figure, CAPTION)
 
+# %%
+print("who chases, right in %, five seeds    20 labels       50 labels      200 labels")
+for kind in [*LEARNERS][:6]:
+    shown = [percent(labels_sweep[f"{kind}, {count}"]["accuracy"]) for count in (20, 50, 200)]
+    print(f"{kind:32}", *(f"{score:>15}" for score in shown))
+outcome("02.a", "fine-tuned")
+
 # %% [markdown]
-# With 20 and 50 labels, in per cent: fine-tuned 94 and 100, word pairs 86 and 100, from scratch 64 and 97, random weights 56 and 81, frozen 54 and 77. The order *is* in the frozen vectors: with 200 labels a linear head reads it off nearly without fault. But with so few labels a head on these is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins. The rule: before you praise a pretrained model, count words first. (On real data, below, frozen vectors do better than counting.)
+# With 20 labels fine-tuning has 94 %, word pairs 86, the frozen vectors 54. The order *is* in these: with 200 labels a linear head reads it off nearly without fault. But with 20 or 50 it is behind word pairs and behind an LSTM that has read nothing else, and not better than random weights that may learn; only counted single words, which hold no order, are below. Fine-tuning wins. The rule: before you praise a pretrained model, count words first. (On real data, below, frozen vectors do better than counting.)
 #
 # <details><summary>What was not tried</summary>
 #
@@ -542,8 +545,7 @@ def train_glued(names, data, seed, decay):
 letters = stored("01", "plug")["letters counted (page 00)"]    # a row that page 01 shows, too
 print("test accuracy in %, five seeds      text alone      all three")
 for name, row in ({"letters counted (page 00)": letters} | stored("02", "plug")).items():
-    intervals = [mean_interval(scores) for scores in row["accuracy"].values()]
-    shown = [f"{100 * mean:.1f} ± {100 * half:.1f}" for mean, half in intervals]
+    shown = [percent(scores) for scores in row["accuracy"].values()]
     print(f"{name:32} {shown[0]:>13}  {shown[1]:>13}")
 data = {split: load(split, seed=0) for split in ("train", "validation", "test")}
 live = train_glued(("text",), data, seed=0, decay=3.0)[1]
@@ -623,7 +625,7 @@ for place in search(vectors, 0, k=3).tolist():
     print(f"{vectors[0] @ vectors[place]:.2f}  {gallery[place]}")
 
 # %% [markdown]
-# The query has no word in common with "My phone needs charging". How often, of all forty, is the paraphrase the first hit among 79 other texts? Beside your vectors: `[CLS]`, and without any layer the mean of state 0 and counted words.
+# The query has no word in common with "My phone needs charging". How often, of all forty, is the paraphrase the first hit among 79 other texts? Beside your vectors stand `[CLS]` and, without any layer, the mean of state 0 and counted words.
 
 # %%
 both = originals + paraphrases                             # 80 texts: i goes with i + 40
@@ -775,7 +777,7 @@ except FileNotFoundError:
 # </details>
 # <details><summary>5. With the whole page: a search over product reviews shall find complaints about a hotel. Where will these vectors do well, where badly?</summary>
 #
-# Well at finding the hotel, its breakfast, its beds: what a review is about. Badly at who did what: "We left the staff waiting." and "The staff left us waiting." have a cosine above .9. For "is this a complaint?" train a head on labelled reviews, as with the tweets.
+# Well at finding the hotel, its breakfast, its beds: what a review is about. Badly at who did what: "We left the staff waiting." and "The staff left us waiting." have a cosine above .9 (try). For "is this a complaint?" train a head on labelled reviews, as with the tweets.
 #
 # </details>
 #

@@ -31,7 +31,7 @@ from course_utils.datasets.emoji import Emoji
 from course_utils.datasets.scenes import COLOURS, SHAPES, Scenes
 from course_utils.exercises import check, mine
 from course_utils.image_encoder import load_image_encoder
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -76,7 +76,7 @@ plots.show(figure, "A stack of blocks makes a vector of a picture. A probe reads
 #
 # ## Thirty layers, two illnesses
 #
-# First the size of the gradient. Four stacks with new weights, one batch: how large is the gradient that reaches the first of the layers?
+# First the size of the gradient. Four stacks with new weights, with and without batch norm and a *shortcut* around each two layers (built below), one batch: how large is the gradient that reaches the first of the layers?
 
 # %% tags=["measured", "proof"]
 # A block with and without each part, and the stack of fifteen.
@@ -104,15 +104,9 @@ class Thirty(nn.Module):
         return self.head(F.avg_pool2d(maps, 2).flatten(1))     # -> (B, 256) -> (B, 10)
 
 # %% tags=["measured", "proof"]
-# The four stacks, the digits in 8 x 8, and how a table shows seeds.
+# The four stacks, and the digits in 8 x 8.
 KINDS = {"plain": (False, False), "shortcut": (False, True),
          "batch norm": (True, False), "batch norm and shortcut": (True, True)}
-
-def percent(scores, others=None):
-    """In per cent; with `others`, of the differences paired by seed."""
-    pairs = zip(scores, others or [0] * len(scores))
-    mean, half = mean_interval([100 * (a - b) for a, b in pairs])
-    return f"{mean:{'+' if others else ''}.1f} ± {half:.1f}"
 
 def small_digits(seed):
     data = {}
@@ -151,7 +145,7 @@ for kind, (norm, shortcut) in KINDS.items():
     print(f"{kind:24} gradient at the first layer about 1e{size:+.0f}")
 
 # %% [markdown]
-# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each shrinks it to less than 0.4, on average: $0.4^{30}$ is $10^{-12}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
+# Without batch norm the plain stack gets almost no gradient. Why? Going back, the gradient is multiplied by each layer, and here each shrinks it to about a third: $3^{-30}$ is about $10^{-14}$. This is the **vanishing gradient** (梯度消失). With batch norm it is there in full size.
 #
 # A **shortcut connection** (捷径连接) leads around two layers. A **residual block** (残差块) adds what came in to what two convolutions $G$ make of it:
 #
@@ -171,7 +165,7 @@ for kind, y in (("plain", (w * x).relu()), ("with shortcut", (w * x + x).relu())
 #
 # In a deep network maps become smaller and more. Then $x$ does not fit the sum, and the shortcut gets a convolution of 1 x 1 with the same stride, and a batch norm.
 #
-# > **Exercise 04.1 · The residual block** — *8 minutes · core*
+# > **Exercise 04.1 · The residual block** — *10 minutes · core*
 # >
 # > Write `ResidualBlock(channels, maps, stride)`, the basic block of ResNet-18.
 # >
@@ -481,6 +475,7 @@ print("all three, head by ridge: " + ", ".join(head[:3]))
 # %% tags=["figure"]
 # All learners, from python tools/sweep.py 04 few.
 few, COUNTS = stored("04", "few"), (5, 20, 50)
+assert abs(sum(few["frozen, labels shuffled, 50"]["accuracy"]) / 5 - 0.25) < 0.02
 LOOKS = {"fine-tuned": ("fused", "D"), "frozen": ("image", "o"), "from scratch": ("text", "s"),
          "frozen, random weights": ("control", "X")}
 figure, ax = plots.axes(width=6.8, height=3.2)
@@ -498,18 +493,16 @@ ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 plots.show(figure, "Emoji of four categories from few pictures: five seeds as dots, means as lines;"
            " dotted: chance. Frozen and fine-tuned are level; random weights lie far below.")
 
-# %% tags=["proof"]
-# Paired by seed, with 50 pictures of each; with labels shuffled the probe is at chance.
-gaps = []
-for one, other in (("fine-tuned", "frozen"), ("frozen", "from scratch")):
-    pairs = [(few[f"{one}, {count}"]["accuracy"], few[f"{other}, {count}"]["accuracy"])
-             for count in COUNTS]
-    gaps.append(f"{one} minus {other} {percent(*pairs[-1])}")
-assert abs(sum(few["frozen, labels shuffled, 50"]["accuracy"]) / 5 - 0.25) < 0.02
-print("50 of each: " + "; ".join(gaps))
+# %%
+others_than = ("fine-tuned", "from scratch", "frozen, random weights")
+print("in points, frozen minus      fine-tuned    from scratch  random weights")
+for count in COUNTS:
+    gaps = [percent(few[f"frozen, {count}"]["accuracy"], minus=few[f"{kind}, {count}"]["accuracy"])
+            for kind in others_than]
+    print(f"{count:2} of each              ", *(f"{gap:>15}" for gap in gaps))
 
 # %% [markdown]
-# Frozen and fine-tuned cannot be told apart here: the differences between them have intervals on both sides of 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, paired by seed, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals touch 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. When to use which? Start with the frozen probe: it is solved in a second and has one setting.
+# Frozen and fine-tuned cannot be told apart here: the intervals of all three differences hold 0. Against a small network from scratch the frozen vectors are ahead by 13 points at 50 pictures each, with an interval clear of 0; at 5 and 20 the means say so, too, but the intervals hold 0. The same network with random weights is 13 to 24 points below, so perhaps what helps was learned, and learned from photographs, though these are drawings. When to use which? Start with the frozen probe: it is solved in a second and has one setting.
 #
 # <details><summary>What was not tried</summary>
 #
@@ -545,7 +538,7 @@ print(tuple(resnet(prepare(photo)[None]).shape))
 #
 # Features 1 and 3 have mean 2 and deviation 1, so X is -1, 1. Targets 0 and 4 have mean 2. With $\lambda = 2$: $W = (2 + 2)^{-1} \cdot (2 + 2) = 1$. A new 5 becomes 3, and the probe says $3 \cdot 1 + 2 = 5$. Without the penalty W would be 2.
 #
-# > **Exercise 04.2 · A linear probe** — *8 minutes · core*
+# > **Exercise 04.2 · A linear probe** — *10 minutes · core*
 # >
 # > Given cached features, targets, and new features, return what the probe says of the new ones.
 # >
@@ -637,7 +630,7 @@ print(f"{'EfficientNet, labels shuffled':30} {chance:>12}")
 outcome("04.a", "shape")
 
 # %% [markdown]
-# From 400 drawings the probe reads 74 % of the shapes. With random weights in the same network it is at chance (25 %), and so are the pixels and the control with shuffled labels: these shapes are linearly there *because of what was learned* from photographs: the first two rows differ in weights and in batch norm's statistics, and both came from photographs. Of the colours (six, so chance is 17 %) it reads 57 %: 14 points above random weights and 7 above plain pixels, where for shapes it is 45 above both. Perhaps photographs taught it to look past colour, since a red and a white flower are both a daisy; that was not tested.
+# From 400 drawings the probe reads 74 % of the shapes. With random weights in the same network it is at chance (25 %), and so are the pixels and the control with shuffled labels: these shapes are linearly there *because of what was learned*. (The first two rows differ in weights and in batch norm's statistics, and both came from photographs.) Of the colours (six, so chance is 17 %) it reads 57 %: 14 points above random weights and 7 above plain pixels, where for shapes it is about 46 above both. Perhaps photographs taught it to look past colour, since a red and a white flower are both a daisy; that was not tested.
 
 # %% tags=["figure"]
 # Equation 04.3 as least squares; six new scenes and what the probe says.
@@ -658,7 +651,6 @@ plots.pictures(
 )
 
 # %% [markdown]
-#
 # ## Type any words, see the picture
 #
 # Your probe predicts K numbers. They need not be classes: let them be the 1,280 numbers of a picture's vector, and let the features be the vector of its *name*, by page 02's encoder. Then any words lead to a point in the space of pictures, and the nearest picture is shown.
@@ -741,16 +733,17 @@ def asked(query, pairs, penalty=100.0, k=4):
     near = F.cosine_similarity(said, scaled(pairs["test"]["image"], y))        # (300,)
     return near.topk(k).indices.tolist()
 
-# %% tags=["proof"]
-# The stored runs on the emoji.
+# %%
 words = stored("04", "words")                                  # python tools/sweep.py 04 words
-ahead = [percent(words["nearest names"]["accuracy"][top], words["ridge"]["accuracy"][top])
-         for top in ("R@1", "R@10")]
-print("first, among ten: ridge", *(percent(words["ridge"]["accuracy"][top])
-                                    for top in ("R@1", "R@10")), "- nearest names", *ahead)
+print("the right one of 300 in %              first   among ten")
+for kind, row in words.items():
+    print(f"{kind:30}", *(f"{percent(row['accuracy'][top]):>12}" for top in ("R@1", "R@10")))
+ridge, names_only = words["ridge"]["accuracy"], words["nearest names"]["accuracy"]
+ahead = [percent(names_only[top], minus=ridge[top]) for top in ("R@1", "R@10")]
+print(f"{'nearest names minus ridge':30}", *(f"{gain:>12}" for gain in ahead))
 
 # %% [markdown]
-# Of emoji that it has never seen, the regression finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But there is a simpler way: take the five training names that are most similar to yours, and the mean of *their* pictures. That needs no regression at all, and is as good or better: paired by seed, five points among ten, with an interval clear of 0, and two at first try, with one that holds 0. Page 16 has both beside a joint space.
+# Of emoji that it has never seen, the regression (*ridge*) finds one in seven at first try, and nearly half among ten of 300; trained on shuffled pairs, it is at chance. So names and pictures of some emoji teach something about others. But there is a simpler way, *nearest names*: the five training names most similar to yours, and the mean of *their* pictures. That needs no regression, and is as good or better: five points among ten, with an interval clear of 0, and two at first try, with one that holds 0. Page 16 has both beside a joint space.
 
 # %% [markdown] owes="F32"
 # ## Recap
