@@ -699,7 +699,7 @@ print(texts[index.kneighbors(rows[-1:])[1][0, 0]])
 # %% [markdown]
 # ## On real data
 #
-# Tweets, each rated by about twenty people (Hutto and Gilbert, 2014, in [hutto_ICWSM_2014.tar.gz](https://github.com/cjhutto/vaderSentiment)): above 0 or below? As many of each, tested on 500 others; no template this time.
+# Tweets, each rated by at least twenty people (Hutto and Gilbert, 2014, in [hutto_ICWSM_2014.tar.gz](https://github.com/cjhutto/vaderSentiment)): above 0 or below? As many of each, tested on 500 others; no template this time.
 
 # %% tags=["measured", "proof"]
 # As many tweets rated above 0 as below: some to learn from, and 500 others to test on.
