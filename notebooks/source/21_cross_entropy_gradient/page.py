@@ -760,7 +760,7 @@ print(pt.autograd.gradcheck(CrossEntropy.apply, (inputs, pt.tensor([1, 0]))))
 #
 # A network 64-64-64-10, in which everything trains. On the way back somebody multiplies with a matrix where its transpose belongs. The shapes fit.
 #
-# *Ada says: it stays at chance.* *Ben says: it ends within five points of the right one.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: it ends within five points of the right one.* *Ben says: it stays at chance.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("21.c", None)
