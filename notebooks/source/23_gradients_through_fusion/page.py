@@ -720,7 +720,7 @@ print("the shares sum to", round(sum(shares).item(), 4))
 # %% [markdown]
 # ## On real data
 #
-# 5,000 of MNIST's test images with a typed word, the same networks and steps; stored, five seeds.
+# 5,000 of MNIST's test images with a typed word, the same networks and steps; stored, five seeds, columns as above.
 
 # %%
 mnist = stored("23", "public")                                # tools/sweep.py 23 public
