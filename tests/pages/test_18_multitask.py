@@ -12,6 +12,7 @@ from reading import gain, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils import metrics
 from course_utils.datasets import Digits
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
@@ -176,11 +177,12 @@ def points(row, other, seeds=5, sign=""):
 
 
 def percent(row, seeds=None):
-    return "{:.1f} ± {:.1f}".format(*mean_interval([100 * x for x in row["accuracy"][:seeds]]))
+    return metrics.percent(row["accuracy"][:seeds])
 
 
 def test_the_bet(rows):
     even, odd, alone = rows["even"], rows["even_or_odd"], rows["even"]["digit alone"]
+    assert "nothing that ten seeds show" in said("18")
     for row in (even["even, tuned"], odd["even, cross-entropy, tuned"]):
         for seeds in (5, 10):
             mean, half = gain(row["accuracy"][:seeds], alone["accuracy"][:seeds], seeds)

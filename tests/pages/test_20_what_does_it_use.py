@@ -285,7 +285,9 @@ def test_the_bet_in_numbers(text):
     glue = of("digits, concat", WHOLE)
     assert glue == of("digits, concat", "additive")
     more = gain(glue, of("digits, tensor of 8", WHOLE))
-    assert f"the glue is right on {points(more)} points more" in text and more[0] > more[1]
+    assert more[0] > more[1]
+    fused = of("digits, tensor of 8", WHOLE)
+    assert f"the glue has {mean(glue):.1f} %, tensor fusion {mean(fused):.1f}." in text
     for name in ("concat", "tensor of 8"):  # page 13's own runs
         assert of(f"digits, {name}", WHOLE) == stored("13", "digits")[name]["accuracy"]
 
@@ -341,7 +343,7 @@ def test_ways_to_switch_off_in_numbers(text):
     zero, other = (
         mean_interval(credit[key]) for key in (("zero", "audio"), ("permutation", "image"))
     )
-    assert f"the sound, {points(zero)} points" in text and f"picture, {points(other)}." in text
+    assert f"the sound, {zero[0]:.1f} points" in text and f"picture, {other[0]:.1f}." in text
     assert all(25 <= sum(credit["mean", name]) / 5 <= 30 for name in NAMES)
 
 
@@ -400,7 +402,7 @@ def test_public_data_in_numbers(text):
     glue, fused = (rows[f"real digits, {name}"]["accuracy"] for name in ("concat", "tensor of 8"))
     assert f"tensor fusion loses {points(gain(fused[WHOLE], fused['additive']))} points" in text
     lost = sorted(100 * (a - b) for a, b in zip(fused[WHOLE], fused["additive"]))
-    assert f"from {lost[0]:.0f} to {lost[-1]:.0f} by the run" in text
+    assert lost[0] > 9
     shown = [points(mean_interval([100 * x for x in one[WHOLE]])) for one in (glue, fused)]
-    assert "without: {} % against {}.".format(*shown) in text
+    assert "is no worse: {} % against {}.".format(*shown) in text
     assert gain(glue[WHOLE], fused[WHOLE])[0] > 0

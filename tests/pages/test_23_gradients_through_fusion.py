@@ -99,18 +99,18 @@ def test_another_way_that_is_right_is_taken(accepted):
 
 
 def test_fault_is_in_the_line_that_is_shown(capsys):
-    exec(cell("def gate_out(t, v):"), names := {"torch": torch})
+    exec(cell("def gate_out(t, i):"), names := {"torch": torch})
     assert "pushed: {'text': 1.5, 'image': 3.5}" in capsys.readouterr().out
-    exec(cell(".sigmoid(1 * t + 3 * v).detach()"), names)
+    exec(cell(".sigmoid(1 * t + 3 * i).detach()"), names)
     assert capsys.readouterr().out.splitlines() == [
-        "text feels 0.5   image feels 0.5",
+        "text gets 0.5   image gets 0.5",
         "the same as pushed: False",
     ]
-    shown = cell(".sigmoid(1 * t + 3 * v).detach()").replace(".detach()", "")
-    assert shown.strip() == cell("z = torch.sigmoid(1 * t + 3 * v)\n(z * t").strip()
+    shown = cell(".sigmoid(1 * t + 3 * i).detach()").replace(".detach()", "")
+    assert shown.strip() == cell("z = torch.sigmoid(1 * t + 3 * i)\n(z * t").strip()
     exec(shown, names)
     assert capsys.readouterr().out.splitlines() == [
-        "text feels 1.5   image feels 3.5",
+        "text gets 1.5   image gets 3.5",
         "the same as pushed: True",
     ]
 
@@ -119,7 +119,7 @@ def test_figures_show_what_the_cells_print(capsys):
     exec(cell('W = {"text"'), names := {"torch": torch})
     words = capsys.readouterr().out
     assert "residual [-0.5, 0.5]" in words
-    assert "text feels [-1.0]\nimage feels [0.5]" in words
+    assert "text gets [-1.0]\nimage gets [0.5]" in words
     first = cell("# A graph with values and gradients")
     assert '("text", "glue"): ("1", "-1", 0.5), ("image", "glue"): ("2", "½", 0.5)' in first
     assert '("head", "loss"): ("1, 1", "-½, ½", 0.5)' in first
@@ -127,17 +127,17 @@ def test_figures_show_what_the_cells_print(capsys):
     words = capsys.readouterr().out
     assert "the product says [0.8, 0.2]" in words
     for name in ("text ", "image"):
-        assert f"{name} feels [0.8, -0.8]" in words
-    assert "prior feels [-0.8, 0.8]" in words
+        assert f"{name} gets [0.8, -0.8]" in words
+    assert "prior gets [-0.8, 0.8]" in words
     product = cell("# The product's graph")
     assert '(".8, -.8"' not in product and product.count('".8, -.8"') == 3
     assert '"-.8, .8"' in product
 
 
 def test_gate_of_two_is_the_line_for_weights_that_compete():
-    """z (1 - z) (t - v) is z (t - out)."""
-    z, t, v = torch.rand(3, 50, dtype=torch.float64)
-    assert torch.allclose(z * (1 - z) * (t - v), z * (t - (z * t + (1 - z) * v)))
+    """z (1 - z) (t - i) is z (t - out)."""
+    z, t, i = torch.rand(3, 50, dtype=torch.float64)
+    assert torch.allclose(z * (1 - z) * (t - i), z * (t - (z * t + (1 - z) * i)))
 
 
 @pytest.fixture(scope="module")
@@ -351,20 +351,21 @@ def test_what_is_left_after_tuning(text):
     below = tuned_gain("gates", "long", "image")
     assert below[0] > below[1]
     assert f"the joint training stays {words(below)} *below* the image alone" in text
-    losses, ogm = (
-        [words(tuned_gain("gates", budget, way)) for budget in ("short", "long")]
-        for way in ("unimodal losses", "OGM")
-    )
-    assert f"have {losses[0]} points within 300 steps and {losses[1]} within 1,500" in text
-    assert f"OGM has {ogm[0]} and {ogm[1]}." in text
-    own, losses, ogm = (
-        words(tuned_gain("digits", "short", way))
-        for way in ("own residual", "unimodal losses", "OGM")
-    )
-    assert f"keep {own} points; unimodal losses have {losses}, OGM {ogm}." in text
+    ways, clear = ("own residual", "unimodal losses", "OGM"), {}
+    for world in WORLDS:
+        for budget in ("short", "long"):
+            for way in ways:
+                mean, half = tuned_gain(world, budget, way)
+                if mean > half:
+                    clear[world, budget, way] = words((mean, half))
+    own, ogm = (clear["digits", "short", way] for way in ("own residual", "OGM"))
+    assert f"keep {own} points, and OGM has {ogm}." in text
+    late = clear["gates", "long", "unimodal losses"]
+    assert f"only unimodal losses are clear of 0, by {late} within 1,500." in text
+    assert len(clear) == 3
     untuned = gain(of("digits: own residual", 300), of("digits: joint", 300))
     assert f"in digits {own} of {untuned[0]:.1f} points stay" in text
-    for way in ("own residual", "unimodal losses", "OGM"):
+    for way in ways:
         mean, half = tuned_gain("digits", "long", way)
         assert abs(mean) < half
     right, turned = (
@@ -399,11 +400,11 @@ def test_own_residuals_on_mnist(text):
         assert form.format(words(found)) in text
 
 
-def test_network_by_hand_is_autograds(text):
+def test_network_by_hand_is_autograds():
     row = stored("23", "by_hand")["digits"]
     assert len(row["difference"]) == 5 and max(row["difference"]) < 1e-12
     right = [round(100 * one) for one in row["accuracy"]]
-    assert f"lies between {min(right)} and {max(right)} %" in text
+    assert (min(right), max(right)) == (90, 93)
 
 
 def test_one_run_made_again_agrees(page):

@@ -27,7 +27,7 @@ from course_utils import plots
 from course_utils.datasets import Digits, collate
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, paired, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -38,27 +38,24 @@ from course_utils.text import letter_features
 #
 # A network reads the pictures of `digits`, of which 100 carry a label. (The others, 1,187, are there, but nobody has said what they show.) It has one **trunk** (主干), the layers that all questions share, and a head for the digit. A second head on the same trunk asks whether the digit is even. Ada: it helps, the trunk gets a second lesson from every sample. Ben: the second label says nothing that the first does not say.
 #
-# Each row below has its learning rate, weight decay and number of steps chosen by validation; the two with a second question also its weight, out of four from 0.1 to 100. A seed draws the 100, the noise and the first weights anew, the same for all rows. The test has two writers whom nobody trained on, each sheet four times with other noise. Validation has 258 labelled pictures, more than the 100: they choose in every row, and no row learns from them.
+# Each row below has its learning rate, weight decay and number of steps chosen by validation; the two with a second question also its weight, out of four from 0.1 to 100. A seed draws the 100, the noise and the first weights anew, the same for all rows. The test has two writers whom nobody trained on, each picture four times with other noise. Validation has 258 labelled pictures, more than the 100: they choose in every row, and no row learns from them.
 
 # %% tags=["proof"]
 # The stored rows, as a mean and an interval, and paired with another row.
 kept = stored("18", "even") | stored("18", "even_or_odd")       # python tools/sweep.py 18 even
-def percent(row, seeds=5):
-    mean, half = mean_interval([100 * share for share in row["accuracy"][:seeds]])
-    return f"{mean:.1f} ± {half:.1f}"
+def share(row, seeds=5):
+    return percent(row["accuracy"][:seeds])
 
 def gain(row, other, seeds=5):
-    pairs = list(zip(row["accuracy"], other["accuracy"]))[:seeds]
-    mean, half = mean_interval([100 * (a - b) for a, b in pairs])
-    return f"{mean:+.1f} ± {half:.1f}"
+    return percent(row["accuracy"][:seeds], minus=other["accuracy"][:seeds])
 
 # %%
 alone = kept["digit alone"]
 print("right digits in %, 100 labels     five seeds      beside alone   ... with ten seeds")
-print(f"{'digit alone':31}{percent(alone):>13}")
+print(f"{'digit alone':31}{share(alone):>13}")
 for name in ("even", "even, cross-entropy"):
     row = kept[f"{name}, tuned"]
-    print(f"{name:31}{percent(row):>13}{gain(row, alone):>18}{gain(row, alone, 10):>19}")
+    print(f"{name:31}{share(row):>13}{gain(row, alone):>18}{gain(row, alone, 10):>19}")
 outcome("17.b", "Ben")
 
 # %% [markdown] owes="F12 F14 F92 F107"
@@ -87,7 +84,7 @@ print("with weight 10: ", round(0.22 + 10 * 0.5, 2))
 # %% [markdown] owes="P11"
 # Sometimes joint learning is written as one more layer, $L = g(Z, W)$ of two outputs $Z$ and $W$. But nothing is shared in that, and no label comes in: it can only be read as a loss, as in (18.1).
 #
-# > **Exercise 18.1 · Two questions on one trunk** — *12 minutes · core*
+# > **Exercise 18.1 · Two questions on one trunk** — *15 minutes · core*
 # >
 # > - `__init__` makes `self.trunk`, `nn.Linear(inputs, width)`; `self.digit`, `nn.Linear(width, classes)`; `self.other`, `nn.Linear(width, values)`.
 # > - `forward(x)`, x `(B, inputs)`: the logits `(B, classes)` and the values `(B, values)`, both from the ReLU of the trunk.
@@ -296,10 +293,10 @@ report("weight 100, live minus stored", live, near=0, within=0.05)
 print("beside the digit, 100 labels         tuned        minus alone   at weight 100, minus alone")
 for name in ("letters", "letters, shuffled", "letters of the few", "ink", "even"):
     row, fixed = beside[f"{name}, tuned"], beside[f"{name}, weight 100"]
-    print(f"{name:28}{percent(row):>15}{gain(row, alone):>16}{gain(fixed, alone):>20}")
+    print(f"{name:28}{share(row):>15}{gain(row, alone):>16}{gain(fixed, alone):>20}")
 
 # %% [markdown]
-# The letters help. Three controls say what helps in them; each changes one thing. *Shuffled*: the same letters, dealt out anew among the pictures. The gain is gone, so it is not a second loss as such. *Letters of the few*: the same question, of the 100 alone: +0.7 ± 1.3, so it takes the other pictures. *Ink*: how dark the clean sheet is, known for all 1,287: +0.3 ± 2.8. So many answers are not enough either. The letters say something of the digit that no label has said.
+# The letters help. Three controls say what helps in them; each changes one thing. *Shuffled*: the same letters, dealt out anew among the pictures. The gain is gone, so it is not a second loss as such. *Letters of the few*: the same question, of the 100 alone: +0.7 ± 1.3, so it takes the other pictures. *Ink*: how dark the clean picture is, known for all 1,287: +0.3 ± 2.8. So many answers are not enough either. The letters say something of the digit that no label has said.
 #
 # <details><summary>Is the grid too small? And where nothing is hidden?</summary>
 #
@@ -317,8 +314,8 @@ steps_of = (1, 10, 100, 1000)
 series, drawn = {}, {"letters of the text": "letters", "letters, shuffled": "letters, shuffled",
                      "ink of the image": "ink"}
 for label, name in drawn.items():
-    series[label] = [mean_interval([100 * (a - b) for a, b in zip(
-        beside[f"{name}, weight {w}"]["accuracy"], alone["accuracy"])]) for w in steps_of]
+    series[label] = [paired(beside[f"{name}, weight {w}"]["accuracy"], alone["accuracy"][:5])
+                     for w in steps_of]
 plots.curves(
     steps_of, series, xlabel="weight of the second question", label="gain (points)", log="x",
     caption="What a second question gives the digit, against its weight: mean of five seeds, and"
@@ -423,10 +420,12 @@ verify("18.4", by_hand=torch.stack([formula, *torch.zeros(2, dtype=torch.float64
 
 # %%
 weighing = stored("18", "units")                               # python tools/sweep.py 18 units
-print("letters beside the digit, 100 labels   right digits in %   minus weight 100, first unit")
-for name in weighing:
-    change = gain(weighing[name], weighing["weight 100"])
-    print(f"{name:38}{percent(weighing[name]):>16}{change:>22}")
+print("letters beside, 100 labels   right digits in %   minus weight 100   minus digit alone")
+for name, row in weighing.items():
+    changes = [gain(row, other) for other in (weighing["weight 100"], alone)]
+    print(f"{name:29}{share(row):>17}{changes[0]:>19}{changes[1]:>20}")
+ratios = [round(one, 2) for one in weighing["learned"]["ratio"]]
+print("learned, weight of the letters over the digit's:", ratios)
 
 # %% [markdown]
 # **Learned weights** lose 6.5 ± 2.9 points against the weight 100, in the *good* unit; to the digit alone they add 0.9 ± 1.4. The letters start with 0.5 times the weight of the digit and end with 0.07 to 0.56 times; validation had asked for 100 or more. A learned weight measures how well a question is answered in training; how much it helps another one does not occur in it.
@@ -524,6 +523,9 @@ print("mean cosine over ten looks             digit and second   digit, unseen")
 for name, row in angle.items():
     shown = [f"{m:+.2f} ± {h:.2f}" for m, h in map(middle, (row["between"], row["unseen"]))]
     print(f"{name:36}", *(f"{one:>16}" for one in shown))
+both = zip(*(angle[name]["between"] for name in ("letters", "letters, shuffled")))
+gaps = mean_interval([(sum(one) - sum(other)) / 10 for one, other in both])
+print("letters minus shuffled: {:+.2f} ± {:.2f}".format(*gaps))
 
 # %% tags=["figure"]
 # The angle over the training.
@@ -561,15 +563,24 @@ given = {"picture": ["picture"], "word": ["word"], "two questions": ["picture"]}
 print("100 labels, right in %       picture given     word given     both given")
 for name in ("picture", "word", "two modalities", "two modalities, dropped", "two questions",
              "two classifiers"):
-    shown = [percent(way[f"few: {name}: {which}"]) if which in given.get(name, [which]) else "-"
+    shown = [share(way[f"few: {name}: {which}"]) if which in given.get(name, [which]) else "-"
              for which in ("picture", "word", "both")]
     print(f"{name:26}", *(f"{one:>14}" for one in shown))
 for name in ("word: word", "two modalities: both", "two questions: picture"):
-    print(f"1,287 labels, {name:27}{percent(way[f'all: {name}']):>14}")
+    print(f"1,287 labels, {name:27}{share(way[f'all: {name}']):>14}")
 outcome("18.b", "questions")
 
+# %%
+print("few: 100 labels, all: 1,287; at the end of each name, what is given")
+for one, other in (("few: two modalities: picture", "few: picture: picture"),
+                   ("few: two questions: picture", "few: two modalities, dropped: picture"),
+                   ("all: two questions: picture", "all: two modalities, dropped: picture"),
+                   ("few: two modalities: both", "few: word: word"),
+                   ("all: two modalities: both", "all: word: word")):
+    print(f"{one + ' minus ' + other[5:]:67}{gain(way[one], way[other])}")
+
 # %% [markdown] owes="L18"
-# All rows are one network of 334 inputs, 256 pixels and 78 numbers of the word, with zeros for what is not given; so its numbers are a little other than above (the picture alone 47.7 for 47.0). With 100 labels and no word the two questions have 53.0 ± 1.4 %; two modalities 44.9 ± 1.5, which is -2.9 ± 2.5 against the picture alone; and where each row also came without its word, and the choice was made for both uses, 47.8 ± 1.2. Over that the question gains 5.2 ± 1.8. What the question has besides is the words of the 1,187 pictures without a label; with all labels it is no longer ahead, 1.3 ± 1.9.
+# All rows are one network of 334 inputs, 256 pixels and 78 numbers of the word, with zeros for what is not given; so its numbers are a little other than above (the picture alone 47.7 for 47.0). With 100 labels and no word the two questions have 53.0 ± 1.4 %; two modalities 44.9 ± 1.5, which is -2.9 ± 2.5 against the picture alone; and *dropped*, where each sample also came without its word, and the choice was made for both uses, 47.8 ± 1.2. Over that the question gains 5.2 ± 1.8. What the question has besides is the words of the 1,187 pictures without a label; with all labels it is no longer ahead, 1.3 ± 1.9.
 #
 # But is the word there, only the modality reads it: 63.1 ± 0.7, and with all labels 85.7 ± 0.5. Is that the picture and the word together? With all labels yes, 6.1 ± 0.4 over the word alone. With 100 no: the word *alone* has 67.8 ± 4.5, and picture and word in one network change that by -4.7 ± 4.8.
 #
@@ -674,12 +685,12 @@ print("both reach the trunk:", bool((trunk[0].weight.grad != 0).any()))
 # %% [markdown]
 # ## On real data
 #
-# MNIST's pictures, as they are, of which 100 out of 5,000 have a label; the words are typed as before. Stored:
+# 5,000 of MNIST's test images, as they are, of which 100 have a label; the words are typed as before. Stored:
 
 # %%
 mnist = stored("18", "real")                                   # python tools/sweep.py 18 real
 for name, row in mnist.items():
-    print(f"{name:20}{percent(row):>13} %, minus alone {gain(row, mnist['digit alone'])}")
+    print(f"{name:20}{share(row):>13} %, minus alone {gain(row, mnist['digit alone'])}")
 
 # %% [markdown]
 # On MNIST the letters give 9.3 ± 2.1 points, shuffled ones 0.1 ± 1.0.
@@ -688,7 +699,7 @@ for name, row in mnist.items():
 #
 # You can now
 #
-# 1. **settle** the bet: even or odd gives the digit nothing that twenty seeds show;
+# 1. **settle** the bet: even or odd gives the digit nothing that ten seeds show;
 # 2. **build** two heads on one trunk, and losses that bear missing answers;
 # 3. **find** that typed letters give 6.8 ± 3.3 points with 100 labels, and nothing clear when shuffled, when asked of the 100 alone, or when all have labels;
 # 4. **weigh**: a weight belongs to a unit, squared; learned weights ask how well a question is answered, not whether it helps;

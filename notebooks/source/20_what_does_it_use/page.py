@@ -33,7 +33,7 @@ from course_utils.exercises import check, mine
 from course_utils.fusion import ConcatFusion, TensorFusion
 from course_utils.image import pixel_features
 from course_utils.masks import masked_mean
-from course_utils.metrics import accuracy, mean_interval
+from course_utils.metrics import accuracy, paired, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -96,11 +96,8 @@ def train(kind, data, seed, lr, decay):
 
 # %% tags=["measured", "proof"]
 # The additive part of answers about two or more modalities; accuracies in words.
-def percent(values):
-    return "{:.1f} ± {:.1f}".format(*mean_interval([100 * value for value in values]))
 def points(row, one, other):                             # paired, with half the 95 % interval
-    pairs = zip(row["accuracy"][one], row["accuracy"][other])
-    return mean_interval([100 * (a - b) for a, b in pairs])
+    return paired(row["accuracy"][one], row["accuracy"][other])
 def additive(predict, inputs, rounds=2):
     """Of {name: (N, D)} the sum of a term for each modality, nearest to `predict`: (N, C)."""
     draw, N = torch.Generator().manual_seed(0), len(next(iter(inputs.values())))
@@ -129,7 +126,7 @@ print("test accuracy in %            as trained     as a sum     the sum has")
 for name in ("digits, tensor of 8", "digits, concat"):
     row = own[name]["accuracy"]
     trained, as_sum = (percent(row[key]) for key in ("text + image + audio", "additive"))
-    change = "{:+.1f} ± {:.1f}".format(*points(own[name], "additive", "text + image + audio"))
+    change = percent(row["additive"], minus=row["text + image + audio"])
     print(f"{name:26}{trained:>14}{as_sum:>13}{change:>16}")
 outcome("19.c", "Ada")
 
@@ -321,7 +318,7 @@ print("all three      ", percent(ways["mean"]["accuracy"]["text + image + audio"
 #
 # with text $t_n$ and image $i_n$ of row n. Then take the accuracy of $\hat f$. If it is the model's own, a sum is right as often. If it falls, the model is no sum.
 #
-# > **Exercise 20.1 · EMAP** — *8 minutes · core*
+# > **Exercise 20.1 · EMAP** — *10 minutes · core*
 # >
 # > - `predict(text, image)` gives logits `(B, C)` for `(B, ...)` texts and as many images, row by row.
 # > - `text` and `image` have N rows, row i of one belongs to row i of the other. Return the projection of the N rows, `(N, C)`.
@@ -423,8 +420,9 @@ report("is there, 200 rows", accuracy(answers_of(ids, cells), label), near=0.82,
 report("as a sum", projected, near=0.82, within=0.05)
 for name in ("is there, 500", "is there, 100 passes", "colour, shape, size"):
     row = own[name]["accuracy"]
-    whole = percent(row["those 200" if "those 200" in row else "question + picture"])
-    print(f"{name:22}{whole} %, as a sum {percent(row['additive'])}")
+    before = row["those 200" if "those 200" in row else "question + picture"]
+    change = percent(row["additive"], minus=before)
+    print(f"{name:22}{percent(before)} %, as a sum {percent(row['additive'])}: {change}")
 
 # %% [markdown]
 # The model that need not look loses 0.1 ± 0.3 points: what hardly depends on the picture is nearly a sum. With three times as many questions and five times as many passes the same model has 93.6 ± 6.3 %, and loses 9.5 ± 6.5 points as a sum. For colour, shape and size it loses 29.5 ± 2.0: which cell to look at, the question says, and what is there, the picture; a number for each question plus a number for each picture cannot say that.
@@ -509,7 +507,7 @@ for size, gate in (("2,000", "xor"), ("150", "xor"), ("150", "and"), ("150", "re
     shares, (best, kept) = pid(world.joint()), best_rules(world)
     share = 100 * shares.synergistic / sum(shares)
     seen = [runs[size][f"{gate}: {layer}"]["accuracy"] for layer in LAYERS[size]]
-    gap = mean_interval([100 * (b - a) for a, b in zip(*seen)])
+    gap = paired(*reversed(seen))
     lines.append(f"{gate} {100 * best:.1f}, {100 * kept:.1f}")
     leads[gate, size] = "S {:.0f} %, lead {:+.1f} ± {:.1f}".format(share, *gap)
 print("; ".join(lines[1:]) + "; on and " + leads["and", "150"])
@@ -682,11 +680,11 @@ for way, words in WAYS.items():
 print(f"{', '.join(credit)}:", "; ".join(by_way))
 
 # %% [markdown]
-# One model, three answers to "who counts most?": with zeros the sound, 42.5 ± 7.2 points; with the means all three alike, 25 to 30; with another's the picture, 43.9 ± 1.8. Each time the credits add up. So a Shapley value without a word on what "absent" means says nothing.
+# One model, three answers to "who counts most?": with zeros the sound, 42.5 points; with the means all three alike, 25 to 30; with another's the picture, 43.9. Each time the credits add up. So a Shapley value without a word on what "absent" means says nothing.
 #
 # ## The verdict
 #
-# Models of pages 13, 26 and 27, trained by those pages' code; absent is another's (mean of three draws; two absent ones come from the *same* other sample). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule looks at the intervals over five seeds. **Secretly unimodal**: what the best alone loses is below a point. **Uses more than one**: it is above 0, and not all below a point. **Uses interaction**: what EMAP takes is above 0.
+# Models of pages 13, 26 and 27 (`moods`: page 19), trained by those pages' code; absent is another's (mean of three draws; two absent ones come from the *same* other sample). *Best alone*: the points lost when only the best modality keeps its own rows. *As a sum*: what EMAP takes. The rule looks at the intervals over five seeds. **Secretly unimodal**: what the best alone loses is below a point. **Uses more than one**: it is above 0, and not all below a point. **Uses interaction**: what EMAP takes is above 0.
 
 # %%
 def judge(row):
@@ -714,7 +712,7 @@ for name, row in own.items():
 # - **Secretly unimodal**: the 500 questions, and their control, a model trained on shuffled pictures. The rule finds what was built in. (An "always no" would pass for it, too: read the credits.)
 # - **Cannot tell**: 1,500 questions after 20 passes, 3.0 ± 3.6 points; the runs differ. But EMAP takes 1.6 ± 1.4, and from a model that never looks it takes nothing. After 100 passes the picture counts, by all measures.
 # - **More than one, no interaction**: the glue and the regression. Both are sums by construction: the second control.
-# - **Interaction**: tensor fusion, the questions. It is no praise: on `digits` the glue is right on 5.4 ± 3.0 points more.
+# - **Interaction**: tensor fusion, the questions. It is no praise: on `digits` the glue has 91.4 %, tensor fusion 86.0.
 #
 # The rule counts *right answers*: a model that looks, and only becomes surer, passes for unimodal. And where "no" is right in 81 %, few answers can change: page 26 also asks balanced questions.
 #
@@ -746,9 +744,12 @@ print("as trained above 0.9:", shares[0] > 0.9, " as a sum below 0.7:", shares[1
 # %% tags=["proof"]
 # The same rule on real data; python tools/sweep.py 20 own_real
 real = stored("20", "own_real")
-print("; ".join(
-    f"{name.split(', ')[1]} {percent(row['accuracy']['text + image + audio'])}:"
-    f" {judge(row).split('; ')[-1]}" for name, row in real.items()))
+lines = []
+for name, row in real.items():
+    before, after = (row["accuracy"][key] for key in ("text + image + audio", "additive"))
+    change = percent(after, minus=before)
+    lines.append(f"{name.split(', ')[1]} {percent(before)}, as a sum {change}")
+print("; ".join(lines))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -759,7 +760,7 @@ if store.have("mnist", "fsdd"):
            - dial["accuracy"][0], near=0, within=0.02)
 
 # %% [markdown] owes="F4 F201 F202"
-# The same here: as a sum tensor fusion loses 21.8 ± 14.6 points, from 10 to 36 by the run, and the glue, a sum, is no worse without: 97.7 ± 1.3 % against 96.0 ± 2.1.
+# The same here: as a sum tensor fusion loses 21.8 ± 14.6 points, and the glue, a sum, is no worse: 97.7 ± 1.3 % against 96.0 ± 2.1.
 #
 # ## Recap
 #

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # What does each modality feel?
 #
-# Fusion decides what the loss tells each modality. Here you send gradients back through a glue, a gate and a product of experts, and then follow them through a training in which one modality learns faster than the other.
+# Fusion decides which gradient each modality gets. Here you send gradients back through a glue, a gate and a product of experts, and then follow them through a training in which one modality learns faster than the other.
 #
 # *About {minutes} minutes. You need pages 12, 13, 21 and 22.*
 
 # %% [markdown]
 # ## In this notebook you will
 #
-# 1. see on three small graphs what each modality feels, number by number;
+# 1. see on three small graphs what each modality gets, number by number;
 # 2. build the way back through a gate, with the path through the gate;
 # 3. follow a weaker modality's share of the gradient through a training, and settle a bet;
 # 4. try what balancing brings, at a short and at a long budget, against tuned baselines;
@@ -27,7 +27,7 @@ from course_utils.datasets import MODALITIES, Digits, Gates, collate, store
 from course_utils.exercises import check, mine
 from course_utils.gradients import compare, linear_backward, verify_gradient
 from course_utils.image import pixel_features
-from course_utils.metrics import accuracy, mean_interval
+from course_utils.metrics import accuracy, mean_interval, percent
 from course_utils.report import guess, guesses, outcome, report
 from course_utils.rooms import stored
 from course_utils.text import letter_features
@@ -71,14 +71,14 @@ logits = W["text"] @ h["text"] + W["image"] @ h["image"]                 # (2,)
 residual = logits.softmax(dim=0) - torch.tensor([1.0, 0.0])              # page 21: p - y
 print("logits", logits.tolist(), "  residual", residual.tolist())
 for name in h:
-    print(f"{name} feels", (residual @ W[name]).tolist())
+    print(f"{name} gets", (residual @ W[name]).tolist())
 
 # %% [markdown] owes="F93"
 # The residual is computed once, from *all* that was said, and each modality reads it through its own columns of the head. For a batch, $R = (P - Y)/B$:
 #
 # $$ d_{H^m} = R\, W^m, \qquad \text{the same } R \text{ for every } m \tag{23.1} $$
 #
-# A modality is not told how well *it* did, only what is still wrong when all have spoken. Keep this for the bet.
+# This does not say how well *it* did, only what is still wrong when all have spoken. Keep this for the bet.
 #
 # A warning about sizes. Measure the image in other units: ten times the number, a tenth of the weight.
 
@@ -88,7 +88,7 @@ again = W["text"] @ h["text"] + W["image"] @ h["image"]
 residual = again.softmax(dim=0) - torch.tensor([1.0, 0.0])
 print("logits", again.tolist(), "  residual", residual.tolist())
 for name in h:
-    print(f"{name} feels", [round(value, 3) for value in (residual @ W[name]).tolist()])
+    print(f"{name} gets", [round(value, 3) for value in (residual @ W[name]).tolist()])
 W["image"], h["image"] = W["image"] * 10, h["image"] / 10
 
 # %% tags=["proof"]
@@ -104,41 +104,41 @@ def glue_by_hand(text, image, W_text, W_image):
 verify_gradient("23.1", glue_loss, glue_by_hand, (3, 2), (3, 4), (3, 2), (3, 4))
 
 # %% [markdown]
-# The same predictions and residual, but the image feels a tenth. A gradient's size depends on units. It does not tell how much a modality matters.
+# The same predictions and residual, but the image gets a tenth. A gradient's size depends on units. It does not tell how much a modality matters.
 #
 # ## The gate: two paths
 #
-# Page 13's gate, with the values themselves as its inputs: $z = \sigma(s)$, $s = U\,[t; v] + c$, and $h = z \odot t + (1 - z) \odot v$, for text $t$ and image $v$. Numbers: $t = 3$, $v = -1$, $U = (1, 3)$, $c = 0$, and $h$ gets the gradient 1. First without theory: push each by a hundred-thousandth.
+# Page 13's gate, with the values themselves as its inputs: $z = \sigma(s)$, $s = U\,[t; i] + c$, and $h = z \odot t + (1 - z) \odot i$, for text $t$ and image $i$. Numbers: $t = 3$, $i = -1$, $U = (1, 3)$, $c = 0$, and $h$ gets the gradient 1. First without theory: push each by a hundred-thousandth.
 
 # %%
-def gate_out(t, v):
-    z = torch.sigmoid(1 * t + 3 * v)
-    return z * t + (1 - z) * v
+def gate_out(t, i):
+    z = torch.sigmoid(1 * t + 3 * i)
+    return z * t + (1 - z) * i
 
-t, v, step = torch.tensor(3.0).double(), torch.tensor(-1.0).double(), 1e-5
-pushed = {"text": (gate_out(t + step, v) - gate_out(t - step, v)).item() / (2 * step),
-          "image": (gate_out(t, v + step) - gate_out(t, v - step)).item() / (2 * step)}
-print("out", gate_out(t, v).item())
+t, i, step = torch.tensor(3.0).double(), torch.tensor(-1.0).double(), 1e-5
+pushed = {"text": (gate_out(t + step, i) - gate_out(t - step, i)).item() / (2 * step),
+          "image": (gate_out(t, i + step) - gate_out(t, i - step)).item() / (2 * step)}
+print("out", gate_out(t, i).item())
 print("pushed:", {name: round(value, 4) for name, value in pushed.items()})
 
 # %% [markdown]
 # Here is a common mistake. Somebody takes the gate for a number, as a weight that was fixed by hand would be:
 
 # %% tags=["fault"]
-t, v = torch.tensor(3.0, requires_grad=True), torch.tensor(-1.0, requires_grad=True)
-z = torch.sigmoid(1 * t + 3 * v).detach()
-(z * t + (1 - z) * v).backward()
-print("text feels", t.grad.item(), "  image feels", v.grad.item())
+t, i = torch.tensor(3.0, requires_grad=True), torch.tensor(-1.0, requires_grad=True)
+z = torch.sigmoid(1 * t + 3 * i).detach()
+(z * t + (1 - z) * i).backward()
+print("text gets", t.grad.item(), "  image gets", i.grad.item())
 print("the same as pushed:", abs(t.grad.item() - pushed["text"]) < 1e-3)
 
 # %% [markdown]
 # Nothing raises. But the gate's weights get no gradient, and each modality misses a part, here the larger one. Mended:
 
 # %%
-t, v = torch.tensor(3.0, requires_grad=True), torch.tensor(-1.0, requires_grad=True)
-z = torch.sigmoid(1 * t + 3 * v)
-(z * t + (1 - z) * v).backward()
-print("text feels", t.grad.item(), "  image feels", v.grad.item())
+t, i = torch.tensor(3.0, requires_grad=True), torch.tensor(-1.0, requires_grad=True)
+z = torch.sigmoid(1 * t + 3 * i)
+(z * t + (1 - z) * i).backward()
+print("text gets", t.grad.item(), "  image gets", i.grad.item())
 print("the same as pushed:", abs(t.grad.item() - pushed["text"]) < 1e-3)
 
 # %% tags=["figure"]
@@ -152,13 +152,13 @@ graph(ENDS | {"score s": (3.2, 1.5, "control"), "gate z": (5.8, 1.5, "fused"),
       " score. What comes back on both is added: text ½ + 1, image ½ + 3.", height=3.0)
 
 # %% [markdown] tags=["derivation"]
-# Now paper. Differentiate $h = z\,t + (1 - z)\,v$ with respect to $z$, then $z = \sigma(s)$ with respect to $s$, and go on through the linear layer. Add what meets at $t$ and at $v$.
+# Now paper. Differentiate $h = z\,t + (1 - z)\,i$ with respect to $z$, then $z = \sigma(s)$ with respect to $s$, and go on through the linear layer. Add what meets at $t$ and at $i$.
 #
 # <details><summary>Compare with your lines</summary>
 #
-# $\partial h / \partial z = t - v$, and the sigmoid's slope is $z(1 - z)$ (page 22). So
+# $\partial h / \partial z = t - i$, and the sigmoid's slope is $z(1 - z)$ (page 22). So
 #
-# $d_s = d_h \odot (t - v) \odot z \odot (1 - z)$. Directly, the text gets $z \odot d_h$ and the image $(1 - z) \odot d_h$. Through the gate both get their columns of $d_s U$.
+# $d_s = d_h \odot (t - i) \odot z \odot (1 - z)$. Directly, the text gets $z \odot d_h$ and the image $(1 - z) \odot d_h$. Through the gate both get their columns of $d_s U$.
 #
 # Here: $d_s = 1 \cdot 4 \cdot ½ \cdot ½ = 1$; the text gets $½ + 1 \cdot 1$, the image $½ + 1 \cdot 3$.
 #
@@ -199,7 +199,7 @@ def gate_backward(
 # </details>
 # <details><summary>The idea in words</summary>
 #
-# First the score: what the gate gets is $d_h (t - v)$, times the sigmoid's slope. From there it is page 22's layer: the weight gets `d_score.T @ glued`, the glued values `d_score @ weight`, cut in half. To each half add the direct part.
+# First the score: what the gate gets is $d_h (t - i)$, times the sigmoid's slope. From there it is page 22's layer: the weight gets `d_score.T @ glued`, the glued values `d_score @ weight`, cut in half. To each half add the direct part.
 #
 # </details>
 # <details><summary>If you see "both modalities are given the same"</summary>
@@ -225,11 +225,11 @@ def gate_by_hand(text, image, weight, bias):
 verify_gradient("23.2", gate_loss, gate_by_hand, (4, 3), (4, 3), (3, 6), (3,))
 
 # %% [markdown]
-# Together, with $d_s = d_h \odot (t - v) \odot z \odot (1 - z)$ and $(\cdot)_t$ for the text's columns:
+# Together, with $d_s = d_h \odot (t - i) \odot z \odot (1 - z)$ and $(\cdot)_t$ for the text's columns:
 #
-# $$ d_t = z \odot d_h + (d_s U)_t, \qquad d_v = (1 - z) \odot d_h + (d_s U)_v \tag{23.2} $$
+# $$ d_t = z \odot d_h + (d_s U)_t, \qquad d_i = (1 - z) \odot d_h + (d_s U)_i \tag{23.2} $$
 #
-# Where $t = v$ the gate feels nothing: it does not matter who passes. At $z = 0$ or $1$ it feels nothing either.
+# Where $t = i$ the gate gets nothing: it does not matter who passes. At $z = 0$ or $1$ it gets nothing either.
 #
 # ## The bet of page 22: the weaker one's share
 #
@@ -338,8 +338,8 @@ def train(data, way, rate, steps=1500, decay=0.0, make=torch.optim.SGD, change=N
             change(net, parts, rows["label"])
         optimizer.step()
         if step % 50 == 0:
-            pulls = {m: torch.stack([one[m] for one in lengths[-50:]]).mean(dim=0) for m in names}
-            records.append({"step": step, "pull": pulls} | asked(net, data, names))
+            mean = {m: torch.stack([one[m] for one in lengths[-50:]]).mean(dim=0) for m in names}
+            records.append({"step": step, "length": mean} | asked(net, data, names))
     return records
 
 # %% tags=["measured", "proof"]
@@ -372,7 +372,7 @@ def asked(net, data, names):
 # %%
 gates_world, digits_world = world(gates), world(digits)
 live = train(gates_world, "joint", rate=0.02, steps=300)
-share = [record["pull"]["image"] / (record["pull"]["image"] + record["pull"]["text"])
+share = [record["length"]["image"] / (record["length"]["image"] + record["length"]["text"])
          for record in live]                                             # a share for each seed
 for record, one in zip(live, share):
     print(f"steps up to {record['step']:3}: the image's share", [f"{x:.2f}" for x in one])
@@ -380,12 +380,14 @@ report("gates, test accuracy after 300 steps", 100 * live[-1]["test accuracy"].m
        near=94, within=1.5, unit="%")
 
 # %% tags=["figure"]
-# Shares, pulls and accuracies, step by step, from the stored runs; both worlds.
+# Shares, lengths, accuracies by step, from the stored runs; and a row of the tables below.
 paths = stored("23", "paths")                                 # tools/sweep.py 23 paths
 def curve(name, key):
-    """A row's curve in percent or as it is: (30, 5)."""
-    return torch.tensor(paths[name][key]) * (1 if key == "pull" else 100)
-
+    return torch.tensor(paths[name][key]) * (1 if key == "pull" else 100)     # (30, 5)
+def shown(row, joint):
+    """Accuracies after 300 and 1,500 steps, and what they have more than the joint training."""
+    found = [percent(one) for one in row] + [percent(a, minus=b) for a, b in zip(row, joint)]
+    return "".join(f"{one:>13}" for one in found)
 steps = range(50, 1501, 50)
 figure, panels = plots.axes(width=8.6, height=5.0, columns=3, rows=2)
 for line_of, kind in zip(panels, ("gates", "digits")):
@@ -396,7 +398,7 @@ for line_of, kind in zip(panels, ("gates", "digits")):
             if key == "pull" or way != "text shuffled":
                 ax.plot(steps, curve(f"{kind}: {way}", key).mean(dim=1), line, label=way,
                         color=plots.COLORS[color], lw=1.8)
-    for ax, name in zip(line_of, ("image's share (%)", "pull on the image", "test accuracy (%)")):
+    for ax, name in zip(line_of, ("image's share (%)", "gradient length", "test accuracy (%)")):
         ax.set_title(f"{kind}: {name}", fontsize=10)
         ax.set_xlabel("step")
 panels[0][1].legend(frameon=False, fontsize=8)
@@ -411,38 +413,41 @@ for kind in ("gates", "digits"):
                       for place in (0, -1))
         print(f"{kind:7} {way:15} image's share, first 50 steps {start[0]:.0f} ± {start[1]:.0f} %,"
               f"  last 50 {end[0]:.0f} ± {end[1]:.0f} %")
+long = [sum(paths[f"gates: {way}"]["pull"][1]) / 5 for way in ("joint", "text shuffled")]
+print("gates, steps 51 to 100, gradient's length: joint {:.2f}, text shuffled {:.2f}".format(*long))
+first, *_, last = paths["digits: image times 10"]["share"]
+print("digits, image times 10: the share falls in", sum(b < a for a, b in zip(first, last)), "of 5")
 
 # %% [markdown]
 # The share grows, in every run of both worlds: Ben. Two controls: with the image dealt out anew among the samples, so that it explains nothing, its share *falls*; with the text dealt out anew it grows to more. So Ben's reason is not needed: the share grows even where the text has explained nothing.
 #
 # And units? With the image's numbers ten times as large the share still grows in gates, but in digits it *falls* in four of five runs. There the bet is settled for one choice of units only.
 #
-# But Ada saw something, too. Look at the middle: the **pull**, the length itself. In gates, after 100 steps, it is 0.12 in the joint training, and 0.27 where the text is shuffled, with the same network and the same samples. What the text has explained is missing from the residual, and the residual is all the image is told. The share grows all the same: it compares with the text's pull, and that shrinks.
+# But Ada saw something, too. Look at the middle: the length itself. In gates, up to step 100, it is 0.12 in the joint training, and 0.27 where the text is shuffled, with the same network and the same samples. What the text has explained is missing from the residual, and the image gets nothing else. The share grows all the same: it compares with the text's length, and that shrinks.
 #
 # ## One shared residual
 #
 # Is it the *shared* residual? Change that alone. In "own residual" each modality gets the residual of its own loss, $p_m - y$ instead of $p - y$. The answer is still the sum.
 
 # %%
-def in_percent(values):
-    """Mean and half the interval over the seeds, as text."""
-    mean, half = mean_interval([100 * value for value in values])
-    return f"{mean:8.1f} ± {half:.1f}"
-
+print("test accuracy in %, one rate    300 steps  1,500 steps      minus joint, at both")
 for kind, way in [(kind, way) for kind in ("gates", "digits")
                   for way in ("text", "image", "joint", "own residual", "image shuffled")]:
-    accuracies = paths[f"{kind}: {way}"]["accuracy"]
-    print(f"{kind:7} {way:15}", in_percent(accuracies["300"]), in_percent(accuracies["1500"]))
-print("test accuracy in % after 300 and 1,500 steps, one rate for all, five seeds")
+    row, joint = ([*paths[f"{kind}: {one}"]["accuracy"].values()] for one in (way, "joint"))
+    print(f"{kind:7} {way:20}", shown(row, joint))
+for rate in (0.01, 0.04):
+    one, other = (paths[f"gates, rate {rate}: {way}"]["accuracy"] for way in ("image", "joint"))
+    print(f"gates, rate {rate}, 300 steps: image minus joint",
+          percent(one["300"], minus=other["300"]))
 
 # %% [markdown]
-# - **gates, 300 steps**: the joint network sees the image and more, and is 1.7 ± 1.4 points *worse* than the image alone. This is **modality competition** (模态竞争): beside the easy modality the other one learns more slowly. With own residuals the pull is back, and the lead is 2.0 ± 1.2 over the joint training.
-# - **gates, 1,500 steps**: joint and image alone are level, a difference of 0.0 ± 0.5. So most of it was **under-training** (训练不足), a delay. A larger step makes up for the smaller pull: within the same 300 steps the gap is 4.6 ± 1.2 at half the rate, and at twice the rate the joint training has a lead of 0.2 ± 0.5. Not all is delay: own residuals still lead the joint training by 0.8 ± 0.3.
+# - **gates, 300 steps**: the joint network sees the image and more, and is 1.7 ± 1.4 points *worse* than the image alone. This is **modality competition** (模态竞争): beside the easy modality the other one learns more slowly. With own residuals the length is back, and the lead is 2.0 ± 1.2 over the joint training.
+# - **gates, 1,500 steps**: joint and image alone are level, a difference of 0.0 ± 0.5. So most of it was **under-training** (训练不足), a delay. A larger step makes up for the shorter gradient: within the same 300 steps the gap is 4.6 ± 1.2 at half the rate, and at twice the rate the joint training has a lead of 0.2 ± 0.5. Not all is delay: own residuals still lead the joint training by 0.8 ± 0.3.
 # - **digits**: fusion helps at once, and still own residuals lead by 4.4 ± 0.9 points at 300 steps. At 1,500 nothing is left that five seeds could show, 0.5 ± 2.3.
 #
-# [Wang and others](https://arxiv.org/abs/1905.12681) saw joint networks lose to the best single modality; [Huang and others](https://arxiv.org/abs/2203.12221) prove for a simple network that only some modalities are learned. A **greedy** (贪心) learner takes first what is quickest to learn. In gates it is mostly a matter of rate and time: ask for both first.
+# [Wang and others](https://arxiv.org/abs/1905.12681) saw joint networks lose to the best single modality; [Huang and others](https://arxiv.org/abs/2203.12221) prove for a simple network that only some modalities are learned. A **greedy** (贪心) learner takes first what is quickest to learn. In gates it is mostly rate and time: ask for both first.
 #
-# And what does the share say? Not who is neglected: in gates the image has 80 to 87 % of the gradient in the last 50 of 300 steps, and the joint network is still behind. Not how much a modality matters: other units, another share. It compares the two lengths at this step, no more.
+# And what does the share say? Not who is neglected: in gates the image has 80 to 87 % of the gradient in the last 50 of 300 steps, and the joint network is still behind. Not how much a modality matters: other units, another share.
 #
 # ## What balancing brings
 #
@@ -452,16 +457,20 @@ print("test accuracy in % after 300 and 1,500 steps, one rate for all, five seed
 
 # %%
 tuned = {kind: stored("23", f"tuned_{kind}") for kind in ("gates", "digits")}    # sweep.py 23
+print("test accuracy in %, tuned       300 steps  1,500 steps      minus joint, at both")
 for kind, way in [(kind, way) for kind in ("gates", "digits") for way in
                   ("text", "image", "joint", "own residual", "unimodal losses", "OGM",
                    "text shuffled", "image shuffled")]:
-    short, long = (tuned[kind][f"{budget}: {way}"] for budget in ("short", "long"))
-    print(f"{kind:7} {way:16}", in_percent(short["accuracy"]), in_percent(long["accuracy"]))
-print("test accuracy in %, tuned, within 300 and within 1,500 steps, five seeds")
+    row, joint = ([tuned[kind][f"{budget}: {one}"]["accuracy"] for budget in ("short", "long")]
+                  for one in (way, "joint"))
+    print(f"{kind:7} {way:20}", shown(row, joint))
+for way in ("OGM", "OGM turned"):
+    one, other = (paths[f"gates: {name}"]["accuracy"]["300"] for name in (way, "joint"))
+    print(f"gates, the old rate, 300 steps: {way} minus joint", percent(one, minus=other))
 
 # %% [markdown]
-# - **gates**: the leads of 300 steps are gone. Joint training and image alone are level within 300 steps, 0.0 ± 0.5. Within 1,500 the joint training stays 0.5 ± 0.4 *below* the image alone. Over the joint training unimodal losses have 0.4 ± 0.5 points within 300 steps and 0.3 ± 0.2 within 1,500; OGM has 0.0 ± 0.3 and 0.0 ± 0.1.
-# - **digits**: within 300 steps own residuals keep 2.0 ± 1.3 points; unimodal losses have 1.5 ± 2.5, OGM 0.5 ± 0.4. Within 1,500 no interval is clear of 0.
+# - **gates**: the leads of 300 steps are gone. Joint training and image alone are level within 300 steps, 0.0 ± 0.5. Within 1,500 the joint training stays 0.5 ± 0.4 *below* the image alone. Over the joint training only unimodal losses are clear of 0, by 0.3 ± 0.2 within 1,500.
+# - **digits**: within 300 steps own residuals keep 2.0 ± 1.3 points, and OGM has 0.5 ± 0.4. Within 1,500 no interval is clear of 0.
 # - **OGM turned round**, slowing who is behind, costs 4.1 ± 1.4 points in gates at the old rate, where $\alpha$ is 0.5. So its factor acts; the right way round it brought -0.2 ± 0.4 there.
 #
 # So most of what balancing brought at one rate, a tuned rate brings as well.
@@ -479,15 +488,15 @@ print("test accuracy in %, tuned, within 300 and within 1,500 steps, five seeds"
 #
 # <details><summary>Eleven ways to fuse, and what each modality gets</summary>
 #
-# | what comes out | what each modality feels | in words |
+# | what comes out | what each modality gets | in words |
 # |---|---|---|
-# | $t + v$; their mean | $d$; $d / 2$ | a sum does not know who brought what |
-# | $W t + V v$ | $W^\top d$ and $V^\top d$ | no modality changes what the other gets |
-# | $\max(t, v)$ | $d$ where it wins, half at a tie | the loser could move and change nothing |
-# | $t \odot v$ | $d \odot v$ and $d \odot t$ | the other is the factor; where it is 0, nothing comes |
-# | $\operatorname{vec}([t; 1]\,[v; 1]^\top)$ | $D\,[v; 1]$, with $d$ as a matrix $D$ | the 1 lets something through beside zeros |
+# | $t + i$; their mean | $d$; $d / 2$ | a sum does not know who brought what |
+# | $W t + V i$ | $W^\top d$ and $V^\top d$ | no modality changes what the other gets |
+# | $\max(t, i)$ | $d$ where it wins, half at a tie | the loser could move and change nothing |
+# | $t \odot i$ | $d \odot i$ and $d \odot t$ | the other is the factor; where it is 0, nothing comes |
+# | $\operatorname{vec}([t; 1]\,[i; 1]^\top)$ | $D\,[i; 1]$, with $d$ as a matrix $D$ | the 1 lets something through beside zeros |
 # | $\sum_r$ of products, low rank | $d$ times the product of the others, through its own matrix | the product, R times |
-# | $(1 + \gamma) \odot t + \beta$, FiLM | $t$: $(1 + \gamma) \odot d$; condition: $d \odot t$ by $\gamma$ and $d$ by $\beta$ | the condition is told in units of $t$ |
+# | $(1 + \gamma) \odot t + \beta$, FiLM | $t$: $(1 + \gamma) \odot d$; condition: $d \odot t$ by $\gamma$ and $d$ by $\beta$ | the condition's gradient is in units of $t$ |
 # | mean of the heads' logits | $(p - y) / 2$ through its own head | the error is that of the mean |
 # | log of the mean of probabilities | $r_m\,(p_m - y)$, $r_m$ its part of the true class's probability | who was right is asked more |
 # | weights $a = \operatorname{softmax}(s)$: $\sum_m a_m h_m$ | $a_m\, d$; the scores by (23.3) | passes less forward, passes less back |
@@ -499,18 +508,18 @@ print("test accuracy in %, tuned, within 300 and within 1,500 steps, five seeds"
 #
 # $$ d_{s_m} = a_m \Big( g_m - \sum_k a_k\, g_k \Big) \tag{23.3} $$
 #
-# The gate of (23.2) is this line for two: $z(1 - z)(t - v)$ is $z\,(t - out)$.
+# The gate of (23.2) is this line for two: $z(1 - z)(t - i)$ is $z\,(t - out)$.
 
 # %% tags=["proof"]
 # (23.3) on random numbers.
-def weighted_loss(t, v, s):
+def weighted_loss(t, i, s):
     a = s.softmax(dim=0)
-    return ((a[0] * t + a[1] * v) ** 2).sum() / 2
+    return ((a[0] * t + a[1] * i) ** 2).sum() / 2
 
-def weighted_by_hand(t, v, s):
+def weighted_by_hand(t, i, s):
     a = s.softmax(dim=0)
-    d = a[0] * t + a[1] * v
-    g = torch.stack([(t * d).sum(), (v * d).sum()])
+    d = a[0] * t + a[1] * i
+    g = torch.stack([(t * d).sum(), (i * d).sum()])
     return a[0] * d, a[1] * d, a * (g - (a * g).sum())
 
 verify_gradient("23.3", weighted_loss, weighted_by_hand, (4, 3), (4, 3), (2,))
@@ -518,7 +527,7 @@ verify_gradient("23.3", weighted_loss, weighted_by_hand, (4, 3), (4, 3), (2,))
 # %% [markdown]
 # ## Product of experts: the prior once
 #
-# Page 12's product, on two experts and two classes. Both say half and half, of something that comes in one case out of five. By (12.6) their product says 0.8 for the rare class: one half is much more than a fifth, and two say so. The common class is true. What do the experts and the prior feel?
+# Page 12's product, on two experts and two classes. Both say half and half, of something that comes in one case out of five. By (12.6) their product says 0.8 for the rare class: one half is much more than a fifth, and two say so. The common class is true. What do the experts and the prior get?
 
 # %%
 said = torch.tensor([[0.0, 0.0], [0.0, 0.0]]).double().requires_grad_()          # logits (M, C)
@@ -527,7 +536,7 @@ total = log_prior + (said.log_softmax(dim=1) - log_prior).sum(dim=0)            
 print("the product says", [round(value, 2) for value in total.softmax(dim=0).tolist()])
 F.cross_entropy(total, torch.tensor(1)).backward()
 for name, felt in zip(("text", "image", "prior"), (*said.grad, log_prior.grad)):
-    print(f"{name:5} feels", [round(value, 2) + 0.0 for value in felt.tolist()])
+    print(f"{name:5} gets", [round(value, 2) + 0.0 for value in felt.tolist()])
 
 # %% tags=["figure"]
 # The product's graph.
@@ -538,7 +547,7 @@ graph(ENDS | {"prior": (0, 1.5, "control"), "sum": (5.0, 1.5, "fused"),
        ("image", "sum"): ("log ½, log ½", ".8, -.8", 0.45),
        ("sum", "loss"): ("p = .8, .2", ".8, -.8", 0.5)},
       "The product. Each expert's logarithm goes into the sum once, the prior's 1 - 2 times: what"
-      " it feels is the residual, turned round.", height=3.0)
+      " it gets is the residual, turned round.", height=3.0)
 
 # %% [markdown]
 # Both get $p - y$ of the *product*: 0.8 and -0.8, though each alone has said one half. Why nothing of the expert's own softmax? An expert with the logits $o_m$ gives $\log p_m = o_m - \operatorname{logsumexp}(o_m)$. On the way back that is $d - p_m \sum_c d_c$, and the residual's entries sum to 0. The prior stands in the sum once for itself and minus once for each expert who is there. With $K_n$ experts in row $n$:
@@ -688,7 +697,7 @@ right = accuracy(product_logits(net, rows["test"]), rows["test"]["label"])
 report("test accuracy of the network trained by hand", 100 * right, near=90, within=4, unit="%")
 
 # %% [markdown]
-# Every weight was trained by lines that you derived (over five seeds the accuracy lies between 90 and 93 %). Any other fusion goes the same way: draw the graph, multiply along a way, add where ways meet.
+# Every weight was trained by lines that you derived. Any other fusion goes the same way: draw the graph, multiply along a way, add where ways meet.
 
 # %% [markdown]
 # ## With the library
@@ -703,20 +712,21 @@ head = pt.nn.Linear(32, 2)
 text, image, answers = pt.randn(64, 8), pt.randn(64, 24), pt.randint(2, (64,))
 glued = pt.cat([encoders["text"](text).relu(), encoders["image"](image).relu()], dim=1)
 pt.nn.functional.cross_entropy(head(glued), answers).backward()
-pulls = {m: pt.nn.utils.get_total_norm([w.grad for w in part.parameters()])
-         for m, part in encoders.items()}
-print("the shares sum to", round(sum((pulls[m] / sum(pulls.values())).item() for m in pulls), 4))
+lengths = {m: pt.nn.utils.get_total_norm([w.grad for w in part.parameters()])
+           for m, part in encoders.items()}
+shares = [length / sum(lengths.values()) for length in lengths.values()]
+print("the shares sum to", round(sum(shares).item(), 4))
 
 # %% [markdown]
 # ## On real data
 #
-# 5,000 of MNIST's test images with a typed word, the same networks and steps; stored, five seeds.
+# 5,000 of MNIST's test images with a typed word, the same networks and steps; stored, five seeds, columns as above.
 
 # %%
 mnist = stored("23", "public")                                # tools/sweep.py 23 public
 for way in ("text", "image", "joint", "own residual"):
-    accuracies = mnist[way]["accuracy"]
-    print(f"{way:13}", in_percent(accuracies["300"]), in_percent(accuracies["1500"]))
+    row, joint = ([*mnist[one]["accuracy"].values()] for one in (way, "joint"))
+    print(f"{way:13}", shown(row, joint))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.
@@ -727,15 +737,15 @@ if store.have("mnist", "fsdd"):
            - mnist["joint"]["accuracy"]["300"][0], 0, within=0.03)
 
 # %% [markdown]
-# Here the picture is strong and the word weak. The glue leads from the start, and own residuals add 2.4 ± 0.2 points after 300 steps and still 2.0 ± 0.3 after 1,500, at this one rate. Nothing is tuned here.
+# Here the picture is strong and the word weak. The glue leads from the start, and own residuals add 2.4 ± 0.2 points after 300 steps and still 2.0 ± 0.3 after 1,500, at this one rate, not tuned.
 #
 # ## Recap
 #
 # You can now
 #
-# 1. **read** a graph: what each modality feels is what comes back on all its ways, added;
+# 1. **read** a graph: what each modality gets is what comes back on all its ways, added;
 # 2. **build** the way back through a gate: the direct part, and the part through the score with the sigmoid's slope;
-# 3. **follow** a share: it grew in every run; in other units, in digits, it fell in four of five; the weaker modality's pull was less than by its own residual;
+# 3. **follow** a share: it grew in every run; in other units, in digits, it fell in four of five; the weaker modality's gradient was shorter than by its own residual;
 # 4. **judge** balancing: tuning takes its lead of 300 steps away in gates, and in digits 2.0 ± 1.3 of 4.4 points stay; tuned, within 1,500 steps, no lead of more than 0.3 points is shown;
 # 5. **build** the way back through a product of experts: one residual for all who are there, $1 - K$ times for the prior;
 # 6. **train** a network of three modalities with both, on autograd's curve.
@@ -744,12 +754,12 @@ if store.have("mnist", "fsdd"):
 #
 # <details><summary>1. Why does a gate that is fully open (z = 1) get no gradient?</summary>
 #
-# The sigmoid's slope $z(1 - z)$ is 0 there. Whether to open or to shut is told only to gates that are undecided.
+# The sigmoid's slope $z(1 - z)$ is 0 there. Only an undecided gate learns whether to open or to shut.
 #
 # </details>
-# <details><summary>2. An expert gives the truth a probability of 0.99, the product gives it 0.5. What does this expert's logit of the true class feel?</summary>
+# <details><summary>2. An expert gives the truth a probability of 0.99, the product gives it 0.5. What does this expert's logit of the true class get?</summary>
 #
-# $0.5 - 1 = -0.5$, over B: the product's residual, not its own -0.01. It is told to become surer still, to make up for the others.
+# $0.5 - 1 = -0.5$, over B: the product's residual, not its own -0.01. It has to become surer still, to make up for the others.
 #
 # </details>
 # <details><summary>3. A single expert is there. What does the prior get, and why?</summary>
@@ -767,9 +777,9 @@ if store.have("mnist", "fsdd"):
 # Was the baseline's learning rate tuned as well, at the same budget? Is the lead there at five times the budget? How far is the best single modality? What does the method bring if it is turned round, or a modality is shuffled? Over how many seeds, paired?
 #
 # </details>
-# <details><summary>6. With the whole page: derive what text and image feel in <i>h = z t + (1 - z) v</i>, where <i>z</i> is the sigmoid of one number that looks at the text alone.</summary>
+# <details><summary>6. With the whole page: derive what text and image get in <i>h = z t + (1 - z) i</i>, where <i>z</i> is the sigmoid of one number that looks at the text alone.</summary>
 #
-# Directly $z\,d$ and $(1 - z)\,d$. The score is one number for all entries, so their parts add up: $d_s = z(1 - z) \sum_k d_k (t_k - v_k)$. With $s = u \cdot t$ the text gets $d_s u$ as well. The image gets nothing by the gate, since the gate does not look at it.
+# Directly $z\,d$ and $(1 - z)\,d$. The score is one number for all entries, so their parts add up: $d_s = z(1 - z) \sum_k d_k (t_k - i_k)$. With $s = u \cdot t$ the text gets $d_s u$ as well. The image gets nothing by the gate, since the gate does not look at it.
 #
 # </details>
 #
@@ -784,7 +794,7 @@ if store.have("mnist", "fsdd"):
 #
 # In attention (page 14) a query gives weights to items by a softmax of its scores. In one sample it puts 0.98 of its weight on the wrong item and 0.02 on the right one. The loss is large, and its gradient comes back to the scores.
 #
-# *Ada says: it is very wrong, so the scores are told strongly to change.* *Ben says: the softmax is saturated, so the scores are told almost nothing.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
+# *Ada says: it is very wrong, so the scores get a strong gradient.* *Ben says: the softmax is saturated, so the scores get almost none.* Whom do you back? Put "Ada" or "Ben" in place of `None`.
 
 # %%
 guess("23.c", None)

@@ -62,7 +62,8 @@ def worlds(page: dict) -> dict:
 
 def path(records: list[dict]) -> dict:
     """What one training looked like: the accuracies at the two budgets, of all and of what the
-    image's part says alone, and every 50 steps the image's pull and share, a number for each seed.
+    image's part says alone, and every 50 steps the length of the image's gradient ("pull") and its
+    share, a number for each seed.
     """
     at = {one["step"]: one for one in records}
     ends = [steps for steps in BUDGETS.values() if steps in at]
@@ -70,11 +71,11 @@ def path(records: list[dict]) -> dict:
     row |= {"curve": [rounded(one["test accuracy"]) for one in records]}
     if "image part" in records[0]:
         row["image part"] = {str(steps): rounded(at[steps]["image part"]) for steps in ends}
-    if "image" in records[0]["pull"]:
-        row["pull"] = [rounded(one["pull"]["image"]) for one in records]
-    if len(records[0]["pull"]) == 2:
-        pulls = [(one["pull"]["text"], one["pull"]["image"]) for one in records]
-        row["share"] = [rounded(image / (text + image)) for text, image in pulls]
+    if "image" in records[0]["length"]:
+        row["pull"] = [rounded(one["length"]["image"]) for one in records]
+    if len(records[0]["length"]) == 2:
+        pairs = [(one["length"]["text"], one["length"]["image"]) for one in records]
+        row["share"] = [rounded(image / (text + image)) for text, image in pairs]
     return row
 
 
