@@ -158,11 +158,12 @@ def test_errors_in_numbers(text):
     assert f"60 % lost, held values err by {rows['hold, .6 lost']:.2f}" in text
     assert (
         f"With no limit hold errs by {rows['hold, gaps, inf']:.2f}, a line across the gap by"
-        f" {rows['linear, gaps, inf']:.2f}."
+        f" {rows['linear, gaps, inf']:.2f};"
     ) in text
     share = mean(stored("06", "errors")["hold, gaps, 1"]["share"])
     assert (
-        f"it is {rows['hold, gaps, 1']:.2f} and {rows['linear, gaps, 1']:.2f}, for {share:.0f} %"
+        f"of one second {rows['hold, gaps, 1']:.2f} and {rows['linear, gaps, 1']:.2f}, for"
+        f" {share:.0f} %"
     ) in text
     assert f"as if none were late: {rows['late, by their times']:.2f}" in text
     assert f"`resample(..., arrived=...)`): {rows['late, what was in']:.2f}." in text

@@ -116,8 +116,8 @@ def test_the_gain_over_a_first_try_is_larger(text):
     best = max((rows[name] for name in ALONE), key=sum)
     assert all(sum(rows[name]) > sum(rows[f"{name}, first try"]) for name in ALONE)
     over_first, over_best = gain(rows["all three"], first), gain(rows["all three"], best)
-    assert f"{over_first[0]:.0f} points over the best first try" in text
-    assert f"{over_best[0]:.0f} over the best tuned one" in text
+    assert f"{over_first[0]:.1f} points over the best first try" in text
+    assert f"{over_best[0]:.1f} over the best tuned one" in text
     assert over_first[0] - over_first[1] > over_best[0] + over_best[1]
     assert over_best[0] - over_best[1] > 0
 

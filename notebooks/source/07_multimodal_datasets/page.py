@@ -37,7 +37,7 @@ from course_utils.datasets.collation import letter_ids
 from course_utils.datasets.digits import SAMPLE_RATE, WORDS, WRITER_BLOCKS
 from course_utils.exercises import check, mine
 from course_utils.masks import masked_mean
-from course_utils.metrics import mean_interval
+from course_utils.metrics import percent
 from course_utils.report import guess, guesses, outcome, report
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -269,7 +269,7 @@ noise = [worker.random(2).round(3).tolist() for worker in workers]
 print("two workers draw different noise:", noise[0] != noise[1])
 
 # %% [markdown]
-# The remedy is to keep no generator: what a sample draws follows from seed, epoch and index. (The loop sets `data.epoch` before it asks for batches.)
+# The remedy is to keep no generator: what a sample draws follows from seed, epoch and index. (So the Dataset must be told the epoch before each one.)
 #
 # <details><summary>And PyTorch's own numbers, and the next epoch?</summary>
 #
@@ -299,11 +299,7 @@ same = [torch.equal(a[name], b[name]) for a, b in zip(*loaded) for name in ("lab
 print("none and two workers, the same order and the same noise:", all(same))
 
 # %% [markdown]
-# <details><summary>Why not with our own Folder?</summary>
-#
-# On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, which holds the *name* of its class only. It finds `Digits` by its file; the name `Folder` it does not know, which lives in this notebook. So what workers need (Dataset, collate, augmentation) belongs into a `.py` file beside the notebook.
-#
-# </details>
+# Why not with `Folder`? On Windows and macOS a worker is **spawned**: a new Python gets the Dataset as a pickle, with no more than the *name* of its class. `Digits` it finds by its file, `Folder` lives in this notebook alone. So put what workers need (Dataset, collate, augmentation) into a `.py` file beside the notebook.
 
 # %% tags=["proof"]
 # What a new Python says that is handed either class.
@@ -480,7 +476,7 @@ plots.pictures(
 )
 
 # %% [markdown]
-# Neither the caption nor the picture alone says anything about the label. Mirrored both, they keep it.
+# Neither the caption nor the picture alone says anything about the label. Mirror both, and the label stays true.
 #
 # > **Exercise 07.3 · The mirrored pair** — *6 minutes · core*
 # >
@@ -572,7 +568,7 @@ def accuracy_with(samples, test, change, collate_fn, seed, steps=300):
     return (model(whole).argmax(-1) == whole["label"]).double().mean().item()
 
 # %% [markdown]
-# A glue with a hidden layer learns from such pairs, five seeds with each number of pairs, and is asked about new pairs by other writers. Now every second picture is mirrored by chance: with its caption, or, as an image library does it, without. In the second case half of the pairs of an epoch say the opposite of their label.
+# Picture and caption glued, with a hidden layer behind, learn from such pairs, five seeds with each number of pairs, and are asked about new pairs by other writers. Now every second picture is mirrored by chance: with its caption, or, as an image library does it, without. In the second case half of the pairs of an epoch say the opposite of their label.
 #
 # With 100 pairs as they are, 84 of 100 answers are right. How many with the picture alone flipped? In percent, to within 5.
 
@@ -582,8 +578,10 @@ guess("07.b", None, sure=0.5)
 # %%
 sweep = stored("07", "mirrored")              # python tools/sweep.py 07 mirrored
 for name, row in sweep.items():
-    mean, half = mean_interval([100 * value for value in row["accuracy"]])
-    print(f"{name:42}{mean:5.1f} ± {half:.1f} %")
+    print(f"{name:42} {percent(row['accuracy'])} %")
+    if name.endswith(" mirrored"):
+        plain = sweep[name.replace("mirrored", "as they are")]
+        print(f"{'    gain in points':41} {percent(row['accuracy'], minus=plain['accuracy'])}")
 new = make_pairs(1000, range(10, 14), seed=100)
 live = accuracy_with(few, new, mirror, collate, seed=0)
 before = sweep["100 pairs, mirrored"]["accuracy"][0]
@@ -591,9 +589,9 @@ report("mirrored: live minus stored", live - before, near=0, within=0.03)
 outcome("07.b", 54, within=5)
 
 # %% [markdown] owes="F185 F198"
-# With 100 pairs, half a mirror turns 84 % into little more than a coin; it differs from the whole one in nothing but the caption. The whole mirror gains 11 points. With 300 it gains nothing.
+# With 100 pairs, half a mirror turns 84 % into little more than a coin; it differs from the whole one in nothing but the caption. The whole mirror gains 11 points, with a wide interval. With 300 it gains nothing.
 #
-# The flip must suit the data as well: zeros and ones about survive it, a mirrored 2 is none. Think also of boxes and key points, of the channels of a stereo sound, of writing in a picture, of *clockwise*.
+# The flip must suit the data as well: zeros and ones about survive it, a mirrored 2 is none. Think also of boxes and key points, of stereo sound, writing in a picture, *clockwise*.
 #
 # ## May I?
 #
@@ -613,13 +611,13 @@ outcome("07.b", 54, within=5)
 #
 # </details>
 #
-# *Share alike*: a set made from it goes on under the same licence; whether a model is one is disputed. A voice can be known again, whatever the licence says. Write down source, date, licence and hash when you download; later nobody knows.
+# *Share alike*: a set made from it goes on under the same licence; whether a model is one is disputed. A voice can be known again. Write down source, date, licence and hash when you download; later nobody knows.
 #
 # Multimodal data are costly: a sample needs its modalities, aligned, *and* a label. Before you pay for more, have some labelled twice, and count where both agree.
 #
 # ## With the library
 #
-# The course's `read_table` reads such a folder in one call: it opens each file, names the rows that cannot be used (`table.problems`), and splits by group. Three bad rows are put in first.
+# The course's `read_table` reads such a folder in one call: it opens each file, names the rows that cannot be used (`table.problems`), and splits by group. Three bad rows are put in first; a fourth is the folder's own, the only *five*, which no split could both learn and test.
 
 # %% tags=["proof"]
 # The same folder by `read_table`; three bad rows are put in first.

@@ -277,7 +277,7 @@ for step, g in enumerate((1.0, -1.0, 1.0, -1.0), start=1):
           f"  step {-fair_m / fair_v**0.5:+.3f}")
 
 # %% [markdown] owes="F99"
-# Both means begin at zero, so they come out too small at first; dividing by 1 - 0.9 to the power of the step corrects this. The later steps are short because the gradients contradict one another: four times +1 gives four steps of -1. AdamW also takes a share of each weight off, its **weight decay** (权重衰减), beside the averages and not through them:
+# Both means begin at zero, so they come out too small at first; dividing by 1 - 0.9 to the power of the step corrects this. The later steps are short because the gradients contradict one another: four times +1 gives four steps of -1. AdamW also takes a share of each weight off, its **weight decay** (权重衰减), beside the averages and not through them. With learning rate η, decay λ and step t:
 #
 # $$ w \leftarrow w - \eta \frac{m / (1 - 0.9^t)}{\sqrt{v / (1 - 0.999^t)} + 10^{-8}} - \eta \lambda w \tag{08.1} $$
 #
@@ -395,7 +395,7 @@ for name in ("warm-up", "cosine schedule", "clipping", "all three"):
 print("gain at 0.01: " + ", ".join(parts))
 
 # %% [markdown]
-# At the best rate none of them gains what five seeds could show. At ten times this rate all three together save 2.6 of the three points that are lost; of none alone do five seeds show that it helps. So search the rate first. (Deep networks and large batches are another matter; see Goyal, *Read more*.)
+# At the best rate none of them gains what five seeds could show. Ten times this rate loses three points; all three together save 2.6 of them, and of none alone do five seeds show that it helps. So search the rate first. (Deep networks and large batches are another matter; see Goyal, *Read more*.)
 
 # %% [markdown]
 # ## Stop and go on
@@ -611,7 +611,7 @@ print(f"{parts[0]} over nothing; over it {parts[1]}, {parts[2]}")
 #
 # ## Common mistakes, in runnable lines
 #
-# A folded cell runs three; one stops, two do not.
+# A folded cell runs three. `loss = loss(...)` takes a name twice: the second batch calls a number, and the loop stops. Two run on. `CrossEntropyLoss` wants the classes on axis 1, `(B, C, T)`; when T equals C the wrong order raises nothing. And a list of lists is *multilabel* to scikit-learn: `f1_score` gives a number for each place in the sentence. Flatten both lists first.
 
 # %% owes="F89" tags=["proof"]
 # Three common mistakes: one stops, two do not.
@@ -630,15 +630,8 @@ assert len(f1_score(flags, flags, average=None)) == 3
 print("the one that stops:", stops)
 
 # %% [markdown] owes="F106 F110 F182 L6 L8 L18 L27"
-# <details><summary>Which they are, and two more</summary>
+# Output layer and loss go together: one logit and `BCEWithLogitsLoss` for yes or no, C logits and `CrossEntropyLoss` for one of C classes, a number and `MSELoss`. And no line can show what is missing: a loop that reports its best *training* loss, or picks the epoch on the test set, has measured nothing.
 #
-# - A name that is taken twice: `loss = loss(...)` runs once. The second batch calls a number.
-# - `CrossEntropyLoss` wants the classes on axis 1, `(B, C, T)`. When T equals C the wrong order raises nothing.
-# - A list of lists is *multilabel* to scikit-learn: `f1_score` gives a number for each place in the sentence. Flatten both lists first.
-# - Output layer and loss go together: one logit and `BCEWithLogitsLoss` for yes or no, C logits and `CrossEntropyLoss` for one of C classes, a number and `MSELoss`.
-# - And no line can show what is missing: a loop that reports its best *training* loss, or picks the epoch on the test set, has measured nothing.
-#
-# </details>
 # <details><summary>Devices, half precision, and keeping a log</summary>
 #
 # ```python

@@ -29,7 +29,7 @@ from course_utils.exercises import check, mine
 from course_utils.fusion import ConcatFusion as CourseFusion
 from course_utils.fusion import EarlyFusion, LateFusion
 from course_utils.image import pixel_features
-from course_utils.metrics import mean_interval
+from course_utils.metrics import mean_interval, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -192,7 +192,7 @@ verify("10.1", by_hand=z @ W.T + b, reference=second(first(z)))
 # - **loud**: the same, counted from 0 to 255;
 # - **wide**: ten copies side by side, 2,560 numbers and nothing new in them.
 #
-# There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` of each to 64 numbers. Yours has both. A stored sweep has each alone, at 10 and at 60 epochs, with the learning rate that is best on the validation set.
+# There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` of each to 64 numbers. Yours has both. A stored sweep has neither, each and both, for 10 and for 60 epochs, with the learning rate that is best on the validation set.
 
 # %% tags=["measured", "proof"]
 # Data as vectors, the ways that the picture comes, and the package's layer with each remedy.
@@ -241,10 +241,6 @@ def train(make, data, seed, epochs, lr, wrap=Model):
 
 def score(model, data):
     return evaluate(model, Batches(data["test"], 4096))
-sweep = stored("10", "imbalance")                              # python tools/sweep.py 10 imbalance
-def percent(row):
-    mean, half = mean_interval([100 * value for value in sweep[row]["accuracy"]])
-    return f"{mean:.1f} ± {half:.1f}"
 
 # %% [markdown]
 # Alone, the text has 77 % and the picture 64; glued as they come they have 85, with ten epochs each. Now the pixels from 0 to 255, everything else as it was. How much do both together have? In percent, to within 5.
@@ -253,16 +249,17 @@ def percent(row):
 guess("10.a", None, sure=0.5)
 
 # %%
+sweep = stored("10", "imbalance")                              # python tools/sweep.py 10 imbalance
+right = {name: percent(row["accuracy"]) for name, row in sweep.items()}
 print("text + image, test accuracy in %\n" + " " * 18 + "".join(f"{name:>12}" for name in REMEDIES))
 for epochs in (10, 60):
     for way in WAYS:
         rows = [f"text + image, {way}, {remedy}, {epochs} epochs" for remedy in REMEDIES]
-        print(f"{epochs} ep., {way:11}" + "".join(f"{percent(row):>12}" for row in rows))
-print("text alone, 10 epochs   ", percent("text, as it comes, nothing, 10 epochs"))
-tuned = mean_interval([100 * value for value in stored("09", "baselines")["text"]["accuracy"]])
-print(f"  page 09's, tuned        {tuned[0]:.1f} ± {tuned[1]:.1f}")
-print("both, picture shuffled  ",
-      percent("text + image, as it comes, both, 10 epochs, shuffled"))
+        print(f"{epochs} ep., {way:11}" + "".join(f"{right[row]:>12}" for row in rows))
+print("text alone, 10 epochs   ", right["text, as it comes, nothing, 10 epochs"])
+print("  page 09's, tuned       ", percent(stored("09", "baselines")["text"]["accuracy"]))
+print("picture alone           ", right["image, as it comes, nothing, 10 epochs"])
+print("both, picture shuffled  ", right["text + image, as it comes, both, 10 epochs, shuffled"])
 outcome("10.a", 58, within=5)
 
 # %% [markdown]
@@ -485,9 +482,9 @@ for i in PLACES:
     print(f"picture of {shown}, word for {named}: said {verdict}")
 
 # %% [markdown]
-# ## Two hidden units are enough
+# ## More: two hidden units are enough
 #
-# This exercise is an extra: nothing after its figure rests on it. Let text and image each say -1 or +1, or any size with either sign. One hidden layer of two units gives the logit
+# Let text and image each say -1 or +1, or any size with either sign. One hidden layer of two units gives the logit
 #
 # $$ v^\top \operatorname{relu}(W x + b) + c, \qquad x = (\text{text}, \text{image}) \tag{10.2} $$
 #
@@ -567,7 +564,7 @@ plots.show(
 # %% [markdown] owes="F8 F108 F135"
 # ## Trained end to end
 #
-# **End to end** (端到端) means that the loss moves everything, the extractors too: a network for the picture, an embedding and a masked mean for the letters, the glue with a hidden layer. Two networks for the picture, both with one mean over all places: two convolutions, and page 03's three.
+# **End to end** (端到端) means that the loss moves everything, the extractors too: a network for the picture, an embedding and a masked mean for the letters, the glue with a hidden layer. Any object is recognised so from picture and words; a video's frames go through the same network one by one (page 06). Two networks for the picture, both with one mean over all places: two convolutions, and page 03's three.
 
 # %% tags=["measured", "proof"]
 # The model end to end: a network, a table of letters, the package's layer.
@@ -587,8 +584,7 @@ class EndToEnd(nn.Module):
 # %%
 joint = stored("10", "end_to_end")                             # python tools/sweep.py 10 end_to_end
 for name, row in joint.items():
-    mean, half = mean_interval([100 * value for value in row["accuracy"]])
-    print(f"{name:26}{mean:5.1f} ± {half:.1f} %")
+    print(f"{name:26} {percent(row['accuracy'])} %")
 
 # %% [markdown] owes="F12 F73 F177 L20 P9"
 # Behind two convolutions one mean leaves the picture 28 %, and it adds three points to the text. Behind page 03's three it has 58 and adds more than twelve. So it is not the mean as such.
@@ -665,7 +661,7 @@ print(f"word: a sum {late:.0f} %, a hidden layer {word:.0f} %; voice: a hidden l
 # 3. **balance**: normalise against loudness, project against width; with both, 58 and 69 % became 88;
 # 4. **compute** the interaction at four points, of logits;
 # 5. **tell** a sum from the rest: concatenation with a linear head and late fusion have none, and stay at chance on XOR;
-# 6. **set** two hidden units that answer it.
+# 6. **set** (More) two hidden units that answer it.
 #
 # ## Questions
 #

@@ -28,7 +28,7 @@ from course_utils.contracts import check_contracts, show_contracts
 from course_utils.datasets import Digits, collate
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
-from course_utils.metrics import mean_interval
+from course_utils.metrics import paired, percent
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
@@ -135,17 +135,17 @@ def score(model, part):
 
 # %%
 sweep = stored("11", "order")                                # python tools/sweep.py 11 order
-def percent(name, rows=sweep):
-    mean, half = mean_interval([100 * value for value in rows[name]["accuracy"]])
-    return f"{mean:.1f} ± {half:.1f}"
-
+right = {name: percent(row["accuracy"]) for name, row in sweep.items()}
 print("test accuracy in %, five seeds\nfeatures                by place       by name")
 for when in ("in order", "turned in every batch", "turned at test time"):
-    print(f"{when:22}{percent('by place: ' + when):>12}{percent('by name: ' + when):>14}")
+    print(f"{when:22}{right['by place: ' + when]:>12}{right['by name: ' + when]:>14}")
+in_order = sweep["by place: in order"]["accuracy"]
+every_batch = sweep["by place: turned in every batch"]["accuracy"]
+print("by place, turned in every batch, gains in points:", percent(every_batch, minus=in_order))
 print("\nmask, by place         all there  text missing")
 for when in ("in order", "turned in every batch"):
-    row = f"mask {when}: "
-    print(f"{when:22}{percent(row + 'all there'):>12}{percent(row + 'text missing'):>14}")
+    print(f"{when:22}{right[f'mask {when}: all there']:>12}"
+          f"{right[f'mask {when}: text missing']:>14}")
 outcome("10.c", "Ben")
 
 # %% tags=["figure"]
@@ -181,7 +181,7 @@ plots.pictures(
 #
 # Another way to score without learning. The smallest layer that has it scales each column of two modalities by a number to be learned, takes their mean, and adds a bias. With $\odot$ for "entry by entry":
 #
-# $$ h = \tfrac12 \left( s^{\text{text}} \odot x^{\text{text}} + s^{\text{image}} \odot x^{\text{image}} \right) + b, \qquad \frac{\partial L}{\partial s^m} = \tfrac12 \sum_n g_n \odot x_n^m \tag{11.1} $$
+# $$ h = \tfrac12 \left( a^{\text{text}} \odot x^{\text{text}} + a^{\text{image}} \odot x^{\text{image}} \right) + b, \qquad \frac{\partial L}{\partial a^m} = \tfrac12 \sum_n g_n \odot x_n^m \tag{11.1} $$
 #
 # where $g_n$ is the loss's gradient by $h_n$, the result of sample n. An `nn.Parameter` is a tensor that is to be learned, and the scales are two, so they stand in a list.
 
@@ -221,9 +221,9 @@ plots.table_of_numbers(
 )
 seed_everything(0)
 x = torch.randn(2, 4, 3, dtype=torch.float64)                                 # (M, B, 3)
-s, b = torch.randn(3, 3, dtype=torch.float64).requires_grad_().split([2, 1])  # (M, 3), (1, 3)
-h = (s[:, None] * x).sum(dim=0) / 2 + b                                       # (B, 3)
-found = torch.autograd.grad(h.square().sum(), s)[0]
+a, b = torch.randn(3, 3, dtype=torch.float64).requires_grad_().split([2, 1])  # (M, 3), (1, 3)
+h = (a[:, None] * x).sum(dim=0) / 2 + b                                       # (B, 3)
+found = torch.autograd.grad(h.square().sum(), a)[0]
 verify("11.1", by_hand=(2 * h.detach() * x).sum(dim=1) / 2, reference=found)
 
 # %% [markdown]
@@ -330,23 +330,22 @@ guess("11.a", None, sure=0.5)
 
 # %%
 dead = stored("11", "dead")                                  # python tools/sweep.py 11 dead
-def paired(one, other):
-    """Mean difference over the seeds in points, and half its 95 % interval."""
-    return mean_interval([100 * (a - b) for a, b in zip(one["accuracy"], other["accuracy"])])
+def runs(name):
+    return dead[name]["accuracy"]
 
-for setting in ("trained", "frozen"):
-    row = f"{setting}, width 64"
-    mean, half = paired(dead[f"sound, {row}"], dead[f"dead, {row}"])
-    both = [percent(f"{kind}, {row}", dead) for kind in ("sound", "dead")]
-    print(f"{setting:8} sound {both[0]}   dead {both[1]}   difference {mean:.1f} ± {half:.1f}")
+for row in ("trained, width 64", "frozen, width 64", "trained, width 16",
+            "trained, width 64, picture shuffled"):
+    both = [percent(runs(f"{kind}, {row}")) for kind in ("sound", "dead")]
+    less = percent(runs(f"sound, {row}"), minus=runs(f"dead, {row}"))
+    print(f"{row:35} sound {both[0]}  dead {both[1]}  difference {less}")
 outcome("11.a", 50, within=8)
 
 # %% tags=["figure"]
 # What a score shows of the fault, by the layer's width; one dead run again.
 width_of = {name: int(name.split("width ")[1].split(",")[0]) for name in dead if "width" in name}
 widths = sorted({*width_of.values()})
-gaps = {f"{setting} encoders": [paired(dead[f"sound, {setting}, width {width}"],
-                                       dead[f"dead, {setting}, width {width}"]) for width in widths]
+gaps = {f"{setting} encoders": [paired(runs(f"sound, {setting}, width {width}"),
+                                       runs(f"dead, {setting}, width {width}")) for width in widths]
         for setting in ("frozen", "trained")}
 again = score(train(DictFusion, splits, seed=0, frozen=True), splits["test"])
 live = again - dead["dead, frozen, width 64"]["accuracy"][0]
@@ -364,15 +363,15 @@ plots.curves(
 # %% tags=["proof"]
 # Ten other seeds; the dead layer beside the text alone, and beside shuffled pictures.
 more = stored("11", "more")                                  # python tools/sweep.py 11 more
-others = [more[f"{kind}, trained, seeds 5 to 14"] for kind in ("sound", "dead")]
-row = "dead, trained, width 64"
-gains = {"ten other seeds": paired(*others),
-         "dead minus text alone": paired(dead[row], dead["text alone, trained, width 64"]),
-         "minus shuffled": paired(dead[row], dead[f"{row}, picture shuffled"])}
-print("; ".join(f"{name} {mean:.1f} ± {half:.1f}" for name, (mean, half) in gains.items()))
+others = [more[f"{kind}, trained, seeds 5 to 14"]["accuracy"] for kind in ("sound", "dead")]
+row = "trained, width 64"
+gains = [percent(others[0], minus=others[1]),
+         percent(runs(f"dead, {row}"), minus=runs(f"text alone, {row}")),
+         percent(runs(f"dead, {row}"), minus=runs(f"dead, {row}, picture shuffled"))]
+print("ten other seeds {}; dead minus text alone {}; minus shuffled {}".format(*gains))
 
 # %% [markdown]
-# Behind trained encoders five seeds cannot tell the two apart at this width (ten others can, by 1.5 ± 1.1 points), and the dead one is eight points above the text alone and eleven above itself trained on shuffled pictures: it *fuses*. Freeze the encoders, which alone changes between the two rows, and 22 points are missing: they had learned around the layer. In a narrow layer that works less well: at width 16 seven points are missing behind trained encoders, too.
+# Behind trained encoders five seeds cannot tell the two apart at this width (ten others can, by 1.5 ± 1.1 points), and the dead one is eight points above the text alone and eleven above itself trained on shuffled pictures: it *fuses*. Freeze the encoders, which alone changes between the first two rows, and 22 points are missing: they had learned around the layer. In a narrow layer that works less well: at width 16 seven points are missing, too.
 #
 # So a good score says that the *model* found a way. Whether a layer took part, one must ask the layer.
 #
@@ -460,7 +459,7 @@ for suspect in (SuspectA, SuspectB, SuspectC, SuspectD):
 #
 # </details>
 #
-# Complete samples in large batches call on none of the four, if all of them come with a mask, or all without.
+# In large batches of complete samples none of the four shows, if all come with a mask, or all without.
 #
 # ## Weights for what is present
 #
