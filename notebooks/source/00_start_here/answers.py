@@ -159,7 +159,7 @@ WRONG = {
                 "def f(batch, names, weight, bias):\n z = sum(batch[n] for n in names)\n"
                 " return z @ weight.T + bias"
             ),
-            "raised RuntimeError: mat1 and mat2 shapes cannot be multiplied",
+            "mat1 and mat2 shapes cannot be multiplied",
         ),
     ],
     "00.2": [
@@ -189,11 +189,11 @@ WRONG = {
         ),
         (
             "def f(logits, labels): return (logits == labels).mean()",
-            "raised RuntimeError",
+            "mean(): could not infer output dtype",
         ),
         (
             "def f(logits, labels): return (logits.argmax(1) == labels).mean()",
-            "raised RuntimeError",
+            "mean(): could not infer output dtype",
         ),
     ],
     "00.3": [

@@ -433,7 +433,7 @@ verify("06.1", by_hand=by_formula, reference=by_mean, tolerance=1e-5)
 no_limit, limit = ([rms_of(f"{how}, gaps, {age}", 2) for how in ("hold", "linear")]
                    for age in ("inf", "1"))
 share = np.mean(errors["hold, gaps, 1"]["share"])
-print(f"hold, linear: inf {', '.join(no_limit)}; 1 s {', '.join(limit)},"
+print(f"hold, linear: no limit {', '.join(no_limit)}; 1 s {', '.join(limit)},"
       f" {100 * share:.0f} % of ticks")
 
 # %% tags=["figure"]

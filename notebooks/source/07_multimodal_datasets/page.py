@@ -303,6 +303,7 @@ print("none and two workers, the same order and the same noise:", all(same))
 
 # %% tags=["proof"]
 # What a new Python says that is handed either class.
+import os
 import subprocess
 import sys
 from multiprocessing.reduction import ForkingPickler
@@ -312,7 +313,7 @@ def new_process(wanted):
     """What a new Python says that is handed a pickled class, as a spawned worker is."""
     code = f"import pickle, sys; sys.path = {sys.path!r}; pickle.load(sys.stdin.buffer)"
     done = subprocess.run([sys.executable, "-c", code], input=ForkingPickler.dumps(wanted),
-                          capture_output=True)
+                          capture_output=True, env={**os.environ, "PYTHON_COLORS": "0"})
     said = done.stderr.decode().strip().splitlines()
     return "found" if done.returncode == 0 else said[-1].partition(":")[0]
 
