@@ -254,13 +254,10 @@ def train(kind, part, targets, validation, seed, weight, *, rate=1e-3, decay=0.0
     model.load_state_dict(kept)
     return model, best
 
-# %% tags=["proof"]
-# 100 labels, and the letters of all 1,287 words.
-part = hide(load("train", [0]), 100, seed=0)
+# %%
+part = hide(load("train", [0]), 100, seed=0)                                   # 100 labels
 validation, test = load("validation", [100, 101]), load("test", [200, 201, 202, 203])
 letters = second_question("letters", part, seed=0)                             # (1287, 26)
-
-# %%
 solo, _ = train(TwoQuestions, part, letters, validation, seed=0, weight=0.0)
 duo, _ = train(TwoQuestions, part, letters, validation, seed=0, weight=100.0)
 report("digit alone, one seed", 100 * score(solo, test), near=46.5, within=4, unit="%")
