@@ -254,13 +254,10 @@ def train(kind, part, targets, validation, seed, weight, *, rate=1e-3, decay=0.0
     model.load_state_dict(kept)
     return model, best
 
-# %% tags=["proof"]
-# 100 labels, and the letters of all 1,287 words.
-part = hide(load("train", [0]), 100, seed=0)
+# %%
+part = hide(load("train", [0]), 100, seed=0)                                   # 100 labels
 validation, test = load("validation", [100, 101]), load("test", [200, 201, 202, 203])
 letters = second_question("letters", part, seed=0)                             # (1287, 26)
-
-# %%
 solo, _ = train(TwoQuestions, part, letters, validation, seed=0, weight=0.0)
 duo, _ = train(TwoQuestions, part, letters, validation, seed=0, weight=100.0)
 report("digit alone, one seed", 100 * score(solo, test), near=46.5, within=4, unit="%")
@@ -641,15 +638,10 @@ class CnnLstm(nn.Module):
                                   nn.Flatten(), nn.Linear(512, 32))
         self.letters, self.read = nn.Embedding(27, 16), nn.LSTM(16, 32, batch_first=True)
         self.digit, self.ink = nn.Linear(64, 10), nn.Linear(64, 1)
-
     def forward(self, image, ids, lengths):
         states = self.read(self.letters(ids))[0]                           # (B, T, 32)
-        last = states[torch.arange(len(ids)), lengths - 1]                 # (B, 32)
-        h = torch.cat([self.look(image), last], dim=1).relu()              # (B, 64)
-        return self.digit(h), self.ink(h)
-
-# %% tags=["proof"]
-# Its training, on both questions.
+        h = torch.cat([self.look(image), states[torch.arange(len(ids)), lengths - 1]], dim=1)
+        return self.digit(h.relu()), self.ink(h.relu())                    # h: (B, 64)
 generator, digits = seed_everything(0), Digits("train")
 batch = collate([digits[i] for i in range(256)])
 lengths, ink = batch["mask"]["text"].sum(dim=1).clamp(min=1), scaled(batch["image"].mean((2, 3)))
