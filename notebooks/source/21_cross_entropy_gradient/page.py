@@ -66,7 +66,7 @@ plots.show(
 # %% [markdown]
 # ## A question from page 00
 #
-# There the loop called `F.cross_entropy` and `loss.backward()`. Why this loss, and what does it say to the logits? Four samples came. To the digits that were there a model had given these probabilities. (Page 20's bet is settled under *More: rare classes*.)
+# There the loop called `F.cross_entropy` and `loss.backward()`. Why this loss, and what does it say to the logits? (Page 20's bet is settled under *More: rare classes*.) Four samples came. To the digits that were there a model had given these probabilities:
 
 # %%
 given = torch.tensor([0.5, 0.25, 0.8, 0.1], dtype=torch.float64)
