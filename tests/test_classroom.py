@@ -296,7 +296,7 @@ def mixed(source):
     """
     code = {}
     for i, key in enumerate(ANSWERS[source]):
-        name = re.search(r"^def (\w+)", ANSWERS[source][key], re.M)[1]
+        name = re.search(r"^(?:def|class) (\w+)", ANSWERS[source][key], re.M)[1]
         wrong = (
             f"from course_utils.exercises import _find\n{name} ="
             f" _find({key!r}).misconceptions[0].wrong"
@@ -369,8 +369,8 @@ def whole(nb):
     """From top to bottom, wrong answers and right ones, and with two seeds: many a number leaves
     its band.
     """
-    (dial,) = [cell for cell in nb.cells if "SEEDS = range(10 if FULL else 5)" in cell.source]
-    dial.source = dial.source.replace("range(10 if FULL else 5)", "range(2)")
+    (dial,) = [cell for cell in nb.cells if "range(1, 10 if FULL else 5)" in cell.source]
+    dial.source = dial.source.replace("range(1, 10 if FULL else 5)", "range(1, 2)")
     answer(nb, mixed(PAGES[0]))
     return as_colab(nb)
 
