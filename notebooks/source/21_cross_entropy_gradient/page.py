@@ -557,7 +557,7 @@ verify_gradient("21.8", lambda z: -(s_random * z.log_softmax(0)).sum(),
                 lambda z: z.softmax(0) * s_random.sum() - s_random, (3,))
 
 # %% [markdown]
-# The last line is the second: a weighted sum of losses scales each $d$ at its source, and adds where the ways meet.
+# The line "3/4 of one loss and 1/4 of another" is the second: a weighted sum of losses scales each $d$ at its source, and adds where the ways meet.
 
 # %% [markdown]
 # ## More: rare classes

@@ -635,7 +635,7 @@ for alpha, beta in ((0.7, 0.0), (0.0, 0.3), (0.7, 0.3)):
           f"{audio[0].item():+.4f} {audio[1].item():+.4f}")
 
 # %% [markdown]
-# The third line is the sum of the first two: a weighted sum of losses scales each gradient at its source and adds where the ways meet. Sample 1 has no answer to the second question, and gets nothing from the second loss.
+# The last line is the sum of the two above it, up to rounding: a weighted sum of losses scales each gradient at its source and adds where the ways meet. Sample 1 has no answer to the second question, and gets nothing from the second loss.
 
 # %% [markdown]
 # ## With the library

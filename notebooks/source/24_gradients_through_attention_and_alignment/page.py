@@ -115,7 +115,7 @@ verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum
                 lambda s: s.softmax(0).prod() * torch.tensor([4.0, -4.0]).double(), (2,))
 
 # %% [markdown]
-# Ben: -0.077, where the softmax at the end gets -0.980; surer still, it takes 55 steps, not 4. What differs is the loss: the slope of $-\log w_{right}$ is $-1/w_{right}$, which cancels the small weight, and $p - y$ is left. The place is not what matters: with the loss $-\log\big((1 + \text{found})/2\big)$, which is $-\log w_{right}$, attention in the middle would be pushed as hard. Where what comes back stays bounded, as in the first column, a sure softmax lets little through.
+# Ben: -0.077, where the softmax at the end gets -0.980; surer still, it takes 55 steps, not 4. What differs is the loss: the slope of $-\log w_{right}$ is $-1/w_{right}$ and cancels the small weight; $p - y$ is left. The place is not what matters: with the loss $-\log\big((1 + \text{found})/2\big)$, which is $-\log w_{right}$, attention in the middle would be pushed as hard. Where what comes back stays bounded, as in the first column, a sure softmax lets little through.
 #
 # > **Exercise 24.1 · Attention, backwards** — *9 minutes · core*
 # >
@@ -307,7 +307,7 @@ for name, row in asked_of.items():
 #
 # ## Length is divided out
 #
-# Pairs are compared by cosines, so a vector $x$ is first brought to length 1: $u = x / \lVert x \rVert$. What gets back to $x$? Take $x = (3, 4)$, so that $u = (0.6, 0.8)$, and $d_u = (1, 0)$. A step along $u$ changes the length alone: that part must go. What is left is divided by the length 5.
+# Pairs are compared by cosines, so a vector $x$ is first brought to length 1: $u = x / \lVert x \rVert$. What does $x$ get? Take $x = (3, 4)$, so that $u = (0.6, 0.8)$, and $d_u = (1, 0)$. A step along $u$ changes the length alone: that part must go. What is left is divided by the length 5.
 #
 # $$ d_x = \frac{d_u - \langle u, d_u \rangle\, u}{\lVert x \rVert} \tag{24.4} $$
 
@@ -339,7 +339,7 @@ for length in (1.0, 3.0, 10.0):
 #
 # ## A table of pairs
 #
-# Three pictures (rows) and three names (columns): their cosines $c_{ij}$, times a scale $e^\kappa = 5$, are the logits $s_{ij}$. Page 16's temperature is $\tau = e^{-\kappa} = 0.2$, and its symmetric loss, InfoNCE, is a cross-entropy for each row and each column, whose classes are the batch:
+# Three pictures (rows) and three names (columns): their cosines $c_{ij}$, times a scale $e^\kappa = 5$, give the logits $s_{ij}$ of the table. Page 16's temperature is $\tau = e^{-\kappa} = 0.2$, and its symmetric loss, InfoNCE, is a cross-entropy for each row and each column, whose classes are the batch:
 #
 # $$ L = \frac{1}{2N} \sum_i \Big[ -\log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} \; - \; \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \Big], \qquad s_{ij} = e^\kappa\, \frac{\langle a_i, b_j \rangle}{\lVert a_i \rVert \lVert b_j \rVert} \tag{24.5} $$
 

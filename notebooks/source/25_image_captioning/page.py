@@ -66,7 +66,7 @@ def of(rows, name, what="strict", minus=None):
     return percent(rows[name]["accuracy"][what], minus=less)
 
 def line(label, *values):
-    width = 20 if len(values) < 4 else 16
+    width = 20 if len(values) < 4 else 15
     print(f"{label:36}" + "".join(f"{value:>{width}}" for value in values))
 
 # %%

@@ -100,7 +100,7 @@ for trainings in (range(0, 15, 2), range(1, 15, 2)):
     half = wrong_table(asked["stranger, greedy"], trainings)
     rest = half - half.mean(dim=1, keepdim=True) - half.mean(dim=0) + half.mean()
     halves.append(rest.flatten())
-print(f"shuffled: voice {chances[0]}, digit {chances[1]}; digit ahead: redrawn {ahead:.0%},"
+print(f"shuffled: voice {chances[0]}, digit {chances[1]}; ahead redrawn {ahead:.0%},"
       f" one less {sum(d > s for s, d in without)} of 6; halves {np.corrcoef(*halves)[0, 1]:.2f}")
 
 # %% [markdown]

@@ -183,7 +183,7 @@ for width in (512, 2048, 4096):
 # %% [markdown]
 # Ada wins, on this machine (one core of an AMD EPYC). One byte a weight is read, and then made a float32 again, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long; at batch 32 no difference is seen (1.02 ± 0.05).
 #
-# A larger layer does not turn it round: at 4,096 x 4,096 it takes 10 times as long. What does is a routine that multiplies the bytes *as they are* (PyTorch's own, in bfloat16): a third of float32's time at 2,048, and half of what bfloat16 alone takes. So ask which routine runs, not only how many bytes are stored. (Your own machine's times stand a line below; a busy machine is slower.)
+# A larger layer does not turn it round: at 4,096 x 4,096 it takes 10 times as long. What does is a routine that multiplies the bytes *as they are* (PyTorch's own, in bfloat16): a third of float32's time at 2,048, and half of what bfloat16 alone takes. So ask which routine runs, not only how many bytes are stored. (Your own machine's times stand in the next section; a busy machine is slower.)
 #
 # ## How long, and how much?
 #

@@ -26,12 +26,7 @@ import numpy as np
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import (
-    PredefinedSplit,
-    StratifiedKFold,
-    cross_val_score,
-    train_test_split,
-)
+from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -202,6 +197,8 @@ print("by person, in %:", ", ".join(f"{share} {sweep[f'{share}: by person']}" fo
 # The fault is one line long, and raises nothing:
 
 # %% tags=["fault"]
+from sklearn.model_selection import train_test_split
+
 train, test = train_test_split(range(len(rows)), test_size=0.2, random_state=0)
 sides = [{rows[i]["person"] for i in side} for side in (train, test)]
 print("nobody on both sides:", not sides[0] & sides[1])
