@@ -204,7 +204,8 @@ def test_a_report_that_says_the_same_of_all_is_refused(said_always):
 def test_each_hidden_folder_has_its_traps_by_the_pages_own_tools(page, tmp_path):
     """The page's classifier, not the checker's, and no judgement near its border."""
     exercises = load("35", "exercises")
-    for number in (*range(9), *range(10, 19)):
+    # the first draws of 121 and 201 lead by less than the report asks for
+    for number in (*range(9), *range(10, 19), 121, 201):
         kind = number % 10
         rows = page["read_rows"](exercises.hidden(number, tmp_path))
         inputs = page["modalities"](rows)
