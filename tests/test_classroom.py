@@ -29,6 +29,8 @@ import pages
 ANSWERS = {source: pages.solutions(source) for source in pages.sources(ROOT)}
 PAGES = [source for source in ANSWERS if ANSWERS[source]]
 each_page = pytest.mark.parametrize("source", PAGES, ids=lambda source: source.name)
+# the first test that asks for a grade waits for four submissions of every page
+pytestmark = pytest.mark.timeout(7200)
 
 TINY = '''# %% [markdown]
 # # Tiny
