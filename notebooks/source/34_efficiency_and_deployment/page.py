@@ -18,10 +18,10 @@
 # %% tags=["measured", "imports"]
 # Imports.
 import copy
-import importlib.util
 import math
 import statistics
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -39,6 +39,8 @@ from course_utils.progress import show_guesses
 from course_utils.report import guess, guesses, made_guesses, outcome, passport, report, verify
 from course_utils.rooms import load, room, stored
 from course_utils.runtime import seed_everything
+
+warnings.filterwarnings("ignore", "The given buffer is not writable")  # torch 2.11, on loading
 
 # %% tags=["measured", "proof"]
 # Data: typed words, noisy sounds, labels. The sounds' frames are computed once.
@@ -422,6 +424,8 @@ with torch.no_grad():
 
 # %% tags=["proof", "nbval-ignore-output"]
 # Not compared: ONNX, where the extra `deploy` is; questions; data for several processes.
+import importlib.util
+
 if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
     import onnxruntime as ort
     torch.onnx.export(program, dynamo=True, verbose=False).save(file.with_suffix(".onnx"))
