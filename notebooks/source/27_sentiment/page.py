@@ -363,8 +363,8 @@ for row in ("sign", "both"):
 for known, best in ceilings().items():
     print(f"{' + '.join(known):22} {100 * best:.1f} %")
 mood = Moods("test")[4]
-print(f'\n"{mood["text"]}" {mood["emoji"] or "no emoji"}  words {mood["words"]}, tone {mood["tone"]},'
-      f' emoji {mood["sign"]} -> mood {mood["label"]}')
+print(f'\n"{mood["text"]}" {mood["emoji"] or "no emoji"}  words {mood["words"]},'
+      f' tone {mood["tone"]}, emoji {mood["sign"]} -> mood {mood["label"]}')
 
 # %% [markdown]
 # The training clips hold 18 sentences, and the test's are others. What do 18 sentences teach? A bag of words finds hardly a word again. So the **words** get their score from elsewhere: from MiniLM's regression on the rated messages, stored for each of the 36 sentences.
