@@ -283,10 +283,10 @@ def percent(shares, minus=None) -> str:
     >>> percent([0.84, 0.85, 0.86], minus=[0.80, 0.81, 0.83])
     '+3.7 ± 1.4'
 
-    Raises what `paired` raises.
+    What rounds to zero is +0.0. Raises what `paired` raises.
     """
     if minus is not None:
-        return "{:+.1f} ± {:.1f}".format(*_paired("minus", shares, minus))
+        return "{:+z.1f} ± {:.1f}".format(*_paired("minus", shares, minus))
     return "{:.1f} ± {:.1f}".format(*_interval("shares", 100 * _finite("shares", shares)))
 
 

@@ -147,7 +147,8 @@ def bars(
     for (place, name), before, after in zip(marks, [False, *crowded], [*crowded, False]):
         # names that would overlap lean away from each other
         side = "right" if after else "left" if before else "center"
-        ax.text(place, -0.62, name, ha=side, va="bottom", color=INK, fontsize=9)
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # no line through the name
+        ax.text(place, -0.62, name, ha=side, va="bottom", color=INK, fontsize=9, bbox=paper)
     return figure
 
 
@@ -363,7 +364,7 @@ def overlay(
         ax.text(
             0.5,
             -0.02,
-            f"largest weight {weights.max():.2f}",
+            f"largest weight {weights.max():.2g}",
             transform=ax.transAxes,
             ha="center",
             va="top",

@@ -122,6 +122,11 @@ def test_percent_and_paired_are_the_interval_of_a_hundred_times_the_shares():
     assert doctest.testmod(metrics).failed == 0
 
 
+def test_percent_of_next_to_nothing_has_no_minus():
+    assert percent([0.5, 0.6], minus=[0.5004, 0.6]) == "+0.0 ± 0.3"
+    assert percent([0.5, 0.6], minus=[0.51, 0.61]) == "-1.0 ± 0.0"
+
+
 @pytest.mark.parametrize("compare", [paired, lambda one, other: percent(one, minus=other)])
 def test_lists_of_other_lengths_are_refused(compare):
     with pytest.raises(ValueError, match=r"(others|minus): expected as many seeds as shares, \(3,"):

@@ -241,6 +241,12 @@ def test_the_names_of_lines_lean_away_from_each_other(chance, baseline):
     figure = DRAWN["bars"](ceiling=86.8, chance=chance, baseline=baseline)
     names = ["ceiling", "chance"] + ["best single modality"] * (baseline is not None)
     assert overlapping(figure, names) == []
+    ax = figure.axes[0]
+    lines = max(line.get_zorder() for line in ax.lines)
+    for text in (text for text in ax.texts if text.get_text() in names):
+        paper = text.get_bbox_patch()
+        assert paper and to_rgb(paper.get_facecolor()) == (1, 1, 1), "no line goes through it"
+        assert text.get_zorder() > lines
 
 
 def test_bars_fit_another_scale():
@@ -310,7 +316,9 @@ def test_attention_darkens_what_is_not_looked_at():
     assert veil.get_extent() == picture.get_extent(), (
         "over the whole picture, whatever the two grids"
     )
-    assert "largest weight 0.40" in [text.get_text() for text in ax.texts]
+    assert "largest weight 0.4" in [text.get_text() for text in ax.texts]
+    ax = DRAWN["overlay"](attention=[None, weights / 100]).axes[1]
+    assert "largest weight 0.004" in [text.get_text() for text in ax.texts]
 
 
 def test_boxes_stand_where_their_pixels_are():

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 SENTENCES = {
     # ---- what was read
-    "read": "{table}: {rows} rows can be used, {lost} cannot, each named below with its reason."
+    "read": "{table}: {rows} rows can be used, {lost} cannot: the report says why of each."
     " Label {label!r} with {classes} classes{groups}; modalities: {modalities}.",
     "encoding": "The table was read as {encoding}, because it is not UTF-8.",
     "group_named": "Rows are split by the column {group!r}, which you named.",

@@ -223,13 +223,13 @@ def right_share(weights, x, labels):
 # %%
 slips = stored("22", "slips")                                 # tools/sweep.py 22 slips
 WIDTHS = (16, 64, 256)
-print("test accuracy in %, five seeds" + "".join(f"{f'width {width}':>15}" for width in WIDTHS))
+print(f"{'test accuracy in %, five seeds':32}", *(f"{f'width {width}':>13}" for width in WIDTHS))
 for way in WAYS:
     rows = [slips[f"{way}, {width}"]["accuracy"] for width in WIDTHS]
-    print(f"{way:30}" + "".join(f"{percent(row):>15}" for row in rows))
+    print(f"{way:32}", *(f"{percent(row):>13}" for row in rows))
 for way in ("transposed", "first layer frozen"):
     pairs = [[slips[f"{one}, {width}"]["accuracy"] for one in (way, "right")] for width in WIDTHS]
-    print(f"{way + ', minus right':30}" + "".join(f"{percent(a, minus=b):>15}" for a, b in pairs))
+    print(f"{way + ', minus right':32}", *(f"{percent(a, minus=b):>13}" for a, b in pairs))
 outcome("21.c", "Ada")
 # %% tags=["figure"]
 # Each run's accuracy, by slip and width, and one run again.
@@ -273,7 +273,7 @@ for way in ("right", "transposed", "extra minus"):
     print(f"width 64, {way:12}" + " ".join(shares))
 for when in ("start", "end"):
     cosines = slips["transposed, 64"][f"cosine at the {when}"]
-    print(f"transposed, cosine at the {when}: ", *(f"{one:5.2f}" for one in cosines))
+    print(f"transposed, cosine at the {when + ':':6}", *(f"{one:5.2f}" for one in cosines))
 
 # %% [markdown] owes="F90 F94 P14 P16"
 # The right gradient helps every scan, the minus none, the transposed matrix 37 to 69 of a hundred. So judge a gradient beside autograd, or by one small step, not by a score.

@@ -35,7 +35,6 @@ from course_utils.text import letter_features
 # %% tags=["figure"]
 # A graph with values and gradients on its wires, and the first of three.
 ENDS = {"text": (0, 3, "text"), "image": (0, 0, "image")}
-
 def graph(boxes, wires, caption, height=2.6):
     """`boxes`: name to (across, up, color). `wires`: (from, to) to (value, gradient, place)."""
     figure, ax = plots.axes(width=7.8, height=height)
@@ -43,9 +42,10 @@ def graph(boxes, wires, caption, height=2.6):
     ax.set_axis_off()
     for (start, end), (value, back, place) in wires.items():
         x0, y0, x1, y1 = *boxes[start][:2], *boxes[end][:2]
-        line = {"arrowstyle": "-|>", "shrinkA": 20, "shrinkB": 20}
+        line = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 20, "shrinkB": 20}
         ax.annotate("", (x1, y1), (x0, y0), arrowprops=line)
-        x, y, lift = x0 + place * (x1 - x0), y0 + place * (y1 - y0), 0.12 + 0.04 * abs(y1 - y0)
+        x, y, slope = x0 + place * (x1 - x0), y0 + place * (y1 - y0), abs((y1 - y0) / (x1 - x0))
+        lift = 0.12 + slope * max(0.12, 0.06 * len(value))     # long words clear a steep wire
         over = {"ha": "center", "bbox": {"fc": "white", "ec": "none", "pad": 0.6}}
         ax.text(x, y + lift, value, va="bottom", color=plots.INK, **over)
         ax.text(x, y - lift, back, va="top", color="#B3123F", fontweight="bold", **over)
@@ -375,12 +375,12 @@ live = train(gates_world, "joint", rate=0.02, steps=300)
 share = [record["length"]["image"] / (record["length"]["image"] + record["length"]["text"])
          for record in live]                                             # a share for each seed
 for record, one in zip(live, share):
-    print(f"steps up to {record['step']:3}: the image's share", [f"{x:.2f}" for x in one])
+    print(f"steps up to {record['step']:3}: the image's share", *(f"{x:.2f}" for x in one))
 report("gates, test accuracy after 300 steps", 100 * live[-1]["test accuracy"].mean().item(),
        near=94, within=1.5, unit="%")
 
 # %% tags=["figure"]
-# Shares, lengths, accuracies by step, from the stored runs; and a row of the tables below.
+# Shares, lengths, accuracies by step, as stored; and a row of the tables below.
 paths = stored("23", "paths")                                 # tools/sweep.py 23 paths
 def curve(name, key):
     return torch.tensor(paths[name][key]) * (1 if key == "pull" else 100)     # (30, 5)
@@ -403,7 +403,7 @@ for line_of, kind in zip(panels, ("gates", "digits")):
         ax.set_xlabel("step")
 panels[0][1].legend(frameon=False, fontsize=8)
 plots.show(figure, "Left: the image's share in the joint training, five seeds. Middle: the length"
-           " of the gradient of its encoder. Right: test accuracy. Both: means of five seeds.")
+           " of its encoder's gradient; right: test accuracy; both are means of five seeds.")
 
 # %%
 outcome("22.c", "Ben")
@@ -430,7 +430,7 @@ print("digits, image times 10: the share falls in", sum(b < a for a, b in zip(fi
 # Is it the *shared* residual? Change that alone. In "own residual" each modality gets the residual of its own loss, $p_m - y$ instead of $p - y$. The answer is still the sum.
 
 # %%
-print("test accuracy in %, one rate    300 steps  1,500 steps      minus joint, at both")
+print("test accuracy in %, one rate     300 steps  1,500 steps      minus joint, at both")
 for kind, way in [(kind, way) for kind in ("gates", "digits")
                   for way in ("text", "image", "joint", "own residual", "image shuffled")]:
     row, joint = ([*paths[f"{kind}: {one}"]["accuracy"].values()] for one in (way, "joint"))
@@ -457,7 +457,7 @@ for rate in (0.01, 0.04):
 
 # %%
 tuned = {kind: stored("23", f"tuned_{kind}") for kind in ("gates", "digits")}    # sweep.py 23
-print("test accuracy in %, tuned       300 steps  1,500 steps      minus joint, at both")
+print("test accuracy in %, tuned        300 steps  1,500 steps      minus joint, at both")
 for kind, way in [(kind, way) for kind in ("gates", "digits") for way in
                   ("text", "image", "joint", "own residual", "unimodal losses", "OGM",
                    "text shuffled", "image shuffled")]:
@@ -542,9 +542,9 @@ for name, felt in zip(("text", "image", "prior"), (*said.grad, log_prior.grad)):
 # The product's graph.
 graph(ENDS | {"prior": (0, 1.5, "control"), "sum": (5.0, 1.5, "fused"),
               "loss": (9.4, 1.5, "control")},
-      {("text", "sum"): ("log ½, log ½", ".8, -.8", 0.45),
-       ("prior", "sum"): ("log .2, log .8, times -1", "-.8, .8", 0.48),
-       ("image", "sum"): ("log ½, log ½", ".8, -.8", 0.45),
+      {("text", "sum"): ("log ½, log ½", ".8, -.8", 0.3),
+       ("prior", "sum"): ("log .2, log .8, times -1", "-.8, .8", 0.42),
+       ("image", "sum"): ("log ½, log ½", ".8, -.8", 0.3),
        ("sum", "loss"): ("p = .8, .2", ".8, -.8", 0.5)},
       "The product. Each expert's logarithm goes into the sum once, the prior's 1 - 2 times: what"
       " it gets is the residual, turned round.", height=3.0)
@@ -720,13 +720,14 @@ print("the shares sum to", round(sum(shares).item(), 4))
 # %% [markdown]
 # ## On real data
 #
-# 5,000 of MNIST's test images with a typed word, the same networks and steps; stored, five seeds, columns as above.
+# 5,000 of MNIST's test images with a typed word, the same networks and steps; stored, five seeds.
 
 # %%
 mnist = stored("23", "public")                                # tools/sweep.py 23 public
+print("test accuracy in %         300 steps  1,500 steps      minus joint, at both")
 for way in ("text", "image", "joint", "own residual"):
     row, joint = ([*mnist[one]["accuracy"].values()] for one in (way, "joint"))
-    print(f"{way:13}", shown(row, joint))
+    print(f"{way:22}", shown(row, joint))
 
 # %% tags=["real-data", "nbval-ignore-output"]
 # Not compared: without the data (18 MB, fetched once) it says how to get them.

@@ -8,7 +8,7 @@
 # %% [markdown]
 # ## In this notebook you will
 #
-# 1. settle the bet of page 23: what a sure softmax tells its scores;
+# 1. settle the bet of page 23: what the scores of a sure softmax get;
 # 2. build attention's way back, with a mask;
 # 3. see why one key teaches the query nothing, and what a null key changes;
 # 4. work out what unit length does to a gradient;
@@ -102,13 +102,13 @@ def at_the_end(w):
     return w - torch.tensor([0.0, 1.0])                            # p - y
 
 for gap in (1.0, 2.0, math.log(49), 6.0):
-    row = f"the right one's weight {1 / (1 + math.exp(gap)):.3f}"
+    row = f"right one's weight {1 / (1 + math.exp(gap)):.3f}"
     for push in (inside, at_the_end):
         s, steps = torch.tensor([gap, 0.0]), 0
         first = push(s.softmax(dim=0))[1]
         while s[0] > s[1] + 1e-6:
             s, steps = s - push(s.softmax(dim=0)), steps + 1
-        row += f"   {push.__name__} {first:.3f}, {steps} steps"
+        row += f"   {push.__name__} {first:.3f}, steps {steps:2}"
     print(row)
 outcome("23.c", "Ben")
 verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum(),
@@ -128,7 +128,7 @@ verify_gradient("24.2", lambda s: (s.softmax(0) * torch.tensor([3.0, -1.0])).sum
 # > - Autograd is refused. Begin with these lines:
 # >
 # > ```python
-# > key = torch.where(mask[..., None], key, 0.0)      # (B, S, D): 0 times NaN would be NaN
+# > key = torch.where(mask[..., None], key, 0.0)      # (B, S, D): 0 times NaN is NaN
 # > value = torch.where(mask[..., None], value, 0.0)  # (B, S, E)
 # > ```
 
@@ -459,7 +459,7 @@ verify("24.5", (s.logsumexp(1) + s.logsumexp(0) - 2 * s.diagonal()).mean() / 2, 
 # %% [markdown]
 # All arrows are tangents, by (24.4). At temperature 1 the sun's pair is still pulled together; at 0.05 it gets next to nothing, because its own is far nearer than all others. The cat's picture, nearer to "dog", gets much in both.
 #
-# ## What the temperature feels
+# ## What the temperature gets
 #
 # As long as the own score lies, on average, above the one that the softmax *expects*, the scale grows and the temperature falls.
 #
@@ -509,7 +509,7 @@ def load(seed, **dials):
     return parts
 
 # %% tags=["measured", "proof"]
-# Training; and the share of scans and sounds whose nearest, but for their own, is right.
+# Training; and how often the nearest, but for their own, is right.
 def train_towers(gradients_of, part, seed, epochs=10, rate=1.0, shared=True):
     """The net after training on batches of 64, and the loss of every step."""
     generator, (scans, sounds, labels) = torch.Generator().manual_seed(seed), part
@@ -555,7 +555,7 @@ print("shared minus one each, in points:", percent(shared, minus=each))
 # %% [markdown]
 # Your loss lies on autograd's. The stored runs, rate and epochs chosen on the validation set for each row and seed: with shared positives 47.7 ± 3.1 % find their digit, 10.6 ± 2.4 points more, paired, than with one positive each, where other sevens count as wrong. Shuffled sounds leave chance, and a temperature without meaning. But sharing uses the labels. The temperature differs, too: 0.22 to 0.24 with shared positives, 0.10 to 0.14 with one.
 #
-# ## Other losses, other feelings
+# ## Other losses, other gradients
 #
 # **Sigmoid loss** asks each pair alone whether it is one. **Triplet loss** wants the own cosine larger by a margin than a wrong one.
 #
@@ -674,7 +674,7 @@ def hadamard_backward(
 # </details>
 
 # %% tags=["proof"]
-# (24.9) with three modalities, some missing; and its gradients by the reader's function.
+# (24.9) with three modalities, some missing; its gradients by the reader's function.
 HERE = {"text": torch.tensor([True, True, False]), "image": torch.tensor([True, False, True]),
         "audio": torch.tensor([True, True, True])}
 truth = torch.tensor([0, 2, 1])

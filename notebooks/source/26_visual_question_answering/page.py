@@ -309,7 +309,7 @@ for name in ("pointing", "largest", "centre"):
 # The question finds the thing in nearly all pictures, and answers 98 % rightly. The question alone has 33, the picture alone 30, and with shuffled pictures 33 are left. So "where is the thing that I ask about?" is answered by the way: with 4 pixels tolerance 99 % of the maps point into its box, the largest thing would give 57. The last three rows are page 15's, of another frozen network: there too looking beats fusing with one vector of the whole picture, 96 for 76 and 71.
 
 # %% tags=["figure"]
-# Five questions, where each looks, and what this run says; and the first picture as a file.
+# Five questions, where each looks, what this run says; the first picture as a file.
 example, buffer = items[6], io.BytesIO()
 drawn = (255 * example["image"]).byte().permute(1, 2, 0).numpy()
 Image.fromarray(drawn).resize((192, 192)).save(buffer, "PNG")
@@ -353,7 +353,7 @@ print("all seven    ", *(f"{percent(shares):>15}   " for shares in both))
 #
 # ## Two pointers
 #
-# Why does looking not answer "is the red circle left of the blue square"? What comes back from attention is *what* stands there. Asked is *where*. A thing's own cell hardly tells: a straight line from its 64 numbers to its column and row explains 3 % of them (folded, below). So let each phrase point, and take the places.
+# Why does looking not answer "is the red circle left of the blue square"? What comes back from attention is *what* stands there. Asked is *where*. A thing's own cell hardly tells: a straight line from its 64 numbers to its column and row explains next to nothing of them (folded, below). So let each phrase point, and take the places.
 #
 # Three cells in a row stand at 0, 1 and 2. One pointer has the weights 0, 0.1 and 0.9: its expected place is 0.1 · 1 + 0.9 · 2 = 1.9. The other has 0.8, 0.2 and 0, and stands at 0.2. So the first thing is 1.7 cells to the *right* of the second. With queries $a$ and $b$, cells $c_k$ and the place $(x_k, y_k)$ of cell $k$:
 #
@@ -408,7 +408,7 @@ offset, _ = two_pointers(torch.tensor([[9.0, 0.0]]), torch.tensor([[0.0, 9.0]]),
 print("right 4, up 3:", offset[0].tolist())
 
 # %% tags=["proof"]
-# Does a cell tell where it stands? Least squares from a thing's middle cell to its place.
+# Does a cell tell where it stands? Least squares from a middle cell to its place.
 part, scenes_asked = between["train"]
 middles = [(n, 8 * ((b[1] + b[3]) // 16) + (b[0] + b[2]) // 16)
            for n, item in enumerate(scenes_asked) for b in (t.box for t in item["objects"])]

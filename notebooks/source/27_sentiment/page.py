@@ -39,7 +39,7 @@ from course_utils.text import tokenize
 
 
 # %% tags=["measured", "proof"]
-# The pitch of a voice, 33 times a second: how long a piece of sound takes to repeat itself.
+# The pitch of a voice, 33 times a second: how soon a piece of sound repeats itself.
 def pitch(sounds):
     """Sounds at 8 kHz -> log of the pitch in Hz, where a voice sounds, mask; (B, T) each."""
     sound, mask = pad(sounds)
@@ -59,7 +59,7 @@ def pitch(sounds):
     return (8_000 / first).log(), sounding, heard
 
 # %% tags=["measured", "proof"]
-# Each clip of `moods` once: its melody, its tone (0 low, 1 as it is, 2 high), its voice.
+# Each clip of `moods` once: melody, tone (0 low, 1 as it is, 2 high), voice.
 ROWS = json.loads((reads(DATA / "moods") / "manifest.json").read_text(encoding="utf-8"))["rows"]
 
 def melodies(split, centred=True):
@@ -76,7 +76,7 @@ def melodies(split, centred=True):
     return {"steps": steps, "mask": mask, "tone": tone, "voice": voice}
 
 # %% tags=["figure", "nbval-ignore-output"]
-# One voice in three tones: melodies, padding, players. Not compared: last bits may differ.
+# One voice, three tones: melodies, padding, players. Not compared: last bits differ.
 parts = {split: melodies(split) for split in ("train", "validation", "test")}
 figure, ax = plots.axes(width=7.2, height=2.6)
 test_part, drawn = parts["test"], {}
@@ -117,7 +117,7 @@ def shown(row, what, sheet=kept, minus=None):
     rows = [sheet[name] for name in (row, minus) if name]
     values = [one[what] if what in one else one["accuracy"][what] for one in rows]
     mean, half = mean_interval([a - b for a, b in zip(*values)] if minus else values[0])
-    return f"{mean:.2f} ± {half:.2f}"
+    return f"{mean:z.2f} ± {half:.2f}"
 
 print("test messages, five splits          mean error      correlation r")
 for row in ("always the mean", "bag of words", "MiniLM", "MiniLM, ratings shuffled",
@@ -343,13 +343,13 @@ for row in ("learned there", "learned there, 2595"):
 
 # %%
 heads = stored("27", "heads")                                # python tools/sweep.py 27 heads
-print("head            mean error     correlation r     right sign")
+print("head               mean error   correlation r      right sign")
 for row in ("rating", "sign", "both"):
     cells = [shown(row, what, heads) for what in ("mae", "r", "sign")]
-    print(f"{row:12}", *(f"{cell:>16}" for cell in cells))
+    print(f"{row:13}", *(f"{cell:>15}" for cell in cells))
 for row in ("sign", "both"):
     cells = [shown(row, what, heads, minus="rating") for what in ("mae", "r", "sign")]
-    print(f"{row + ' - rating':12}", *(f"{cell:>16}" for cell in cells))
+    print(f"{row + ' - rating':13}", *(f"{cell:>15}" for cell in cells))
 
 # %% [markdown] owes="F136"
 # Asked for the sign alone, the trunk still orders the messages: but it costs 0.03 ± 0.00 of r and 0.07 ± 0.01 of error. What does the rating's head lose on the sign? Nothing is shown: the right signs differ by 0.0 ± 0.5 points. Both heads on one trunk: 0.01 ± 0.02 of error against the rating's head alone, no difference shown. (The decay stands at the top of its grid in most runs.) So on this trunk: if you have ratings, and may be asked for yes and no, train on the ratings.
@@ -363,8 +363,8 @@ for row in ("sign", "both"):
 for known, best in ceilings().items():
     print(f"{' + '.join(known):22} {100 * best:.1f} %")
 mood = Moods("test")[4]
-print(f'\n"{mood["text"]}" {mood["emoji"]}  words {mood["words"]}, tone {mood["tone"]},'
-      f' emoji {mood["sign"]} -> mood {mood["label"]}')
+print(f'\n"{mood["text"]}" {mood["emoji"] or "no emoji"}  words {mood["words"]},'
+      f' tone {mood["tone"]}, emoji {mood["sign"]} -> mood {mood["label"]}')
 
 # %% [markdown]
 # The training clips hold 18 sentences, and the test's are others. What do 18 sentences teach? A bag of words finds hardly a word again. So the **words** get their score from elsewhere: from MiniLM's regression on the rated messages, stored for each of the 36 sentences.
@@ -387,7 +387,7 @@ class SequenceReader(nn.Module):
         return self.head(self.read(self.lstm, steps, mask))
 
 # %% tags=["measured", "proof"]
-# Training: batches of 32, cut to their longest clip; the best epoch by validation is kept.
+# Training: batches of 32, cut to the longest clip; the best epoch by validation.
 def read_tone(read, data, seed, lr=0.03, epochs=60):
     """A trained reader and its loss on validation."""
     generator = seed_everything(seed)

@@ -51,9 +51,9 @@ much = stored("28", "much") | stored("28", "controls")         # python tools/sw
 def table(title, rows, names, heads=None):
     """A line for each name; `heads` says what stands over which column."""
     heads = heads or {"right": "accuracy"}
-    print(f"{title:40}", *(f"{head:>13}" for head in heads))
+    print(f"{title:40}", *(f"{head:>14}" for head in heads))
     for name, label in names.items():
-        print(f"{label:40}", *(f"{percent(rows[name][what]):>13}" for what in heads.values()))
+        print(f"{label:40}", *(f"{percent(rows[name][what]):>14}" for what in heads.values()))
 
 def lead(rows, one, other, what="accuracy"):
     """Points that one has more than the other, seed by seed."""
@@ -257,7 +257,7 @@ def as_rows(prompts, replies):
     return ids, (mask & (labels < 0)).sum(1), mask
 
 # %% owes="F99" tags=["measured", "proof"]
-# What of a model is trained, and with which rates: of the projector, of the language model.
+# What of a model is trained, at which rates: projector and language model.
 RATES = {"projector": (2e-2, 0.0), "LoRA": (1e-2, 1e-2), "last layer": (1e-2, 3e-3),
          "all": (1e-2, 1e-3), "from scratch": (1e-2, 1e-3), "blind": (1e-2, 3e-3)}
 
@@ -379,7 +379,7 @@ table("right answers, %, five seeds", much, {
 KINDS = ("exists", "count", "colour", "shape", "size", "compare")
 print("all trained, %, five seeds")
 for kind in (*KINDS, "1 things", "2 things", "3 things"):
-    print(f"{kind.replace('1 things', '1 thing'):40} {percent(much['all'][kind]):>13}")
+    print(f"{kind.replace('1 things', '1 thing'):40} {percent(much['all'][kind]):>14}")
 
 # %% [markdown]
 # It looks: with its own picture the projector alone has 80 %, with another one 39, and the blind model has 37. The 39 are no chance level: they are what the wording gives, and what two scenes have in common.

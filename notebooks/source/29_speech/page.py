@@ -81,7 +81,7 @@ for name, trainings in (("greedy", range(15)), ("greedy", FAST), ("snapped", ran
 outcome("28.c", "Ada")
 
 # %% tags=["figure"]
-# How firm the shares are: shuffled; other networks; one person less; the rest in halves.
+# How firm the shares are: shuffled, other networks, one person less, halves.
 draw, chances, numbers = np.random.default_rng(0), [], table.numpy()
 for axis in (0, 1):                            # shuffled among the speakers, among the digits
     shares = [explained(torch.tensor(draw.permuted(numbers, axis=axis)))[axis]
@@ -146,7 +146,7 @@ class Ears(nn.Module):
         return x.transpose(1, 2), heard
 
 # %% tags=["measured", "proof"]
-# One digit, seen and heard: `digits` without noise in its sound, and its sound in noise.
+# One digit, seen and heard: `digits` without noise in its sound, and in noise.
 def load(split, seed):
     samples = collate([*Digits(split, seed=seed, speech_snr=float("inf"))])
     sound = samples["audio"] / samples["audio"].abs().amax(dim=1, keepdim=True)
@@ -196,14 +196,14 @@ def train_pair(use, train, validation, seed, lr, epochs=15):
 heard_so = stored("29", "noise")                               # python tools/sweep.py 29 noise
 IMAGE, SOUND, CLEAN, NOISY = (heard_so[name]["accuracy"] for name in (
     "image", "sound, trained in noise", "both, trained clean", "both, trained in noise"))
-print("right in %, five seeds             no noise         0 dB       -10 dB       -15 dB")
+print("right in %, five seeds           no noise           0 dB         -10 dB         -15 dB")
 for name, one, other in (
         ("image", IMAGE, None), ("sound, trained in noise", SOUND, None),
         ("both, trained clean", CLEAN, None), ("    minus image", CLEAN, IMAGE),
         ("both, trained in noise", NOISY, None), ("    minus image", NOISY, IMAGE),
         ("    minus sound", NOISY, SOUND)):
     levels = [percent(one[at], other and other[at]) for at in ("inf", "0", "-10", "-15")]
-    print(f"{name:31}", *(f"{values:>12}" for values in levels))
+    print(f"{name:26}", *(f"{values:>14}" for values in levels))
 
 # %% tags=["figure"]
 # Accuracy by the level of the noise; and one of these models trained again.
@@ -252,7 +252,7 @@ def speak(clips, gaps):
     return torch.cat(parts)
 
 # %% tags=["measured", "proof"]
-# Letters as numbers; the voices that ship with the course, {(voice, digit): [its clips]}.
+# Letters as numbers; the voices of the course, {(voice, digit): [its clips]}.
 LETTERS = " " + "".join(sorted(set("".join(WORDS))))                       # 16; 0 is the blank
 
 def numbered(texts):
@@ -597,7 +597,7 @@ def greedy_letters(log_probs: Tensor, frames: Tensor) -> list[list[int]]:
 # </details>
 
 # %% tags=["measured", "proof"]
-# Reading what a recogniser hears, letter by letter; snapped to the ten words; both rates.
+# Reading what a recogniser hears, by letters; snapped to the ten words; both rates.
 def spelled(numbers):
     return "".join(LETTERS[number - 1] for number in numbers)
 
@@ -656,9 +656,9 @@ print(f'"one" written as "nine one one": WER {error_rate([["nine", "one", "one"]
 # %%
 kept = stored("29", "voices")                                  # python tools/sweep.py 29 voices
 def runs(values):
-    return "  ".join(f"{100 * value:4.1f}" for value in values)
+    return " ".join(f"{100 * value:5.1f}" for value in values)
 
-print("five seeds, each           CER in %                        WER in %")
+print("five seeds, each             CER in %                         WER in %")
 for name in ("known voices, greedy", "new voices, greedy", "new voices, beam",
              "new voices, snapped", "new voices, beam, snapped", "texts shuffled, greedy"):
     print(f"{name:26}", runs(kept[name]["CER"]), "  ", runs(kept[name]["WER"]))

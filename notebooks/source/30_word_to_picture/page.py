@@ -416,7 +416,7 @@ print(f"of pure noise the judge says one digit in {100 * np.mean(NOISE):.0f} of 
 outcome("30.a", round(100 * mean_interval(runs["steps 1"]["accuracy"]["right"])[0]), within=3)
 
 # %% tags=["figure"]
-# Truth, nearness and spread by the weight, in per cent of real pictures'; your drawer again.
+# Truth, nearness and spread by the weight, in % of real pictures'; your drawer again.
 read = make_judge()
 plain, asked_for = spell(WORDS).repeat_interleave(50, 0), torch.arange(10).repeat_interleave(50)
 live = share_right(draw(drawer, guided_step, plain)[0], asked_for, read)
@@ -600,7 +600,7 @@ def picture_tokens(pictures: Tensor, codebook: Tensor) -> Tensor:
 # </details>
 
 # %% tags=["measured", "proof"]
-# The codebook by k-means, tokens back to pictures, and a small model that writes tokens.
+# The codebook by k-means, tokens back to pictures, a small model that writes tokens.
 def make_codebook(pictures, codes, seed=0):
     """(K, 4): the middles of K crowds of 2x2 patches."""
     patches = pictures.view(-1, 4, 2, 4, 2).transpose(2, 3).reshape(-1, 4)

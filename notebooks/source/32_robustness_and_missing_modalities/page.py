@@ -280,7 +280,7 @@ verify("32.2", by_hand=weight * x[:, 0] + math.log(4), reference=logs[0] - logs[
 # Now let a model learn the weights, at correlation 0.9: on complete rows; with your modality dropout and zeros; and with dropout and a second set of weights for rows in which something is missing (the mask chooses the set).
 
 # %% tags=["proof"]
-# What each way learns, at the minimum of the loss, and how often that is right; in means.
+# What each way learns at the minimum of the loss, and how often that is right.
 def learned(way, seed):
     """The weights (text, image) for complete rows, and those for incomplete ones."""
     part = Cues(mu=(0.5, 1.0), rho=0.9).sample(4000, seed)
@@ -628,7 +628,7 @@ print("the attack works:", right_of(victim, found) < 0.6)
 struck = stored("32", "attacks")                             # python tools/sweep.py 32 attacks
 BALLS = {"image": ("random, 0.2", "PGD, 0.2"), "audio": ("random, 20 dB", "PGD, 20 dB"),
          "text": ("random letter", "worst letter")}
-HEADS = ("alone, noise", "attacked", "three, noise", "attacked", "the others", "behind them")
+HEADS = ("one, noise", "attacked", "all, noise", "attacked", "others", "behind them")
 print(f"{'right in %':18}", *(f"{head:>12}" for head in HEADS))
 for name, ways_of in BALLS.items():
     rows = [f"{who}: {name}, {way}" for who in (name, three) for way in ways_of]

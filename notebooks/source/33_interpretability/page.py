@@ -20,7 +20,6 @@ from dataclasses import replace
 
 import torch
 from ipywidgets import Dropdown
-from scipy.optimize import linprog
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,7 +45,7 @@ from course_utils.widgets import Explorer
 # The network is page 26's: 64 regions (its cells) of 8 x 8 pixels, 64 frozen numbers each; the question is one query. It is asked for the colour, shape or size of one thing, three of that page's seven kinds of questions (98.9 % are right, in the mean of five trainings).
 
 # %% tags=["measured", "proof"]
-# The data of page 26: questions about one thing of a scene, and a frozen network's regions.
+# The data of page 26: questions about one thing, and a frozen network's regions.
 ANSWERS = [word for words in ATTRIBUTES.values() for word in words]            # 12
 WORDS = ["what", "is", "the", *ATTRIBUTES, *ANSWERS, "thing"]                  # 0 is padding
 encoder = load_image_encoder("scenes-cnn", cache=False)
@@ -89,7 +88,7 @@ class Asker(nn.Module):
         return self.head(torch.cat([question, found], dim=1))
 
 # %% tags=["measured", "proof"]
-# Page 26's training: a rate that rises and falls; the epoch with the best validation loss.
+# Page 26's training: a rate that rises and falls; the best epoch by validation loss.
 def some_missing(part, seed, share=0.1):
     draw = torch.Generator().manual_seed(seed)
     gone = torch.rand(len(part["label"]), 1, generator=draw) < share
@@ -115,7 +114,7 @@ def train(make, part, validation, seed, epochs=20, lr=1e-2):
     return model.eval(), best[0]
 
 # %% tags=["measured", "proof"]
-# What the model says, the logit and the probability of that; which answers suit a question.
+# What the model says, its logit and probability; which answers suit a question.
 KIND_OF = {name: k for k, name in enumerate(ATTRIBUTES)}
 ALLOWED = torch.stack([torch.tensor([word in words for word in ANSWERS])
                        for words in ATTRIBUTES.values()])                      # (3, 12)
@@ -139,11 +138,10 @@ def probability(model, part, answer):
     return of
 
 # %%
-data, items = {}, {}
+data = {}
 for split, size in {"train": 3000, "validation": 500, "test": 1000}.items():
-    data[split], items[split] = load(split, size)
-del items["train"], items["validation"]            # of these only the regions are needed
-test = data["test"]
+    data[split], drawn = load(split, size)         # the last ones are the test's
+test, items = data["test"], {"test": drawn}        # of the others only the regions are needed
 model, _ = train(Asker, some_missing(data["train"], 0), data["validation"], seed=0)
 del data["train"], data["validation"]              # and now only the test set
 kept = stored("33", "deletion")                                # python tools/sweep.py 33 deletion
@@ -170,7 +168,7 @@ maps = {"attention": attention(model, test),
         "gradient times input": gradient_input(score_of(model, test, answer), test["cells"])}
 
 # %% tags=["figure"]
-# Two questions, and both maps of each; of gradient times input what speaks for the answer.
+# Two questions, and both maps of each; of gradient times input what is above 0.
 fitting = [i for i, item in enumerate(items["test"]) if item["kind"] == "colour"
            and len(item["objects"]) == 4 and answer[i] == test["label"][i]]
 SAMPLES = fitting[:2]
@@ -578,7 +576,7 @@ score, W = score_of(model, test, answer), torch.randn(4, dtype=torch.float64)
 gained = (score(test["cells"]) - score(EMPTY.expand_as(test["cells"]))).detach()      # (B,)
 for steps in (1, 4, 16, 64):
     summed = integrated_gradients(score, test["cells"], EMPTY, steps).sum(dim=(1, 2))
-    print(f"{steps:3} steps: away from the gain by", f"{(summed - gained).abs().mean():.2f}")
+    print(f"steps {steps:2}: away from the gain by", f"{(summed - gained).abs().mean():.2f}")
 ways = kept | stored("33", "baselines")                        # python tools/sweep.py 33 baselines
 for name in ("gradient times input", "gradient times input, from the empty region",
              "attention held fixed", "integrated gradients", "integrated gradients, from zero"):
@@ -704,7 +702,7 @@ for which, (network, asker) in pair_of.items():
               attention(asker, one_part | {"cells": cells_of}).view(8, 8)]
     heads += [f"{which}:\nintegrated gradients", f"{which}:\nattention"]
 plots.overlay(
-    [scene["image"]] * 5, titles=heads, attention=drawn, columns=5, size=1.8,
+    [scene["image"]] * 5, titles=heads, attention=drawn, columns=5, size=2.1,
     caption="A picture, and two maps under the trained model and one that has learned nothing."
     " Integrated gradients draw the things in both; attention does not.",
 )
@@ -737,6 +735,8 @@ plots.overlay(
 
 # %% tags=["proof"]
 # (33.4), from the measured accuracies, against the linear programme.
+from scipy.optimize import linprog
+
 c, n_q, n_p = (sum(kept_swaps[f"attack: {name}"]["accuracy"]["right"]) / 5
                for name in ("none", "question", "picture"))
 payoff = torch.tensor([[c, n_p], [n_q, c]], dtype=torch.float64)   # protected x attacked

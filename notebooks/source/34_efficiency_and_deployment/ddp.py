@@ -96,7 +96,8 @@ def train(options: argparse.Namespace, rank: int, world: int) -> None:
     if rank == 0:
         save(model.state_dict(), options.weights)
         checkpoint.unlink(missing_ok=True)
-        print(f"{options.steps - begin} steps in {world} processes", flush=True)
+        processes = "processes" if world > 1 else "process"
+        print(f"{options.steps - begin} steps in {world} {processes}", flush=True)
 
 
 def asked(arguments: list[str] | None = None) -> argparse.Namespace:

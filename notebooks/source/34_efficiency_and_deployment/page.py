@@ -177,10 +177,10 @@ for size in (1, 32):
 outcome("33.c", "Ada")
 wide = stored("34", "layers")                                  # python tools/sweep.py 34 layers
 WAYS = ("float32", "int8, turned back", "bfloat16", "int8 as it is")
-print("one layer, one row, ms:  ", *(f"{way:>17}" for way in WAYS))
+print("one layer, one row, ms", *(f"{way:>18}" for way in WAYS))
 for width in (512, 2048, 4096):
     taken = [statistics.median(wide[f"{width}: {way}"]["ms"]) for way in WAYS]
-    print(f"{width:5,} x {width:5,} weights   ", *(f"{one:17.3f}" for one in taken))
+    print(f"{width:5,} x {width:5,} weights ", *(f"{one:18.3f}" for one in taken))
 
 # %% [markdown]
 # Ada wins, on this machine (one core of an AMD EPYC). One byte a weight is read, and then made a float32 again, before the same multiplication as before. At batch 1 int8 takes 1.16 ± 0.04 times as long; at batch 32 no difference is seen (1.02 ± 0.05).
@@ -297,7 +297,7 @@ report("right at 0.8, live minus stored", live - kept["frozen, exit 0.8"]["accur
        near=0, within=0.03)
 
 # %% tags=["proof"]
-# (34.1) with logarithms: log p of the best is its logit minus a sum's log. The next rows.
+# (34.1) with logarithms: log p of the best is its logit minus a sum's log; next rows.
 draw = torch.Generator().manual_seed(0)
 z, other = (torch.randn(40, 5, generator=draw, dtype=torch.float64) for _ in range(2))
 best = (z.max(1).values - z.logsumexp(1)) >= math.log(0.5)
@@ -420,10 +420,10 @@ print("the example is in the file:", torch.equal(loaded.example_inputs[0][1], ex
 with torch.no_grad():
     for count in (1, 50):
         some = [test[name][:count] for name in ("letters", "sound", "samples")]
-        print(f"{count:2} rows, equal:", torch.allclose(again(*some), whole(*some), atol=1e-5))
+        print(f"rows {count:2}, equal:", torch.allclose(again(*some), whole(*some), atol=1e-5))
 
 # %% tags=["proof", "nbval-ignore-output"]
-# Not compared: ONNX, where the extra `deploy` is; questions; data for several processes.
+# Not compared: ONNX, with the extra `deploy`; questions; data for several processes.
 import importlib.util
 
 if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
@@ -502,17 +502,17 @@ if served:
             print(told["status"], told["faults"][0]["field"], "·", told["faults"][0]["fault"][:70])
         for clients in (1, 16):
             given = client.load(address, many, clients=clients)
-            print(clients, "clients:", {name: round(given[name]) for name in
-                                        ("per_second", "p50", "p99")}, "lost", len(given["lost"]))
+            print("clients", clients, {name: round(given[name]) for name in
+                                       ("per_second", "p50", "p99")}, "lost", len(given["lost"]))
     print("the server has ended")
 else:
     print("FastAPI is not here: the extra `deploy` brings it. The stored runs are below.")
 
 # %%
-load_runs = stored("34", "served")                             # python tools/sweep.py 34 served
 print("medians of five starts           answers a second   p50, ms   p99, ms   lost")
-for name, row in load_runs.items():
+for name, row in stored("34", "served").items():               # python tools/sweep.py 34 served
     a, b, c = [statistics.median(row[what]) for what in ("per_second", "p50", "p99")]
+    name = "1 client" if name == "1 clients" else name
     print(f"{name:33} {a:12.0f} {b:13.1f} {c:9.1f} {sum(row['lost']):6.0f}")
 
 # %% [markdown]
@@ -722,7 +722,7 @@ for words in ("German words: {}, on new words", "no vowels: {}, on new words",
 for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
     row = watch[f"members, {name}"]
     print(f"{name:38} AUC {{:.2f}} ± {{:.2f}}".format(*mean_interval(row["auc"])),
-          f"  members {percent(row['members'])}   others {percent(row['accuracy'])}")
+          f"  members {percent(row['members']):>11}   others {percent(row['accuracy'])}")
 chance = 1.96 * math.sqrt((643 + 643 + 1) / (12 * 643 * 643))  # of ranks without any order
 print(f"by chance, in 95 % of single runs: AUC 0.50 ± {chance:.2f}")
 

@@ -166,9 +166,9 @@ print(f"one folder:  by rows {score(rows, every):.1%},",
 
 kept = stored("35", "people")                                  # python tools/sweep.py 35 people
 sweep = {name: percent(row["accuracy"]) for name, row in kept.items()}
-print("ten folders, in %          by rows     by person")
+print("ten folders, in %            by rows   by person")
 for name in ("", ", C = 0.01", ", C = 1", ", image alone", ", text alone", ", shuffled"):
-    print(f"person 1.0{name:13}", sweep[f"much{name}: by rows"], "",
+    print(f"person 1.0{name:15}", sweep[f"much{name}: by rows"], "",
           sweep[f"much{name}: by person"])
 outcome("34.c", "Ben")
 
