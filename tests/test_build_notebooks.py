@@ -263,6 +263,19 @@ def test_exercise_is_opened(course):
     assert "SOLUTION" not in str(read(course))
 
 
+def test_words_below_a_fold_keep_their_distance(unbuilt):
+    fold = "# <details><summary>More</summary>\n#\n# Words.\n#\n# </details>\n#\n"
+    below = ["# Below.\n#\n", "# ## A heading\n#\n", "# - An item.\n#\n", ""]
+    with open(unbuilt / PAGE, "a", encoding="utf-8") as file:
+        file.write("\n# %% [markdown]\n" + "".join(fold + words for words in below))
+    source = pages.assemble(unbuilt, room(unbuilt)).cells[-1].source
+    assert [part.partition("Words")[0] for part in source.split("</details>\n\n")[1:]] == [
+        "<p></p>\n\nBelow.\n\n<details><summary>More</summary>\n\n",
+        "## A heading\n\n<details><summary>More</summary>\n\n",
+        "<p></p>\n\n- An item.\n\n<details><summary>More</summary>\n\n",
+    ]
+
+
 CLASS = '''class Layer(Base):
     """Twice, and a half."""
 

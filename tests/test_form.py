@@ -142,6 +142,14 @@ BROKEN = {
         changed("b-2", "x = 1", "figure", printed="one\ntwo\n"),
         "cell b-2: folded, and prints 2 lines, expected at most one",
     ),
+    "title of a fold": (
+        changed("b-2", "# @title " + "a" * 87, "proof"),
+        "cell b-2: a fold's title of 89 characters, expected at most 88: '# aaa",
+    ),
+    "title as typed": (
+        changed("b-2", "# " + "a" * 87 + "\nx = 1", "figure"),
+        "cell b-2: a fold's title of 89 characters, expected at most 88: '# aaa",
+    ),
     "no exercise": (without_exercise(), "no exercise, expected two or three"),
     "early": (early(), "cell ex-12-1: the last exercise stands at 50 % of the page"),
     "unused": (changed("c-2", "z = gate(x)"), "the page goes on with nothing"),
@@ -246,7 +254,9 @@ def test_what_is_allowed_stays_allowed():
     door = changed("c-2", 'gate = mine("12.1", gate)\nz = gate(x)  # put yours here')
     fold = changed("b-1", "`y`<details><summary>Is <code>y</code> two?</summary>`y`</details>")
     aside = more("## More: a\n\n### A part", "Words.\n\n#### b", "## The rest\n\n## Another")
-    for nb in (folded, read_more, both, told, shouted, door, fold, aside, crowd(3)):
+    title = changed("b-2", "# @title " + "a" * 86 + "\n# " + "a" * 98, "proof")
+    opened = changed("b-3", "# " + "a" * 98 + "\ny = 3")
+    for nb in (title, opened, folded, read_more, both, told, shouted, door, fold, aside, crowd(3)):
         assert form.problems(nb) == []
 
 

@@ -7,10 +7,11 @@ import re
 
 from cells import certain_calls, code_cells, prose_cells, sections, tags_of, tree
 from minutes import HEADING, MORE, estimate
-from pages import FOLDED
+from pages import FOLDED, TITLE
 
 MOST_MINUTES, MOST_VISIBLE, MOST_FAULT = 90, 30, 5
 USUAL_LINES, MOST_LONGER = 12, 3  # of a visible cell, and how many may have more
+LONGEST_TITLE = 88  # of a fold: at 960 pixels JupyterLab shows so much and its own "..."
 LAST_PART = 2 / 3  # where on a page its last exercise stands at the earliest
 TERM = re.compile(r"\*\*([^*\n]+)\*\* \(([\u3400-\u9fff][^)]*)\)")
 ARTICLE = re.compile(r"\barticles?\b", re.I)
@@ -66,6 +67,19 @@ def folded(nb):
         lines = printed.splitlines()
         if len(lines) > 1:
             yield f"cell {cell.id}: folded, and prints {len(lines)} lines, expected at most one"
+
+
+def titles(nb):
+    """What stands on a fold is read before it is opened: the first comment line, as typed."""
+    for cell in code_cells(nb):
+        if not FOLDED & tags_of(cell):
+            continue
+        title = cell.source.partition("\n")[0].replace(TITLE, "# ", 1)
+        if len(title) > LONGEST_TITLE:
+            yield (
+                f"cell {cell.id}: a fold's title of {len(title)} characters, expected at most"
+                f" {LONGEST_TITLE}: {title[:40]!r}"
+            )
 
 
 def hands(nb):
@@ -239,6 +253,7 @@ RULES = [
     aside,
     crowded,
     folded,
+    titles,
     hands,
     taken,
     names,

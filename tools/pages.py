@@ -30,6 +30,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget's output
 TITLE = "# @title "  # begins the line that Colab shows of folded code
 FOLDED = {"set-up", "imports", "proof", "figure"}  # tags of cells whose code is not shown
+BELOW_FOLD = re.compile(r"(</details>\n\n)(?=[^#<\s])")  # words, no heading and no other fold
 TITLE_WIDTH, TITLE_COLOURS = 560, 128  # of the picture in the title cell
 TITLE_PICTURE = re.compile(r"\n\n!\[[^\]]*\]\(data:image/png;base64,[^)]*\)$")
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
@@ -214,6 +215,13 @@ def folded(solution):
     return f"\n\n<details><summary>Solution</summary>\n\n```python\n{solution}\n```\n\n</details>"
 
 
+def spaced(text):
+    """With an empty paragraph between a fold and words below it: a viewer gives a closed fold no
+    distance of its own, and no style of ours reaches all viewers.
+    """
+    return BELOW_FOLD.sub(r"\1<p></p>\n\n", text)
+
+
 def title_of(room):
     """A page's title, read from its source without the rest."""
     heading = re.search(r"^# # (.+)", (room / "page.py").read_text(encoding="utf-8"), re.M)
@@ -336,6 +344,8 @@ def assemble(root, room):
     cells = []
     for cell in author:
         cells.append(cell)
+        if cell.cell_type == "markdown":
+            cell.source = spaced(cell.source)
         if key := cell.metadata.get("exercise"):
             cell.source = exercises[key].stub
             call = f'check("{key}", {exercises[key].name})'

@@ -516,7 +516,7 @@ outcome("02.a", "fine-tuned")
 # Page 00's text is one word, typed badly. Instead of its counted letters, that model now gets your vector of the word.
 
 # %% tags=["measured", "proof"]
-# Data and training: page 00's features and linear head; weight decay tuned on validation.
+# Data, training: page 00's features and linear head; weight decay tuned on validation.
 def load(split, seed):
     samples = [*Digits(split, seed=seed)]
     batch, typed = collate(samples), [str(sample["text"]) for sample in samples]

@@ -312,7 +312,7 @@ print("the maps move by one place:", torch.allclose(before.roll(1, 3), after, at
 print("the vector stays:", torch.allclose(before.mean((2, 3)), after.mean((2, 3)), atol=1e-5))
 
 # %% tags=["proof"]
-# Equation 03.3; numbers of weights; the receptive field, by the pixels that get a gradient.
+# Equation 03.3; numbers of weights; the receptive field, by pixels that get a gradient.
 layers = nn.Conv2d(3, 8, 3), nn.Linear(3 * 16 * 16, 8 * 16 * 16)
 assert [sum(p.numel() for p in layer.parameters()) for layer in layers] == [224, 1574912]
 wide = torch.rand(200, 1, 40, 40, requires_grad=True)
@@ -614,7 +614,7 @@ STACKS = {"two convolutions": (False, 0), "two, batch norm": (True, 0),
           "three, batch norm (PictureNet)": (True, 3)}
 
 # %% tags=["proof"]
-# The stored comparison: one mean, the grid, and what a third layer with its pooling gives.
+# The stored comparison: one mean, the grid, and what a third layer with pooling gives.
 pooling_sweep = stored("03", "pooling")                        # python tools/sweep.py 03 pooling
 ways = {name: [pooling_sweep[f"{name}, {grid} x {grid}"]["accuracy"] for grid in (1, 2)]
         for name in STACKS}

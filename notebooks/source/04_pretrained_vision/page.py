@@ -355,7 +355,7 @@ plots.pictures(shown_now, titles=titles, columns=4, size=1.4,
 # To use a network without training it, one switches its gradients off: `requires_grad_(False)`. Is it frozen then? Some scenes go through, no optimiser in sight; then the flower is read again.
 
 # %% tags=["measured", "proof"]
-# Scenes with one object, and what stands in where the text encoder's weights are missing.
+# Scenes with one object; what stands in where the text encoder's weights are missing.
 def hashed(texts):
     from sklearn.feature_extraction.text import HashingVectorizer
 

@@ -247,7 +247,7 @@ share = cepstrum.var(dim=1)[0, :13].sum() / cepstrum.var(dim=1).sum()
 print(f"the first 13 of 40 hold {100 * share:.0f} % of the variance")
 
 # %% tags=["proof"]
-# Equation 05.2 and the whole log-mel are transformers' own; how regular a sound's waves are.
+# (05.2) and the whole log-mel are transformers' own; how regular a sound's waves are.
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 bank = mel_filter_bank(129, 40, 0.0, 4000.0, SAMPLE_RATE, norm=None, mel_scale="htk")  # (129, 40)
@@ -323,7 +323,7 @@ plots.players({name: one / one.abs().max() for name, one in kept.items()}, SAMPL
 # How much is each step worth to a linear head? A sound is cut into eighths and each coefficient averaged in each. Recordings of six people (FSDD, below): a random third of all clips left out, or two people.
 
 # %% tags=["measured", "proof"]
-# The mean of each eighth of a sound; the steps of the MFCC, each of which can be left out.
+# The mean of each eighth of a sound; the MFCC's steps, each of which can be left out.
 def eighths(tokens, heard):
     """(B, T, D), (B, T) -> (B, 8 D)."""
     rows = []

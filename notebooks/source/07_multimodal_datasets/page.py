@@ -444,7 +444,7 @@ print(f"the hashes agree: {hashes[0] == hashes[1]}; distance to the copy"
 # Augmentation (page 03) makes more training samples out of those there are: cut, turn, flip, add noise. The label has to survive it, and in a pair the caption has to stay true as well. Two scans side by side, a zero and a one, and a caption; the label says whether it is true.
 
 # %% tags=["measured", "proof"]
-# Pairs: a zero and a one side by side, a caption of one of them, and whether it is true.
+# Pairs: a zero and a one side by side, a caption of one of them, whether it is true.
 CAPTION = "the {} is on the {}."
 VOCABULARY = ["", "the", "zero", "is", "on", "left.", "right."]      # 0 is padding
 

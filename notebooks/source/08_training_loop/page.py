@@ -105,7 +105,7 @@ def own_epoch(net, batches, step_by, lr, decay):
             weight.data = new
 
 # %% tags=["measured", "proof"]
-# The loop of the stored comparisons: torch's AdamW, and each habit of training if asked for.
+# The stored comparisons' loop: torch's AdamW, and each habit of training if asked for.
 def train(data, seed, epochs, lr=1e-3, size=64, decay=0.01, hidden=128, drop=0.0, clip=None,
           plan=None, watch=None):
     """The network, and the loss of the training and the validation set after each epoch."""

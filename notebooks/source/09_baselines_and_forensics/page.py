@@ -40,7 +40,7 @@ from course_utils.text import letter_features
 from course_utils.training import Batches
 
 # %% tags=["measured", "proof"]
-# Page 00's modalities as vectors, with writer and voice; the same rows divided otherwise.
+# Page 00's modalities as vectors, writer and voice; the same rows divided otherwise.
 SPLITS = ("train", "validation", "test")
 
 def load(seed, **dials):
@@ -62,7 +62,7 @@ def divided(rows, turn):
             for split in SPLITS}
 
 # %% tags=["measured", "proof"]
-# The model: columns at mean 0 and spread 1, then one linear layer, or one with hidden units.
+# The model: columns at mean 0, spread 1, then a linear layer, or one with hidden units.
 class Network(nn.Module):
     """A batch to logits (B, 10), from the named modalities."""
 
@@ -130,7 +130,7 @@ def broken(data, what, share, seed):
     return changed
 
 # %% tags=["measured", "proof"]
-# The five data sets of the lab. What was done to each stands in its name: do not look yet.
+# The lab's five data sets. What was done to each stands in its name: do not look yet.
 def five_sets(seed):
     """{what was done: (modality, data)}."""
     easy = load(seed, text_error=0.9, image_noise=0.7, speech_snr=0)
@@ -474,7 +474,7 @@ print("ECE, 5/15/50 bins: " + "; ".join(parts))
 # It is the floor of symmetric **label noise** (标签噪声). Where samples differ, it is lower: with q = 0.9 for half of them and 0.3 for the others the accuracy is 0.6 too, but the mean entropy 1.35, where H(0.6) is 1.55. (H is concave. So no calibrated model lies above H of its accuracy: Fano's inequality.) Shuffling hits every sample alike; hard samples differ.
 
 # %% tags=["proof"]
-# (09.2): the cross-entropy of the best probabilities, and a hundred others that are worse.
+# (09.2): the cross-entropy of the best probabilities, and a hundred that are worse.
 def H(q, K=10):
     return -q * math.log(q) - (1 - q) * math.log((1 - q) / (K - 1))
 
@@ -582,9 +582,9 @@ for number in (3, 4):
                   for name in ("text", "image")]                              # (252,), (252,)
     heard = logits(net, part).argmax(dim=1)                                   # (252,)
     against = (heard != label) & (word == seen)
-    sides.append(f"set {number}: {(against & (word == label)).sum()} with the label,"
-                 f" {(against & (word == heard)).sum()} with the sound, of {against.sum()}")
-print("; ".join(sides))
+    sides.append(f"set {number}: {(against & (word == label)).sum()} and"
+                 f" {(against & (word == heard)).sum()} of {against.sum()}")
+print("with the label, and with the sound:", "; ".join(sides))
 
 # %% [markdown]
 # In set 3 the witnesses side with the label: the *sound* is another sample's. In set 4 they side with the sound twice as often as with the label: the *label* is wrong.

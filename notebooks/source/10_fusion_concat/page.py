@@ -195,7 +195,7 @@ verify("10.1", by_hand=z @ W.T + b, reference=second(first(z)))
 # There are two remedies: `LayerNorm`, which makes all modalities equally loud, and `projection` of each to 64 numbers. Yours has both. A stored sweep has neither, each and both, for 10 and for 60 epochs, with the learning rate that is best on the validation set.
 
 # %% tags=["measured", "proof"]
-# Data as vectors, the ways that the picture comes, and the package's layer with each remedy.
+# Data as vectors, the ways the picture comes, the package's layer with each remedy.
 SPLITS, WIDTHS = ("train", "validation", "test"), {"text": 78, "image": 256}
 EXTRACT = {"text": lambda batch: letter_features(batch["text"], batch["mask"]["text"]),
            "image": lambda batch: pixel_features(batch["image"]),

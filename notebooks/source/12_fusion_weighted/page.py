@@ -290,7 +290,7 @@ print("contracts broken:", [one.number for one in check_contracts(ByVariance) if
 # - **inverse variance**: the mean square of each reading's error, reading minus y, and your function.
 
 # %% tags=["proof"]
-# The three ways, for S draws at once: z (S, n, 2) and y (S, n) to the text's weights (S,).
+# The three ways, S draws at once: z (S, n, 2) and y (S, n) to the text's weights (S,).
 def readings(n, draws=20):
     samples = [cues.sample(n, seed) for seed in range(draws)]
     z = [torch.cat([one["text"] / 0.5, one["image"]], dim=1) for one in samples]
@@ -588,7 +588,7 @@ plots.bars({name: mean_interval([100 * value for value in on_digits[name]["accur
            " alone, multiplied, have the highest mean; with the sound shuffled both ways lose.")
 
 # %% tags=["figure"]
-# Five test samples: what each expert says, and the product; (12.7); a lead, seed by seed.
+# Five test samples: what each expert and the product say; (12.7); a lead, seed by seed.
 def lead(rows, one="product of experts", other="linear fusion"):
     return percent(rows[one]["accuracy"], minus=rows[other]["accuracy"])     # seed by seed
 

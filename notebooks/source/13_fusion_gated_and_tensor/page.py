@@ -651,7 +651,7 @@ print("a table of 4 x 3, equal to tensor fusion:", equal)
 # The word, the picture and the sound of `digits` say the same digit, each with noise of its own. They were made so that these noises are independent, given the digit, so in the best rule the evidence of the three *adds up*. All three with a linear layer (the glue: page 12's linear fusion, here with every column at spread 1, 20 epochs), a gate, tensor fusion and low rank behind a projection to 8; settings by validation; page 09's tuned singles, and its hidden layer with dropout.
 
 # %% tags=["figure"]
-# The stored comparison on digits, with page 09's tuned baselines; (13.5) of the fold below.
+# The stored comparison on digits, page 09's tuned baselines; (13.5) of the fold below.
 seed_everything(0)
 M, v = torch.randn(4, 3).double(), torch.randn(3, 1).double()
 verify("13.5", torch.kron(v.T, torch.eye(4).double()) @ M.T.reshape(-1, 1), M @ v)

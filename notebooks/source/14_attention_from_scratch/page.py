@@ -46,7 +46,8 @@ ax.axis((-0.9, 6.6, 0.1, 3.3))
 ax.set_axis_off()
 for place, (word, share) in enumerate(zip(["the", "small", "cat", "drinks"], [8, 22, 61, 8])):
     ax.text(1.5 * place, 2.4, f"{word}\n{share} %", ha="center", color=plots.INK, fontsize=11)
-    ax.plot([1.5 * place, 4.5], [2.25, 0.9], color=plots.COLORS["text"], linewidth=share / 6)
+    ax.plot([1.5 * place, 4.5], [2.15, 0.8], color=plots.COLORS["text"], linewidth=share / 6,
+            solid_capstyle="butt")
 ax.text(4.5, 0.35, "the result at drinks: mostly the value of cat", ha="center", color=plots.INK)
 plots.show(figure, "What \"drinks\" takes of each word. The shares come from its query and the"
            " words' keys; the result is the sum of the values with these shares.")
@@ -232,7 +233,7 @@ after = multi_head(x[:, turned], everything, W_q, W_k, W_v, W_o, 2)
 print("words permuted first, or afterwards:", torch.allclose(after, at_once[:, turned]))
 
 # %% tags=["proof"]
-# PyTorch's own layer with the same matrices, and two texts, the second padded by one word.
+# PyTorch's own layer with the same matrices; two texts, the second padded by one word.
 library = nn.MultiheadAttention(4, 2, bias=False, batch_first=True, dtype=torch.float64)
 library.in_proj_weight.data = torch.cat([W_q, W_k, W_v])                  # 3 x (D, D) -> (3 D, D)
 library.out_proj.weight.data = W_o
@@ -346,7 +347,7 @@ def patches(images, side=16):
 # Pictures of one object, one block, a mean, a head; five seeds, under the figure. Its *colour*, of six, is found without positions (100 %). Whether it is in the *left or right half* is not: 56 ± 2 %, no more than a rule's 56.5 that knows only where in its patch an object begins. With positions, which alone are added, it is 94 ± 4. With pictures shuffled among the labels it is 49.
 
 # %% tags=["measured", "proof"]
-# Patches -> linear -> block -> mean -> classes; `place` says where each patch was. Training.
+# Patches, linear, block, mean, classes; `place` says where each patch was. Training.
 class PatchReader(nn.Module):
     """Patches -> linear -> block -> mean -> classes; `place` says where each patch was."""
 
@@ -665,7 +666,7 @@ plots.show(figure, "Five seeds, a line each; dotted: knowing the two animals, 50
 # The attention of a trained one, seed 0: sentence, head, mask. In its layer 2 head 1 lets the last word look at the second "the", which stands between the animals. Find the other heads; and what does the model say if you take its mask away?
 
 # %% tags=["figure"]
-# The widget: weights by `attend` with the identity as values, each query a row of the batch.
+# The widget: weights by `attend`, the identity as values, each query a row of a batch.
 ASKED = ["the cat chases the dog so the", "the dog chases the cat so the",
          "today the very old horse chases the bird away so the"]
 

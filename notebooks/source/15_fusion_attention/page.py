@@ -398,7 +398,7 @@ def score(model, part):
     return evaluate(model, Batches(part, 500)).accuracy
 
 # %% tags=["measured", "proof"]
-# Beside attention: the mean over the cells, glued to the question or multiplied with it.
+# Beside attention: the cells' mean, glued to the question or multiplied with it.
 class Pooled(nn.Module):
     """`how`: concat, product, question alone, picture alone; `largest`: no mean over the cells."""
 

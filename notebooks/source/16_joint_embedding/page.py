@@ -470,7 +470,7 @@ plots.show(figure, f"Left: five temperatures; pictures found at 0.01, 0.1 and 1:
 # </details>
 
 # %% owes="F69" tags=["proof"]
-# Other ways to contrast, each with its own learning rate: pictures found, %, five seeds.
+# Other ways to contrast, each at its own learning rate: pictures found, %, five seeds.
 found_by = {"InfoNCE": "InfoNCE", "raw": "no unit length", "sigmoid": "sigmoid",
             "triplets": "triplet, random", "semi-hard": "triplet, semi-hard",
             "hardest": "triplet, hardest", "Siamese": "Siamese pairs"}

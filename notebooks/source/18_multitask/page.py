@@ -176,7 +176,7 @@ verify("18.1", by_hand=by_loop, reference=net.losses(some, classes, goals, 7.0)[
 # Folded: the data, the second questions, and the loop of page 08. A batch has 256 rows: all 100 with a label, and 156 others drawn at random.
 
 # %% tags=["measured", "proof"]
-# The data: noisy pictures, and of each what was typed, how much ink it has, and the digit.
+# The data: noisy pictures, and of each what was typed, how much ink it has, the digit.
 def load(split, draws, source="bundled"):
     """Tensors by name; each of the `draws` gives every sample once, with noise of its own."""
     parts = []

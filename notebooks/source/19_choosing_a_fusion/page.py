@@ -257,7 +257,7 @@ Explorer(
      "a": Dropdown(options=list(STRATEGIES), value="tensor"),
      "b": Dropdown(options=list(STRATEGIES), value="concat")},
     seeds_said, caption="Five seeds of two strategies, each a line; dashed the"
-            " ceiling. `tensor` is page 13's tensor of 8.").show()
+            " ceiling. Tensor is page 13's tensor of 8.").show()
 
 # %% [markdown]
 # ## How often does it raise a false alarm?
@@ -636,7 +636,7 @@ low, high = result.confidence_interval(0.95)
 print(f"p = {result.pvalue:.3f}, interval {100 * low:.1f} to {100 * high:.1f} points")
 
 # %% tags=["proof"]
-# One small part of the sweep again: tensor fusion on XOR with 150 samples, seed 0, by `fit`.
+# A part of the sweep again: tensor fusion on XOR with 150 samples, seed 0, by `fit`.
 def again(name, seed, steps=120, marks=10):
     world, row = Gates("xor", **SMALL), tables["xor, 150"][name]
     parts = {split: world.sample(n, 3 * seed + k) for k, (split, n) in

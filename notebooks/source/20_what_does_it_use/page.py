@@ -282,13 +282,13 @@ print("as averaged over all sounds:", torch.allclose(without_sound, averaged, at
 ways = stored("20", "ways")                                   # python tools/sweep.py 20 ways
 singles = stored("13", "digits")
 WAYS = {"zero": "zeros", "mean": "means", "permutation": "another's"}
-print("the others are:", "".join(f"{words:>14}" for words in WAYS.values()), " trained on it")
+print("the others are:", "".join(f"{words:>14}" for words in [*WAYS.values(), "trained on it"]))
 for there in ("image + audio", "text + audio", "text + image", *NAMES):
     shown = [percent(ways[way]["accuracy"][there]) for way in WAYS]
     if there in NAMES:
         shown.append(percent(singles[f"{there} alone"]["accuracy"]))
     print(f"{there:15}", "".join(f"{one:>14}" for one in shown))
-print("all three      ", percent(ways["mean"]["accuracy"]["text + image + audio"]))
+print("all three      ", f"{percent(ways['mean']['accuracy']['text + image + audio']):>14}")
 
 # %% [markdown]
 # Without the sound 83.7 ± 2.2 % are left if it is silent, 75.8 ± 1.8 if it is another's, and 48.8 ± 13.0 if it is zeros. With the text alone and all else silent there are 65.4 ± 1.5, where a layer trained on texts alone has 74.4 ± 2.6: a model without a modality is not the model that had never had it.
@@ -436,7 +436,7 @@ for name in ("is there, 500", "is there, 100 passes", "colour, shape, size"):
 # </details>
 
 # %% tags=["proof"]
-# Tensor fusion is linear in each vector: the term of one is its value at the others' mean.
+# Tensor fusion is linear in each vector: one's term is its value at the others' mean.
 tensor = train(TensorFusion, data, seed=0, lr=1e-2, decay=3.0)
 inputs = {name: test[name] for name in NAMES}
 with torch.no_grad():
@@ -474,7 +474,7 @@ for gate in ("redundant", "unique", "and", "xor"):
     print(f"{gate:10}", "  ".join(f"{name} {amount:.3f}" for name, amount in named.items()))
 
 # %% tags=["proof"]
-# (20.2) on a random distribution; and the best rule's additive part on finely cut vectors.
+# (20.2) on a random distribution; the best rule's additive part on finely cut vectors.
 joint = torch.rand(3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).numpy()
 joint /= joint.sum()
 R, of_text, of_image, S = pid(joint)
@@ -498,7 +498,7 @@ def best_rules(world):
 # XOR is all synergy, two copies all redundancy. AND has .311 redundant bits and .5 synergistic ones. So AND needs a layer that multiplies? Take noisy gates, 2,000 samples of 8 numbers or 150 of 16, and project the best rule's true log-odds by (20.1). Beside it, what layers reached on pages 13 and 19 (folded):
 
 # %% tags=["proof"]
-# Bits, the best rule and the same as a sum, in %; the lead of tensor fusion over the glue.
+# Bits, the best rule and the same as a sum, in %; tensor fusion's lead over the glue.
 runs = {"150": stored("13", "small"), "2,000": stored("19", "fusion_gates")}
 LAYERS = {"150": ("concat", "tensor of 8"), "2,000": ("concat", "tensor")}
 lines, leads = [], {}
@@ -701,8 +701,8 @@ def judge(row):
     words = "secretly unimodal" if alone + half < 1 else "cannot tell how many count"
     words = "uses more than one" if alone - half > 0 and alone + half >= 1 else words
     words += "; uses interaction" if taken > width else "; no interaction shown"
-    shares = ", ".join(f"{name} {100 * sum(credit[name]) / 5:.0f}" for name in names)
-    return f"{alone:5.1f} ± {half:3.1f}  {taken:7.1f} ± {width:3.1f}  {shares}\n    {words}"
+    shares = ", ".join(f"{name} {100 * sum(credit[name]) / 5:z.0f}" for name in names)  # z: no -0
+    return f"{alone:5.1f} ± {half:3.1f}  {taken:z7.1f} ± {width:3.1f}  {shares}\n    {words}"
 
 print("points lost:             best alone     as a sum  credit of each, in points")
 for name, row in own.items():
