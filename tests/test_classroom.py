@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+import symtable
 import sys
 import zipfile
 from pathlib import Path
@@ -315,18 +316,55 @@ def due(source, student):
     return {f"ex-{key.replace('.', '-')}-check": worth[key] * (key in earned) for key in answers}
 
 
+def names_used(code):
+    """The names that code takes from outside its functions."""
+    tables, names = [symtable.symtable(code, "page", "exec")], set()
+    for table in tables:
+        tables += table.get_children()
+        names |= {name.get_name() for name in table.get_symbols() if name.is_global()}
+    return names
+
+
+def needed(source, nb):
+    """{cell id: code}: of what stands above an answer, the functions, classes and names that it
+    uses, and what these use; from the last cell to the first.
+    """
+    wanted, found = set(), {}
+    for cell in reversed(nb.cells):
+        if "exercise" in cell.metadata:
+            wanted |= names_used(ANSWERS[source][cell.metadata.exercise])
+        elif cell.cell_type == "code" and cell.id != "set-up" and "check" not in cell.metadata:
+            for node in reversed(ast.parse(cell.source).body):
+                code = ast.unparse(node)
+                if wanted & defined(node):
+                    wanted |= names_used(code)
+                    found[cell.id] = code + "\n\n" + found.get(cell.id, "")
+    return found
+
+
+def defined(node):
+    """The names that a statement of a page defines; those of an import stand apart."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+
+
 def short(source, nb):
-    """A page of its imports, exercises and checks alone, since what stands between takes a
-    minute to run.
+    """A page of its imports, exercises, checks and what the answers use of it, since what else
+    stands between takes a minute to run.
     """
     tree = ast.parse((source / "page.py").read_text(encoding="utf-8"))
     imports = "\n".join(
         ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
     )
+    used = needed(source, nb)
+    for cell in nb.cells:
+        cell.source = used.get(cell.id, cell.source)
     nb.cells = [
         cell
         for cell in nb.cells
-        if cell.id == "set-up" or {"exercise", "check"} & set(cell.metadata)
+        if cell.id == "set-up" or cell.id in used or {"exercise", "check"} & set(cell.metadata)
     ]
     nb.cells.insert(1, new_code_cell(imports, id="imports"))
     return nb
@@ -562,15 +600,14 @@ def test_an_odd_submission_is_graded_all_the_same(course, change):
 @needs_nbgrader
 def test_a_turned_dial_is_no_error_and_each_verdict_is_kept(course):
     errors = course.errors("whole", PAGES[0])
-    assert "outside the band of this page" in str(
-        course.notebook("autograded", "whole", PAGES[0].stem)
-    )
+    assert "Outside that band" in str(course.notebook("autograded", "whole", PAGES[0].stem))
     key = list(ANSWERS[PAGES[0]])[0]
     assert f"Exercise {key} · not right yet" in errors.pop(f"ex-{key.replace('.', '-')}-check")
     assert [error.split(":")[0] for error in errors.values()] == [
         "ModuleNotFoundError",
         "SyntaxError",
-        "NameError",
+        "NameError",  # its check
+        "NameError",  # and the cell that goes on with the function
     ]
     assert (
         "not attempted yet" in course.errors("blank", PAGES[0])[f"ex-{key.replace('.', '-')}-check"]

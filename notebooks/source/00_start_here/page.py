@@ -411,7 +411,7 @@ mean, half = paired(scores["all three"], scores[best])
 report(f"gain of all three over {best} alone, in points", mean, near=17.5, within=2)
 print("its 95 % interval over the seeds lies above 10:", mean - half > 10)
 tuned = stored("09", "baselines")["text"]["accuracy"]       # python tools/sweep.py 09 baselines
-mean, half = paired(scores["all three"][:5], tuned)
+mean, half = paired(scores["all three"][:5], tuned[: len(draws)])
 report("gain over page 09's text, better tuned, in points", mean, near=15, within=2)
 
 # %% [markdown]

@@ -342,7 +342,12 @@ def _token_cases(seed=3):
     draw = draws(seed)
 
     def case(rows, codes):
-        return draw(rows, 64), draw(codes, 4)
+        """Drawn anew where two codes are equally near: rounding would choose between them."""
+        while True:
+            pictures, codebook = draw(rows, 64), draw(codes, 4)
+            nearest = _apart(_patches(pictures), codebook).sort(2).values  # (B, 16, K)
+            if (nearest[..., 1] - nearest[..., 0]).min() > 1e-6:
+                return pictures, codebook
 
     yield case(1, 2)
     yield case(1, 4)
