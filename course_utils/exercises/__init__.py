@@ -204,7 +204,8 @@ def verdict(
     if grading:
         from .alone import outcomes_alone
 
-        called, run = answer, partial(outcomes_alone, use=exercise.use)
+        earlier = _earlier(exercise)
+        called, run = answer, partial(outcomes_alone, use=exercise.use, lent=earlier)
         if "seed" in inspect.signature(exercise.cases).parameters:
             cases = exercise.cases(seed=secrets.randbits(31))
     cases, trials = list(cases), []
@@ -232,6 +233,19 @@ def verdict(
     elif named:
         lines.append("  returned:      nothing, it " + fault)
     return False, "\n".join(lines)
+
+
+def _earlier(exercise):
+    """What `mine` may have given for the page's exercises before this one: {key: reference}.
+
+    Only of those before it, since a later one's reference may call this one's.
+    """
+    found = {}
+    for other in _load(exercise.key.split(".")[0]):
+        if other.key == exercise.key:
+            return found
+        found[other.key] = other.reference
+    return {}  # not an exercise of its page
 
 
 def is_stub(answer) -> bool:

@@ -30,14 +30,49 @@ class _Reader(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def outcomes_alone(answer, cases: list[tuple], seconds: float, use=None) -> list[Outcome]:
+class _Borrower(pickle.Unpickler):
+    """Reads an answer that uses what `mine` gave of the course: {key: that function, as bytes}."""
+
+    def __init__(self, file, lent):
+        super().__init__(file)
+        self.lent = lent
+
+    def persistent_load(self, key):
+        return pickle.loads(self.lent[key])
+
+
+def _packed(answer, lent):
+    """The answer as bytes, in which a key stands for each function of `lent`, and {key: bytes} of
+    those that it uses.
+    """
+    import cloudpickle
+
+    used = {}
+
+    class Lender(cloudpickle.Pickler):
+        def persistent_id(self, thing):
+            for key, function in lent.items():
+                if function is thing:
+                    used[key] = _by_value(function)
+                    return key
+            return None
+
+    file = io.BytesIO()
+    Lender(file).dump(answer)
+    return file.getvalue(), used
+
+
+def outcomes_alone(
+    answer, cases: list[tuple], seconds: float, use=None, lent=None
+) -> list[Outcome]:
     """As `sandbox.outcomes`, from a fresh process; the last is a failure, in the place of all that
-    did not come. `use(answer, *case)`, an exercise's own, is called where there is one.
+    did not come. `use(answer, *case)`, an exercise's own, is called where there is one. `lent`
+    holds functions of the course that the answer may call: {key: function}.
     """
     import cloudpickle  # only grading needs it
 
     try:
-        task = cloudpickle.dumps(answer)
+        task = _packed(answer, lent or {})
     except Exception as error:
         return [Outcome("raised", words=f"{words_of(error)}, on the way to its own process")]
     done = subprocess.run(
@@ -54,7 +89,8 @@ def outcomes_alone(answer, cases: list[tuple], seconds: float, use=None) -> list
 
 
 def _by_value(use):
-    """An exercise's `use` for the child, which cannot import it: its module is a room's.
+    """An exercise's `use` or reference for the child, which cannot import it: its module is a
+    room's.
 
     On its own, since the answer must not take the course's functions along by value.
     """
@@ -75,9 +111,9 @@ def main():
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the answer prints by other ways than Python's
     rooms.ROOMS = Path(os.devnull)
-    task, use, cases, seconds = pickle.load(sys.stdin.buffer)
+    (task, lent), use, cases, seconds = pickle.load(sys.stdin.buffer)
     try:
-        answer = pickle.loads(task)
+        answer = _Borrower(io.BytesIO(task), lent).load()
     except Exception as error:
         words = f"{words_of(error)}, where the course's own answers are closed"
         found = [Outcome("raised", words=words)]
