@@ -7,32 +7,38 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from course_utils.contracts.case import Case, Mask, takes_mask
+from course_utils.contracts.case import OUTPUT_DIM, Case, Mask, takes_mask
 from course_utils.contracts.registry import Broken, contract, expect, in_words, some
 
 
 @contract(2, "a batch of one")
 def batch_of_one(case: Case) -> str:
-    """One row gives a finite result of one row, in training and in evaluation. (Whether it is the
-    row's result among many is not asked.)
+    """One row gives a finite result of one row, in training and in evaluation; in evaluation the
+    same as among many, up to round-off.
 
     The fault: a bare `squeeze()` drops the batch axis too; batch normalisation cannot train on
-    one row. Accuracy is computed on large batches, so it shows first in use, or in the last
-    batch of an epoch.
+    one row; a sum is divided by the number of rows. Accuracy is computed on large batches, so it
+    shows first in use, or in the last batch of an epoch.
     """
     layer = case.build()
     expected = (1, *case.run(layer).shape[1:])
+    if isinstance(case.make, type):
+        expected = (1, OUTPUT_DIM)  # it was told so when it was built
     row = {name: x[:1] for name, x in case.features.items()}
     masks = [None]
     if takes_mask(layer):
-        for mask in case.full:
-            masks.append({name: kept[:1] for name, kept in mask.items()})
-    for train in (False, True):
-        for mask in masks:
-            result = case.run(layer, row, mask, train)
+        masks.extend([*case.full, *case.partial])
+    for mask in masks:
+        many = case.run(layer, mask=mask)
+        of_row = None if mask is None else {name: kept[:1] for name, kept in mask.items()}
+        for train in (False, True):
+            result = case.run(layer, row, of_row, train)
             shape = tuple(result.shape)
             expect(shape == expected, f"one row gives shape {shape}, expected {expected}")
             expect(result.isfinite().all(), "one row gives a result that is not finite")
+            if not train:
+                same = case.same(result, many[:1])
+                expect(same, "one row gives another result alone than among many")
     return f"one row gives shape {expected}"
 
 

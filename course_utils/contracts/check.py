@@ -38,8 +38,8 @@ def check_contracts(
     travel   contract 11 also exports and compiles the layer, which takes seconds
     numbers  which contracts, by number; None for all
 
-    What a layer raises stands in its `Result.error`. No contract compares a row's numbers across
-    batches of another size, or across more padding, or the width of the result with C: test these.
+    What a layer raises stands in its `Result.error`. More padding is tried where there are tokens;
+    the width of the result is compared with C where `make` is a class, and by every `Fusion`.
 
     Raises TypeError or ValueError if one of these does not fit.
     """

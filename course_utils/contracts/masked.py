@@ -41,15 +41,17 @@ def nothing_masked(case: Case) -> str:
 @contract(4, "masked is unseen", needs="mask")
 def isolated(case: Case) -> str:
     """What stands in a masked place cannot matter, not even NaN, for result or gradient; nor can
-    other rows.
+    more padding, or other rows.
 
     The fault: masking by multiplication (0 * NaN is NaN), or after the arithmetic (the result is
-    right, the weight's gradient is NaN); statistics over the batch. On complete data in large
-    batches the accuracy is the same.
+    right, the weight's gradient is NaN); a mean that counts the padding; statistics over the
+    batch. On complete data in large batches the accuracy is the same.
     """
     layer = case.build()
     for mask in case.partial:
         _masked_places_do_not_matter(case, layer, mask)
+    for mask in (case.full[-1], case.partial[-1]):  # the last one has (B, T) for tokens
+        _padding_does_not_matter(case, layer, mask)
     _other_rows_do_not_matter(case, layer)
     return "masked places and other rows change nothing"
 
@@ -66,6 +68,20 @@ def _masked_places_do_not_matter(case: Case, layer: nn.Module, mask: Mask) -> No
                 case.same(gradient, base.gradients[name]),
                 f"{words} in a masked place changes gradients, though not the result",
             )
+
+
+def _padding_does_not_matter(case: Case, layer: nn.Module, mask: Mask) -> None:
+    longer, padded = {}, {}
+    for name, x in case.features.items():
+        longer[name], padded[name] = x, mask[name]
+        if x.dim() == 3:
+            more = mask[name][:, :2]  # at most two steps
+            longer[name] = torch.cat([x, 9 - 3 * x[:, :2]], 1)
+            padded[name] = torch.cat([mask[name], torch.zeros_like(more)], 1)
+    expect(
+        case.same(case.run(layer, longer, padded), case.run(layer, mask=mask)),
+        "more padding changes the result",
+    )
 
 
 def _other_rows_do_not_matter(case: Case, layer: nn.Module) -> None:

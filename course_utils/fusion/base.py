@@ -45,8 +45,8 @@ class Fusion(nn.Module):
     `accepts` says what `fuse` works on: "vectors" (tokens are pooled by `masked_mean` before),
     "tokens" (single vectors are refused) or "both" (a vector comes as a sequence of one token).
     `at_least` modalities are needed.
-    Raises ValueError for names, widths and numbers of modalities that do not do; what the call
-    raises: `forward`.
+    Raises ValueError for names, widths, numbers of modalities and an `accepts` that do not do;
+    what the call raises: `forward`.
     """
 
     accepts = "vectors"
@@ -85,6 +85,7 @@ class Fusion(nn.Module):
                 f"got {list(input_dims)}"
             )
         check_whole(1, output_dim=output_dim)
+        check_choice(("vectors", "tokens", "both"), accepts=self.accepts)
         if width is not None:
             check_whole(1, width=width)
         self.input_dims, self.names, self.output_dim = (
@@ -123,8 +124,8 @@ class Fusion(nn.Module):
         `features`. One without any present token is missing. All goes by name, so nothing can be
         swapped. With `return_info` also a `FusionInfo`.
 
-        Raises ValueError or TypeError when names, shapes, dtypes or devices do not fit. Values
-        are not checked.
+        Raises ValueError or TypeError when names, shapes, dtypes or devices do not fit, or when
+        `fuse` gives another shape. Values are not checked.
         """
         self._check_features(features)
         present = token_masks(features, mask, self.names)
@@ -135,11 +136,11 @@ class Fusion(nn.Module):
         if self.accepts == "vectors":
             present = torch.stack([kept.any(1) for kept in present], 1)  # (B, M)
         output = self.fuse(inputs, present)
+        self._check_result(output, inputs[0].shape[0])
         return (output, self.explain(inputs, present)) if return_info else output
 
     def fuse(self, inputs: list[Tensor], present: Tensor | list[Tensor]) -> Tensor:
-        """The strategy's formula, (B, C), whose shape is not checked. What is missing has already
-        been set to zero.
+        """The strategy's formula, (B, C). What is missing has already been set to zero.
 
         For vectors: `inputs` M times (B, D_m), `present` (B, M) bool. For tokens: M times (B,
         T_m, D_m) and (B, T_m).
@@ -244,6 +245,12 @@ class Fusion(nn.Module):
                 )
             self._check_shape(f"features[{name!r}]", x, dim)
         check_rows({name: features[name] for name in self.names})
+
+    def _check_result(self, output: Tensor, rows: int) -> None:
+        check_tensor(output, "fuse", "a tensor (B, C)")
+        if output.dim() != 2 or output.shape[0] != rows or output.shape[1] != self.output_dim:
+            expected, got = (rows, self.output_dim), tuple(output.shape)
+            raise ValueError(f"fuse: expected a result of shape {expected}, got {got}")
 
     def _check_shape(self, argument: str, x: Tensor, dim: int) -> None:
         tokens_only = self.accepts == "tokens"

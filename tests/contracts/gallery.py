@@ -199,7 +199,7 @@ class TwoPathsFusionMended(AverageFusion):
     """One path: no mask is a mask of ones."""
 
 
-# 4, in three ways
+# 4, in three ways; the third is seen by 2 as well
 
 
 class TimesMaskFusion(AverageFusion):
@@ -484,7 +484,7 @@ GALLERY = {
     "two paths": Exhibit(TwoPathsFusion, TwoPathsFusionMended, (3,)),
     "times the mask": Exhibit(TimesMaskFusion, TimesMaskFusionMended, (4,)),
     "masked too late": Exhibit(LateMaskFusion, LateMaskFusionMended, (4,)),
-    "centred by the batch": Exhibit(CentredFusion, CentredFusionMended, (4,)),
+    "centred by the batch": Exhibit(CentredFusion, CentredFusionMended, (2, 4)),
     "softmax over no keys": Exhibit(NoKeysFusion, NoKeysFusionMended, (5,)),
     "not in the state dict": Exhibit(UnsavedFusion, UnsavedFusionMended, (6,)),
     "a moved parameter": Exhibit(MovedFusion, MovedFusionMended, (7,)),

@@ -6,6 +6,8 @@ from contract_results import broken, seen
 from gallery import AverageFusion
 from torch import nn
 
+from course_utils.contracts import DIMS
+
 
 def test_batch_normalisation_fails_on_one_row_in_training():
     class Normed(AverageFusion):
@@ -29,6 +31,36 @@ def test_a_spread_over_the_batch_is_not_finite_for_one_row():
             return super().classify(pooled / pooled.std(0, correction=0))
 
     assert seen(Scales, 2) == "one row gives a result that is not finite"
+
+
+class BatchSum(AverageFusion):
+    """Divides by the number of rows where it means the number of modalities."""
+
+    def pool(self, x, present):
+        return torch.where(present[..., None], x, 0).sum(1) / x.shape[0]
+
+
+class BatchSumInMasks(BatchSum):
+    """The same, but only where something is missing."""
+
+    def pool(self, x, present):
+        whole = present.all(1, keepdim=True)
+        return torch.where(whole, AverageFusion.pool(self, x, present), super().pool(x, present))
+
+
+@pytest.mark.parametrize("layer", [BatchSum, BatchSumInMasks])
+def test_a_row_whose_numbers_change_with_the_size_of_the_batch_is_caught(layer):
+    assert broken(layer) == (2,)
+    assert seen(layer, 2) == "one row gives another result alone than among many"
+
+
+def test_a_result_of_another_width_than_was_asked_for_is_caught():
+    class Narrow(AverageFusion):
+        def classify(self, pooled):
+            return self.head(pooled)[:, 1:]
+
+    assert seen(Narrow, 2) == "one row gives shape (1, 6), expected (1, 7)"
+    assert seen(lambda: AverageFusion(DIMS, 6), 2) == "one row gives shape (1, 6)"
 
 
 def takes_a_feature_away(features, mask):
@@ -101,4 +133,4 @@ def test_a_layer_of_chance_breaks_what_compares_two_calls():
         def classify(self, pooled):
             return self.head(torch.nn.functional.dropout(pooled, 0.3))
 
-    assert broken(Drops) == (3, 4, 6, 10, 11)
+    assert broken(Drops) == (2, 3, 4, 6, 10, 11)

@@ -79,6 +79,23 @@ def test_masks_of_tokens_are_tried_where_tokens_are_given():
     assert broken(lambda: Pools(leaks=False), **sample) == ()
 
 
+class Padded(Pools):
+    """Divides by the number of steps, present or not; without a mask it is the mean."""
+
+    def forward(self, features, *, mask=None):
+        kept = (mask or {}).get("text", torch.ones(features["text"].shape[:2]).bool())
+        kept = kept.reshape(len(kept), -1, 1)  # (B, T, 1), or (B, 1, 1)
+        return self.head(torch.where(kept, features["text"], 0).mean(1))
+
+
+def test_padding_that_counts_is_caught():
+    for length in (1, 4):
+        sample = {"dims": {"text": 6}, "tokens": {"text": length}}
+        assert broken(lambda: Padded(leaks=False), numbers=range(2, 11), **sample) == (4,)
+        seen_of_it = seen(lambda: Padded(leaks=False), 4, **sample)
+        assert seen_of_it == "more padding changes the result"
+
+
 def test_a_row_that_knows_its_place_in_the_batch_is_caught():
     class Counts(AverageFusion):
         def classify(self, pooled):

@@ -13,6 +13,7 @@ from fusion_cases import (
     TWO,
     VARIANTS,
     OnlyTokens,
+    SumOfProjections,
     X,
     build,
     by_name,
@@ -21,6 +22,7 @@ from fusion_cases import (
 )
 from torch import nn
 
+from course_utils.contracts import check_contracts
 from course_utils.fusion import (
     STRATEGIES,
     BilinearFusion,
@@ -354,6 +356,40 @@ def test_one_modality_is_enough_for_the_others():
             assert cls({"text": 6}, 4)({"text": X["text"]}).shape == (3, 4), name
     with pytest.raises(ValueError, match="output_dim: expected at least 2 classes, got 1"):
         ProductOfExpertsFusion(TWO, 1)
+
+
+def test_an_accepts_that_is_none_of_the_three_is_named():
+    class Typo(SumOfProjections):
+        accepts = "token"
+
+    with pytest.raises(ValueError) as caught:
+        Typo(TWO, 4)
+    expected = "accepts: expected one of ['vectors', 'tokens', 'both'], got 'token'"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (lambda x: x[:, 1:], ValueError, "fuse: expected a result of shape (3, 4), got (3, 3)"),
+        (lambda x: x[:1], ValueError, "fuse: expected a result of shape (3, 4), got (1, 4)"),
+        (
+            lambda x: x[:, None],
+            ValueError,
+            "fuse: expected a result of shape (3, 4), got (3, 1, 4)",
+        ),
+        (lambda x: (x, None), TypeError, "fuse: expected a tensor (B, C), got tuple"),
+    ],
+)
+def test_what_fuse_gives_in_another_shape_is_named(change, error, message):
+    class Gives(SumOfProjections):
+        def fuse(self, inputs, present):
+            return change(super().fuse(inputs, present))
+
+    with pytest.raises(error) as caught:
+        Gives(TWO, 4)(X)
+    assert str(caught.value) == message
+    assert 2 in [r.number for r in check_contracts(Gives) if not r.kept]
 
 
 @pytest.mark.parametrize("cls", [OnlyTokens, CrossAttentionFusion])

@@ -384,7 +384,7 @@ print("ten other seeds {}; dead minus text alone {}; minus shuffled {}".format(*
 # | 1 | every parameter learns | is each one registered, does it get a gradient, does it move? |
 # | 2 | a batch of one | does one row work as many do? |
 # | 3 | full mask is no mask | does "all present" give the same as no mask, a name left out the same as one all there? |
-# | 4 | masked is unseen | can what stands in a masked place, or in another row, matter? |
+# | 4 | masked is unseen | can what is masked, how much padding, or another row matter? |
 # | 5 | nothing present | are result and gradients finite for a row without anything? |
 # | 6 | saved and loaded | does a fresh layer give the same once it has loaded the state? |
 # | 7 | moved and trainable | do the parameters survive `.to(...)`? |
