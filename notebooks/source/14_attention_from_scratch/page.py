@@ -260,7 +260,7 @@ print("equal to yours:", torch.allclose(theirs, own))
 # %% [markdown]
 # ## A block
 #
-# Attention only *mixes* values. A **transformer block** (变换器块) adds to each word what attention brings, then what a small network makes of each word by itself. Before each stands a layer normalisation (page 10: each vector gets mean 0 and variance 1). Adding, instead of replacing, is the skip connection of page 04.
+# Attention only *mixes* values. A **transformer block** (Transformer 块) adds to each word what attention brings, then what a small network makes of each word by itself. Before each stands a layer normalisation (page 10: each vector gets mean 0 and variance 1). Adding, instead of replacing, is the skip connection of page 04.
 
 # %% tags=["measured"]
 class Block(nn.Module):

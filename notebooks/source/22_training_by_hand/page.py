@@ -498,7 +498,7 @@ plots.show(figure, "The same network, trained with your gradients (thin, dots) a
 #
 # ## Weight decay, three times not the same
 #
-# Weight decay (page 08) lets every weight shrink by the share $\eta \lambda$ at each step, with the learning rate $\eta$. In plain descent (SGD) this is **L2 regularisation** (二范数正则化), a loss with $\frac{\lambda}{2} \lVert \theta \rVert^2$ added: its gradient is $d + \lambda \theta$.
+# Weight decay (page 08) lets every weight shrink by the share $\eta \lambda$ at each step, with the learning rate $\eta$. In plain descent (SGD) this is **L2 regularisation** (L2 正则化), a loss with $\frac{\lambda}{2} \lVert \theta \rVert^2$ added: its gradient is $d + \lambda \theta$.
 #
 # Not in Adam: in its first step it divides the gradient by its own size, so the step is a sign. `Adam(weight_decay=...)` adds $\lambda\theta$ *before* this division; **AdamW** decays beside it, **decoupled**. The first step of each:
 #
