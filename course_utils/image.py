@@ -9,7 +9,6 @@ them: features (B, T, D), one row for each of T places of the picture, from left
 bottom, and mask (B, T) bool. Mean over T is global average pooling.
 """
 
-
 import torch
 from torch import Tensor, nn
 

@@ -25,9 +25,7 @@ from course_utils.metrics import cosines
 MINERS = ("all", "random", "semi-hard", "hard")
 
 
-def paired_cosines(
-    a: Tensor, b: Tensor, positives: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def paired_cosines(a: Tensor, b: Tensor, positives: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The cosines (B, B) of two sides with as many rows, and which pairs belong together, (B, B)
     bool: `positives`, by default row i and row i.
 

@@ -410,16 +410,10 @@ def spectrograms(sounds: dict, rate: int) -> Figure:
     _check_sounds(sounds)
     figure, grid = axes(height=2.4, columns=len(sounds), squeeze=False, sharey=True)
     for ax, (name, sound) in zip(grid.flat, sounds.items()):
+        x = np.asarray(sound, dtype=float)
         with np.errstate(divide="ignore"):  # silence is -inf dB, drawn white
-            _, _, _, picture = ax.specgram(
-                np.asarray(sound, dtype=float),
-                NFFT=256,
-                noverlap=192,
-                Fs=rate,
-                cmap="Greys",
-                mode="psd",
-            )
-        loudest = picture.get_clim()[1] if np.any(np.asarray(sound)) else 0.0
+            picture = ax.specgram(x, NFFT=256, noverlap=192, Fs=rate, cmap="Greys")[3]
+        loudest = picture.get_clim()[1] if x.any() else 0.0
         picture.set_clim(loudest - 60, loudest)
         kilohertz = range(rate // 2000 + 1)
         ax.set_yticks([1000 * k for k in kilohertz], [str(k) for k in kilohertz])

@@ -92,9 +92,7 @@ class TextEncoder(nn.Module):
         rows = [
             row if len(row) <= MOST_TOKENS else row[: MOST_TOKENS - 1] + row[-1:] for row in rows
         ]
-        features, mask = (
-            self._tokens(rows) if pooling == "tokens" else self._pooled(rows, pooling)
-        )
+        features, mask = self._tokens(rows) if pooling == "tokens" else self._pooled(rows, pooling)
         return features[back.to(features.device)], mask[back.to(mask.device)]
 
     def _tokens(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -162,9 +160,7 @@ def load_text_encoder(name: str = "minilm", *, cache: bool = True) -> TextEncode
     """
     check_choice(TEXT_ENCODERS, name=name)
     folder, mend = _weights_folder(TEXT_ENCODERS[name])
-    files = {
-        file: verified(folder / file, sha256, mend) for file, sha256 in MINILM_FILES.items()
-    }
+    files = {file: verified(folder / file, sha256, mend) for file, sha256 in MINILM_FILES.items()}
     from safetensors.torch import load
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

@@ -60,9 +60,8 @@ def _masked_places_do_not_matter(case: Case, layer: nn.Module, mask: Mask) -> No
     base = case.outcome(layer, mask)
     for fill, words in ((1e6, "a large number"), (torch.nan, "a NaN")):
         filled = case.outcome(layer, mask, fill)
-        expect(
-            case.same(filled.result, base.result), f"{words} in a masked place changes the result"
-        )
+        same = case.same(filled.result, base.result)
+        expect(same, f"{words} in a masked place changes the result")
         for name, gradient in filled.gradients.items():
             expect(
                 case.same(gradient, base.gradients[name]),
@@ -78,10 +77,8 @@ def _padding_does_not_matter(case: Case, layer: nn.Module, mask: Mask) -> None:
             more = mask[name][:, :2]  # at most two steps
             longer[name] = torch.cat([x, 9 - 3 * x[:, :2]], 1)
             padded[name] = torch.cat([mask[name], torch.zeros_like(more)], 1)
-    expect(
-        case.same(case.run(layer, longer, padded), case.run(layer, mask=mask)),
-        "more padding changes the result",
-    )
+    same = case.same(case.run(layer, longer, padded), case.run(layer, mask=mask))
+    expect(same, "more padding changes the result")
 
 
 def _other_rows_do_not_matter(case: Case, layer: nn.Module) -> None:

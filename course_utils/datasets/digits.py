@@ -159,11 +159,8 @@ class Digits(Dataset):
         digit = int(self._from.labels[scan])
         voice = int(pairing.choice(self._voices))
         take = int(pairing.integers(len(self._from.clips[voice, digit])))
-        image, sound, word = (
-            self._from.scans[scan],
-            self._from.clips[voice, digit][take],
-            WORDS[digit],
-        )
+        image, word = self._from.scans[scan], WORDS[digit]
+        sound = self._from.clips[voice, digit][take]
         if self.shared_noise:
             image, sound, word = self._disturb(image, sound, digit, voice, shared_rng)
         sample = {

@@ -367,5 +367,3 @@ def _chosen(names: tuple[str, ...], present) -> tuple[str, ...]:
     good = isinstance(present, (tuple, list, set)) and all(name in names for name in present)
     check_that("present", good, f"a tuple of names among {names}", present)
     return tuple(name for name in names if name in present)
-
-

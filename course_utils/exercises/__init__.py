@@ -204,7 +204,9 @@ def verdict(
     if grading:
         from .alone import outcomes_alone
 
-        earlier = _earlier(exercise)
+        # what `mine` may have given; a later one's reference may call this one's
+        page = _load(exercise.key.split(".")[0])
+        earlier = [one.reference for one in page if one.key < exercise.key]
         called, run = answer, partial(outcomes_alone, use=exercise.use, lent=earlier)
         if "seed" in inspect.signature(exercise.cases).parameters:
             cases = exercise.cases(seed=secrets.randbits(31))
@@ -233,19 +235,6 @@ def verdict(
     elif named:
         lines.append("  returned:      nothing, it " + fault)
     return False, "\n".join(lines)
-
-
-def _earlier(exercise):
-    """What `mine` may have given for the page's exercises before this one: {key: reference}.
-
-    Only of those before it, since a later one's reference may call this one's.
-    """
-    found = {}
-    for other in _load(exercise.key.split(".")[0]):
-        if other.key == exercise.key:
-            return found
-        found[other.key] = other.reference
-    return {}  # not an exercise of its page
 
 
 def is_stub(answer) -> bool:

@@ -30,49 +30,15 @@ class _Reader(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class _Borrower(pickle.Unpickler):
-    """Reads an answer that uses what `mine` gave of the course: {key: that function, as bytes}."""
-
-    def __init__(self, file, lent):
-        super().__init__(file)
-        self.lent = lent
-
-    def persistent_load(self, key):
-        return pickle.loads(self.lent[key])
-
-
-def _packed(answer, lent):
-    """The answer as bytes, in which a key stands for each function of `lent`, and {key: bytes} of
-    those that it uses.
-    """
-    import cloudpickle
-
-    used = {}
-
-    class Lender(cloudpickle.Pickler):
-        def persistent_id(self, thing):
-            for key, function in lent.items():
-                if function is thing:
-                    used[key] = _by_value(function)
-                    return key
-            return None
-
-    file = io.BytesIO()
-    Lender(file).dump(answer)
-    return file.getvalue(), used
-
-
-def outcomes_alone(
-    answer, cases: list[tuple], seconds: float, use=None, lent=None
-) -> list[Outcome]:
+def outcomes_alone(answer, cases: list[tuple], seconds: float, use=None, lent=()) -> list[Outcome]:
     """As `sandbox.outcomes`, from a fresh process; the last is a failure, in the place of all that
-    did not come. `use(answer, *case)`, an exercise's own, is called where there is one. `lent`
-    holds functions of the course that the answer may call: {key: function}.
+    did not come. `use(answer, *case)`, an exercise's own, is called where there is one. `lent` are
+    functions of the course that the answer may call.
     """
     import cloudpickle  # only grading needs it
 
     try:
-        task = _packed(answer, lent or {})
+        task = _packed(answer, lent)
     except Exception as error:
         return [Outcome("raised", words=f"{words_of(error)}, on the way to its own process")]
     done = subprocess.run(
@@ -86,6 +52,21 @@ def outcomes_alone(
     except Exception:
         found = []
     return [*found, Outcome("exit")]
+
+
+def _packed(answer, lent):
+    """The answer as bytes, with those functions of `lent` by value that it calls."""
+    import cloudpickle
+
+    class Lender(cloudpickle.Pickler):
+        def reducer_override(self, thing):
+            if any(thing is one for one in lent):
+                return pickle.loads, (_by_value(thing),)
+            return super().reducer_override(thing)
+
+    file = io.BytesIO()
+    Lender(file).dump(answer)
+    return file.getvalue()
 
 
 def _by_value(use):
@@ -111,9 +92,9 @@ def main():
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the answer prints by other ways than Python's
     rooms.ROOMS = Path(os.devnull)
-    (task, lent), use, cases, seconds = pickle.load(sys.stdin.buffer)
+    task, use, cases, seconds = pickle.load(sys.stdin.buffer)
     try:
-        answer = _Borrower(io.BytesIO(task), lent).load()
+        answer = pickle.loads(task)
     except Exception as error:
         words = f"{words_of(error)}, where the course's own answers are closed"
         found = [Outcome("raised", words=words)]

@@ -88,11 +88,8 @@ class Fusion(nn.Module):
         check_choice(("vectors", "tokens", "both"), accepts=self.accepts)
         if width is not None:
             check_whole(1, width=width)
-        self.input_dims, self.names, self.output_dim = (
-            dict(input_dims),
-            tuple(input_dims),
-            output_dim,
-        )
+        self.input_dims, self.names = dict(input_dims), tuple(input_dims)
+        self.output_dim = output_dim
         self.width, self.normalise = width, normalise
         self.dims = [width or dim for dim in input_dims.values()]  # the widths that `fuse` sees
         if normalise and 1 in self.dims:
@@ -248,8 +245,8 @@ class Fusion(nn.Module):
 
     def _check_result(self, output: Tensor, rows: int) -> None:
         check_tensor(output, "fuse", "a tensor (B, C)")
-        if output.dim() != 2 or output.shape[0] != rows or output.shape[1] != self.output_dim:
-            expected, got = (rows, self.output_dim), tuple(output.shape)
+        expected, got = (rows, self.output_dim), tuple(output.shape)
+        if got != expected:
             raise ValueError(f"fuse: expected a result of shape {expected}, got {got}")
 
     def _check_shape(self, argument: str, x: Tensor, dim: int) -> None:
