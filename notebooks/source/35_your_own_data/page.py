@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Now yours: what will your own data say?
 #
-# A folder with a table goes in: file names of pictures and sounds, texts, numbers, a label. An honest report comes out. This page shows what makes it honest, and lets you write a small one yourself.
+# A folder with a table goes in: file names of pictures and sounds, texts, numbers, a label. An honest report comes out, and you write a small one yourself.
 #
 # *About {minutes} minutes. You need page 07: tables and dirty rows; page 09: baselines, groups and intervals; page 10: fusion by concatenation.*
 
@@ -41,7 +41,7 @@ from course_utils.your_data.folder import read_folder
 # %% [markdown]
 # ## The folder goes in
 #
-# The example is an order desk: a scan and a recording of a digit, a typed note, price, weight. The digit stands for the item ordered, the label; `speaker` says who spoke. 200 rows by forty people, and dirty, as folders are. Your own needs no more than this: one CSV with a header, and the files beside it.
+# The example is an order desk: a scan and a recording of a digit, a typed note, price, weight. The digit stands for the item ordered, the label; `speaker` says who spoke. 200 rows by forty people, dirty, as folders are. Yours needs no more: one CSV with a header, and the files beside it.
 
 # %%
 HERE = Path(tempfile.mkdtemp())
@@ -53,7 +53,7 @@ for number, row in enumerate(table[1:7], start=3):             # the header is r
     print(number, *(row[name] or "-" for name in table[0]), sep="|")
 
 # %% [markdown]
-# Python's reader takes all 200 rows without a word, and opens no file. The course's reader opens every file, takes what can be used, and names each of the others with its reason:
+# Python's reader takes all 200 rows and opens no file. The course's opens every file, takes what can be used, and names each of the others with its reason:
 
 # %%
 data = read_folder(orders, label="item")
@@ -83,7 +83,7 @@ plots.show(figure, "Six rows of the example: label and speaker above the scan, t
            " the recording (loudness over time). All three are noisy, each in its own way.")
 
 # %% [markdown]
-# Nothing is repaired: whether `9,5` is 9.5 or a slip, you know and the program does not. Mend the table, and run it again. An empty cell is no fault: that row lacks a modality.
+# Nothing is repaired: whether `9,5` is 9.5 or a slip, you know and the program does not. An empty cell is no fault: that row lacks a modality.
 #
 # <details><summary>Which of these fifteen does <code>pandas.read_csv</code> let through?</summary>
 #
@@ -100,9 +100,9 @@ plots.show(figure, "Six rows of the example: label and speaker above the scan, t
 #
 # ## Who is on both sides?
 #
-# The bet of page 34: 200 rows, pictures and texts by twenty people, and the note "94 % right". The split was drawn by rows. Ada: with nobody on both sides it is still 85 or more. Ben: less.
+# The bet of page 34: 200 rows, pictures and texts by twenty people, split by rows, and the note "94 % right". Ada: with nobody on both sides it is still 85 or more. Ben: less.
 #
-# A bet needs a folder, so we make one, and say how. Twenty people, ten rows each; ten are ill, and a person is ill in all rows or in none. A picture is 64 numbers, a text counts 40 words. In both stands something of the *person*, something of the *illness*, and noise: pixel = `person` x the person's own pattern + `illness` x the class's pattern + noise of spread 1. With `person` 1.0 and `illness` 0.19, as here, the person is loud. The model is a logistic regression on both, with one fixed penalty.
+# We make this folder: ten rows a person, and ten people are ill, in all their rows. A picture is 64 numbers, a text counts 40 words. In both stands something of the *person*, something of the *illness*, and noise: pixel = `person` x the person's own pattern + `illness` x the class's pattern + noise of spread 1. With `person` 1.0 and `illness` 0.19, as here, the person is loud. The model is a logistic regression on both, with one fixed penalty.
 
 # %% tags=["measured", "proof"]
 # The folder of the bet, as rows of a table in which the features stand already.
@@ -125,7 +125,7 @@ def people_rows(person, illness, seed, lot=False):
     return rows
 
 # %% [markdown]
-# Three small tools, which you will use yourself in a moment. `score` cuts the rows into five parts and tests each part with a model trained on the other four. With `apart="person"` all rows of a person go into the same part.
+# Three tools that you will use yourself. `score` cuts the rows into five parts and tests each part with a model trained on the other four. With `apart="person"` all rows of a person go into the same part.
 
 # %% tags=["measured"]
 def read_rows(folder):
@@ -173,9 +173,15 @@ for name in ("", ", C = 0.01", ", C = 1", ", image alone", ", text alone", ", sh
 outcome("34.c", "Ben")
 
 # %% [markdown]
-# On ten such folders the note says 94.9 ± 2.2 %, and with nobody on both sides 66.5 ± 6.6 are left. For this folder Ben is right. It is not the penalty's doing: with ten times as much (C = 0.01), or a tenth (C = 1), both numbers move by at most a point. The pictures carry it (alone 95.0 and 64.2; the texts 66.8 and 55.9), and with the features shuffled over the rows both splits say about 50.
+# On ten such folders the note says 94.9 ± 2.2 %, and with nobody on both sides 66.5 ± 6.6 are left. For this folder Ben is right.
 #
-# Is this always so? No. Turn the dial: let the person be quieter, and the illness so loud that the note still says about 94 %:
+# <details><summary>Is it the penalty, or one modality?</summary>
+#
+# It is not the penalty's doing: with ten times as much (C = 0.01), or a tenth (C = 1), both numbers move by at most a point. The pictures carry it (alone 95.0 and 64.2; the texts 66.8 and 55.9), and with the features shuffled over the rows both splits say about 50.
+#
+# </details>
+#
+# Turn the dial: let the person be quieter, and the illness so loud that the note still says about 94 %:
 
 # %% tags=["figure"]
 # Three folders with one note.
@@ -192,7 +198,7 @@ assert abs(score(rows, every, "person") - kept["much: by person"]["accuracy"][0]
 print("by person, in %:", ", ".join(f"{share} {sweep[f'{share}: by person']}" for share in SHARES))
 
 # %% [markdown]
-# By person the three have 92.0 ± 2.4, 85.0 ± 5.1 and 66.5 ± 6.6 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. Nobody can tell from the note. A second split tells.
+# By person the three have 92.0 ± 2.4, 85.0 ± 5.1 and 66.5 ± 6.6 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. Nobody can tell from the note: a second split tells.
 #
 # The fault is one line long, and raises nothing:
 
@@ -213,7 +219,7 @@ sides = [{rows[i]["person"] for i in side} for side in (train, test)]
 print("nobody on both sides:", not sides[0] & sides[1])
 
 # %% [markdown]
-# What is a group? Whatever a new row will *not* share with your rows: the person, the house, the camera, the day, the page of a book. No program finds it for you. If it stands in no column, ask whoever collected the data.
+# What is a group? Whatever a new row will *not* share with your rows: the person, the house, the camera, the day, the page of a book. If it stands in no column, ask whoever collected the data.
 
 # %% [markdown]
 # ## More: what does the split by rows pay for?
@@ -235,7 +241,7 @@ outcome("35.a", 89, within=5)
 # %% [markdown]
 # ## Your report
 #
-# A split by rows is one of four traps that we set now. In each a score says too much:
+# A split by rows is one of four traps. In each a score says too much:
 #
 # | trap | you see it by |
 # |---|---|
@@ -244,8 +250,13 @@ outcome("35.a", 89, within=5)
 # | **too small** a test set | a fifth of the rows is fewer than 30, or there are fewer than 10 people |
 # | **noise**: a modality says nothing | it leads itself, shuffled over the rows, by less than 0.1 |
 #
-# The numbers in it are rules of thumb. (30 rows give ± 18 points at 50 %, by the binomial spread.) The file name asks for thought. Names are split at `_`, without the ending: `a_07.png` has the parts `a` and `07`. How well does the first part tell the class? Guess each row's class from the *other* rows with that part, the most frequent one.
+# The numbers are rules of thumb. File names, without the ending, are split at `_`: `a_07.png` has the parts `a` and `07`. How well does the first part tell the class? Guess each row's class from the *other* rows with that part, the most frequent one.
 #
+# <details><summary>Why 30 rows?</summary>
+#
+# 30 rows give ± 18 points at 50 %, by the binomial spread.
+#
+# </details>
 # <details><summary>Four names, by hand</summary>
 #
 # | file | label | part 1 | the others with it | right? | part 2 | the others with it |
@@ -272,15 +283,15 @@ for row in practice[:3]:
 # %% [markdown]
 # > **Exercise 35.1 · Your own report** — *25 minutes · core*
 # >
-# > `my_report(folder)` returns a list of sentences, one for each trap that is in the folder, in any order and in your words.
+# > `my_report(folder)` returns a list of sentences in your words, one for each trap in the folder, in any order.
 # >
 # > - A sentence holds its key, `group`, `file name`, `too small` or `noise`, and none of the other three. One about noise also holds the modality's name.
-# > - A folder without a trap gives an empty list. A false alarm is as wrong as a trap that is missed.
-# > - If the test set is too small, return that one sentence alone: nothing else can be told.
+# > - A folder without a trap gives an empty list. A false alarm is as wrong as a miss.
+# > - If the test set is too small, return that one sentence alone.
 # > - A table may have no column `person`: then each row stands for itself. If there is one, noise is asked of the split by person.
-# > - Use `read_rows`, `modalities` and `score`. All modalities together are the model that is asked about groups.
+# > - Use `read_rows`, `modalities` and `score`. Groups are asked of all modalities together.
 # >
-# > `check` runs it on nine folders: each trap, alone or with a second one, and three folders without any. After a miss, `hidden(3, HERE)` writes folder 3 for you to look at.
+# > `check` runs it on nine folders, three of them without a trap. After a miss, `hidden(3, HERE)` writes folder 3 for you to look at.
 
 # %% exercise="35.1"
 def my_report(folder) -> list[str]:
@@ -344,7 +355,7 @@ with open(HERE / "bet/metadata.csv", "w", newline="", encoding="utf-8") as file:
 print("the folder of the bet:", my_report(HERE / "bet"))
 
 # %% [markdown]
-# In the folder of the bet it also calls the text noise. That is its rule of thumb: split by person the text has 55.9 ± 4.6 % where a guess has 50, and 200 rows by twenty people do not show so little.
+# In the folder of the bet it also calls the text noise, by its rule of thumb: split by person the text has 55.9 ± 4.6 % where a guess has 50.
 #
 # What your report cannot see: a label that another column gives away, twins of a row under another name, a group that stands in no column, a label that is wrong. The course's report looks for the first two as well.
 #
@@ -372,12 +383,12 @@ gain = found.scores.interval("fusion", "single")[0]
 report("chosen fusion minus best single modality, points", 100 * gain, near=10, within=8)
 
 # %% [markdown]
-# 185 rows by forty people are *too small to tell* whether fusion leads the best single modality. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
+# 185 rows by forty people are *too small to tell* whether fusion leads. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
 
 # %% [markdown]
 # ## A new row
 #
-# `predict` takes a row as the table has it. What is missing may be left out: concatenation then sees zeros in its place, which is the training mean; late and gated fusion give it no weight. What cannot be understood is refused in words:
+# `predict` takes a row as the table has it. What is missing may be left out. What cannot be understood is refused in words:
 
 # %%
 answer = found.predict({"note": "form 101: heard ate, please check"})    # eight stands for dates
@@ -388,7 +399,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# What goes to somebody else is a file: the fusion, exported. It begins at the encoders' vectors, so the encoders must come from where they are published. Loaded again, it must answer as before:
+# What goes to somebody else is a file: the fusion, exported. Loaded again, it must answer as before:
 
 # %% tags=["proof"]
 # The exported file, loaded again, on five rows of made-up vectors.
@@ -403,6 +414,12 @@ print("exported and loaded again, equal:", same)
 
 # %% [markdown]
 # A **model card** (模型卡) says what a model was made from, how it was measured and for whom it is not meant (Mitchell and others, 2019). `model_card.md` has all that can be measured; two parts only you can write: what the model is *for*, and who may be harmed. `report.html` is one file with all tables and charts.
+#
+# <details><summary>What stands in place of what is missing, and what the file lacks</summary>
+#
+# Concatenation sees zeros in place of what is missing, which is the training mean; late and gated fusion give it no weight. The file begins at the encoders' vectors, so the encoders must come from where they are published.
+#
+# </details>
 
 # %% [markdown]
 # ## More: what does it use?
@@ -417,7 +434,7 @@ for row in controls.rows:
     print(f"{row[0]:26}{row[1]:>14}{row[2]:>14}{row[3]:>14}")
 
 # %% [markdown]
-# Here the fusion clearly needs the picture. Of voice, note and numbers it also loses some points in the mean, but those intervals hold 0: five splits of about 37 test rows do not show it. That is not the same as "not used". (Page 20's Shapley values stand in `report.html`.)
+# Here the fusion clearly needs the picture. Of voice, note and numbers it also loses some points in the mean, but those intervals hold 0. That is not the same as "not used".
 
 # %% [markdown]
 # ## How sure, when splits share rows?
@@ -477,7 +494,13 @@ verify("35.1", by_hand, torch.tensor(corrected(x.tolist(), 40, 120), dtype=torch
 assert np.allclose(corrected(x.tolist(), 0, 1), mean_interval(x.tolist()))
 
 # %% [markdown]
-# By the usual interval one would announce a gain, 10.4 ± 7.1 points. By (35.1) it is 10.4 ± 11.6, and the report says "too small to tell". Where there are groups, the report takes the wider one of (35.1) and a bootstrap of whole groups (page 09). It looks often, once for each sentence: of twenty 95 % intervals one is expected to miss, and nothing here corrects for that. Take a warning as a question to your table.
+# By the usual interval one would announce a gain, 10.4 ± 7.1 points. By (35.1) it is 10.4 ± 11.6, and the report says "too small to tell". It looks often, once for each sentence: of twenty 95 % intervals one is expected to miss. Take a warning as a question to your table.
+#
+# <details><summary>And with groups?</summary>
+#
+# Where there are groups, the report takes the wider one of (35.1) and a bootstrap of whole groups (page 09).
+#
+# </details>
 
 # %% [markdown]
 # ## More: which interval is right?
@@ -490,7 +513,7 @@ for name, row in held.items():
     print(f"95 % interval, {name:23} holds the truth in {100 * np.mean(row['accuracy']):.0f} %")
 
 # %% [markdown]
-# 2,000 data sets from a known source, each split five times: the usual interval holds the truth in 86 % of them instead of 95, and with 25 splits in 57: more splits make it narrower, and not truer. The corrected one holds it in 97 %, a bit too often, which is the better side to err on. Five *new* data sets of 160 rows need no correction (94 %). So it is the shared rows. The term itself is an approximation.
+# 2,000 data sets from a known source, each split five times: the usual interval holds the truth in 86 % of them instead of 95, and with 25 splits in 57: more splits make it narrower, and not truer. The corrected one holds it in 97 %, a bit too often. Five *new* data sets of 160 rows need no correction (94 %). So it is the shared rows. The term itself is an approximation.
 
 # %% [markdown]
 # ## On real data: three sets that are not ours
@@ -523,8 +546,18 @@ for which, parts in (("emoji", "image name"), ("texts", "text emoticon"),
 print("texts, fusion minus emoticon alone", of("texts", "fusion", "emoticon"))
 
 # %% [markdown]
-# Three sets, and at most one gain. *Texts*: words and emoticon together have 8.5 ± 7.7 points more than the words, which validation took for the best single modality. In the test the emoticons turned out as good, and over them it is 6.8 ± 7.3: with that choice the gain is gone. *Emoji*: 3.0 ± 7.3 points, too small to tell. *Digits*: 9.5 ± 16.4 points, and too small to tell, although each split tests about 68 rows: six people spoke them. There is a leak by group, too. (Intervals by your (35.1); where the report's own, which also draws whole groups again, is wider, it decides.)
+# Three sets, and at most one gain. *Texts*: words and emoticon together have 8.5 ± 7.7 points more than the words, which validation took for the best single modality. In the test the emoticons turned out as good, and over them it is 6.8 ± 7.3: with that choice the gain is gone.
 #
+# <details><summary>The other two</summary>
+#
+# *Emoji*: 3.0 ± 7.3 points, too small to tell. *Digits*: 9.5 ± 16.4 points, and too small to tell, although each split tests about 68 rows: six people spoke them. There is a leak by group, too.
+#
+# </details>
+# <details><summary>Which interval decides?</summary>
+#
+# Intervals by your (35.1); where the report's own, which also draws whole groups again, is wider, it decides.
+#
+# </details>
 # <details><summary>The check by hand</summary>
 #
 # The check by hand sees the same tables: emoticons 80.5 against 80.7, words at the majority, 75.0, against 79.0 ± 11.2. With raw pixels and pieces of words emoji have less than with pretrained encoders (46.8 against 60.6, 51.2 against 69.4); digits as pictures have more with raw pixels (85.9 against 80.1). And by hand both modalities glued have no more than the better one in any of the three: texts 80.5, emoji 49.3, digits 82.5. The two differ in features, splits and model: this checks the tables, not the models.
@@ -573,7 +606,7 @@ else:
 #
 # ## Looking back
 #
-# Five questions, each with the page that has the answer's setting and intervals:
+# <details><summary>Five questions, each with the page that has the answer's setting and intervals</summary>
 #
 # | page | asked | found |
 # |---|---|---|
@@ -582,6 +615,8 @@ else:
 # | 19 | Which fusion, then? | On `digits` none of the 17 others, trained as one model, is above concatenation; experts trained alone and multiplied are (page 32). Every favourite can be broken by a choice of world. |
 # | 20 | Is it secretly unimodal? | Ask with a sum (EMAP), with Shapley values and on controls first; a score alone does not say. |
 # | 28 | Can a model that only read learn to see? | Yes, by a projector in front of a frozen model: 80 %, and 39 with another picture. |
+#
+# </details>
 #
 # Your passport, whole: a line for each page that asked for one. (Exercises and guesses: `python -m course_utils.progress`.)
 
@@ -599,11 +634,11 @@ for number, lines_of in sorted(notes("passport").items()):
 #
 # You can now
 #
-# 1. **read** a dirty folder: 185 rows used, fifteen named with their reasons, nothing repaired in silence;
-# 2. **settle** the bet: one note, three folders; with nobody on both sides 66.5 ± 6.6 % are left where the person is loud, and nearly all where it is quiet;
+# 1. **read** a dirty folder: 185 rows used, fifteen named with their reasons, nothing repaired;
+# 2. **settle** the bet: one note, three folders; with nobody on both sides 66.5 ± 6.6 % are left where the person is loud;
 # 3. **build** a report that names group, file name, too small and noise, and is silent on a clean folder;
-# 4. **read** the whole report: single modalities, three fusions, a new row, the exported file, the card (and, with More, the controls);
-# 5. **build** an interval for splits that share rows: the example's gain, ± 7.1 points by the usual one, has ± 11.6;
+# 4. **read** the whole report: baselines, three fusions, a new row, the exported file, the card;
+# 5. **build** an interval for splits that share rows: ± 11.6 points where the usual one has ± 7.1;
 # 6. **judge** three foreign sets, and your own: a gain, none that is seen, or too small to tell.
 #
 # ## Questions
@@ -646,10 +681,10 @@ for number, lines_of in sorted(notes("passport").items()):
 #
 # ## Read more
 #
-# - C. Nadeau, Y. Bengio, *Inference for the Generalization Error*, Machine Learning 52, 2003. Equation (35.1), and why there is no unbiased estimate of that variance.
+# - C. Nadeau, Y. Bengio, *Inference for the Generalization Error*, Machine Learning 52, 2003. Equation (35.1).
 # - S. Kapoor, A. Narayanan, *Leakage and the Reproducibility Crisis in Machine-Learning-Based Science*, Patterns 4, 2023. Eight kinds of leak, found in 17 fields.
 # - M. Mitchell and others, *Model Cards for Model Reporting*, FAT* 2019. What belongs on one.
-# - G. Varoquaux, *Cross-Validation Failure: Small Sample Sizes Lead to Large Error Bars*, NeuroImage 180, 2018. How wide intervals are with as many rows as most people have.
+# - G. Varoquaux, *Cross-Validation Failure: Small Sample Sizes Lead to Large Error Bars*, NeuroImage 180, 2018. How wide intervals are with few rows.
 
 # %%
 guesses("35")
