@@ -111,7 +111,7 @@ def spread(drawn, digits):
 #
 # A network draws a digit from a typed word, and a classifier reads the same words. Both learn from the same pairs, and both are asked with slips that they have never seen. Ada: a judge reads the drawing as the digit that was meant as often as the classifier is right (less than 2 points apart). Ben: the drawings are right less often, by 2 points or more.
 #
-# Five writers' pictures, 8x8 pixels, are paired with words that page 00's hurried typist makes (also "for" in place of "four"), eight for each picture. The new words are in none of these pairs:
+# Five writers' pictures, 8x8 pixels, are paired with words that page 00's hurried typist makes, eight for each picture. The new words are in none of these pairs:
 
 # %%
 data = pairs(seed=0)
@@ -156,7 +156,7 @@ for name in ("drawing, weight 1", "drawing, best weight"):
 outcome("29.c", "Ben")
 
 # %% [markdown]
-# Ben wins: the drawings are right 25.4 ± 1.5 points less often at weight 1, and 8.0 ± 2.2 at the best weight. The *judge* is a classifier of pictures that learned from five other writers and reads 94.8 % of real pictures of yet others rightly. (Five seeds draw words, noise and starts anew; the writers are the same.) A dial of the sampler, the *weight*, changes much; you build it below, and then ask where the rest is lost.
+# Ben wins: the drawings are right 25.4 ± 1.5 points less often at weight 1, and 8.0 ± 2.2 at the best weight. The *judge* is a classifier of pictures that learned from five other writers and reads 94.8 % of real pictures of yet others rightly. (Five seeds draw words, noise and starts anew; the writers are the same.) A dial of the sampler, the *weight*, changes much; you build it below.
 #
 # <details><summary>Is it the judge?</summary>
 #
@@ -264,7 +264,8 @@ class Drawer(nn.Module):
         parts = [x, angles.sin(), angles.cos(), self.word(words)]
         return self.net(torch.cat(parts, dim=1))                           # (B, 144) -> (B, 64)
 
-# %% tags=["measured"]
+# %% tags=["measured", "proof"]
+# The training: random pictures, noise and times, one word in ten dropped.
 def train(data, loss_of, seed, rate=1.6e-2, drop=0.1, steps=3000):
     generator, network = seed_everything(seed), Drawer()
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
@@ -305,7 +306,7 @@ for p, c, n, at, off in zip(*b, t, gone):
 verify("30.2", total, flow_loss(still, *b, t, gone))
 
 # %% [markdown]
-# However good the network, this loss does not come to 0: the velocities that pass one place differ, and their variance stays. How large it is, nobody tells us. So look at the drawings.
+# However good the network, this loss does not come to 0: the velocities that pass one place differ, and their variance stays. So look at the drawings.
 #
 # ## One step, and guidance
 #
@@ -393,12 +394,12 @@ verify("30.3", by_hand, guided_step(lambda x, times, c: v0 + v1(c) + 0 * x, by_h
 #
 # A pleasing picture says little. Three measures, each beside what *real* pictures of new writers have:
 #
-# - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit: of pure noise it says the same digit in 86 of 100 cases (below), so its answer is no proof of a digit.
+# - **truth**: how often the judge reads what was meant. It must be trained apart: a judge that shares the drawer's pictures may share its mistakes. And it always names a digit, of pure noise the same digit in 86 of 100 cases (below).
 # - **copies**: the distance to the nearest picture that was trained on. New writers' pictures are 2.63 away. Drawings that come closer lean on the training pictures.
 # - **spread**: how much drawings of the same digit differ: here the *variance* of a pixel (on other pages its root is meant). Real ones of new writers: 0.160.
 
 # %% [markdown]
-# What does the weight do? And the number of steps? All steps together go from 0 to 1, so fewer are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is 88.)
+# All steps together go from 0 to 1, so fewer are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is 88.)
 
 # %%
 guess("30.a", None, sure=0.5)
@@ -442,7 +443,7 @@ plots.curves(
 # %% [markdown]
 # **One step or two** are read best at weight 1, 95.4 and 95.0 %, and differ least: the spread is 0.067 and 0.063. At time 0 the place is the noise $e$ itself, and the mean of $x - e$ over a word's pictures $x$ is their mean minus $e$. A whole step from there ends at the *mean picture*, whatever the noise; the network does so only roughly. More steps bring variety, and with it drawings that the judge reads as something else: 87.6 % and 0.118 with 50.
 #
-# **Guidance.** At weight 0 the word is ignored, and what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. Beyond 3 the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, 0.423, but many are wrong: a spread says something only beside truth and distance.
+# **Guidance.** At weight 0 what is read is chance. From weight 1 to 2 the share read as meant rises by 9.8 ± 1.6 points. Beyond 3 the drawings leave the pictures: at 8 the nearest is 6.41 away, and 57.3 % are read as meant. Their spread is large there, 0.423, but many are wrong: a spread says something only beside truth and distance.
 #
 # <details><summary>Does guidance make drawings more alike?</summary>
 #
@@ -450,7 +451,7 @@ plots.curves(
 #
 # </details>
 #
-# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many that never trained the drawer ("to judge's", by the judge's writers) 2.78: 0.26 more. For new real pictures the two are 2.63 and 2.69. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. So look at the nearest hundredth of your drawings, the first two lines below: they are about as near as that of new real pictures. No copy is seen.
+# **Copies?** At weight 1 the nearest picture that was trained on is 2.52 away, the nearest of about as many that never trained the drawer ("to judge's", by the judge's writers) 2.78: 0.26 more. For new real pictures the two are 2.63 and 2.69. So the drawings lean on the pictures of training. A mean may hide a few copies, which have distance 0. But the nearest hundredth of your drawings, the first two lines below, is about as near as that of new real pictures.
 #
 # ### The controls
 
@@ -468,7 +469,7 @@ ALL |= {"words shuffled, weight 1": "another pair's word, weight 1",
 table("clean words, five seeds", checks | stored("30", "nulls"), ALL, COLUMNS)
 
 # %% [markdown]
-# With the words of other pairs the drawings are read as meant in 10.3 %, which is chance: what makes them right is the word. And if no word is ever dropped in training? With zeros as the null word nothing is lost that five seeds show. With a null word that training never saw, guidance leads far away from all pictures. So drop some words, and test.
+# With the words of other pairs the drawings are read as meant in 10.3 %, which is chance: what makes them right is the word. If no word is ever dropped in training, with zeros as the null word nothing is lost that five seeds show. With a null word that training never saw, guidance leads far away from all pictures. So drop some words, and test.
 #
 # <details><summary>One run that fell apart, and two null words in numbers</summary>
 #
@@ -482,7 +483,7 @@ table("clean words, five seeds", checks | stored("30", "nulls"), ALL, COLUMNS)
 #
 # ### Why a drawing misreads more often than a classifier
 #
-# Of ten people who type one and the same slip, seven may mean a four and three a five. A classifier says the most probable digit. A sampler *draws* one: what it learned from are such pairs, so a good one draws a five three times in ten. Take this apart, on the same new slips:
+# Of ten people who type one and the same slip, seven may mean a four and three a five. A classifier says the most probable digit. A sampler *draws* one: a good one draws a five three times in ten. On the same new slips:
 
 # %%
 PARTS = {"classifier": "the classifier's answer",
@@ -499,14 +500,15 @@ for one, other in (*zip(CHAIN[1:], CHAIN), LAST):
     print(f"{PARTS[one]} minus {PARTS[other]}:", more(runs[one], runs[other]))
 
 # %% [markdown]
-# Three losses, one after the other. To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. Guidance sharpens both the word and the drawing. Still, a user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
+# To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. A user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
 
 # %% [markdown]
 # ## More: the older way, two networks against each other
 #
 # *More: nothing later needs this section.* A **generative adversarial network** (生成对抗网络, GAN) has a **generator** (生成器) that makes a picture of noise and word in one go, and a **discriminator** (判别器) that sees a picture beside a word and says how probably the picture is real. Each is trained against the other. A GAN can show **mode collapse** (模式崩溃): whatever the noise, it draws the same.
 
-# %% tags=["measured"]
+# %% tags=["measured", "proof"]
+# The losses of the two networks.
 def beside(one, words):
     return torch.cat([one, words], dim=1)
 
@@ -520,7 +522,7 @@ def generator_loss(generator, discriminator, words, noise):
     return F.softplus(-discriminator(beside(generator(beside(noise, words)), words))).mean()
 
 # %% [markdown]
-# If what it draws could not be told from real pictures, the discriminator could only say a half: its loss would be 2 ln 2 = 1.39, the generator's ln 2 = 0.69. Three GANs learn from our pairs: both networks take one turn each; the generator takes three for one of the other's; one turn each, but without the noise.
+# If what it draws could not be told from real pictures, the discriminator could only say p = 0.5: its loss, -ln p for a real picture plus -ln (1 - p) for a made one, would be 2 ln 2 = 1.39, the generator's, -ln p for a made one, ln 2 = 0.69. Three GANs learn from our pairs: both networks take one turn each; the generator takes three for one of the other's; one turn each, but without the noise.
 
 # %%
 gans = stored("30", "gans") | stored("30", "turns")          # python tools/sweep.py 30 gans
@@ -543,7 +545,7 @@ plots.pictures(
 )
 
 # %% [markdown] owes="F74 F118"
-# With one turn each, the GAN draws in one go: 92.3 % read as meant, a spread of 0.103 (the flow in one step: 0.067). Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. The losses even mislead: with three turns of the generator they end at 1.38 and 0.71, those of perfect drawings to 0.02 (the sound GAN's are far from them), and the spread is 0.055, half of the sound GAN's. So look at the spread, beside that of real pictures (0.160).
+# The sound GAN (one turn each): 92.3 % read as meant, a spread of 0.103 (the flow in one step: 0.067). Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. The losses even mislead: with three turns of the generator they end at 1.38 and 0.71, those of perfect drawings to 0.02 (the sound GAN's are far from them), and the spread is 0.055, half of the sound GAN's. So look at the spread, beside that of real pictures (0.160).
 #
 # <details><summary>Other ways, a line each</summary>
 #
@@ -561,7 +563,7 @@ plots.pictures(
 # %% [markdown]
 # ## More: a picture in tokens
 #
-# *More: nothing later needs this section.* A common mistake gives a language model a picture by writing its pixel values, 0 to 255, where ids of words stand. It runs: the model reads pixel 9 as whatever word has id 9. But ids are *names*: level 9 and level 10, neighbours in the picture, are two different words. The right repair makes a **codebook** (码本): cut the pictures of the training set into patches, find K typical ones by k-means, and call each patch by the number of the nearest.
+# *More: nothing later needs this section.* A common mistake gives a language model a picture by writing its pixel values, 0 to 255, where ids of words stand. But ids are *names*: level 9 and level 10, neighbours in the picture, are two different words. The right repair makes a **codebook** (码本): cut the pictures of the training set into patches, find K typical ones by k-means, and call each patch by the number of the nearest.
 #
 # > **Exercise 30.3 · A picture's tokens** — *6 minutes · stretch*
 # >
@@ -629,16 +631,12 @@ class Writer(nn.Module):
 picture_tokens = mine("30.3", picture_tokens)
 codebook, new = make_codebook(scans("own")[0], codes=16), scans("test")[0]    # (K, 4), (B, 64)
 back = from_tokens(picture_tokens(new[:3], codebook), codebook)               # -> (3, 64)
-plots.pictures(
-    (torch.cat([new[:3], back]).view(-1, 8, 8) + 1) / 2,
-    titles=["a real picture"] * 3 + ["from 16 tokens"] * 3,
-    columns=6,
-    size=1.2,
-    caption="Three real pictures, and what is left when each patch is one of 16 codes.",
-)
+plots.pictures((torch.cat([new[:3], back]).view(-1, 8, 8) + 1) / 2, columns=6, size=1.2,
+               titles=["a real picture"] * 3 + ["from 16 tokens"] * 3,
+               caption="Three real pictures, and what is left when each patch is one of 16 codes.")
 
 # %% [markdown]
-# Now make every picture one level darker. First with the mistake: each pixel's level, 0 to 16, is its id.
+# Now every picture one level darker. First the mistake: each pixel's level, 0 to 16, is its id.
 
 # %% tags=["fault"]
 def ids(shown):
