@@ -189,7 +189,7 @@ def test_no_dial_stands_at_the_edge_of_its_grid(page, text):
     every = RUNS | EDGES
     assert best(every, "drawer") == "0.016" and best(every, "classifier") == "0.001, 0.1"
     assert best(RUNS, "weight") == "3.0" and EDGES["rate: drawer: 0.032"]["chosen by"] < 0.15
-    assert "a rate of 0.016 is the best of five that were tried" in text
+    assert "The learning rate, 0.016, is the best of five;" in text
     assert page["train"].__defaults__[0] == 0.016 and page["make_judge"].__defaults__[1] == 0.08
     judged = {name: row["chosen by"] for name, row in REAL.items() if "judge" in name}
     assert judged["rate: judge: 0.08"] == max(judged.values())
@@ -203,7 +203,7 @@ def test_where_it_is_lost_in_numbers(text):
     assert f"have it read, {lost[1][0]} more." in text and f"another {lost[2][0]}:" in text
     decided = RUNS["classifier drawn, best weight"]
     ahead, clear = points(decided, RUNS["drawing, best weight"])
-    assert f"draws then: {shown(decided)} %, {ahead} points above the slip" in text and clear
+    assert f"{shown(decided)} % at weight 3, {ahead} points above the slip" in text and clear
 
 
 def test_steps_in_numbers(text):
@@ -292,7 +292,7 @@ def test_gans_in_numbers(text):
     assert max(dead["accuracy"]["spread"]) < 1e-3 and f"yet {shown(dead)} % are read" in text
     three = GANS["three turns"]
     losses = [shown(three, what) for what in ("discriminator", "generator")]
-    assert "they end at {} and {}, those of perfect drawings to 0.02".format(*losses) in text
+    assert "they end at {} and {}, within 0.02 of perfect drawings'".format(*losses) in text
     assert abs(float(losses[0]) - 1.39) < 0.021 and abs(float(losses[1]) - 0.69) < 0.021
     assert f"the spread is {shown(three, 'spread')}, half of the sound GAN's" in text
     half = sum(three["accuracy"]["spread"]) / sum(sound["accuracy"]["spread"])

@@ -603,7 +603,7 @@ def test_padding_that_counts_as_sound_is_seen_by_known_samples(capsys):
 def test_the_small_costs_in_words():
     sure, thresholds = torch.tensor([1.0, 0.9, 0.7, 0.5]), torch.tensor([0.0, 0.8, 1.01])
     assert reference("34.2")(sure, thresholds, 1, 20).tolist() == [1, 11, 21]
-    assert "$1 + 0.5 \\cdot 20 = 11$" in said(PAGE) and "mistake is 10.5:" in said(PAGE)
+    assert "$1 + 0.5 \\cdot 20 = 11$" in said(PAGE) and "Who says 10.5 forgets" in said(PAGE)
 
 
 def test_parts_that_are_equal_give_the_same_gradient(capsys):
@@ -870,11 +870,11 @@ def test_groups_in_numbers(text):
         for name, row in RUNS.items()
         if name.startswith("voice")
     }
-    assert f"voice 53 has {wrong['voice 53']:.0f} % wrong, and voice 52 has" in text
-    assert f"voice 52 has {wrong['voice 52']:.0f};" in text
+    assert f"voice 53 has {wrong['voice 53']:.0f} % wrong and voice 52 has" in text
+    assert f"voice 52 has {wrong['voice 52']:.0f}:" in text
     assert max(wrong, key=wrong.get) == "voice 53" and min(wrong, key=wrong.get) == "voice 52"
     gap = RUNS["gap of voices"]
-    assert f"the gap is {100 * gap['gap'][0]:.0f} points" in text
+    assert f"The gap is {100 * gap['gap'][0]:.0f} points" in text
     assert f"in {100 * gap['chance'][0]:.0f} % of the shufflings" in text
     assert sum(chance < 0.05 for chance in gap["chance"]) == 2
     asked = [RUNS[name]["asked"][0] for name in wrong]

@@ -262,7 +262,7 @@ def test_the_examples_of_the_equation_are_right(text):
     usual, wide = (1 / 5) ** 0.5, (1 / 5 + 40 / 120) ** 0.5
     assert f"= {usual:.3f}$" in text and f"= {wide:.3f}$" in text
     assert f"{wide / usual:.2f} times as wide" in text
-    assert f"0.2 becomes {(1 / 25 + 1 / 3) ** 0.5:.2f}" in text
+    assert f"$\\sqrt{{0.04}}$ becomes {(1 / 25 + 1 / 3) ** 0.5:.2f}" in text
     mean, half = reference("35.2")([0.7, 0.9], 1, 4)
     assert f"{mean:.1f} and {half:.3f}" in text
     assert f"± {100 * 1.96 * (0.25 / 30) ** 0.5:.0f} points" in text
@@ -342,7 +342,7 @@ def lines_of(word):
 
 def test_the_report_of_the_example_in_words(text):
     said_there = lines_of("found = report_on(")
-    assert "too small to tell" in said_there and "too small to tell* whether fusion leads" in text
+    assert "too small to tell" in said_there and "too small to tell* whether fusion gains" in text
     assert "- Leak by group" in said_there and "a *leak by group* after all" in text
     usual, corrected = (
         line.split(": ")[1].removesuffix(" points")

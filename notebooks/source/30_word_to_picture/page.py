@@ -158,7 +158,7 @@ outcome("29.c", "Ben")
 # %% [markdown]
 # Ben wins: the drawings are right 25.4 ± 1.5 points less often at weight 1, and 8.0 ± 2.2 at the best weight. The *judge* is a classifier of pictures that learned from five other writers and reads 94.8 % of real pictures of yet others rightly. (Five seeds draw words, noise and starts anew; the writers are the same.) A dial of the sampler, the *weight*, changes much; you build it below.
 #
-# <details><summary>Is it the judge?</summary>
+# <details><summary>The judge? ("a real picture")</summary>
 #
 # Its errors explain only a part: where it reads a *real* picture of the digit that the classifier said, 75.4 % are right. Behind *that* the drawings stay by 21.3 ± 2.1 points at weight 1; at the best weight by 3.9 ± 2.8, and Ben's 2 points lie inside this interval.
 #
@@ -230,7 +230,7 @@ def flow_loss(network, pictures: Tensor, words: Tensor, noise: Tensor, times: Te
 # </details>
 
 # %% [markdown]
-# The error in the last hint is page 12's broadcasting, once more. It is loud, with one exception: a batch of 64 pictures of 64 pixels.
+# Without the second axis it is page 12's broadcasting again: an error, except in a batch of 64 pictures of 64 pixels.
 
 # %% tags=["fault"]
 both = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))   # (2, B, D)
@@ -399,7 +399,7 @@ verify("30.3", by_hand, guided_step(lambda x, times, c: v0 + v1(c) + 0 * x, by_h
 # - **spread**: how much drawings of the same digit differ: here the *variance* of a pixel (on other pages its root is meant). Real ones of new writers: 0.160.
 
 # %% [markdown]
-# All steps together go from 0 to 1, so fewer are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is 88.)
+# Together the steps go from 0 to 1: fewer steps are longer. *A single step* of size 1, weight 1, from pure noise: how many of a hundred clean words does the judge read as meant? (With 20 steps it is 88.)
 
 # %%
 guess("30.a", None, sure=0.5)
@@ -447,7 +447,7 @@ plots.curves(
 #
 # <details><summary>Does guidance make drawings more alike?</summary>
 #
-# Does guidance make drawings more alike, as it often does? From weight 1 to 2 the spread changes by -0.004 ± 0.004, among those read as meant by 0.001 ± 0.005: not seen here. At weight 1 it is 0.113, less than real pictures have.
+# It often does. Here, from weight 1 to 2 the spread changes by -0.004 ± 0.004, among those read as meant by 0.001 ± 0.005: not seen here. At weight 1 it is 0.113, less than real pictures have.
 #
 # </details>
 #
@@ -469,11 +469,11 @@ ALL |= {"words shuffled, weight 1": "another pair's word, weight 1",
 table("clean words, five seeds", checks | stored("30", "nulls"), ALL, COLUMNS)
 
 # %% [markdown]
-# With the words of other pairs the drawings are read as meant in 10.3 %, which is chance: what makes them right is the word. If no word is ever dropped in training, with zeros as the null word nothing is lost that five seeds show. With a null word that training never saw, guidance leads far away from all pictures. So drop some words, and test.
+# With the words of other pairs the drawings are read as meant in 10.3 %, which is chance: what makes them right is the word. If no word is ever dropped in training, zeros as null word lose nothing that five seeds show. With 78 times -1, which training never saw, guidance leads far away from all pictures. So drop some words, and test.
 #
 # <details><summary>One run that fell apart, and two null words in numbers</summary>
 #
-# Other pairs' words. One of these five runs fell apart, far from all pictures. (Of the learning rates a rate of 0.016 is the best of five that were tried, and at twice that rate nothing is learned.)
+# Other pairs' words. One of these five runs fell apart, far from all pictures. (The learning rate, 0.016, is the best of five; at twice that nothing is learned.)
 #
 # If no word is ever dropped: against the network with one in ten dropped, at weight 1: 2.2 ± 1.1 points, a little better; at weight 3: -1.4 ± 3.2; at weight 8: -8.4 ± 17.9, which five seeds do not tell from nothing. What it draws for the null word, of which it never heard, is no farther from pictures (2.86 and 2.83). So with this null word, zeros, as if no letter had been typed, nothing is lost that five seeds show.
 #
@@ -500,7 +500,7 @@ for one, other in (*zip(CHAIN[1:], CHAIN), LAST):
     print(f"{PARTS[one]} minus {PARTS[other]}:", more(runs[one], runs[other]))
 
 # %% [markdown]
-# To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. A user who wants what was *most probably* meant decides first and draws then: 77.5 %, 6.0 ± 1.3 points above the slip itself.
+# To sample the answer by its probability instead of choosing it costs 8.1 ± 0.9 points. To draw the sampled answer from its clean word and have it read, 7.8 ± 2.0 more. To give the slip itself to the drawer, and not a sampled answer, another 9.6 ± 2.1: after this training it understands slips less well than the classifier does. For what was *most probably* meant, decide first and draw then: 77.5 % at weight 3, 6.0 ± 1.3 points above the slip itself.
 
 # %% [markdown]
 # ## More: the older way, two networks against each other
@@ -522,7 +522,7 @@ def generator_loss(generator, discriminator, words, noise):
     return F.softplus(-discriminator(beside(generator(beside(noise, words)), words))).mean()
 
 # %% [markdown]
-# If what it draws could not be told from real pictures, the discriminator could only say p = 0.5: its loss, -ln p for a real picture plus -ln (1 - p) for a made one, would be 2 ln 2 = 1.39, the generator's, -ln p for a made one, ln 2 = 0.69. Three GANs learn from our pairs: both networks take one turn each; the generator takes three for one of the other's; one turn each, but without the noise.
+# If made pictures could not be told from real ones, the discriminator could only say p = 0.5: its loss, -ln p for a real picture plus -ln (1 - p) for a made one, would be 2 ln 2 = 1.39, the generator's, -ln p for a made one, ln 2 = 0.69. Three GANs learn from our pairs: both networks take one turn each; the generator takes three for one of the other's; one turn each, but without the noise.
 
 # %%
 gans = stored("30", "gans") | stored("30", "turns")          # python tools/sweep.py 30 gans
@@ -545,7 +545,7 @@ plots.pictures(
 )
 
 # %% [markdown] owes="F74 F118"
-# The sound GAN (one turn each): 92.3 % read as meant, a spread of 0.103 (the flow in one step: 0.067). Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. The losses even mislead: with three turns of the generator they end at 1.38 and 0.71, those of perfect drawings to 0.02 (the sound GAN's are far from them), and the spread is 0.055, half of the sound GAN's. So look at the spread, beside that of real pictures (0.160).
+# The sound GAN (one turn each): 92.3 % read as meant, a spread of 0.103 (the flow in one step: 0.067). Without its noise it can only draw one picture a word, spread 0, and yet 82.0 % are read as meant: *a judge does not see a collapse*. The losses even mislead: with three turns of the generator they end at 1.38 and 0.71, within 0.02 of perfect drawings' (the sound GAN's are far from those), and the spread is 0.055, half of the sound GAN's. So look at the spread, beside that of real pictures (0.160).
 #
 # <details><summary>Other ways, a line each</summary>
 #
@@ -776,7 +776,7 @@ print(f"mean radius {x.norm(dim=1).mean():.1f}")
 # </details>
 # <details><summary>5. With the whole page: an assistant is to draw what the user most probably meant. And if it is to show what the user may have meant?</summary>
 #
-# For the first decide, then draw: a classifier's answer, typed cleanly, or a large weight. For the second draw several times at weight 1; whoever always takes the most probable meaning never shows the other one.
+# For the first decide, then draw: a classifier's answer, typed cleanly, or weight 3. For the second draw several times at weight 1; whoever always takes the most probable meaning never shows the other one.
 #
 # </details>
 # <details><summary>6. With the whole page: somebody shows you ten fine drawings from a new model. What do you ask for?</summary>

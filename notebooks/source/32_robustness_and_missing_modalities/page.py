@@ -226,7 +226,7 @@ print("gains:", "; ".join(told))
 # %% [markdown]
 # ## More: what can be filled in?
 #
-# *More: nothing later needs this section.* To put something in the place of what is missing is **imputation** (插补). Take page 12's two cues: y is 1 or -1, each cue is $\mu_m y$ plus noise, text $\mu = 0.5$, image $\mu = 1$; $\pi$ is how often y = 1 comes, Σ the covariance of the noise. Integrate the missing cue out, and what stays has the same form, with the rows and columns of Σ that are present:
+# *More: nothing later needs this section.* To put something in the place of what is missing is **imputation** (插补). Take page 12's two cues: y is 1 or -1, each cue is $\mu_m y$ plus noise, text $\mu = 0.5$, image $\mu = 1$; $\pi$ is how often y = 1 comes, Σ the covariance of the noise. Integrate the missing cue out, and what stays is page 12's rule, with the rows and columns of Σ that are present:
 #
 # $$ \log \frac{P(y = 1 \mid x_{\text{there}})}{P(y = -1 \mid x_{\text{there}})} = 2\, \mu_{\text{there}}^\top\, \Sigma_{\text{there}}^{-1}\, x_{\text{there}} + \log \frac{\pi}{1 - \pi} \tag{32.2} $$
 #
@@ -264,7 +264,7 @@ for prior, rho in ((0.5, 0.0), (0.8, 0.0), (0.5, 0.9), (0.8, 0.9)):
           f" {100 * cues.ceiling(['text']):14.1f} {100 * cues.ceiling():11.1f}")
 
 # %% [markdown]
-# Filling in mends a rule that was made for both; it brings no news.
+# Regression mends a rule that was made for both; it brings no news.
 #
 # <details><summary>Independent cues: 0 or the mean?</summary>
 #
@@ -309,7 +309,7 @@ print("both, text, image:", "; ".join(
     way + "".join(f" {100 * one:.1f}" for one in all_of) for way, all_of in found.items()))
 
 # %% [markdown]
-# Here modality dropout has a price: complete rows fall from 91.3 to 83.3 %, below the image alone (84.1). Two sets cost nothing; nor does the dropout in `digits`, where each modality's noise is drawn by itself.
+# One set of weights for all has a price: complete rows fall from 91.3 to 83.3 %, below the image alone (84.1). Two sets cost nothing; nor does the dropout in `digits`, where each modality's noise is drawn by itself.
 
 # %% [markdown]
 # ## One modality gets worse
@@ -335,7 +335,7 @@ print("no noise is the clean set:", torch.equal(noisy, sounds))
 # %% [markdown]
 # For this and what follows `digits` has *clear* pictures, pixels from 0 to 1; text and sound as ever. At test time one modality gets worse: the picture in a camera's noise, the sound in louder noise, the word with more slips.
 #
-# Three fusions, trained without further noise: *concat*; each modality's own model, their probabilities multiplied (*product*); or averaged (*mean*). The sound breaks down, 20 dB more noise than in training, so that by itself it is a guess. The picture, untouched, has 89 %. What has concat, in %?
+# Three fusions, trained without further noise: *concat*; each modality's own model, their probabilities multiplied (*product*); or averaged (*mean*). The sound falls to -30 dB, from -10 in training, so that by itself it is a guess. The picture, untouched, has 89 %. How much has concat, in %?
 
 # %%
 guess("32.a", None)
@@ -381,13 +381,13 @@ gains = [percent(later[at], minus=first[at]) for at in ("image 2", "clean", "aud
 print("trained in noise, gains: picture 2 {}, clean {}, sound -20 dB {}".format(*gains))
 
 # %% [markdown] owes="F4 F161"
-# **Below a single modality.** With the sound 20 dB worse concat has 43.2 %: the picture alone, which it also sees, would have 88.9. The product falls below it too (77.7), and with a picture in strong noise further than all others: 53.5, where the sound alone has 75.6. The mean stays level or above. A probability lies between 0 and 1, so in a mean of three one modality can move a class by a third at most. In a sum of logits or of log-probabilities nothing bounds it.
+# **Below a single modality.** With the sound at -30 dB concat has 43.2 %: the picture alone, which it also sees, would have 88.9. The product falls below it too (77.7), and with a picture in strong noise further than all others: 53.5, where the sound alone has 75.6. The mean stays level or above. A probability lies between 0 and 1, so in a mean of three one modality can move a class by a third at most. In a sum of logits or of log-probabilities nothing bounds it.
 #
 # <details><summary>How high, and how far down: effective robustness</summary>
 #
-# The product begins level with concat or above (0.9 ± 1.0 points) and ends far below at noise 1. The two falls differ by 15.3 points; such a difference to a yardstick, beyond the difference on clean data, is called **effective robustness** (有效鲁棒性). No fusion loses more than 3.3 points to a slip at every letter.
+# The product begins level with concat or above (0.9 ± 1.0 points) and ends far below at picture noise 1. The two falls differ by 15.3 points; such a difference to a yardstick, beyond the difference on clean data, is called **effective robustness** (有效鲁棒性). No fusion loses more than 3.3 points to a slip at every letter.
 #
-# Page 29, where the sound is nearly enough, saw a second cause: with the sound held still, its pair stayed 18 points below the picture.
+#
 #
 # </details>
 #
@@ -659,7 +659,7 @@ print("all three, clean", percent(struck[f"{three}: clean"]["accuracy"]))
 #
 # </details>
 #
-# So a robustness without modality, norm and size says nothing.
+# A robustness without modality, norm and size says nothing.
 #
 # ## Four defences
 #
@@ -714,7 +714,7 @@ for row, cells in WEIGHED.items():
 #
 # **Together** they gain 46.4 ± 2.7 under attack and pay 1.7 ± 1.1 on clean data. Take one away from the four: without attacked pictures 10.6 ± 1.5 points are lost under attack, without noise 3.2 ± 1.3; decay and dropout leave no trace (0.1 ± 1.4, -0.2 ± 1.2).
 #
-# <details><summary>Is adversarial training alone enough? And the limits</summary>
+# <details><summary>Who pays on clean data? Is attacking alone enough?</summary>
 #
 # Take one away, and on clean data 1.5 ± 0.9 come back without attacked pictures, 1.7 ± 0.7 without noise: here these two together cost what neither of them costs beside the other two.
 #

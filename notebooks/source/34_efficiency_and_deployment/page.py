@@ -167,7 +167,7 @@ frozen = kept["frozen"]["accuracy"]
 # %% [markdown]
 # ## The bet of page 33
 #
-# A small classifier of pictures and sounds, with its weights in one byte each, as **int8** (八位整数), turned back into numbers at each call. Does it answer sooner? Ada: no. Ben: yes. Five runs in one thread, in computing time:
+# A small classifier of pictures and sounds, with its weights in one byte each, as **int8** (八位整数), turned back into numbers at each call. Does it answer sooner? Ada: no. Ben: yes. Five runs in one thread, CPU time:
 
 # %%
 for size in (1, 32):
@@ -453,7 +453,7 @@ data = {"text": F.one_hot(train["letters"], 27)[..., 1:].sum(1).float(), "label"
 torch.save(data, Path(folder.name) / "data.pt")
 
 # %% [markdown]
-# <details><summary>ONNX</summary>
+# <details><summary>What is ONNX?</summary>
 #
 # **ONNX** is a format that other programs run, in C++, in browsers, on phones. A *graph* that is written down can also be *optimised*: neighbours joined, constants computed once. Compare its results with the notebook's, for one row and for many.
 #
@@ -488,7 +488,7 @@ for name in ("as in training", "padding counted as sound", "letters from 0",
     print(f"{name:28} {percent(row['accuracy']):>14} {percent(row['sure']):>18}")
 
 # %% [markdown] owes="F173"
-# Padding counted as sound gives 12 % right, near chance, at a mean confidence of 94 %. So the preparation belongs into the file, and what cannot be inside is checked at the door. Not all can be: the server below answers padding with the status 200.
+# Padding counted as sound gives 12 % right, near chance, at a mean confidence of 94 %. So the preparation belongs in the file, and what cannot be inside is checked at the door. Not all can be: the server below answers padding with the status 200.
 #
 # <details><summary>Why, and the other rows</summary>
 #
@@ -599,7 +599,7 @@ except (RuntimeError, TimeoutError, OSError) as error:
 #
 # $$ q(t) = \frac{1}{N} \sum_{i=1}^{N} [s_i < t], \qquad E(t) = a + q(t)\, b \tag{34.3} $$
 #
-# The four words from above, with confidences 1.0, 0.9, 0.7 and 0.5, costs 1 and 20, threshold 0.8: two of four go on, $1 + 0.5 \cdot 20 = 11$. A common mistake is 10.5: the two that go on have paid for the cheap model, too. And it pays only if $E(t) < b$, which is $q(t) < 1 - a / b$.
+# The four words from above, with confidences 1.0, 0.9, 0.7 and 0.5, costs 1 and 20, threshold 0.8: two of four go on, $1 + 0.5 \cdot 20 = 11$. Who says 10.5 forgets that the two that go on paid for the cheap model, too. Early exit pays only if $E(t) < b$, which is $q(t) < 1 - a / b$.
 #
 # > **Exercise 34.2 · The expected cost** — *6 minutes · core*
 # >
@@ -737,7 +737,7 @@ for words in ("German words: {}, on new words", "no vowels: {}, on new words",
 # %% [markdown]
 # The index raises an alarm in 81 % of the quiet windows of 30 words, and with 300 it misses a drift that costs 7 points: a threshold without a sample size means nothing. A window that became *easier* raises the alarm, too.
 #
-# <details><summary>And the test?</summary>
+# <details><summary>The KS test?</summary>
 #
 # It raises one in 1 % of the quiet windows, as promised, and even with 300 words in 59 % only of those with the small drift.
 #
@@ -748,7 +748,7 @@ for words in ("German words: {}, on new words", "no vowels: {}, on new words",
 # %% [markdown]
 # ### More: privacy and groups
 #
-# **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". Its AUC is the probability that a member has a smaller loss than another; 0.5 is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
+# **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". Its AUC is the probability that a member has a smaller loss than others; 0.5 is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
 
 # %%
 for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
@@ -796,17 +796,17 @@ plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the sa
            " by one: one run (18 to 44 samples a voice), and five runs put together.")
 
 # %% [markdown] owes="F167 F184 F201 F203"
-# In this run voice 53 has 33 % wrong, and voice 52 has 4; the gap is 29 points. But that is the worst of ten against the best: this one run tells nothing.
+# In this run voice 53 has 33 % wrong and voice 52 has 4: the worst of ten against the best tells nothing. Five runs together, in the figure, still set 53 apart.
 #
 # <details><summary>How often chance gives such a gap; five runs</summary>
 #
-# Shuffle the voices over the same answers, and in 16 % of the shufflings the gap is as large, with 18 to 44 samples a voice. In two of five runs chance gives such a gap in fewer than 5 %. Put together, voice 53 has 30 % wrong, and the others 10. But ten clips of one synthetic voice are the same in all runs, so the true interval is wider than drawn.
+# The gap is 29 points. Shuffle the voices over the same answers, and in 16 % of the shufflings the gap is as large, with 18 to 44 samples a voice. In two of five runs chance gives such a gap in fewer than 5 %. Put together, voice 53 has 30 % wrong, and the others 10. But ten clips of one synthetic voice are the same in all runs, so the true interval is wider than drawn.
 #
 # </details>
 #
 # Ten voices say little about an eleventh. So: say the group, the number, the interval; collect more of the group before you mend; and call no model fair because no gap was found.
 #
-# What the numbers do not show needs people, **human review** (人工审核): who may refuse, who reads a sample of answers before and after launch, what happens after a harmful one. Write down beforehand which error hurts whom.
+# What numbers do not show needs people, **human review** (人工审核). Write down beforehand who may refuse, who reads a sample of answers before and after launch, what happens after a harmful one, which error hurts whom.
 
 # %% [markdown]
 # ## What is often asked
@@ -816,7 +816,7 @@ plots.show(figure, "Wrong answers by voice, with 95 % intervals that take the sa
 # | asked | in short, and where |
 # |---|---|
 # | Is multimodal learning right for every task? | No. If one modality answers, take it (pages 09 and 19); here the word alone has 77.5 %, and early exit asks for the sound in 44.5 % of the rows. |
-# | What is hard in practice? | Pairs, missing parts, other people's data (pages 07, 09, 32), and that what is fed in use is what was fed in training: the table above. |
+# | What is hard in practice? | Pairs, missing parts, other people's data (pages 07, 09, 32), and that what is fed in use is what was fed in training: "Where it breaks". |
 # | How fast is it, and how does it become faster? | Measure by batch and length, find the costly part, do not run it where it is not needed. Then the graph, the number of threads, another machine. Smaller files come last. |
 # | What does it cost to train? | Each row of the large table says its weights; frozen features cost least. Count all your trials, not the last one. |
 # | Should the model be larger? | Only if a larger one is better on *your* validation data at a cost that you can pay; see the table. |

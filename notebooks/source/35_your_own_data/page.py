@@ -198,9 +198,9 @@ assert abs(score(rows, every, "person") - kept["much: by person"]["accuracy"][0]
 print("by person, in %:", ", ".join(f"{share} {sweep[f'{share}: by person']}" for share in SHARES))
 
 # %% [markdown]
-# By person the three have 92.0 ± 2.4, 85.0 ± 5.1 and 66.5 ± 6.6 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. Nobody can tell from the note: a second split tells.
+# By person the three have 92.0 ± 2.4, 85.0 ± 5.1 and 66.5 ± 6.6 %. With a quiet person Ada is right, with a loud one Ben, and in the middle ten folders cannot tell. The note cannot tell; a second split can.
 #
-# The fault is one line long, and raises nothing:
+# To split by rows is one line, and raises nothing:
 
 # %% tags=["fault"]
 from sklearn.model_selection import train_test_split
@@ -222,7 +222,7 @@ print("nobody on both sides:", not sides[0] & sides[1])
 # What is a group? Whatever a new row will *not* share with your rows: the person, the house, the camera, the day, the page of a book. If it stands in no column, ask whoever collected the data.
 
 # %% [markdown]
-# ## More: what does the split by rows pay for?
+# ## More: what does the split by rows reward?
 #
 # The ten folders of the last kind (`person` 1.0) again, with one change: the classes are given to the people *by lot*. Nothing in a row tells the class any more, except who it is. With nobody on both sides that is a guess, 50 %. And by rows? Put your number, in %, in place of `None`.
 
@@ -248,9 +248,9 @@ outcome("35.a", 89, within=5)
 # | **group**: a person on both sides | the score by rows is more than 0.1 above the score by person |
 # | **file name**: it tells the label | some part of the name tells the class of more than 90 % of the rows |
 # | **too small** a test set | a fifth of the rows is fewer than 30, or there are fewer than 10 people |
-# | **noise**: a modality says nothing | it leads itself, shuffled over the rows, by less than 0.1 |
+# | **noise**: a modality says nothing | shuffled over the rows, it loses less than 0.1 |
 #
-# The numbers are rules of thumb. File names, without the ending, are split at `_`: `a_07.png` has the parts `a` and `07`. How well does the first part tell the class? Guess each row's class from the *other* rows with that part, the most frequent one.
+# The numbers are rules of thumb. File names, without the ending, are split at `_`: `a_07.png` has the parts `a` and `07`. How well does a part tell the class? Guess each row's by the most frequent class of the *other* rows with it; without others: wrong.
 #
 # <details><summary>Why 30 rows?</summary>
 #
@@ -289,7 +289,7 @@ for row in practice[:3]:
 # > - A folder without a trap gives an empty list. A false alarm is as wrong as a miss.
 # > - If the test set is too small, return that one sentence alone.
 # > - A table may have no column `person`: then each row stands for itself. If there is one, noise is asked of the split by person.
-# > - Use `read_rows`, `modalities` and `score`. Groups are asked of all modalities together.
+# > - Use `read_rows`, `modalities` and `score`. For groups, score all modalities together.
 # >
 # > `check` runs it on nine folders, three of them without a trap. After a miss, `hidden(3, HERE)` writes folder 3 for you to look at.
 
@@ -383,7 +383,7 @@ gain = found.scores.interval("fusion", "single")[0]
 report("chosen fusion minus best single modality, points", 100 * gain, near=10, within=8)
 
 # %% [markdown]
-# 185 rows by forty people are *too small to tell* whether fusion leads. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
+# 185 rows by forty people are *too small to tell* whether fusion gains. And there is a *leak by group* after all: the model's score hardly differs by the kind of split, but the nearest row, asked alone, tells the label better when it may be of the same speaker.
 
 # %% [markdown]
 # ## A new row
@@ -424,7 +424,7 @@ print("exported and loaded again, equal:", same)
 # %% [markdown]
 # ## More: what does it use?
 #
-# Each number has its counterpart. A modality's is itself, shuffled over the rows; a fusion's is the fusion trained and tested with one modality shuffled:
+# Each score has its control: for a modality itself, shuffled over the rows; for a fusion the fusion trained and tested with one modality shuffled:
 
 # %% tags=["nbval-ignore-output"]
 # Not compared: the last digits differ from machine to machine.
@@ -443,7 +443,7 @@ for row in controls.rows:
 #
 # $$ \bar{x} \;\pm\; t_{J-1}\; s\, \sqrt{\frac{1}{J} + \frac{n_{\text{test}}}{n_{\text{train}}}} \tag{35.1} $$
 #
-# $J$ splits, mean $\bar{x}$, spread $s$ with $J - 1$, Student's $t$. Five splits of 120 training and 40 test rows: $\sqrt{0.2} = 0.447$ becomes $\sqrt{0.2 + 0.333} = 0.730$, an interval 1.63 times as wide. Twenty-five splits: 0.2 becomes 0.61. More splits do not make new rows.
+# $J$ splits, mean $\bar{x}$, spread $s$ with $J - 1$, Student's $t$. Five splits of 120 training and 40 test rows: $\sqrt{0.2} = 0.447$ becomes $\sqrt{0.2 + 0.333} = 0.730$, an interval 1.63 times as wide. Twenty-five splits: $\sqrt{0.04}$ becomes 0.61. More splits do not make new rows.
 #
 # > **Exercise 35.2 · An interval for splits that share rows** — *5 minutes · core*
 # >
