@@ -475,7 +475,7 @@ def ceiling(count, rho=0.9, width=8, batches=400):
     draw = torch.Generator().manual_seed(count)
     x, noise = torch.randn(2, batches, count, width, generator=draw, dtype=torch.float64)
     y = rho * x + (1 - rho**2) ** 0.5 * noise
-    apart = ((y[:, None] - rho * x[:, :, None]) ** 2).sum(-1) / (1 - rho**2)  # (batches, N, N)
+    apart = torch.cdist(rho * x, y) ** 2 / (1 - rho**2)     # (batches, N, N)
     logits = ((y**2).sum(-1)[:, None] - apart) / 2  # log p(y | x) / p(y), a constant left out
     shares = logits.exp().diagonal(dim1=1, dim2=2) / logits.exp().sum(dim=2)
     loss = F.cross_entropy(logits.flatten(0, 1), torch.arange(count).repeat(batches))
