@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 import build_notebooks as builder
 import classroom
+import form
 import pages
 
 ANSWERS = {source: pages.solutions(source) for source in pages.sources(ROOT)}
@@ -336,18 +337,11 @@ def needed(source, nb):
         elif cell.cell_type == "code" and cell.id != "set-up" and "check" not in cell.metadata:
             for node in reversed(ast.parse(cell.source).body):
                 code = ast.unparse(node)
-                if wanted & defined(node):
+                # imports stand apart
+                if wanted & {name for name, kind in form.bound(node) if kind != "imported"}:
                     wanted |= names_used(code)
                     found[cell.id] = code + "\n\n" + found.get(cell.id, "")
     return found
-
-
-def defined(node):
-    """The names that a statement of a page defines; those of an import stand apart."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        return {node.name}
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
 
 
 def short(source, nb):
