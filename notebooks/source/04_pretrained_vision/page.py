@@ -415,9 +415,10 @@ def load(seed, splits=SPLITS):
     for split in splits:
         samples = collate([*Digits(split, seed=seed)])
         mask = samples["mask"]
-        pictures = encoder.transform(64)(samples["image"].expand(-1, 3, -1, -1))
+        pictures = samples["image"].expand(-1, 3, -1, -1).split(200)     # enlarge 200 at a time
+        vectors = [encoder(encoder.transform(64)(some), "mean")[0] for some in pictures]
         loaded[split] = {"text": letter_features(samples["text"], mask["text"]),
-                         "vector": encoder(pictures, "mean")[0],      # (N, 1280)
+                         "vector": torch.cat(vectors),                # (N, 1280)
                          "audio": band_features(samples["audio"], mask["audio"]),
                          "label": samples["label"]}
     return loaded
