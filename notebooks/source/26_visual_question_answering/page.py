@@ -99,9 +99,9 @@ def numbered(questions):
 
 def as_part(questions, answers, images):
     images, cells = iter(images), torch.empty(len(answers), 64, 64)
-    for start in range(0, len(answers), 100):                    # 100 pictures at a time
-        some = [image for _, image in zip(range(100), images)]
-        cells[start : start + 100] = encoder(torch.stack(some))[0]
+    for start in range(0, len(answers), 50):                     # 50 pictures at a time
+        some = [image for _, image in zip(range(50), images)]
+        cells[start : start + 50] = encoder(torch.stack(some))[0]
     label = torch.tensor([ANSWERS.index(answer) for answer in answers])
     mask = torch.ones(len(label), 64, dtype=torch.bool)
     return {"ids": numbered(questions), "label": label, "cells": cells, "mask": mask}
@@ -114,8 +114,7 @@ WORDS = sorted({word for i in range(1400) for word in words_of(some[i]["question
 def load(split, kinds, size):
     """Tensors of the first scenes asked about in these kinds, and the scenes: "test" painted."""
     places = [i for i in range(7 * size) if KINDS[i % 7] in kinds][:size]
-    scenes = Scenes(split, size=7 * size)
-    without = {} if split == "test" else {"image": None}
+    scenes, without = Scenes(split, size=7 * size), {} if split == "test" else {"image": None}
     items = [scenes[i] | without for i in places]
     questions, answers = ([item[name] for item in items] for name in ("question", "answer"))
     return as_part(questions, answers, (scenes[i]["image"] for i in places)), items
