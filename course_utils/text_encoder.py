@@ -169,7 +169,7 @@ def load_text_encoder(name: str = "minilm", *, cache: bool = True) -> TextEncode
     model = BertModel.from_pretrained(
         None,
         config=BertConfig.from_dict(json.loads(files["config.json"])),
-        state_dict=load(files["model.safetensors"]),
+        state_dict=load(files.pop("model.safetensors")),  # not kept: it is 90 MB
         dtype=torch.float32,
     )
     model.name_or_path = model.config.name_or_path = str(folder)

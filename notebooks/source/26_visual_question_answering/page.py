@@ -112,10 +112,11 @@ WORDS = sorted({word for i in range(1400) for word in words_of(some[i]["question
 # %% tags=["measured", "proof"]
 # A split of some kinds; "is there ...?" as somebody asks it; missing pictures.
 def load(split, kinds, size):
-    """Tensors of the first scenes asked about in these kinds, and the scenes: "test" painted."""
+    """Tensors of the first scenes asked about in these kinds; the scenes, 100 with pictures."""
     places = [i for i in range(7 * size) if KINDS[i % 7] in kinds][:size]
-    scenes, without = Scenes(split, size=7 * size), {} if split == "test" else {"image": None}
-    items = [scenes[i] | without for i in places]
+    scenes = Scenes(split, size=7 * size)
+    items = [scenes[i] for i in places[:100]]
+    items += [scenes[i] | {"image": None} for i in places[100:]]
     questions, answers = ([item[name] for item in items] for name in ("question", "answer"))
     return as_part(questions, answers, (scenes[i]["image"] for i in places)), items
 
