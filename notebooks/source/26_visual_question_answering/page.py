@@ -114,9 +114,8 @@ WORDS = sorted({word for i in range(1400) for word in words_of(some[i]["question
 def load(split, kinds, size):
     """Tensors of the first scenes asked about in these kinds; the scenes, 100 with pictures."""
     places = [i for i in range(7 * size) if KINDS[i % 7] in kinds][:size]
-    scenes = Scenes(split, size=7 * size)
-    items = [scenes[i] for i in places[:100]]
-    items += [scenes[i] | {"image": None} for i in places[100:]]
+    scenes, no_picture = Scenes(split, size=7 * size), {"image": None}
+    items = [scenes[i] | (no_picture if k >= 100 else {}) for k, i in enumerate(places)]
     questions, answers = ([item[name] for item in items] for name in ("question", "answer"))
     return as_part(questions, answers, (scenes[i]["image"] for i in places)), items
 
