@@ -46,7 +46,7 @@ def report(name: str, value: float, near: float, within: float, unit: str = "") 
 def _digits(value: float, within: float) -> str:
     """A number with one decimal more than its band has."""
     decimals = 1 - math.floor(math.log10(within))
-    return f"{value:.{max(decimals, 0)}f}" if decimals <= 6 else f"{value:.2g}"
+    return f"{value:z.{max(decimals, 0)}f}" if decimals <= 6 else f"{value:.2g}"
 
 
 def verify(key: str, by_hand, reference, tolerance: float = 1e-9) -> None:

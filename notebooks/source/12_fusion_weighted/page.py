@@ -620,7 +620,7 @@ for case in CASES:
     names = [f"{way}, {case}" for way in PAIR]
     sure = [100 * (fmean(more[name]["sure"]) - fmean(more[name]["accuracy"])) for name in names]
     leads = f"{lead(more, *names):>11}{lead(solved, *names):>14}"
-    print(f"{case:17}{leads}{sure[0]:13.1f}{sure[1]:17.1f}")
+    print(f"{case:17}{leads}{sure[0]:z13.1f}{sure[1]:z17.1f}")
 
 # %% [markdown] owes="L18"
 # In percent: product 96.9, weighted average 95.0, linear fusion 94.1. (The same linear layer has 91.4 on page 13 and 92.6 on page 19, with the columns scaled otherwise and fewer steps. Page 09's tuned network, with a hidden layer, has 93.3.)

@@ -74,7 +74,7 @@ print("digits, in %          right   minus concat (95 %)   the same for 17 compa
 for name in sorted(right, key=lambda one: -average(right[one]))[:5]:
     gap, half = ahead(right[name], right["concat"])
     wide = ahead(right[name], right["concat"], 17)[1]
-    print(f"{name:20} {average(right[name]):6.1f}   {gap:+8.1f} ± {half:.1f} {gap:+15.1f} ±"
+    print(f"{name:20} {average(right[name]):6.1f}   {gap:+z8.1f} ± {half:.1f} {gap:+z15.1f} ±"
           f" {wide:.1f}")
 outcome("18.c", "Ada")
 

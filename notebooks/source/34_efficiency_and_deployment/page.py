@@ -400,7 +400,7 @@ for name, label in (("all", "float32"), ("int8", "int8"), ("pruned 0.9", "9 of 1
 #
 # </details>
 #
-# **Distillation** (蒸馏) is a third way: a small student learns the large model's softened probabilities beside the labels. Here it gains 3.3 points, and still needs the front end.
+# **Distillation** (蒸馏) is a third way: a small student learns the large model's softened probabilities beside the labels. Here it gains 3.3 points over the labels alone, and still needs the front end.
 #
 # <details><summary>Distillation in numbers</summary>
 #
@@ -537,7 +537,7 @@ for name, row in stored("34", "served").items():               # python tools/sw
 # %% [markdown]
 # ## More: several processes
 #
-# **Data parallel** (数据并行) training: each of $W$ processes has a copy of the weights $\theta$ and an equal part $B_r$ of the batch $B$. It computes its own gradient; then all take the mean, and make the same step. For a loss that is a mean over rows this is the same as one process with the whole batch:
+# *More: nothing later needs this section.* **Data parallel** (数据并行) training: each of $W$ processes has a copy of the weights $\theta$ and an equal part $B_r$ of the batch $B$. It computes its own gradient; then all take the mean, and make the same step. For a loss that is a mean over rows this is the same as one process with the whole batch:
 #
 # $$ \nabla_\theta \frac{1}{|B|} \sum_{i \in B} \ell_i = \frac{1}{W} \sum_{r=1}^{W} \nabla_\theta \frac{1}{|B_r|} \sum_{i \in B_r} \ell_i \qquad \text{if } |B_r| = |B| / W \tag{34.2} $$
 #
@@ -748,7 +748,7 @@ for words in ("German words: {}, on new words", "no vowels: {}, on new words",
 # %% [markdown]
 # ### More: privacy and groups
 #
-# **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". Its AUC is the probability that a member has a smaller loss than others; 0.5 is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
+# *More: nothing later needs this section.* **Privacy** (隐私). Somebody has a sample and asks: was it in your training set? The simplest attack looks at the loss: a small one says "member". Its AUC is the probability that a member has a smaller loss than others; 0.5 is "cannot tell". A small network, 643 members, and 643 others of the same writers and voices:
 
 # %%
 for name in ("60 epochs", "6 epochs", "60 epochs, noise, dropout and decay"):
