@@ -493,8 +493,8 @@ for side, (title, kinds) in zip(sides, PANELS.items()):
 sides[0].set_ylabel("who chases (%)")
 control = stored("02", "text_labels_control")["frozen, random weights, 200"]["accuracy"]
 CAPTION = ("Who chases: five seeds as dots, means as lines; dotted: knowing the two animals. Frozen"
-           f" vectors hold the order (those of random weights: {20 * sum(control):.0f} % with 200"
-           " labels), but it takes labels to find it; fine-tuning needs fewer.")
+           f" vectors hold the order (frozen ones of random weights: {20 * sum(control):.0f} %"
+           " with 200 labels), but it takes labels to find it; fine-tuning needs fewer.")
 plots.show(figure, CAPTION)
 
 # %%

@@ -590,7 +590,7 @@ report("mirrored: live minus stored", live - before, near=0, within=0.03)
 outcome("07.b", 54, within=5)
 
 # %% [markdown] owes="F185 F198"
-# With 100 pairs, half a mirror turns 84 % into little more than a coin; it differs from the whole one in nothing but the caption. The whole mirror gains 11 points, with a wide interval. With 300 it gains nothing.
+# With 100 pairs, half a mirror turns 84 % into little more than a coin; it differs from the whole one in nothing but the caption. The whole mirror gains 11 points, with a wide interval. With 300 nothing is left to gain: it costs 0.8 ± 0.7 points.
 #
 # The flip must suit the data as well: zeros and ones about survive it, a mirrored 2 is none. Think also of boxes and key points, of stereo sound, writing in a picture, *clockwise*.
 #

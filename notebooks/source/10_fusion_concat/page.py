@@ -49,7 +49,7 @@ for label, color, marker, bits in (
     ax.scatter(*clouds.T, s=14, color=plots.COLORS[color], marker=marker, label=f"label {label}")
 ax.set_xlabel("what the text says")
 ax.set_ylabel("what the image says")
-ax.legend(frameon=False, loc="center")
+ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 plots.show(
     figure,
     "The label is 1 if text and image disagree. No straight line separates the two labels, "
@@ -537,20 +537,23 @@ print("interaction below 0:", four_point(by_hand(signs)[..., None]).item() < 0)
 # %% tags=["figure"]
 # Two sums and the two units in the plane; (10.2) against PyTorch's layers.
 def draw_corners(ax, logit, title):
-    """Colour the plane by the sign of the logit, and mark the four corners with their labels."""
+    """Colour the plane by the sign of the logit, mark the four corners; how many are right."""
     side = torch.linspace(-2, 2, 161)
     x = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)          # (161, 161, 2)
     colors = [plots.COLORS["control"], plots.COLORS["fused"]]
     ax.contourf(side, side, logit(x).detach(), levels=[-99, 0, 99], colors=colors, alpha=0.3)
+    right = 0
     for text_sign, image_sign in ((-1, -1), (1, 1), (-1, 1), (1, -1)):
+        corner = torch.tensor([text_sign, image_sign]).float()
+        right += int((logit(corner) > 0) == (text_sign != image_sign))
         color, marker = (colors[1], "D") if text_sign != image_sign else (colors[0], "o")
         ax.scatter(text_sign, image_sign, s=90, color=color, marker=marker, edgecolor="black")
-    ax.set_title(title, fontsize=9)
+    ax.set_title(f"{title}: {right} of 4", fontsize=9)
     ax.set_xlabel("text")
 
 figure, panels = plots.axes(width=7.2, height=2.7, columns=3, sharey=True)
 draw_corners(panels[0], lambda x: x[..., 0] + 0.5 * x[..., 1], "a sum")
-draw_corners(panels[1], lambda x: 1 + 0.7 * (x[..., 1] - x[..., 0]), "a sum with a bias")
+draw_corners(panels[1], lambda x: -1 + 0.7 * (x[..., 1] - x[..., 0]), "a sum with a bias")
 draw_corners(panels[2], by_hand, "two hidden units")
 panels[0].set_ylabel("image")
 hidden = F.linear(signs.double(), W1.double(), b1.double()).relu()             # (2, 2, 2)

@@ -724,7 +724,7 @@ for name in ("concat", "gated", "tensor of 8", "concat, audio shuffled", "audio 
     print(f"{name:26}{percent(row):>12}{ahead:>14}")
 for name, row in stored("13", "low_rank_real").items():
     known = 100 * sum(row["validation accuracy"]) / 5
-    print(f"low rank, {name:16}{percent(row['accuracy']):>12}   validation {known:.0f} %")
+    print(f"low rank, {name:16}{percent(row['accuracy']):>12}    (validation {known:.0f} %)")
 
 # %% [markdown]
 # Again nothing: beside the glue the gate has 0.2 ± 0.8 points, tensor fusion -1.4 ± 1.4. Shuffled, the sound costs the glue 2.7 ± 0.4 points. (Each column is scaled here, which page 12 has found to cost the sound of strangers seven points: alone 78.1 in place of 86.6.)

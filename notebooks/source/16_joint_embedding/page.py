@@ -565,6 +565,7 @@ def all_that_fit(pictures, sentences, batch):
 report("all that fit, one seed: sentence found", score(train(all_that_fit, part, seed=0), test)[1],
        near=0.97, within=0.03)
 wrong = stored("16", "imperfect")                              # python tools/sweep.py 16 imperfect
+print(f"{'right in %, five seeds':33}", *(f"{what:>15}" for what in WAYS))
 for name, row in (("own pair only", rows["InfoNCE"]), ("equal sentences", wrong["partners: equal"]),
                   ("all that fit", wrong["partners: all that fit"]),
                   ("own; others left out", groups["fits left out"])):

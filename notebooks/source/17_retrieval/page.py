@@ -388,7 +388,7 @@ for control in (ask, where):
     control.observe(follow, "value")
 follow()
 field = widgets.VBox([ask, where, shown, told])
-caption = "What the space finds for words that you type."
+caption = f"What the space finds for words that you type, at first \"{ask.value}\"."
 picture, about = plots.bundle(shown.value, caption)
 view = {"version_major": 2, "version_minor": 0, "model_id": field.model_id}
 display({"application/vnd.jupyter.widget-view+json": view, **picture}, metadata=about, raw=True)
@@ -419,12 +419,13 @@ print("new emoji, found first of 300 in %, mean of both orders   minus the other
 for label, name in ROWS.items():
     row, ahead = both_orders(name), percent(both_orders(name), minus=both_orders("both"))
     print(f"{label:46}{percent(row):>11}{ahead if name != 'both' else '':>20}")
+print("differences between others, in points")
 known, turned = (both_orders("never-seen emoji", f"{way} 1") for way in ("picture", "sentence"))
 print(f"{'the first of the two, minus the known artist':46}{percent(row, minus=known):>31}")
 own_only = both_orders("never-seen emoji, own only")
 print(f"{'equals right, minus own only':46}{percent(known, minus=own_only):>31}")
-print(f"{'pictures look for names; the other way, minus':46}{percent(turned):>11}"
-      f"{percent(known, minus=turned):>20}")
+found = f"picture found, minus name found ({percent(turned)})"
+print(f"{found:46}{percent(known, minus=turned):>31}")
 
 # %% [markdown]
 # Moving the mean gains 0.6 ± 0.3 points, mean and deviation together 0.9 ± 1.2. So most of what the new hand costs is no common shift. Learning from both artists gains 9.0 ± 1.6 points: the other artist is then found about as often as the known one was. Is that only because there are twice the pairs? With 1,200 pairs in all the other artist still gains 6.5 ± 0.9, and the first, which gave away half of its drawings, pays 3.3 ± 2.1. So the same number of pairs, from two sources, serves a second artist without a label more. (The other artist is then no longer unseen. Whether two known artists help with an unseen third one, these drawings cannot say.)

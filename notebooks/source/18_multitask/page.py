@@ -319,8 +319,8 @@ for label, name in drawn.items():
 plots.curves(
     steps_of, series, xlabel="weight of the second question", label="gain (points)", log="x",
     caption="What a second question gives the digit, against its weight: mean of five seeds, and"
-    " 95 % intervals. Letters help more from 1 to 100; from 10 on"
-    " shuffled letters and ink cost more, the louder they are.",
+    " 95 % intervals. Letters help more from 1 to 100; shuffled letters"
+    " and ink cost from 100 on, the louder they are.",
 )
 
 # %% [markdown]
@@ -566,9 +566,12 @@ for name in ("picture", "word", "two modalities", "two modalities, dropped", "tw
     shown = [share(way[f"few: {name}: {which}"]) if which in given.get(name, [which]) else "-"
              for which in ("picture", "word", "both")]
     print(f"{name:26}", *(f"{one:>14}" for one in shown))
-for name in ("word: word", "two modalities: both", "two questions: picture"):
-    print(f"1,287 labels, {name:27}{share(way[f'all: {name}']):>14}")
-print("few: 100 labels, all: 1,287; at the end of each name, what is given")
+print("1,287 labels")
+for name, place in (("word: word", 1), ("two modalities: both", 2), ("two questions: picture", 0)):
+    shown = ["-", "-", "-"]
+    shown[place] = share(way[f"all: {name}"])
+    print(f"{name.split(':')[0]:26}", *(f"{one:>14}" for one in shown))
+print("differences in points; few: 100 labels, all: 1,287; at the end of a name, what is given")
 for one, other in (("few: two modalities: picture", "few: picture: picture"),
                    ("few: two questions: picture", "few: two modalities, dropped: picture"),
                    ("all: two questions: picture", "all: two modalities, dropped: picture"),

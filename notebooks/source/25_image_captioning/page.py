@@ -497,7 +497,7 @@ for start in ("there are", "a picture of", "a picture of a"):
     more = [of(rows, both[1], minus=both[0]) for rows in (kept, others)]
     line(start, *(of(kept, name) for name in both), *more)
 plural = [of(kept, f"a picture of: {how}", "plural") for how in ("greedy", "beam")]
-line('a picture of: "two", "three" next', *plural)
+line('a picture of: "two", "three" next', *plural, "", "")
 
 # %% [markdown]
 # As they stand the beam's captions are truer, by 8.2 ± 3.5 points; but they are other captions: 71 % lists in place of 42. Scored by the *mean* log-probability of a word, which takes away the sum's taste for short sentences, it is *less* often true than greedy (-4.1 ± 3.0).

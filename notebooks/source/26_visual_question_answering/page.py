@@ -505,7 +505,7 @@ outcome("26.a", sum(share > 0.9 for share in head["own box, tolerant"]))
 # %% [markdown]
 # *Looking at two things is not comparing their places.* A head that gets what both pointers find has 51 %, chance. With both places it has 93, with the offset alone 94: so what matters is that places come back, and the subtraction makes no difference that these runs show. Beside the cells the same four numbers are not found, 51; from 12,000 questions one run of five finds them, and has 87 %. And the split into phrases is not what it rests on: a GRU that reads the whole question has 96.
 #
-# Now the last lines. With a head there are two kinds of runs. In three of ten the pointers stand on their own thing, and 99 to 100 % are right. In the other seven they stand on the *other* thing (64 % of the boxes), and 91 to 92 % are right all the same: a head may learn either sign. Take the head away, and "left" means left: 99.9 %, and all ten runs point at what they speak of. So right answers do not say that a map is right.
+# Now the last lines. With a head there are two kinds of runs. In three of ten the pointers stand on their own thing, and 100 % are right. In the other seven they stand on the *other* thing (64 % of the boxes), and 91 to 92 % are right all the same: a head may learn either sign. Take the head away, and "left" means left: 99.9 %, and all ten runs point at what they speak of. So right answers do not say that a map is right.
 
 # %% tags=["figure"]
 # Two questions about relations, both pointers as one picture each.

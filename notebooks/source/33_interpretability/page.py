@@ -446,7 +446,7 @@ plots.overlay(
 # %% [markdown]
 # Change what is asked, and the answer follows in 99.5 % of the cases. Change something else of the same thing, and it stays in 99.0; change another thing, and it stays in 99.1 and 99.5. That is a statement about causes, because only one thing was changed and we know how the pictures are made. A map cannot make it: it names places, and colour and shape stand at the same place.
 #
-# The last column has the same changes where they lead to one of four pairs of colour and shape that no training picture had. There the answer follows in 42 %, and stays in 72.
+# The last column has the same changes where they lead to one of four pairs of colour and shape that no training picture had. There the answer follows in 42.4 %, and stays in 72.5.
 #
 # <details><summary>Which changes count</summary>
 #
@@ -704,7 +704,7 @@ for which, (network, asker) in pair_of.items():
 plots.overlay(
     [scene["image"]] * 5, titles=heads, attention=drawn, columns=5, size=2.1,
     caption="A picture, and two maps under the trained model and one that has learned nothing."
-    " Integrated gradients draw the things in both; attention does not.",
+    " Integrated gradients draw the things in both; attention, once random, has no place.",
 )
 
 # %% [markdown] owes="F75 F166 F169 F191 F199 F209"

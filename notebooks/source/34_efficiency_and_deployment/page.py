@@ -207,7 +207,8 @@ with torch.inference_mode():
     print("your machine, ms:", yours)
 
 # %%
-print("ms for one answer       cheap           front end        whole        largest tensor, kB")
+heads = ("cheap", "front end", "whole")
+print(f"{'ms for one answer':17}", *(f"{head:>15}" for head in heads), "largest tensor, kB")
 for size in (1, 8, 32, 128):
     one = [f"{ms(f'batch {size}: {what}') / size:15.3f}"
            for what in ("typed word", "frames", "all")]
@@ -526,7 +527,7 @@ for name, row in stored("34", "served").items():               # python tools/sw
     print(f"{name:33} {a:12.0f} {b:13.1f} {c:9.1f} {sum(row['lost']):6.0f}")
 
 # %% [markdown]
-# Nothing is lost. **p50** is the median of the waiting times, **p99** what one in a hundred exceeds. Sixteen clients get about as many answers a second as one (217 and 207): one process answers, on two cores that it shares with the clients. So each waits twelve times as long, 58 ms in place of 5. To serve more, start more servers; first make an answer cheaper.
+# Nothing is lost, in these runs on a quiet machine; yours above may be slower. **p50** is the median of the waiting times, **p99** what one in a hundred exceeds. Sixteen clients get about as many answers a second as one (217 and 207): one process answers, on two cores that it shares with the clients. So each waits twelve times as long, 58 ms in place of 5. To serve more, start more servers; first make an answer cheaper.
 #
 # <details><summary>The last row: right answers, all of them late</summary>
 #
@@ -722,7 +723,7 @@ for world in ("no drift", "more slips (0.7)", "many slips (0.8)", "fewer slips (
     shares = [100 * statistics.mean(watch[f"{world}, {size}"][kind])
               for kind in ("ks", "psi") for size in (30, 100, 300)]
     print(f"{world:22}", *(f"{share:9.0f}" for share in shares), "   right",
-          f"{100 * statistics.mean(watch[f'{world}, seen']['accuracy']):.0f}")
+          f"{100 * statistics.mean(watch[f'{world}, seen']['accuracy']):.0f} %")
 print("trained again, right in %: German words    old words      no vowels      old words")
 for name in ("as it was", "new alone", "new and old"):
     shares = [percent(watch[f"{world}: {name}, on {where} words"]["accuracy"])
