@@ -542,12 +542,11 @@ def draw_corners(ax, logit, title):
     x = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)          # (161, 161, 2)
     colors = [plots.COLORS["control"], plots.COLORS["fused"]]
     ax.contourf(side, side, logit(x).detach(), levels=[-99, 0, 99], colors=colors, alpha=0.3)
-    right = 0
-    for text_sign, image_sign in ((-1, -1), (1, 1), (-1, 1), (1, -1)):
-        corner = torch.tensor([text_sign, image_sign]).float()
-        right += int((logit(corner) > 0) == (text_sign != image_sign))
-        color, marker = (colors[1], "D") if text_sign != image_sign else (colors[0], "o")
-        ax.scatter(text_sign, image_sign, s=90, color=color, marker=marker, edgecolor="black")
+    corners = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])    # (4, 2)
+    differ = corners.prod(dim=1) < 0                                            # (4,)
+    right = int(((logit(corners) > 0) == differ).sum())
+    for corner, odd in zip(corners, differ.int()):
+        ax.scatter(*corner, s=90, color=colors[odd], marker="oD"[odd], edgecolor="black")
     ax.set_title(f"{title}: {right} of 4", fontsize=9)
     ax.set_xlabel("text")
 
@@ -558,11 +557,8 @@ draw_corners(panels[2], by_hand, "two hidden units")
 panels[0].set_ylabel("image")
 hidden = F.linear(signs.double(), W1.double(), b1.double()).relu()             # (2, 2, 2)
 verify("10.2", by_hand(signs.double()), F.linear(hidden, v.double()[None]).squeeze(-1) + c)
-plots.show(
-    figure,
-    "Diamonds should lie on purple, circles on gray. A line gets two or three corners right, two"
-    " hidden units all four.",
-)
+plots.show(figure, "Diamonds should lie on purple, circles on gray. A line gets two or three corners"
+           " right, two hidden units all four.")
 
 # %% [markdown] owes="F8 F108 F135"
 # ## Trained end to end

@@ -568,8 +568,7 @@ for name in ("picture", "word", "two modalities", "two modalities, dropped", "tw
     print(f"{name:26}", *(f"{one:>14}" for one in shown))
 print("1,287 labels")
 for name, place in (("word: word", 1), ("two modalities: both", 2), ("two questions: picture", 0)):
-    shown = ["-", "-", "-"]
-    shown[place] = share(way[f"all: {name}"])
+    shown = [share(way[f"all: {name}"]) if k == place else "-" for k in range(3)]
     print(f"{name.split(':')[0]:26}", *(f"{one:>14}" for one in shown))
 print("differences in points; few: 100 labels, all: 1,287; at the end of a name, what is given")
 for one, other in (("few: two modalities: picture", "few: picture: picture"),
