@@ -466,14 +466,15 @@ def test_a_thin_arrow_keeps_its_hue_in_the_title(colour):
 def test_a_page_for_the_browser_folds_code_and_keeps_the_words(course):
     nbconvert = pytest.importorskip("nbconvert", reason="comes with JupyterLab, the extra lab")
     with open(course / "notebooks/source/01_second/page.py", "a", encoding="utf-8") as file:
-        file.write(PICTURE.replace("stands beside", r"\"<\" beside"))
+        picture = PICTURE.replace("stands beside", r"\"<\" beside")
+        file.write(picture.replace("Black and white.", "Black `<b>` and white."))
     assert builder.main(["01"], course) == 0
     exporter = nbconvert.HTMLExporter(
         template_name="course", extra_template_basedirs=[str(ROOT / "tools" / "templates")]
     )
     html, _ = exporter.from_notebook_node(read(course, "01_second"))
     folded = re.findall(r"<details><summary>(.*?)</summary>(.*?)</details>", html, re.S)
-    assert [title for title, _ in folded][1:] == ["Black and white."]
+    assert [title for title, _ in folded][1:] == ["Black <code>&lt;b&gt;</code> and white."]
     assert "Set-up" in folded[0][0] and "base64" in folded[1][1]
     words = 'hite "<" beside black.'
     alts = [unescape(alt) for _, alt in re.findall("""<img alt=(["'])(.*?)\\1""", html)]

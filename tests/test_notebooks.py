@@ -1280,6 +1280,7 @@ def test_a_misspelt_word_is_found_wherever_a_reader_or_an_author_meets_it(course
     add_text(course / "notebooks/source/00_page/page.py", f"# {WRONG} page\n")
     nb = good_notebook()
     nb.cells[5].source += f"\n\nNow {WRONG} note."
+    nb.cells[5].source += f"\n\n![a picture](data:image/png;base64,iVBO/{WRONG}+0=)"  # no word
     (course / "notebooks/00_page.ipynb").write_text(nbformat.v4.writes(nb), encoding="utf-8")
     assert sorted(check_notebooks.spelling(course)) == [
         f"spelling: README.md:14: Rec{'ieve'} ==> Receive",

@@ -442,8 +442,8 @@ for name, z, color, marker in (("as trained", looked, "image", "o"),
     ax.plot(confidence, correct, marker=marker, color=plots.COLORS[color], label=name)
 ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
 ax.legend(frameon=False)
-plots.show(figure, "A reliability diagram: test samples in six bins by their largest probability (one is"
-           " empty). Below the dashed line the model is over-confident.")
+plots.show(figure, "A reliability diagram: test samples in six bins by their largest probability,"
+           " one of them empty. Below the dashed line the model is over-confident.")
 
 # %% [markdown]
 # The **expected calibration error** (期望校准误差), ECE, is the mean distance from the dashed line, each bin by its share of samples. "By construction" draws labels *from the model's own probabilities*: calibrated.

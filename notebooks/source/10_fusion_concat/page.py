@@ -557,8 +557,8 @@ draw_corners(panels[2], by_hand, "two hidden units")
 panels[0].set_ylabel("image")
 hidden = F.linear(signs.double(), W1.double(), b1.double()).relu()             # (2, 2, 2)
 verify("10.2", by_hand(signs.double()), F.linear(hidden, v.double()[None]).squeeze(-1) + c)
-plots.show(figure, "Diamonds should lie on purple, circles on gray. A line gets two or three corners"
-           " right, two hidden units all four.")
+plots.show(figure, "Diamonds should lie on purple, circles on gray. A line gets two or three right,"
+           " two hidden units all four.")
 
 # %% [markdown] owes="F8 F108 F135"
 # ## Trained end to end
