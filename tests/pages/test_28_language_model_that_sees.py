@@ -193,8 +193,8 @@ def test_what_is_trained_and_how_long(much):
 def test_it_looks(much):
     words = said("28")
     own, other = mean(much["projector"]), mean(much["projector"], "other_picture")
-    assert f"the projector alone has {own:.0f} %, with another one {other:.0f}" in words
-    assert f"the blind model has {mean(much['blind']):.0f}" in words
+    assert f"the projector alone has {own:.0f} %, with another one {other:.1f}," in words
+    assert f"the blind model has {mean(much['blind']):.1f}." in words
     own, other = mean(much["all"]), mean(much["all"], "other_picture")
     assert f"with all trained still answers {other:.0f} % rightly" in words and own > 2 * other
     for kind in ("all", "LoRA", "last layer", "projector", "from scratch"):
