@@ -704,7 +704,7 @@ for which, (network, asker) in pair_of.items():
 plots.overlay(
     [scene["image"]] * 5, titles=heads, attention=drawn, columns=5, size=2.1,
     caption="A picture, and two maps under the trained model and one that has learned nothing."
-    " Integrated gradients draw the things in both; attention, once random, has no place.",
+    " Integrated gradients draw the things in both; under random weights attention is flat.",
 )
 
 # %% [markdown] owes="F75 F166 F169 F191 F199 F209"
