@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 def by_name(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, list[str]]:
     """`__getattr__`, `__dir__` and `__all__` for the `__init__` of `package` (PEP 562); `homes`
-    says in which of its modules each name is.
+    says in which of its modules each name is, or by its whole name in which other module of the
+    course.
 
     A name and a module that are called alike would hide each other.
     """
@@ -19,7 +20,10 @@ def by_name(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, li
     def get(name: str):
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        home = homes[name]
+        if not home.startswith(f"{package.split('.')[0]}."):
+            home = f"{package}.{home}"
+        return getattr(importlib.import_module(home), name)
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *homes})

@@ -71,7 +71,7 @@ def leads_to(module, name, known) -> str:
     if module in known and known[module].name == "__init__.py":
         home = table(known[module]).get(name)
         if home is not None:
-            return f"{module}.{home}"
+            return home if home.startswith(f"{PACKAGE}.") else f"{module}.{home}"
     return module
 
 

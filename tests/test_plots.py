@@ -181,7 +181,7 @@ def test_a_figure_is_drawn_in_plain_letters_and_without_a_warning(name):
 def test_every_figure_is_tested_and_needs_a_caption(shown):
     functions = {
         name: thing
-        for name, thing in vars(plots).items()
+        for name, thing in ((name, getattr(plots, name)) for name in plots.__all__)
         if hasattr(thing, "figure") and inspect.isfunction(thing)
     }
     assert functions.keys() == DRAWN.keys()

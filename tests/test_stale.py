@@ -204,6 +204,10 @@ def test_the_course_own_pages_rest_on_what_they_import():
     assert "course_utils/datasets/digits.py" in first & gradient
     assert "course_utils/datasets/scenes.py" not in first | gradient
     assert "course_utils/datasets/scenes.py" in names("03")
+    # a page draws with a few of the modules of plots, and rests on no other
+    drawn = {path for path in gradient if path.startswith("course_utils/plots/")}
+    assert drawn == {"course_utils/plots/__init__.py"} and "course_utils/look.py" in gradient
+    assert "course_utils/plots/images.py" in first and "course_utils/plots/lines.py" not in first
     for found in (first, gradient):
         assert not {name for name in found if name.startswith(("course_utils/doctor", "tools"))}
 
@@ -228,3 +232,16 @@ def test_every_name_that_a_page_imports_from_the_package_is_found():
 )
 def test_imports_are_read(code, package, expected):
     assert stale.imports(code, package) == expected
+
+
+@pytest.mark.parametrize(
+    "code, expected",
+    [
+        ("from course_utils import plots\nplots.bars({})", [("course_utils.plots", "bars")]),
+        ("from course_utils import plots as p\np.INK.upper()", [("course_utils.plots", "INK")]),
+        ("from course_utils.fusion import base\nbase.mlp", []),
+        ("import plots\nplots.bars", []),
+    ],
+)
+def test_what_is_asked_of_a_package_is_read(code, expected):
+    assert stale.asked(code) == expected

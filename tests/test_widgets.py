@@ -203,13 +203,14 @@ def course(tmp_path_factory):
         "conftest.py",
         "tests/sanitize.cfg",
         "course_utils/__init__.py",
-        "course_utils/plots.py",
+        "course_utils/lazy.py",
         "course_utils/look.py",
         "course_utils/drawings.py",
         "course_utils/widgets.py",
     ):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "course_utils/plots", root / "course_utils/plots")
     (root / "notebooks/source/00_widget").mkdir(parents=True)
     (root / "notebooks/source/00_widget/page.py").write_text(SOURCE, encoding="utf-8")
     assert build_notebooks.main([], root) == 0, (

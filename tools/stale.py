@@ -33,21 +33,26 @@ KEYS = Path(".cache") / "pages.json"
 
 def closure(root, room) -> set[Path]:
     """The package's modules that a page's code and its checkers import, directly or not."""
-    todo = [imports((room / "page.py").read_text(encoding="utf-8"), PACKAGE)]
+    todo = [needs((room / "page.py").read_text(encoding="utf-8"), PACKAGE)]
     if (room / "exercises.py").is_file():
-        todo.append(imports((room / "exercises.py").read_text(encoding="utf-8"), PACKAGE))
+        todo.append(needs((room / "exercises.py").read_text(encoding="utf-8"), PACKAGE))
     found: set[Path] = set()
     while todo:
         for module, name in todo.pop():
             for path in defining(root, module, name) - found:
                 found.add(path)
-                todo.append(imports(path.read_text(encoding="utf-8"), dotted(root, path)))
+                todo.append(needs(path.read_text(encoding="utf-8"), dotted(root, path)))
     return found
 
 
 def dotted(root, path) -> str:
     """The package that a module's relative imports start from."""
     return ".".join(path.relative_to(root).parent.parts)
+
+
+def needs(code, package) -> list[tuple[str, str | None]]:
+    """What the code imports from the package, and what it asks of packages there, `plots.bars`."""
+    return imports(code, package) + asked(code)
 
 
 def imports(code, package) -> list[tuple[str, str | None]]:
@@ -65,6 +70,24 @@ def imports(code, package) -> list[tuple[str, str | None]]:
                 module = ".".join([*parts[: len(parts) - node.level + 1], *module.split(".")])
             found += [(module.strip("."), alias.name) for alias in node.names]
     return [(module, name) for module, name in found if module.split(".")[0] == PACKAGE]
+
+
+def asked(code) -> list[tuple[str, str]]:
+    """(package, name) of every `plots.name` in the code after `from course_utils import plots`."""
+    tree = ast.parse(code)
+    known = {
+        alias.asname or alias.name: f"{PACKAGE}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE and not node.level
+        for alias in node.names
+    }
+    return [
+        (known[node.value.id], node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in known
+    ]
 
 
 def defining(root, module, name) -> set[Path]:

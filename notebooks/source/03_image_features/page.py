@@ -20,6 +20,7 @@
 import io
 
 import torch
+from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -56,7 +57,7 @@ for maps_now, left, side, words in STEPS:
     for k, tile in enumerate(tiles):
         up = 1.25 if len(tiles) == 1 else 3.1 - k + (0.9 - side) / 2
         ax.imshow(tile, cmap="gray_r", vmin=0, vmax=1, extent=(left, left + side, up, up + side))
-        ax.add_patch(plots.Rectangle((left, up), side, side, fill=False, edgecolor="#999999"))
+        ax.add_patch(Rectangle((left, up), side, side, fill=False, edgecolor="#999999"))
     ax.text(left + side / 2, 4.35, words, ha="center", va="center", color=plots.INK)
 for start, end in ((1.75, 2.45), (3.6, 4.75), (5.9, 7.05)):
     ax.annotate("", (end, 2.05), (start, 2.05),

@@ -20,6 +20,7 @@
 import copy
 
 import torch
+from matplotlib.patches import Rectangle
 from torch import nn
 from torch.nn import functional as F
 from torchvision import models
@@ -48,8 +49,8 @@ figure, ax = plots.axes(width=7.6, height=2.7)
 ax.axis((-0.6, 15.4, -0.4, 4.6))
 ax.set_axis_off()
 def box(left, bottom, width, height, words, color):
-    ax.add_patch(plots.Rectangle((left, bottom), width, height, facecolor="white",
-                                 edgecolor=plots.COLORS[color]))
+    ax.add_patch(Rectangle((left, bottom), width, height, facecolor="white",
+                           edgecolor=plots.COLORS[color]))
     ax.text(left + width / 2, bottom + height / 2, words, ha="center", va="center", fontsize=9)
 def arrow(start, end, bend=0.0):
     ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": plots.INK,
