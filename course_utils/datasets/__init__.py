@@ -8,7 +8,7 @@ load, or depend on, all the others.
 from course_utils.lazy import by_name
 
 HOMES = {
-    "Cues": "gates",
+    "Cues": "cues",
     "Digits": "digits",
     "EasyVQA": "easy_vqa",
     "Emoji": "emoji",

@@ -6,7 +6,7 @@
 
 What all strategies share (checks, pooling, masks, projections) is written once, in `Fusion`; a
 strategy adds its own formula. `STRATEGIES` lists them by name, and `describe` tells what one costs.
-To be read in this order: base, additive, multiplicative, attention, strategies.
+To be read in this order: base, glued, late, additive, multiplicative, attention, strategies.
 
 In formulas M is the number of modalities, C = `output_dim`, and h_m the vector of modality m,
 (B, D_m), after its projection if it has one. With a projection D_m in formulas and costs is
@@ -22,11 +22,11 @@ HOMES = {
     "FusionInfo": "base",
     "export": "base",
     "full_mask": "base",
-    "ConcatFusion": "additive",
-    "WeightedConcatFusion": "additive",
-    "EarlyFusion": "additive",
-    "LateFusion": "additive",
-    "ProductOfExpertsFusion": "additive",
+    "ConcatFusion": "glued",
+    "WeightedConcatFusion": "glued",
+    "EarlyFusion": "glued",
+    "LateFusion": "late",
+    "ProductOfExpertsFusion": "late",
     "WeightedPooling": "additive",
     "SumFusion": "additive",
     "MeanFusion": "additive",

@@ -2,17 +2,7 @@
 
 from dataclasses import dataclass
 
-from course_utils.fusion.additive import (
-    ConcatFusion,
-    EarlyFusion,
-    LateFusion,
-    MaxFusion,
-    MeanFusion,
-    ProductOfExpertsFusion,
-    SumFusion,
-    WeightedConcatFusion,
-    WeightedSumFusion,
-)
+from course_utils.fusion.additive import MaxFusion, MeanFusion, SumFusion, WeightedSumFusion
 from course_utils.fusion.attention import (
     AttentionPoolFusion,
     BottleneckFusion,
@@ -20,6 +10,8 @@ from course_utils.fusion.attention import (
     JointTransformerFusion,
 )
 from course_utils.fusion.base import Fusion
+from course_utils.fusion.glued import ConcatFusion, EarlyFusion, WeightedConcatFusion
+from course_utils.fusion.late import LateFusion, ProductOfExpertsFusion
 from course_utils.fusion.multiplicative import (
     BilinearFusion,
     FiLMFusion,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from course_utils.datasets.gates import Cues
+from course_utils.datasets import Cues
 from course_utils.fusion import STRATEGIES, ProductOfExpertsFusion, WeightedSumFusion
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored

@@ -14,9 +14,9 @@ ADDS = {
     "import course_utils.fusion": [],
     "from course_utils.fusion import Fusion": ["base"],
     "from course_utils.fusion import ModalityDropout": ["dropout"],
-    "from course_utils.fusion import ConcatFusion": ["additive"],
-    "from course_utils.fusion import TensorFusion": ["multiplicative"],
-    "from course_utils.fusion import describe": ["attention", "strategies"],
+    "from course_utils.fusion import ConcatFusion": ["glued"],
+    "from course_utils.fusion import TensorFusion": ["additive", "multiplicative"],
+    "from course_utils.fusion import describe": ["attention", "late", "strategies"],
 }
 
 

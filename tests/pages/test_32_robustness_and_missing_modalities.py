@@ -12,7 +12,7 @@ from reading import printed, said, the_cell
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.datasets.gates import Cues
+from course_utils.datasets import Cues
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored

@@ -16,8 +16,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from course_utils.datasets import digits, easy_vqa, emoji, moods
-from course_utils.datasets.gates import Cues, Gates
+from course_utils.datasets import Cues, Gates, digits, easy_vqa, emoji, moods
 from course_utils.datasets.public import MANIFEST
 from course_utils.image_encoder import load_image_encoder
 from course_utils.rooms import rooms, stored

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from course_utils.datasets import Emoji, Moods
-from course_utils.datasets.gates import LARGE, SMALL, Cues, Gates
+from course_utils.datasets import LARGE, SMALL, Cues, Emoji, Gates, Moods
 from course_utils.datasets.moods import ceilings
 from course_utils.fusion import STRATEGIES, ModalityDropout, describe
 from course_utils.rooms import stored

@@ -28,8 +28,7 @@ from torch.utils.data import DataLoader
 
 from course_utils import plots
 from course_utils.audio import band_features
-from course_utils.datasets import Digits, collate
-from course_utils.datasets.gates import Cues
+from course_utils.datasets import Cues, Digits, collate
 from course_utils.exercises import check, mine
 from course_utils.image import pixel_features
 from course_utils.metrics import mean_interval, percent

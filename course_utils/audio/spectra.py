@@ -1,13 +1,4 @@
-"""Sound in, features out.
-
-    sound, mask = pad([open_sound(file, 8_000) for file in files])   # (B, S) float, (B, S) bool
-    tokens, heard = log_mel(sound, mask)                             # (B, T, 40), (B, T) bool
-    vectors = mfcc_features(sound, mask)                             # (B, 104)
-
-Samples stand first and padding after them. What stands in the padding never matters, not even NaN,
-and a sound without a sample gives zeros and stays marked as missing. The names of the options are
-torchaudio's.
-"""
+"""Frames, spectra, mel filters and cepstra."""
 
 import math
 import warnings
@@ -15,75 +6,12 @@ import warnings
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d
 
-from course_utils.checks import check_bools, check_choice, check_floats, check_tensor, check_whole
+from course_utils.audio.sounds import HOP, SEGMENTS, WINDOW, check_sound, lengths
+from course_utils.checks import check_choice, check_floats, check_whole
 
-# where it stands, because tables of sounds, a floor below, read them too
-from course_utils.datasets.files import open_sound as open_sound
-
-# at 8 kHz: bands of 125 Hz, windows of 32 ms, a step of 10 ms
-BANDS, SEGMENTS, WINDOW, HOP = 32, 8, 256, 80
 ROWS = 32  # sounds whose spectra are computed together
 NORMS, MEL_SCALES = ("slaney", None), ("slaney", "htk")
-
-
-# ---- vectors ----
-
-
-def band_features(sound: Tensor, mask: Tensor) -> Tensor:
-    """How loud each of 32 frequency bands is in each eighth of the sound, as a logarithm.
-
-    (B, S) float at 8 kHz and its (B, S) bool mask -> (B, 256) float. Zeros where the sound is
-    missing.
-    Raises ValueError for a sound that is shorter than one window or holds NaN and for another
-    shape, TypeError for another dtype and a mask that does not fit.
-    """
-    check_sound(sound, mask)
-    window = torch.hann_window(WINDOW, dtype=sound.dtype, device=sound.device)
-    rows = []
-    for i, (samples, length) in enumerate(zip(sound, mask.sum(dim=1).tolist())):
-        if length == 0:
-            rows.append(sound.new_zeros(BANDS * SEGMENTS))
-            continue
-        if length < WINDOW:
-            raise ValueError(
-                f"sound {i} has {length} samples, expected at least one window of {WINDOW}"
-            )
-        if not torch.isfinite(samples[:length]).all():
-            raise ValueError(f"sound {i} holds NaN or infinity under its mask")
-        spectrum = torch.stft(samples[:length], WINDOW, HOP, window=window, return_complex=True)
-        # (128, frames), without the constant part
-        power = spectrum.abs()[1:] ** 2
-        # (128, frames) -> (32, frames)
-        bands = power.unflatten(0, (BANDS, -1)).mean(dim=1)
-        # (32, frames) -> (256,)
-        rows.append(adaptive_avg_pool1d(torch.log(bands + 1e-3)[None], SEGMENTS).flatten())
-    return torch.stack(rows)
-
-
-def mfcc_features(sound: Tensor, mask: Tensor) -> Tensor:
-    """The mean of 13 cepstral coefficients in each eighth of the sound, as `mfcc` gives them by
-    default.
-
-    (B, S) float at 8 kHz and its (B, S) bool mask -> (B, 104) float. Zeros where the sound is
-    missing. Neighbouring eighths may share a frame, as in `band_features`.
-    Raises what `band_features` raises, and ValueError for a mask with samples after padding.
-    """
-    tokens, heard = mfcc(sound, mask)
-    count = heard.sum(1)[:, None]  # (B, 1)
-    eighth = torch.arange(SEGMENTS, device=sound.device)
-    start = eighth * count // SEGMENTS  # (B, 8)
-    end = -(-(eighth + 1) * count // SEGMENTS)
-    time = torch.arange(tokens.shape[1], device=sound.device)
-    # (B, 8, T): which frames are in which eighth
-    inside = (start[..., None] <= time) & (time < end[..., None])
-    weights = inside.to(tokens) / inside.sum(2, keepdim=True).clamp(min=1)
-    # (B, 8, T) @ (B, T, 13) -> (B, 13, 8) -> (B, 104)
-    return (weights @ tokens).transpose(1, 2).flatten(1)
-
-
-# ---- tokens ----
 
 
 def frames(
@@ -220,6 +148,27 @@ def mfcc(sound: Tensor, mask: Tensor, *, n_mfcc: int = 13, **options) -> tuple[T
     return dct(energies, n_mfcc), heard
 
 
+def mfcc_features(sound: Tensor, mask: Tensor) -> Tensor:
+    """The mean of 13 cepstral coefficients in each eighth of the sound, as `mfcc` gives them by
+    default.
+
+    (B, S) float at 8 kHz and its (B, S) bool mask -> (B, 104) float. Zeros where the sound is
+    missing. Neighbouring eighths may share a frame, as in `band_features`.
+    Raises what `band_features` raises, and ValueError for a mask with samples after padding.
+    """
+    tokens, heard = mfcc(sound, mask)
+    count = heard.sum(1)[:, None]  # (B, 1)
+    eighth = torch.arange(SEGMENTS, device=sound.device)
+    start = eighth * count // SEGMENTS  # (B, 8)
+    end = -(-(eighth + 1) * count // SEGMENTS)
+    time = torch.arange(tokens.shape[1], device=sound.device)
+    # (B, 8, T): which frames are in which eighth
+    inside = (start[..., None] <= time) & (time < end[..., None])
+    weights = inside.to(tokens) / inside.sum(2, keepdim=True).clamp(min=1)
+    # (B, 8, T) @ (B, T, 13) -> (B, 13, 8) -> (B, 104)
+    return (weights @ tokens).transpose(1, 2).flatten(1)
+
+
 # ---- parts ----
 
 
@@ -277,32 +226,3 @@ def _cleaned(sound: Tensor, mask: Tensor, least: int) -> tuple[Tensor, Tensor]:
     if broken.any():
         raise ValueError(f"sound {int(broken.int().argmax())} holds NaN or infinity under its mask")
     return sound, counts[:, None]
-
-
-def lengths(mask: Tensor) -> Tensor:
-    """How many entries of each row of a mask (B, T) bool are True, (B,) int64.
-
-    Raises ValueError where True follows False, TypeError for what is no bool mask.
-    """
-    check_tensor(mask, "mask", "a bool tensor")
-    if mask.dtype != torch.bool or mask.dim() != 2:
-        raise TypeError(
-            f"mask: expected bool of shape (B, T), got {mask.dtype} {tuple(mask.shape)}"
-        )
-    if (mask[:, 1:] > mask[:, :-1]).any():
-        raise ValueError("mask: expected what is there first and padding after it in each row")
-    return mask.sum(1)
-
-
-def check_sound(sound: Tensor, mask: Tensor) -> None:
-    """Raises ValueError or TypeError for what is no float batch (B, S) with a bool mask (B, S)."""
-    check_tensor(sound, "sound")
-    if sound.dim() != 2 or not sound.numel():
-        raise ValueError(
-            f"sound: expected shape (B, S), one channel each, got {tuple(sound.shape)}"
-        )
-    if sound.dtype not in (torch.float32, torch.float64):
-        half = sound.is_floating_point()
-        hint = "take float32 or float64" if half else "divide int16 by 32768"
-        raise TypeError(f"sound: expected floats from -1 to 1, got {sound.dtype}; {hint}")
-    check_bools(mask, "mask", sound.shape)

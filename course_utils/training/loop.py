@@ -1,10 +1,7 @@
-"""A training loop that can be trusted: samples weighted alike, the epoch that was best on the
-validation set kept.
-"""
+"""Fit and evaluate."""
 
 import copy
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,77 +11,9 @@ from torch import Tensor, nn
 from course_utils.checks import check_that, check_whole, finite
 from course_utils.metrics import accuracy
 from course_utils.runtime import device
+from course_utils.training.batches import to_device
 
 NO_BATCHES = "expected batches, got none; a generator is used up after one pass, a list is not"
-
-
-class Batches:
-    """A dict of tensors that share their first axis (N, ...), given out in batches of `size` rows.
-    A dict of such tensors may stand in it, as the masks of `collate` do.
-
-    With a `generator` the rows are shuffled anew for each pass, without one they keep their
-    order. A single row left over joins the batch before it, because batch normalisation cannot
-    train on one row. Much faster than a DataLoader when the features are already computed. It has
-    no `len`; `size` is what a DataLoader calls `batch_size`.
-    Raises TypeError for what are no tensors with rows and for a generator that is none, ValueError
-    for numbers of rows that differ or are 0, and for a size that is no whole number from 1.
-    """
-
-    def __init__(
-        self, tensors: dict[str, Tensor | dict], size: int, generator: torch.Generator | None = None
-    ):
-        lengths = _row_counts("tensors", tensors)
-        if len(set(lengths.values())) != 1 or not min(lengths.values()):
-            raise ValueError(
-                f"tensors: expected one common, non-zero number of rows, got {lengths}"
-            )
-        check_whole(1, size=size)
-        if not isinstance(generator, (torch.Generator, type(None))):
-            raise TypeError(
-                "generator: expected a torch.Generator, such as seed_everything(0) gives, or None,"
-                f" got {generator!r}"
-            )
-        self.tensors, self.size, self.generator = tensors, size, generator
-        self.rows = next(iter(lengths.values()))
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        order = (
-            torch.arange(self.rows, device="cpu")
-            if self.generator is None
-            else torch.randperm(
-                self.rows, generator=self.generator, device=self.generator.device
-            ).cpu()  # which indexes tensors on any device
-        )
-        batches = list(order.split(self.size))
-        if len(batches) > 1 and len(batches[-1]) == 1 < self.size:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        for rows in batches:
-            yield _take(self.tensors, rows)
-
-
-def _row_counts(argument: str, tensors: dict) -> dict[str, int]:
-    """How many rows each tensor has; a dict in the dict counts as its tensors."""
-    if not isinstance(tensors, dict):
-        raise TypeError(f"{argument}: expected a dict of tensors, got {type(tensors).__name__}")
-    counts = {}
-    for name, value in tensors.items():
-        if isinstance(value, dict):
-            counts |= _row_counts(f"{argument}[{name!r}]", value)
-        elif not isinstance(value, Tensor) or not value.dim():
-            got = "a single number" if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(
-                f"{argument}[{name!r}]: expected a tensor with a row for each sample, got {got}"
-            )
-        else:
-            counts[f"{argument}[{name!r}]" if argument != "tensors" else name] = len(value)
-    return counts
-
-
-def _take(tensors: dict, rows: Tensor) -> dict:
-    return {
-        name: _take(value, rows) if isinstance(value, dict) else value[rows]
-        for name, value in tensors.items()
-    }
 
 
 @dataclass
@@ -108,15 +37,6 @@ class History:
     train_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int = 0
-
-
-def to_device(batch, target: torch.device):
-    """A batch, that is a tensor or nested dicts of tensors, moved to `target`. All else stays as it
-    is: texts, and tensors that stand in a list or tuple.
-    """
-    if isinstance(batch, dict):
-        return {name: to_device(value, target) for name, value in batch.items()}
-    return batch.to(target) if isinstance(batch, Tensor) else batch
 
 
 def evaluate(model: nn.Module, batches: Iterable[dict]) -> Evaluation:
@@ -301,93 +221,3 @@ def _train_epoch(model: nn.Module, train, optimizer: torch.optim.Optimizer, epoc
     if not count:
         raise ValueError(f"{which}: {NO_BATCHES}")
     return total / count
-
-
-def shuffle_modality(features: dict, name: str, order: Tensor) -> dict:
-    """The control for "does this modality add anything?": its rows (B, ...) in another order,
-    all else as it was.
-
-    `order` (B,) int64 holds each row's index once. The modality keeps its distribution and loses
-    its link to the label and to the other modalities. All that is named after it goes with it, at
-    the top and in dicts such as `features["mask"]` of `collate`: for "text" also "text_ids" or
-    "text_mask"; otherwise the lengths would still tell the label.
-    Raises ValueError or TypeError for an unknown name, an order that is not a permutation, and
-    for what may belong to the modality but cannot be told apart: a "mask" or "present" that is no
-    dict by modality, a key such as "text_image" beside "text" and "image".
-    """
-    rows, names = _rows_of(features, name, "features"), [key for key in features if key != "mask"]
-    if (
-        not isinstance(order, Tensor)
-        or order.dtype != torch.int64
-        or not torch.equal(order.sort().values, torch.arange(len(rows), device=order.device))
-    ):
-        got = tuple(order.shape) if isinstance(order, Tensor) else type(order).__name__
-        raise ValueError(f"order: expected each of 0 ... {len(rows) - 1} once, got {got}")
-    others = [key for key in names if key != "present" and not _belongs(key, name)]
-    return _shuffled(features, name, others, order, "features")
-
-
-def shuffle_splits(splits: dict[str, dict], name: str, seed: int) -> dict[str, dict]:
-    """The control on every split, {split: features}, each in a random order of its own; the same
-    `seed` gives the same orders. For what it moves and raises see `shuffle_modality`.
-    """
-    check_whole(0, seed=seed)
-    if not isinstance(splits, dict):
-        raise TypeError(f"splits: expected a dict by name, got {type(splits).__name__}")
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = {}
-    for split, features in splits.items():
-        rows = len(_rows_of(features, name, f"splits[{split!r}]"))
-        order = torch.randperm(rows, generator=generator, device="cpu")
-        shuffled[split] = shuffle_modality(features, name, order)
-    return shuffled
-
-
-def _rows_of(features: dict, name: str, where: str) -> Tensor | list:
-    """The modality that is to be shuffled."""
-    if not isinstance(features, dict):
-        raise TypeError(f"{where}: expected a dict by name, got {type(features).__name__}")
-    names = [key for key in features if key != "mask"]
-    check_that("name", name in names, f"one of {names}", name)
-    if not isinstance(features[name], (Tensor, list)):
-        got = type(features[name]).__name__
-        raise TypeError(f"{where}[{name!r}]: expected a tensor, got {got}")
-    return features[name]
-
-
-def _belongs(key: str, name: str) -> bool:
-    """Whether the name stands in the key as a word: "text" in "text_ids", not in "context"."""
-    return bool(re.search(rf"(?<![^\W_]){re.escape(str(name))}(?![^\W_])", str(key)))
-
-
-def _shuffled(part: dict, name: str, others: list, order: Tensor, where: str) -> dict:
-    """`part` with the rows in `order` of all that is named after the modality, dicts included."""
-    moved = {}
-    for key, value in part.items():
-        here = f"{where}[{key!r}]"
-        if _belongs(key, name):
-            shared = [other for other in others if _belongs(key, other)]
-            if shared and key != name:
-                raise ValueError(
-                    f"{here}: expected what belongs to one modality, got {[name, *shared]}; take"
-                    " it out before"
-                )
-            moved[key] = _reordered(value, order, here)
-        elif isinstance(value, dict):
-            moved[key] = _shuffled(value, name, others, order, here)
-        elif key in ("mask", "present"):
-            raise TypeError(f"{here}: expected a dict by modality, got {type(value).__name__}")
-        else:
-            moved[key] = value
-    return moved
-
-
-def _reordered(value, order: Tensor, where: str) -> Tensor | list:
-    if not isinstance(value, (Tensor, list)):
-        raise TypeError(f"{where}: expected a tensor or a list, got {type(value).__name__}")
-    count = len(value) if isinstance(value, list) or value.dim() else 0
-    if count != len(order):
-        raise ValueError(f"{where}: expected {len(order)} rows, as order has, got {count}")
-    if isinstance(value, Tensor):
-        return value[order.to(value.device)]
-    return [value[i] for i in order.tolist()]

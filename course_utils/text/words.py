@@ -1,12 +1,4 @@
-"""Text in, features out: letters, words and their ids, word vectors.
-
-    vocabulary = Vocabulary(["A small cat.", "A dog, a cat!"])
-    ids, mask = vocabulary.batch(["a dog"])                 # (1, 2) int64, (1, 2) bool
-    features = nn.Embedding(len(vocabulary), 8)(ids)        # (1, 2) -> (1, 2, 8)
-
-Features and mask go into the fusion interface as they are: True where there is something. The
-pretrained encoder stands in `text_encoder`, means and last states under a mask in `masks`.
-"""
+"""From a string to ids: tokens and the vocabulary."""
 
 import functools
 import re
@@ -16,48 +8,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
 
-from course_utils.checks import check_bools, strings
+from course_utils.checks import strings
 from course_utils.masks import pad
-
-
-def letter_features(ids: Tensor, mask: Tensor) -> Tensor:
-    """How often each letter occurs, which one comes first and which last, side by side.
-
-    (B, T) int64 ids of `letter_ids` and their (B, T) bool mask -> (B, 78) float. Zeros where the
-    text is missing. Raises ValueError or TypeError for ids that are none and a mask that does
-    not fit.
-    """
-    _check_letters(ids, mask)
-    # (B, T) -> (B, T, 26), zeros where padded
-    letters = one_hot(ids, 27)[..., 1:].float() * mask[..., None]
-    # (B,) where the last letter stands
-    last = (mask.sum(dim=1) - 1).clamp(min=0)
-    rows = torch.arange(len(ids), device=ids.device)  # (B,)
-    first_letter, last_letter = letters[:, 0], letters[rows, last]
-    # 3 x (B, 26) -> (B, 78)
-    return torch.cat([letters.sum(dim=1), first_letter, last_letter], dim=-1)
-
-
-def _check_letters(ids: Tensor, mask: Tensor) -> None:
-    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
-        raise TypeError(f"ids: expected (B, T) int64, got {_seen(ids)}")
-    check_bools(mask, "mask", ids.shape)
-    if ids.numel() and not 0 <= ids.min() <= ids.max() <= 26:
-        raise ValueError(
-            f"ids: expected letters, 1 to 26 and 0 for padding, got {int(ids.min())} to"
-            f" {int(ids.max())}; for words take Vocabulary and an embedding"
-        )
-
-
-def _seen(value) -> str:
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    return f"{value.dtype} of shape {tuple(value.shape)}"
-
-
-# ---- from a string to ids ----
+from course_utils.text.letters import seen
 
 # One letter for what each character is: l letter, n number, m mark on the character before it, c
 # Chinese or kana, r half of a flag, k skin colour, z joiner, s any other symbol; ' . , and the
@@ -150,7 +104,7 @@ class Vocabulary:
         """The words of (T,) ids, "<pad>" and "<unk>" among them. Raises ValueError for an id
         outside 0 to V - 1.
         """
-        ids = _id_row("ids", ids).tolist()
+        ids = id_row("ids", ids).tolist()
         if ids and not 0 <= min(ids) <= max(ids) < len(self):
             raise ValueError(f"ids: expected 0 to {len(self) - 1}, got {min(ids)} to {max(ids)}")
         return [self._words[index] for index in ids]
@@ -182,7 +136,7 @@ class Vocabulary:
         Raises TypeError for another shape, ValueError for an id outside 0 to V - 1.
         """
         if not isinstance(ids, (Tensor, list)) or (isinstance(ids, Tensor) and ids.dim() != 2):
-            raise TypeError(f"ids: expected (B, T) or a list of (T,), got {_seen(ids)}")
+            raise TypeError(f"ids: expected (B, T) or a list of (T,), got {seen(ids)}")
         sentences = []
         for row in ids:
             words = self.words(row)
@@ -193,87 +147,13 @@ class Vocabulary:
         return sentences
 
 
-# ---- word vectors ----
-
-
-def skip_gram_pairs(
-    sentences: Iterable[Tensor | list[int]], window: int, *, unknown: bool = True
-) -> Tensor:
-    """All pairs of words at most `window` places apart in one sentence: (P, 2) int64, centre and
-    context.
-
-    `sentences` are ids, (T,) each. Pads, and with `unknown=False` unknown words too, are taken
-    out before places are counted. Every distance counts the same (word2vec draws the window's
-    size anew for each centre). Raises TypeError for ids that are no whole numbers, and ValueError
-    for a window below 1.
-    """
-    if window < 1:
-        raise ValueError(f"window: expected at least 1, got {window}")
-    steps = [step for step in range(-window, window + 1) if step]
-    pairs = []
-    for i, sentence in enumerate(sentences):
-        ids = _id_row(f"sentences[{i}]", sentence)
-        ids = ids[ids > (PAD if unknown else UNKNOWN)]
-        # (T, 2 * window)
-        offsets = torch.tensor(steps, device=ids.device)
-        other = torch.arange(len(ids), device=ids.device)[:, None] + offsets
-        centre, column = ((other >= 0) & (other < len(ids))).nonzero(as_tuple=True)
-        pairs.append(torch.stack([ids[centre], ids[other[centre, column]]], 1))
-    return torch.cat(pairs) if pairs else torch.zeros(0, 2, dtype=torch.int64)
-
-
-def _id_row(argument: str, ids) -> Tensor:
+def id_row(argument: str, ids) -> Tensor:
+    """(T,) whole numbers as int64. Raises TypeError for anything else, with the argument's name."""
     try:
         row = ids if isinstance(ids, Tensor) else torch.as_tensor(ids)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{argument}: expected (T,) whole numbers, got {ids!r:.60}") from None
     whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
     if row.dim() != 1 or (len(row) and not whole):
-        raise TypeError(f"{argument}: expected (T,) whole numbers, got {_seen(row)}")
+        raise TypeError(f"{argument}: expected (T,) whole numbers, got {seen(row)}")
     return row.long()
-
-
-def negative_samples(
-    counts: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None
-) -> Tensor:
-    """Ids of random words, int64 of that shape: from (V,) counts to the power 0.75, never
-    `<pad>` or `<unk>`.
-
-    The power, found by trial in Mikolov et al. 2013, makes rare words a little more likely than
-    they are. Raises TypeError or ValueError for counts that are no finite numbers (V,), are
-    negative, or count no word.
-    """
-    if not isinstance(counts, Tensor) or counts.dim() != 1 or counts.is_complex():
-        raise TypeError(f"counts: expected a (V,) tensor of numbers, got {_seen(counts)}")
-    weights = counts.double() ** 0.75  # NaN below 0
-    if not weights.isfinite().all():
-        raise ValueError("counts: expected finite numbers of at least 0")
-    weights[: UNKNOWN + 1] = 0
-    if not weights.any():
-        raise ValueError("counts: expected at least one word beside <pad> and <unk>")
-    return torch.multinomial(
-        weights, torch.Size(shape).numel(), replacement=True, generator=generator
-    ).reshape(shape)
-
-
-def nearest(vectors: Tensor, index: int, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` rows of (V, D) most like row `index` by cosine, itself left out: indices and
-    cosines, (count,) each.
-
-    Rows 0 and 1 of a vocabulary's vectors, `<pad>` and `<unk>`, are rows like others: cut them
-    off before. Raises TypeError or ValueError for what is no float (V, D), an index that has no
-    row, and a count outside 1 to V - 1.
-    """
-    if not isinstance(vectors, Tensor) or not vectors.is_floating_point():
-        raise TypeError(f"vectors: expected a float tensor, got {_seen(vectors)}")
-    if vectors.dim() != 2:
-        raise ValueError(f"vectors: expected shape (V, D), got {tuple(vectors.shape)}")
-    last = len(vectors) - 1
-    if not 0 <= index <= last or not 1 <= count <= last:
-        raise ValueError(
-            f"index, count: expected 0 to {last} and 1 to {last}, got {index} and {count}"
-        )
-    cosines = normalize(vectors, dim=1) @ normalize(vectors[index], dim=0)  # (V, D) -> (V,)
-    cosines[index] = -torch.inf
-    cosines, indices = cosines.topk(count)
-    return indices, cosines
