@@ -241,9 +241,9 @@ def test_a_page_keeps_its_folded_cells_and_its_figures_their_words(site, read, c
 @pytest.mark.slow
 def test_the_reference_leads_to_the_source(site, read):
     text = (site / "api/course_utils.fusion.html").read_text(encoding="utf-8")
-    assert 'id="course_utils.fusion.glued.ConcatFusion"' in text
-    assert "../_modules/course_utils/fusion/glued.html#ConcatFusion" in text
-    assert "ConcatFusion" in read["_modules/course_utils/fusion/glued.html"].ids
+    assert 'id="course_utils.fusion.concat.ConcatFusion"' in text
+    assert "../_modules/course_utils/fusion/concat.html#ConcatFusion" in text
+    assert "ConcatFusion" in read["_modules/course_utils/fusion/concat.html"].ids
 
 
 # ---- in a browser ----

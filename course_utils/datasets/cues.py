@@ -99,9 +99,7 @@ class Cues:
         """The same for the product of experts, which adds the log-odds 2 mu_m x_m of each cue as
         if rho were 0.
         """
-        return (
-            2 * np.array(self.mu, dtype=float) * np.isin(self.names, chosen(self.names, present))
-        )
+        return 2 * np.array(self.mu, dtype=float) * np.isin(self.names, chosen(self.names, present))
 
     def rule_accuracy(self, weights, bias: float | None = None) -> float:
         """The exact accuracy of answering 1 when w . x + bias > 0; None takes the log-odds of

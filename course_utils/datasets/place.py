@@ -24,3 +24,11 @@ def folder() -> Path:
             " COURSE_DATA to a folder that you may write to"
         ) from error
     return Path(cache) / "multimodal-course"
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """The error for a file of the store that this user may not read."""
+    return StoreError(
+        f"{path} cannot be read: {error.strerror or error}. Is it another user's? The environment"
+        " variable COURSE_DATA names another folder"
+    )

@@ -6,7 +6,8 @@
 
 What all strategies share (checks, pooling, masks, projections) is written once, in `Fusion`; a
 strategy adds its own formula. `STRATEGIES` lists them by name, and `describe` tells what one costs.
-To be read in this order: base, glued, late, additive, multiplicative, attention, strategies.
+To be read in this order: base, concat, glued, late, additive, gated, multiplicative, attention,
+strategies.
 
 In formulas M is the number of modalities, C = `output_dim`, and h_m the vector of modality m,
 (B, D_m), after its projection if it has one. With a projection D_m in formulas and costs is
@@ -20,9 +21,9 @@ from course_utils.lazy import by_name
 HOMES = {
     "Fusion": "base",
     "FusionInfo": "base",
-    "export": "base",
+    "export": "exported",
     "full_mask": "base",
-    "ConcatFusion": "glued",
+    "ConcatFusion": "concat",
     "WeightedConcatFusion": "glued",
     "EarlyFusion": "glued",
     "LateFusion": "late",
@@ -32,8 +33,8 @@ HOMES = {
     "MeanFusion": "additive",
     "WeightedSumFusion": "additive",
     "MaxFusion": "additive",
-    "GatedFusion": "multiplicative",
-    "FiLMFusion": "multiplicative",
+    "GatedFusion": "gated",
+    "FiLMFusion": "gated",
     "BilinearFusion": "multiplicative",
     "TensorFusion": "multiplicative",
     "LowRankTensorFusion": "multiplicative",

@@ -10,15 +10,11 @@ from course_utils.fusion.attention import (
     JointTransformerFusion,
 )
 from course_utils.fusion.base import Fusion
-from course_utils.fusion.glued import ConcatFusion, EarlyFusion, WeightedConcatFusion
+from course_utils.fusion.concat import ConcatFusion
+from course_utils.fusion.gated import FiLMFusion, GatedFusion
+from course_utils.fusion.glued import EarlyFusion, WeightedConcatFusion
 from course_utils.fusion.late import LateFusion, ProductOfExpertsFusion
-from course_utils.fusion.multiplicative import (
-    BilinearFusion,
-    FiLMFusion,
-    GatedFusion,
-    LowRankTensorFusion,
-    TensorFusion,
-)
+from course_utils.fusion.multiplicative import BilinearFusion, LowRankTensorFusion, TensorFusion
 
 STRATEGIES: dict[str, type[Fusion]] = {
     "concat": ConcatFusion,

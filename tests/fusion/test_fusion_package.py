@@ -14,9 +14,11 @@ ADDS = {
     "import course_utils.fusion": [],
     "from course_utils.fusion import Fusion": ["base"],
     "from course_utils.fusion import ModalityDropout": ["dropout"],
-    "from course_utils.fusion import ConcatFusion": ["glued"],
-    "from course_utils.fusion import TensorFusion": ["additive", "multiplicative"],
-    "from course_utils.fusion import describe": ["attention", "late", "strategies"],
+    "from course_utils.fusion import ConcatFusion": ["concat"],
+    "from course_utils.fusion import TensorFusion": ["multiplicative"],
+    "from course_utils.fusion import describe": [
+        *("additive", "attention", "gated", "glued", "late", "strategies")
+    ],
 }
 
 
