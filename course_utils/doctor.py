@@ -42,6 +42,7 @@ from course_utils.doctor_machine import (
     judge,
     memory,
 )
+from course_utils.packages import package_folder
 from course_utils.rooms import rooms
 from course_utils.runtime import DATA, ROOT
 from course_utils.weights import (
@@ -51,7 +52,6 @@ from course_utils.weights import (
     EFFICIENTNET_FILES,
     MINILM,
     MINILM_FILES,
-    package_folder,
     verified,
 )
 

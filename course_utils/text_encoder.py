@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from course_utils.checks import check_choice, strings
 from course_utils.features import cache_folder, cached_vectors, model_fingerprint
 from course_utils.masks import masked_mean, pad
-from course_utils.weights import MINILM, MINILM_FILES, package_folder, verified
+from course_utils.packages import package_folder
+from course_utils.weights import MINILM, MINILM_FILES, verified
 
 TEXT_ENCODERS = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 MOST_TOKENS = 256  # what sentence-transformers reads of a text with this model

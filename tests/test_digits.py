@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from course_utils.datasets import Digits, collate, digits, store
+from course_utils.datasets import Digits, collate, digits, digits_public, store
 from course_utils.datasets.collation import letter_ids
 from course_utils.datasets.digits import HOMOPHONES, SPLITS, WORDS, add_noise, type_word
 from course_utils.runtime import DATA, ROOT
@@ -350,6 +350,6 @@ def test_without_the_data_the_public_source_says_what_to_do(tmp_path, monkeypatc
             )
         },
     )
-    digits._mnist_fsdd.cache_clear()
+    digits_public.mnist_fsdd.cache_clear()
     with pytest.raises(store.StoreError, match="on a machine with a network"):
         Digits(source="mnist-fsdd")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from course_utils.datasets import Emoji, collate, emoji, store
+from course_utils.datasets import Emoji, collate, download, emoji, store
 
 SPLITS = ("train", "validation", "test")
 # name, code, category, whether both artists have drawn it
@@ -70,7 +70,7 @@ def world(tmp_path, monkeypatch):
     def item(path, members=""):
         one = store.Item(path, "http://127.0.0.1:9/", 10, 10**6, "", members)
         return store.Item(
-            *list(vars(one).values())[:4], store._content_hash(tmp_path / path, one), members
+            *list(vars(one).values())[:4], download._content_hash(tmp_path / path, one), members
         )
 
     names = ("emoji.json", *(f"{artist}.png" for artist in emoji.ARTISTS))
@@ -81,7 +81,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MANIFEST", {"emoji": one})
     monkeypatch.setattr(emoji, "SIZES", {"test": 2, "validation": 1})
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    monkeypatch.setattr(store, "_chunks", lambda *asked: pytest.fail("asked for a download"))
+    monkeypatch.setattr(download, "_chunks", lambda *asked: pytest.fail("asked for a download"))
     return tmp_path, {artist: np.stack(all_of[:5]) for artist, all_of in drawn.items()}
 
 
@@ -173,7 +173,12 @@ def test_what_is_in_no_form_complete_is_downloaded(world, monkeypatch, capsys):
     assert not store.have("emoji")
     assert 'store.fetch("emoji")' in capsys.readouterr().out
     asked = []
-    monkeypatch.setattr(store, "_chunks", lambda name, item: asked.append(item.path) or iter([b""]))
+
+    def nothing(name, item):
+        asked.append(item.path)
+        return iter([b""])
+
+    monkeypatch.setattr(download, "_chunks", nothing)
     with pytest.raises(store.StoreError, match="sent something else than expected"):
         Emoji()
     assert asked == ["emoji/sheets/twitter.png"]

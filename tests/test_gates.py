@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.datasets import LARGE, SMALL, Cues, Gates, gates
+from course_utils.datasets import LARGE, SMALL, Cues, Gates, cues, gates
 from course_utils.datasets.gates import GATES
 from course_utils.runtime import seed_everything
 from course_utils.training import Batches, evaluate, fit
@@ -381,7 +381,9 @@ def test_guessing_the_likelier_label_of_each_bin_comes_to_the_ceiling(gate, sett
 
 
 def test_the_examples_of_the_docstrings():
-    assert doctest.testmod(gates).failed == 0 and doctest.testmod(gates).attempted >= 3
+    for module, least in ((gates, 1), (cues, 3)):
+        found = doctest.testmod(module)
+        assert found.failed == 0 and found.attempted >= least
 
 
 def test_without_noise_the_joint_is_that_of_the_bits():

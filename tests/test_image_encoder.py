@@ -18,11 +18,18 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import image_encoder, weights
+from course_utils import weights
 from course_utils.datasets import Scenes
 from course_utils.datasets.scene_words import ATTRIBUTES
-from course_utils.image_encoder import RESNETS, ImageEncoder, load_image_encoder
-from course_utils.weights import EFFICIENTNET, EFFICIENTNET_FILES, install_on_colab, package_folder
+from course_utils.image_encoder import (
+    RESNETS,
+    ImageEncoder,
+    imagenet,
+    load_image_encoder,
+    scenes,
+)
+from course_utils.packages import install_on_colab, package_folder
+from course_utils.weights import EFFICIENTNET, EFFICIENTNET_FILES
 
 FILE = next(iter(EFFICIENTNET_FILES))
 FOLDER = package_folder(EFFICIENTNET, FILE)
@@ -279,7 +286,7 @@ def test_an_altered_file_of_the_package_is_refused(content, tmp_path, monkeypatc
 def test_other_numbers_or_shapes_of_tensors_are_refused(change, words, monkeypatch):
     state = torch.load(FOLDER / FILE, weights_only=True)
     change(state)
-    monkeypatch.setattr(image_encoder, "_efficientnet_weights", lambda *file: state)
+    monkeypatch.setattr(imagenet, "_efficientnet_weights", lambda *file: state)
     with pytest.raises(ValueError, match=words):
         load_image_encoder("efficientnet-lite0", cache=False)
 
@@ -328,7 +335,7 @@ def lay(checkpoints, content, monkeypatch=None):
         content = buffer.getvalue()
     if monkeypatch:
         sha256 = hashlib.sha256(content).hexdigest()
-        monkeypatch.setitem(image_encoder.RESNET_SHA256, "resnet18", sha256)
+        monkeypatch.setitem(imagenet.RESNET_SHA256, "resnet18", sha256)
     file = checkpoints / "resnet18-f37072fd.pth"
     file.write_bytes(content)
     return file
@@ -466,8 +473,8 @@ def test_the_published_names_hold_the_same_hash(name):
     import torchvision
 
     url = getattr(torchvision.models, RESNETS[name][1]).IMAGENET1K_V1.url
-    assert len(image_encoder.RESNET_SHA256[name]) == 64
-    assert url.endswith(f"/{name}-{image_encoder.RESNET_SHA256[name][:8]}.pth")
+    assert len(imagenet.RESNET_SHA256[name]) == 64
+    assert url.endswith(f"/{name}-{imagenet.RESNET_SHA256[name][:8]}.pth")
 
 
 # ---- the course's own, for scenes ----
@@ -552,10 +559,10 @@ def test_the_encoder_of_scenes_stays_as_it_is_and_takes_pictures_from_0_to_1():
 def test_an_altered_file_of_the_course_is_refused(content, tmp_path, monkeypatch):
     file = tmp_path / "scenes_cnn.safetensors"
     file.write_bytes(content)
-    monkeypatch.setattr(image_encoder, "SCENES_CNN", file)
+    monkeypatch.setattr(scenes, "SCENES_CNN", file)
     with pytest.raises(ValueError, match="not the file .* `git checkout data/scene_encoder`"):
         load_image_encoder("scenes-cnn")
 
 
 def test_the_course_ships_a_small_file():
-    assert image_encoder.SCENES_CNN.stat().st_size < 400_000
+    assert scenes.SCENES_CNN.stat().st_size < 400_000

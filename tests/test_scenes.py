@@ -195,7 +195,7 @@ def test_an_item_is_what_the_docstring_says():
     thing = item["objects"][0]
     assert thing.mask().shape == (64, 64) and thing.mask().dtype == torch.bool
     assert thing.centre == ((thing.box[0] + thing.box[2]) / 2, (thing.box[1] + thing.box[3]) / 2)
-    assert doctest.testmod(scenes).failed == 0
+    assert doctest.testmod(scenes).failed == 0 and doctest.testmod(scenes).attempted
 
 
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.75])

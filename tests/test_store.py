@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from course_utils.datasets import store
+from course_utils.datasets import download, store
 from course_utils.runtime import ROOT
 
 CLIPS = {
@@ -74,8 +74,8 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):  # the client may have had enough
             self.wfile.write(body[: answer.get("sent", len(body))])
             while answer.get("endless"):
-                self.wfile.write(bytes(store.CHUNK))
-                self.server.endless += store.CHUNK
+                self.wfile.write(bytes(download.CHUNK))
+                self.server.endless += download.CHUNK
 
     def log_message(self, *arguments):
         pass

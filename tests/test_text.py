@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from course_utils import text
 from course_utils.datasets import Scenes
 from course_utils.rooms import room
 from course_utils.text import (
@@ -18,6 +17,7 @@ from course_utils.text import (
     negative_samples,
     skip_gram_pairs,
     tokenize,
+    words,
 )
 
 # ---- tokens ----
@@ -58,7 +58,7 @@ def test_tokens(string, expected):
 
 def test_every_visible_character_is_a_token_or_part_of_one():
     for code in range(0x20, 0x3_0000, 5):
-        kind = text._kind(chr(code).lower()[0])
+        kind = words._kind(chr(code).lower()[0])
         # no mark alone
         assert len(tokenize(f"a {chr(code)} b")) == (2 if kind in " mz" else 3), hex(code)
 

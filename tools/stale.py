@@ -130,6 +130,7 @@ def table(init) -> dict[str, str]:
 def files(root, room) -> list[Path]:
     """All files that a page's outputs come from, but for page.py itself, sorted."""
     found = {root / name for name in ALWAYS} | closure(root, room)
+    found |= {path.with_suffix(".toml") for path in found}  # a module's own table, where it has one
     found.add(room / "exercises.py")
     for name in reads(root, room):
         path = root / name

@@ -19,8 +19,9 @@ let `predict` put the batch together:
         values = {name: part["values"] for name, part in inputs.items()}
         return model(values | {"mask": {name: part["mask"] for name, part in inputs.items()}})
 
-Where what stands: `outputs` asks a model with some modalities absent, `scores` has subset and
-ablation scores, `shares` divides them, Shapley values and interactions, `sums` is EMAP.
+Where what stands: `outputs` asks a model with some modalities absent, `scores` has its scores for
+all subsets, `ablation` those without one modality, `shares` divides them, Shapley values and
+interactions, `sums` is EMAP.
 """
 
 from course_utils.lazy import by_name
@@ -30,7 +31,7 @@ HOMES = {
     "ABSENT": "outputs",
     "MOST_MODALITIES": "outputs",
     "subset_scores": "scores",
-    "ablation_scores": "scores",
+    "ablation_scores": "ablation",
     "shapley": "shares",
     "interactions": "shares",
     "emap": "sums",

@@ -41,7 +41,7 @@ def subset_scores(
     score that is no number.
     """
     check_inputs(predict, inputs, batch_size, seed)
-    _check_score(score)
+    check_score(score)
     names = list(inputs)
     if len(names) > MOST_MODALITIES:
         raise ValueError(
@@ -49,37 +49,18 @@ def subset_scores(
             f" 2^{len(names)} subsets"
         )
     outputs = Outputs(predict, inputs, absent, batch_size, seed)
-    return {present: _number(score(outputs.of(present))) for present in subsets(names)}
+    return {present: number_of(score(outputs.of(present))) for present in subsets(names)}
 
 
-def ablation_scores(
-    predict: Callable,
-    inputs: dict[str, Tensor | dict[str, Tensor]],
-    score: Callable[[Tensor], float],
-    absent: str | dict[str, Tensor] = "mean",
-    *,
-    batch_size: int = 256,
-    seed: int = 0,
-) -> dict[str, float]:
-    """The score with one modality absent and all others there, {name of the absent one: score},
-    in M passes.
-
-    Two modalities that say the same look useless here, each of them: `subset_scores` sees it.
-    Arguments and errors are those of `subset_scores`; "permutation" is permutation importance.
-    """
-    check_inputs(predict, inputs, batch_size, seed)
-    _check_score(score)
-    names = list(inputs)
-    outputs = Outputs(predict, inputs, absent, batch_size, seed)
-    return {name: _number(score(outputs.of(frozenset(names) - {name}))) for name in names}
-
-
-def _check_score(score) -> None:
+def check_score(score) -> None:
+    """Raises TypeError for what is no function."""
     if not callable(score):
         raise TypeError(f"score: expected a function of the outputs, got {type(score).__name__}")
 
 
-def _number(value) -> float:
+def number_of(value) -> float:
+    """A score as a float. Raises TypeError for what is no number, ValueError for NaN and infinity.
+    """
     try:
         value = float(value)
     except (TypeError, ValueError) as error:

@@ -7,12 +7,9 @@ images with the recordings of the Free Spoken Digit Dataset. See data/digits/REA
 datasheet.
 """
 
-import gzip
 import json
 import math
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +18,8 @@ from torch.utils.data import Dataset
 
 from course_utils.checks import check_choice
 from course_utils.datasets.collation import Typed
+from course_utils.datasets.digits_source import SAMPLE_RATE as SAMPLE_RATE
+from course_utils.datasets.digits_source import Source, read_clip
 from course_utils.datasets.names import MODALITIES
 from course_utils.datasets.scans import SPLITS, WRITER_BLOCKS
 from course_utils.datasets.splits import check_index
@@ -34,28 +33,10 @@ HOMOPHONES = {
     "six": ("sicks",),
     "eight": ("ate",),
 }
-SAMPLE_RATE = 8_000  # Hz
-# MNIST's test images in a fixed random order, and FSDD's speakers in the order of the alphabet.
-REAL_SPLITS = {
-    "train": (range(0, 5_000), range(0, 3)),
-    "validation": (range(5_000, 7_000), range(3, 4)),
-    "test": (range(7_000, 10_000), range(4, 6)),
-}
 DEFAULTS = {
     "bundled": {"image_noise": 0.5, "speech_snr": -10.0, "text_error": 0.6},
     "mnist-fsdd": {"image_noise": 0.0, "speech_snr": math.inf, "text_error": 0.6},
 }
-
-
-class Source(NamedTuple):
-    """Where samples are drawn from: the scans and clips, and which of them belong to a split."""
-
-    scans: np.ndarray  # (N, H, W) between 0 and 1
-    labels: np.ndarray  # (N,) int
-    # by (voice, digit), (S,) float between -1 and 1
-    clips: dict[tuple[int, int], list[np.ndarray]]
-    scans_of: dict[str, np.ndarray]  # by split, the places of its scans
-    voices_of: dict[str, list[int]]  # by split
 
 
 class Digits(Dataset):
@@ -135,7 +116,12 @@ class Digits(Dataset):
         self.split, self.source, self.seed = split, source, seed
         self.image_noise, self.speech_snr, self.text_error = image_noise, speech_snr, text_error
         self.shared_noise, self.missing = shared_noise, missing
-        self._from = _bundled() if source == "bundled" else _mnist_fsdd()
+        if source == "bundled":
+            self._from = _bundled()
+        else:
+            from course_utils.datasets.digits_public import mnist_fsdd
+
+            self._from = mnist_fsdd()
         self._places, self._voices = self._from.scans_of[split], self._from.voices_of[split]
 
     @property
@@ -245,7 +231,7 @@ def _bundled() -> Source:
     voices = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["voices"]
     clips = {
         (voice["voice"], digit): [
-            _read_clip(folder / "speech" / f"{voice['voice']:02d}_{digit}.flac")
+            read_clip(folder / "speech" / f"{voice['voice']:02d}_{digit}.flac")
         ]
         for voice in voices
         for digit in range(10)
@@ -263,49 +249,3 @@ def _bundled() -> Source:
             for split in SPLITS
         },
     )
-
-
-@cache
-def _mnist_fsdd() -> Source:
-    """MNIST's test images and FSDD's recordings, downloaded at the first use."""
-    from course_utils.datasets import store
-
-    images, labels = (gzip.decompress(path.read_bytes()) for path in store.fetch("mnist"))
-    (recordings,) = store.fetch("fsdd")
-    files = sorted(recordings.glob("*.wav"))
-    speakers = sorted({file.stem.split("_")[1] for file in files})
-    clips: dict[tuple[int, int], list[np.ndarray]] = {}
-    for file in files:
-        digit, speaker, _ = file.stem.split("_")
-        clip = _read_clip(file)
-        # each speaker's recordings have a level of their own, which says nothing about the digit
-        clip /= np.abs(clip).max()
-        clips.setdefault((speakers.index(speaker), int(digit)), []).append(clip)
-    order = np.random.default_rng(0).permutation(10_000)
-    # idx: a header, then bytes
-    return Source(
-        np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28) / 255,
-        np.frombuffer(labels, np.uint8, offset=8).astype(np.int64),
-        clips,
-        {split: order[scans.start : scans.stop] for split, (scans, _) in REAL_SPLITS.items()},
-        {split: list(voices) for split, (_, voices) in REAL_SPLITS.items()},
-    )
-
-
-def _read_clip(file: Path) -> np.ndarray:
-    """A clip's samples, (S,) float between -1 and 1."""
-    import soundfile
-
-    try:
-        samples, rate = soundfile.read(file, dtype="int16")
-    except (OSError, RuntimeError) as error:  # soundfile's own error is a RuntimeError
-        raise RuntimeError(
-            f"the clip {file.name} is missing or broken; if it is one of the course's own, "
-            "`git checkout data/digits` brings it back"
-        ) from error
-    if rate != SAMPLE_RATE or samples.ndim != 1:
-        raise RuntimeError(
-            f"the clip {file.name}: expected {SAMPLE_RATE} Hz mono, got {rate} Hz, shape"
-            f" {samples.shape}"
-        )
-    return samples / 32768.0

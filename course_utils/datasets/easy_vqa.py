@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 from course_utils.checks import check_choice, check_whole
 from course_utils.datasets.files import open_image
 from course_utils.datasets.splits import check_index
-from course_utils.weights import EASY_VQA, EASY_VQA_FILES, install_on_colab, package_folder
+from course_utils.packages import install_on_colab, package_folder
+from course_utils.weights import EASY_VQA, EASY_VQA_FILES
 
 (FILE,) = EASY_VQA_FILES
 CREDIT = "easy-VQA, V. Zhou, MIT"

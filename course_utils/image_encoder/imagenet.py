@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.image_encoder.frozen import ImageEncoder
+from course_utils.packages import package_folder
 from course_utils.weights import (
     EFFICIENTNET,
     EFFICIENTNET_FILES,
     RESNET_SHA256,
-    package_folder,
     verified,
 )
 

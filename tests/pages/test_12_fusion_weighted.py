@@ -13,7 +13,7 @@ from torch import nn
 
 from course_utils.contracts import check_contracts
 from course_utils.datasets import Cues
-from course_utils.datasets.digits import REAL_SPLITS
+from course_utils.datasets.digits_public import REAL_SPLITS
 from course_utils.exercises import reference
 from course_utils.metrics import mean_interval
 from course_utils.rooms import load, stored

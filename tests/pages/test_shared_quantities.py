@@ -16,7 +16,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from course_utils.datasets import Cues, Gates, digits, easy_vqa, emoji, moods
+from course_utils.datasets import Cues, Gates, digits, digits_public, easy_vqa, emoji, moods
 from course_utils.datasets.public import MANIFEST
 from course_utils.image_encoder import load_image_encoder
 from course_utils.rooms import rooms, stored
@@ -150,7 +150,7 @@ SHARED = [
     ),
     Shared(
         "speakers of FSDD",
-        lambda: digits.REAL_SPLITS["test"][1].stop,
+        lambda: digits_public.REAL_SPLITS["test"][1].stop,
         (
             "recordings of # speakers",
             "FSDD's # people",
@@ -165,12 +165,12 @@ SHARED = [
     ),
     Shared(
         "MNIST's test images",
-        lambda: digits.REAL_SPLITS["test"][0].stop,
+        lambda: digits_public.REAL_SPLITS["test"][0].stop,
         (r"MNIST's # test images", r"of its # test images"),
     ),
     Shared(
         "MNIST's test images that train here",
-        lambda: len(digits.REAL_SPLITS["train"][0]),
+        lambda: len(digits_public.REAL_SPLITS["train"][0]),
         (
             "MNIST: # of its",
             "for # of MNIST's",

@@ -33,13 +33,14 @@ from course_utils.datasets.scenes import COLOURS, SHAPES, Scenes
 from course_utils.exercises import check, mine
 from course_utils.image_encoder import load_image_encoder
 from course_utils.metrics import mean_interval, percent
+from course_utils.packages import install_on_colab
 from course_utils.report import guess, guesses, outcome, report, verify
 from course_utils.rooms import stored
 from course_utils.runtime import seed_everything
 from course_utils.text import letter_features
 from course_utils.text_encoder import load_text_encoder
 from course_utils.training import Batches, evaluate, fit
-from course_utils.weights import EFFICIENTNET, install_on_colab
+from course_utils.weights import EFFICIENTNET
 
 SPLITS = ("train", "validation", "test")
 
