@@ -27,8 +27,7 @@ from torchvision import models
 
 from course_utils import plots
 from course_utils.audio import band_features
-from course_utils.datasets import Digits, collate
-from course_utils.datasets.emoji import Emoji
+from course_utils.datasets import Digits, Emoji, collate
 from course_utils.datasets.scenes import COLOURS, SHAPES, Scenes
 from course_utils.exercises import check, mine
 from course_utils.image_encoder import load_image_encoder
@@ -41,8 +40,6 @@ from course_utils.text import letter_features
 from course_utils.text_encoder import load_text_encoder
 from course_utils.training import Batches, evaluate, fit
 from course_utils.weights import EFFICIENTNET
-
-SPLITS = ("train", "validation", "test")
 
 # %% tags=["figure"]
 # The page in one picture: a stack of blocks, and what is read off it.
@@ -413,6 +410,7 @@ def train(model, data, draw, epochs, rows, rate=3e-3, decay=0.1):
     fit(model, batches, validation, epochs=epochs, lr=rate, weight_decay=decay)
     return model
 
+SPLITS = ("train", "validation", "test")
 def load(seed, splits=SPLITS):
     loaded = {}
     for split in splits:
