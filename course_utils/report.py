@@ -285,12 +285,3 @@ def passport(page: str, **lines: str) -> None:
     print(f"Your passport, page {page}:")
     for name, text in lines.items():
         print(f"  {name.replace('_', ' ')}: {text}")
-
-
-def show_source(thing) -> None:
-    """Print the code of a function or class of the package, so that what is taught is what runs
-    and is tested.
-    """
-    import inspect
-
-    print(inspect.getsource(thing).rstrip())

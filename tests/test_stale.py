@@ -29,6 +29,7 @@ FILES = {
     ),
     "course_utils/datasets/gates.py": "import course_utils.masks as masks\n\nGates = masks.mean\n",
     "course_utils/datasets/digits.py": "Digits = 2\n",
+    "course_utils/datasets/digits.toml": "rate = 8000\n",
     "constraints.txt": "torch==2\n",
     "tools/execute.py": "",
     "data/digits/clips.flac": "1",
@@ -113,6 +114,7 @@ EDITS = [
     ("course_utils/masks.py", ["00", "02"]),  # by way of audio and of gates
     ("course_utils/exercises/sandbox.py", ["00", "02"]),
     ("course_utils/datasets/digits.py", ["01"]),
+    ("course_utils/datasets/digits.toml", ["01"]),
     ("course_utils/datasets/gates.py", ["02"]),
     ("course_utils/datasets/__init__.py", []),  # its table of names, which another data set joins
     ("data/digits/clips.flac", ["01"]),
@@ -204,7 +206,7 @@ def test_the_course_own_pages_rest_on_what_they_import():
     assert "course_utils/datasets/digits.py" in first & gradient
     assert "course_utils/datasets/scenes.py" not in first | gradient
     assert "course_utils/datasets/scenes.py" in names("03")
-    # a page draws with a few of the modules of plots, and rests on no other
+    # a page rests on those modules of plots that it draws with: page 21 with look alone
     drawn = {path for path in gradient if path.startswith("course_utils/plots/")}
     assert drawn == {"course_utils/plots/__init__.py"} and "course_utils/look.py" in gradient
     assert "course_utils/plots/images.py" in first and "course_utils/plots/lines.py" not in first

@@ -108,17 +108,7 @@ MOST_PICTURE, MOST_OUTPUT = 400_000, 1_500_000
 MOST_UNCOMPARED, MOST_REAL = 6, 2
 PARTS = ["In this notebook you will", "Recap", "Questions", "Read more"]
 TWINS = {"verify", "verify_gradient"}
-PRINTS = {
-    "print",
-    "check",
-    "compare",
-    "guess",
-    "guesses",
-    "outcome",
-    "passport",
-    "report",
-    "show_source",
-} | TWINS
+PRINTS = {"print", "check", "compare", "guess", "guesses", "outcome", "passport", "report"} | TWINS
 
 
 # ---- what a text holds ----

@@ -3,9 +3,10 @@
     python tools/stale.py 10        the files that page 10 rests on
 
 A page's outputs come from its code cells, its room's exercises.py, the modules of the package that
-these import, directly or not, the files that it read when it was built (which stand in the
-notebook), the builder's execution part and the pinned versions. A hash over all of them, the page's
-key, is kept in `.cache/`, outside the notebook, so that no notebook changes for the sake of a hash.
+these import, directly or not, with the .toml beside such a module, the files that it read when it
+was built (which stand in the notebook), the builder's execution part and the pinned versions. A
+hash over all of them, the page's key, is kept in `.cache/`, outside the notebook, so that no
+notebook changes for the sake of a hash.
 
 Imports are followed by name: `from course_utils.datasets import Gates` leads to the module that
 defines `Gates` and to no other data set, because the packages' `__init__` name their modules in a
@@ -73,7 +74,9 @@ def imports(code, package) -> list[tuple[str, str | None]]:
 
 
 def asked(code) -> list[tuple[str, str]]:
-    """(package, name) of every `plots.name` in the code after `from course_utils import plots`."""
+    """(package, name) of every `plots.name` in the code after `from course_utils import plots`, the
+    one way in which the course writes it.
+    """
     tree = ast.parse(code)
     known = {
         alias.asname or alias.name: f"{PACKAGE}.{alias.name}"
@@ -100,10 +103,11 @@ def defining(root, module, name) -> set[Path]:
         return set()
     if name is None:
         return {init}
-    if (path / f"{name}.py").is_file() or (path / name / "__init__.py").is_file():
-        return defining(root, f"{module}.{name}", None)
+    # the table before the folder: for a disk that ignores case, lines.py is also LINES.py
     home = table(init).get(name)
     if home is None:
+        if (path / f"{name}.py").is_file() or (path / name / "__init__.py").is_file():
+            return defining(root, f"{module}.{name}", None)
         return {init}
     home = home if home.startswith(f"{PACKAGE}.") else f"{module}.{home.lstrip('.')}"
     return defining(root, home, name)

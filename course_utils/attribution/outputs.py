@@ -106,7 +106,9 @@ def answer_of(predict, batch: dict, rows: int, **told) -> Tensor:
 
 
 def check_inputs(predict, inputs: dict, batch_size: int, seed: int = 0) -> int:
-    """The number of rows, which all modalities share."""
+    """The number of rows, which all modalities share. Raises TypeError or ValueError for inputs
+    that have none in common, and for a model in training mode.
+    """
     if isinstance(predict, nn.Module) and predict.training:
         raise ValueError("predict: expected a model in eval mode, got training mode: call .eval()")
     if not callable(predict):

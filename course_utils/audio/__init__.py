@@ -8,8 +8,9 @@ Samples stand first and padding after them. What stands in the padding never mat
 and a sound without a sample gives zeros and stays marked as missing. The names of the options are
 torchaudio's.
 
-Where what stands: `sounds` checks what comes in, `bands` has the features of the running example,
-`spectra` all that goes over frames: spectra, mel filters, cepstra.
+Where what stands: `sounds` checks what comes in and has the windows of the others, `bands` has
+the features of the running example, `spectra` all that goes over frames: spectra, mel filters,
+cepstra.
 """
 
 from course_utils.lazy import by_name
@@ -33,6 +34,7 @@ HOMES = {
     "log_mel": "spectra",
     "dct": "spectra",
     "mfcc": "spectra",
+    # where it stands, because tables of sounds, a floor below, read them too
     "open_sound": "course_utils.datasets.files",
 }
 __getattr__, __dir__, __all__ = by_name(__name__, HOMES)

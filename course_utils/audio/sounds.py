@@ -1,4 +1,4 @@
-"""What a batch of sounds has to be."""
+"""What a batch of sounds has to be, and the windows that `bands` and `spectra` share."""
 
 import torch
 from torch import Tensor

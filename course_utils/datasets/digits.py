@@ -18,6 +18,8 @@ from torch.utils.data import Dataset
 
 from course_utils.checks import check_choice
 from course_utils.datasets.collation import Typed
+
+# pages take the rate of the clips from here
 from course_utils.datasets.digits_source import SAMPLE_RATE as SAMPLE_RATE
 from course_utils.datasets.digits_source import Source, read_clip
 from course_utils.datasets.names import MODALITIES

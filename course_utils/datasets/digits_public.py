@@ -1,4 +1,4 @@
-"""The public source of `Digits`: people's digits, written and spoken."""
+"""The public source of `Digits`: MNIST's written digits, spoken ones of FSDD."""
 
 import gzip
 from functools import cache
@@ -18,7 +18,9 @@ REAL_SPLITS = {
 
 @cache
 def mnist_fsdd() -> Source:
-    """MNIST's test images and FSDD's recordings, downloaded at the first use."""
+    """MNIST's test images and FSDD's recordings, downloaded at the first use. Raises StoreError
+    where they cannot be had.
+    """
     images, labels = (gzip.decompress(path.read_bytes()) for path in store.fetch("mnist"))
     (recordings,) = store.fetch("fsdd")
     files = sorted(recordings.glob("*.wav"))

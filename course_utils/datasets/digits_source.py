@@ -20,7 +20,9 @@ class Source(NamedTuple):
 
 
 def read_clip(file: Path) -> np.ndarray:
-    """A clip's samples, (S,) float between -1 and 1."""
+    """A clip's samples, (S,) float between -1 and 1. Raises RuntimeError for a file that is no such
+    clip.
+    """
     import soundfile
 
     try:

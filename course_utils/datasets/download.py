@@ -1,8 +1,6 @@
 """From an address on the network to a place in the store, checked on the way."""
 
 import contextlib
-import gzip
-import hashlib
 import http.client
 import os
 import re
@@ -15,11 +13,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from course_utils.datasets.place import StoreError, folder, unreadable
+from course_utils.datasets.content import problem_of
+from course_utils.datasets.place import StoreError, folder
 from course_utils.datasets.public import Item
 
 TIMEOUT = 30  # seconds without a byte
@@ -29,7 +27,10 @@ DAY = 24 * 60 * 60  # seconds, more than any download takes
 
 
 def download(name: str, item: Item, target: Path) -> None:
-    """Download into a temporary folder, check the content, and move it to its place in one step."""
+    """Download into a temporary folder, check the content, and move it to its place in one step.
+
+    Raises StoreError for whatever comes between.
+    """
     store = folder()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,30 +194,3 @@ def _wanted(name: str, item: Item, sizes: dict[str, int]) -> dict[str, str]:
             " nothing was kept"
         )
     return wanted
-
-
-def problem_of(path: Path, item: Item) -> str:
-    """What is wrong with the content of `path`; empty when it is right."""
-    try:
-        found = _content_hash(path, item)
-    except PermissionError as error:  # the content may be right
-        raise unreadable(path, error) from error
-    except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
-        return f"it cannot be read ({error})"
-    return (
-        ""
-        if found == item.sha256
-        else f"its SHA-256 is {found[:12]}..., expected {item.sha256[:12]}..."
-    )
-
-
-def _content_hash(path: Path, item: Item) -> str:
-    if not item.members:
-        opened = gzip.open(path) if item.path.endswith(".gz") else open(path, "rb")
-        with opened as file:
-            # more than that is wrong, however much it is
-            return hashlib.sha256(file.read(item.bytes + 1)).hexdigest()
-    kept = item.members[item.members.index("(") + 1 : item.members.rindex(")")]
-    files = sorted(file for file in path.iterdir() if re.fullmatch(kept, file.name))
-    lines = (f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

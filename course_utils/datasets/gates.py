@@ -20,7 +20,7 @@ information", arXiv:1311.2852):
 
 `Gates.joint` gives the whole distribution, with noise and flips, to `pid` in `theory.py`.
 
-`Cues`: single numbers with Gaussian noise, which may be correlated between them.
+`Cues` (in `cues`): single numbers with Gaussian noise, which may be correlated between them.
 
 A ceiling is the accuracy of the Bayes rule, which answers the likelier label given all that it
 sees: no model's expected accuracy is higher. Where modalities are missing, it is the Bayes rule
@@ -239,7 +239,9 @@ def _find_and(noise: float) -> float:
 
 
 def chosen(names: tuple[str, ...], present) -> tuple[str, ...]:
-    """The names in `present`, in the order of `names`."""
+    """The names in `present`, in the order of `names`; None means all. Raises ValueError for other
+    names.
+    """
     if present is None:
         return names
     good = isinstance(present, (tuple, list, set)) and all(name in names for name in present)

@@ -1,5 +1,5 @@
-"""Public data sets, downloaded once and checked at each use. Nothing else in the course
-downloads data.
+"""Public data sets, downloaded once and checked at each use. `download` brings what is missing;
+nothing else in the course downloads data.
 
     python -m course_utils.datasets.store               what there is, and what of it is here
     python -m course_utils.datasets.store mnist fsdd    fetch these two
@@ -12,6 +12,7 @@ there in one step once its content has been checked.
 import sys
 from pathlib import Path
 
+from course_utils.datasets.content import problem_of
 from course_utils.datasets.place import StoreError, folder, unreadable
 from course_utils.datasets.public import MANIFEST, DataSet, Item
 
@@ -23,12 +24,12 @@ def fetch(name: str) -> list[Path]:
     Raises ValueError for a name that is not in MANIFEST, and StoreError when the data cannot be
     had or has been altered. After an error the store is as it was.
     """
-    from course_utils.datasets.download import download, problem_of
-
     paths = []
     for item in _form(_known(name)):
         path = folder() / item.path
         if not _exists(path):
+            from course_utils.datasets.download import download  # most often, nothing is
+
             download(name, item, path)
         elif problem := problem_of(path, item):
             raise StoreError(

@@ -6,8 +6,8 @@
 
 What all strategies share (checks, pooling, masks, projections) is written once, in `Fusion`; a
 strategy adds its own formula. `STRATEGIES` lists them by name, and `describe` tells what one costs.
-To be read in this order: base, concat, glued, late, additive, gated, multiplicative, attention,
-strategies.
+To be read in this order: base, concat, glued, late, pooling, additive, gated, multiplicative,
+low_rank, attention, dropout, strategies, exported.
 
 In formulas M is the number of modalities, C = `output_dim`, and h_m the vector of modality m,
 (B, D_m), after its projection if it has one. With a projection D_m in formulas and costs is
@@ -28,7 +28,7 @@ HOMES = {
     "EarlyFusion": "glued",
     "LateFusion": "late",
     "ProductOfExpertsFusion": "late",
-    "WeightedPooling": "additive",
+    "WeightedPooling": "pooling",
     "SumFusion": "additive",
     "MeanFusion": "additive",
     "WeightedSumFusion": "additive",
@@ -37,7 +37,7 @@ HOMES = {
     "FiLMFusion": "gated",
     "BilinearFusion": "multiplicative",
     "TensorFusion": "multiplicative",
-    "LowRankTensorFusion": "multiplicative",
+    "LowRankTensorFusion": "low_rank",
     "AttentionPoolFusion": "attention",
     "CrossAttentionFusion": "attention",
     "BottleneckFusion": "attention",

@@ -124,7 +124,7 @@ class Fusion(nn.Module):
         Raises ValueError or TypeError when names, shapes, dtypes or devices do not fit, or when
         `fuse` gives another shape. Values are not checked.
         """
-        self._check_features(features)
+        self.check_features(features)
         present = token_masks(features, mask, self.names)
         inputs = []
         for name, kept in zip(self.names, present):
@@ -225,7 +225,7 @@ class Fusion(nn.Module):
             )
         return self.dims[0]
 
-    def _check_features(self, features: dict[str, Tensor]) -> None:
+    def check_features(self, features: dict[str, Tensor]) -> None:
         if not isinstance(features, dict) or set(features) != set(self.names):
             got = list(features) if isinstance(features, dict) else type(features).__name__
             raise ValueError(

@@ -20,7 +20,7 @@ def export(fusion: Fusion, features: dict[str, Tensor]) -> torch.export.Exported
     """
     if not isinstance(fusion, Fusion):
         raise TypeError(f"fusion: expected a Fusion, got {type(fusion).__name__}")
-    fusion._check_features(features)
+    fusion.check_features(features)
     example, axes = {}, {}
     for name, x in features.items():
         # twice the rows and tokens: torch.export takes a size of 1 for a constant

@@ -1,11 +1,11 @@
-"""Strategies in which one modality, or all of them, open and close another: gates, FiLM."""
+"""Strategies in which modalities scale each other: gates, FiLM."""
 
 import torch
 from torch import Tensor, nn
 
 from course_utils.checks import check_whole
-from course_utils.fusion.additive import WeightedPooling
 from course_utils.fusion.base import Fusion, mlp, one_of
+from course_utils.fusion.pooling import WeightedPooling
 from course_utils.masks import masked_softmax
 
 

@@ -1,5 +1,4 @@
-"""Kinds of concatenation: weighted, or of raw inputs below one network.
-"""
+"""Kinds of concatenation: weighted, or of raw inputs below one network."""
 
 from collections.abc import Callable
 

@@ -14,7 +14,8 @@ from course_utils.fusion.concat import ConcatFusion
 from course_utils.fusion.gated import FiLMFusion, GatedFusion
 from course_utils.fusion.glued import EarlyFusion, WeightedConcatFusion
 from course_utils.fusion.late import LateFusion, ProductOfExpertsFusion
-from course_utils.fusion.multiplicative import BilinearFusion, LowRankTensorFusion, TensorFusion
+from course_utils.fusion.low_rank import LowRankTensorFusion
+from course_utils.fusion.multiplicative import BilinearFusion, TensorFusion
 
 STRATEGIES: dict[str, type[Fusion]] = {
     "concat": ConcatFusion,

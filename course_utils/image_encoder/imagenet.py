@@ -8,18 +8,16 @@ from torch import Tensor, nn
 
 from course_utils.image_encoder.frozen import ImageEncoder
 from course_utils.packages import package_folder
-from course_utils.weights import (
-    EFFICIENTNET,
-    EFFICIENTNET_FILES,
-    RESNET_SHA256,
-    verified,
-)
+from course_utils.weights import EFFICIENTNET, EFFICIENTNET_FILES, RESNET_SHA256, verified
 
 RESNETS = {"resnet18": (512, "ResNet18_Weights"), "resnet50": (2048, "ResNet50_Weights")}
 
 
 def efficientnet_encoder(random: bool, cache: Path | None) -> ImageEncoder:
-    """timm's network, whose padding and epsilon are TensorFlow's, where these weights come from."""
+    """timm's network, whose padding and epsilon are TensorFlow's, where these weights come from.
+
+    Raises ValueError for an altered file, OSError where there is none.
+    """
     import timm
 
     ((file, sha256),) = EFFICIENTNET_FILES.items()
@@ -71,7 +69,7 @@ def _in_order(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, T
 
 
 def resnet_encoder(name: str, random: bool, download: bool, cache: Path | None) -> ImageEncoder:
-    """torchvision's network of this name, one of RESNETS."""
+    """torchvision's network of this name, one of RESNETS. Raises as `efficientnet_encoder` does."""
     import torchvision
 
     width, weights_name = RESNETS[name]

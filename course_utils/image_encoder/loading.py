@@ -4,6 +4,7 @@ from course_utils.checks import check_choice
 from course_utils.features import cache_folder
 from course_utils.image_encoder.frozen import ImageEncoder
 
+# written out, so that their names load no network
 IMAGE_ENCODERS = ("resnet18", "resnet50", "efficientnet-lite0", "scenes-cnn")
 
 

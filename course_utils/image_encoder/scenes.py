@@ -25,7 +25,9 @@ def scenes_cnn() -> nn.Sequential:
 
 
 def scenes_encoder(random: bool, cache: Path | None) -> ImageEncoder:
-    """`scenes_cnn` with its weights, or with random ones."""
+    """`scenes_cnn` with its weights, or with random ones. Raises ValueError for an altered file,
+    OSError where there is none.
+    """
     network = scenes_cnn()
     if not random:
         from safetensors.torch import load

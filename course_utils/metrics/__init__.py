@@ -1,7 +1,7 @@
 """Scores, and how far to trust them.
 
-Where what stands: `scores` has accuracy, `intervals` the intervals over seeds and over groups,
-`retrieval` cosines, ranks and recall, `texts` what is asked of sentences and of names.
+Where what stands: `scores` has accuracy, `intervals` the intervals over seeds, `bootstrap` those
+over groups, `retrieval` cosines, ranks and recall, `texts` what is asked of sentences and names.
 """
 
 from course_utils.lazy import by_name
@@ -9,12 +9,12 @@ from course_utils.lazy import by_name
 # The module of each name; it is imported when the name is first asked for.
 HOMES = {
     "accuracy": "scores",
-    "COVERAGE": "intervals",
-    "FEW_GROUPS": "intervals",
+    "COVERAGE": "bootstrap",
+    "FEW_GROUPS": "bootstrap",
     "mean_interval": "intervals",
     "paired": "intervals",
     "percent": "intervals",
-    "cluster_bootstrap": "intervals",
+    "cluster_bootstrap": "bootstrap",
     "cosines": "retrieval",
     "retrieval_ranks": "retrieval",
     "recall_at": "retrieval",

@@ -1,4 +1,4 @@
-"""How high the right ones stand among all."""
+"""How like two vectors are, and how high the right ones stand among all."""
 
 import torch
 from torch import Tensor

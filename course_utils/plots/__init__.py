@@ -30,7 +30,6 @@ HOMES = {
     "axes": "course_utils.look",
     "bundle": "course_utils.look",
     "kind": "course_utils.look",
-    "per_item": "course_utils.look",
     "png": "course_utils.look",
     "sentence": "course_utils.look",
     "show": "course_utils.look",
@@ -39,6 +38,5 @@ HOMES = {
     "as_texts": "course_utils.drawings",
     "pipeline": "course_utils.drawings",
     "table_of_numbers": "course_utils.drawings",
-    "captioned": "course_utils.look",
 }
 __getattr__, __dir__, __all__ = by_name(__name__, HOMES)

@@ -14,7 +14,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from course_utils.datasets import RatedTexts, collate, download, rated_texts, store
+from course_utils.datasets import RatedTexts, collate, content, download, rated_texts, store
 from course_utils.datasets.rated_texts import near_duplicates, take_emoticons
 
 SPLITS = ("train", "validation", "test")
@@ -41,7 +41,7 @@ def world(tmp_path, monkeypatch):
         (folder / rated_texts.FILES[domain]).write_bytes(lines(rows).encode())
     item = store.Item("tweets", "http://127.0.0.1:9/", 10, 10**6, "", r"(.+\.txt)")
     item = store.Item(
-        *list(vars(item).values())[:4], download._content_hash(folder, item), r"(.+\.txt)"
+        *list(vars(item).values())[:4], content._content_hash(folder, item), r"(.+\.txt)"
     )
     one = store.DataSet("Texts", (item,), "free", "nobody")
     monkeypatch.setattr(store, "MANIFEST", {"texts": one})
