@@ -59,7 +59,7 @@ def check_score(score) -> None:
 
 
 def number_of(value) -> float:
-    """A score as a float. Raises TypeError for what is no number, ValueError for NaN and infinity."""
+    """A score as a float. Raises TypeError for what is no number, ValueError if not finite."""
     try:
         value = float(value)
     except (TypeError, ValueError) as error:
