@@ -15,6 +15,7 @@ from course_utils.datasets import Scenes
 from course_utils.metrics import (
     accuracy,
     bleu,
+    bootstrap,
     cluster_bootstrap,
     equal_names,
     intervals,
@@ -174,7 +175,7 @@ def test_of_two_groups_the_interval_covers_half_the_time():
 def test_few_groups_are_said():
     for count, stated in coverage_table().items():
         values, groups = np.arange(2.0 * count), np.arange(2 * count) % count
-        if count < intervals.FEW_GROUPS:
+        if count < bootstrap.FEW_GROUPS:
             words = f"only {count} different ones; .* about {round(100 * stated)} % of"
             with pytest.warns(UserWarning, match=words):
                 cluster_bootstrap(values, groups)
