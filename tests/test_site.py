@@ -129,7 +129,7 @@ def test_a_page_on_the_site_names_its_places_and_says_what_is_folded():
     nb = new_notebook(
         cells=[
             new_markdown_cell("A **key** (键), again **key** (键). [Data](../data)"),
-            new_code_cell("# @title A dot.\nplot()", outputs=[figure]),
+            new_code_cell("# @title `plot` a dot.\nplot()", outputs=[figure]),
             new_code_cell("1"),
         ]
     )
@@ -137,7 +137,8 @@ def test_a_page_on_the_site_names_its_places_and_says_what_is_folded():
     assert prose.source.count('<span id="term-key"></span>**key**') == 1
     assert f"({pages.address(ROOT)}/tree/main/data)" in prose.source
     assert mark.source == '<span id="figure-1"></span>'
-    assert code.metadata["mystnb"] == {"code_prompt_show": "A dot.", "image": {"width": "300px"}}
+    said = {"code_prompt_show": "plot a dot.", "image": {"width": "300px"}}
+    assert code.metadata["mystnb"] == said
     assert "mystnb" not in plain.metadata
 
 

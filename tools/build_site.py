@@ -233,7 +233,8 @@ def dressed(nb, root):
         if cell.cell_type == "markdown":
             cell.source = relink(TERM.sub(name, cell.source), "notebooks", root)
         elif cell.source.startswith(TITLE):
-            said = cell.source.partition("\n")[0].removeprefix(TITLE)
+            # the site shows it as plain text, in which nothing marks code
+            said = cell.source.partition("\n")[0].removeprefix(TITLE).replace("`", "")
             cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = said
         marks = []
         for _ in shown(cell):

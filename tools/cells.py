@@ -15,6 +15,8 @@ MAYBE = (
     ast.Try,
     ast.Match,
 )
+# the bytes of a picture or a sound, in which there are no words
+EMBEDDED = r";base64,[\w+/=]+"
 
 
 def tags_of(cell):
@@ -61,7 +63,7 @@ def text_of(output):
     """All text of an output that a reader or nbval sees (pictures and sounds are not text)."""
     texts = [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", [])]
     texts += [value for mime, value in output.get("data", {}).items() if mime.startswith("text/")]
-    return re.sub(r"\x1b\[[\d;]*m|;base64,[\w+/=]+", "", "\n".join(map(str, texts)))
+    return re.sub(rf"\x1b\[[\d;]*m|{EMBEDDED}", "", "\n".join(map(str, texts)))
 
 
 @functools.lru_cache(maxsize=256)

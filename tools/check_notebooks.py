@@ -40,6 +40,7 @@ import nbformat
 import owed
 import pages
 from cells import (
+    EMBEDDED,
     certain_calls,
     code_cells,
     executed,
@@ -912,7 +913,7 @@ def spelling(root):
             cells.mkdir(parents=True)
             for cell in nbformat.read(path, as_version=4).cells:
                 if cell.cell_type == "markdown":
-                    prose = re.sub(r";base64,[\w+/=]+", "", cell.source)  # a picture has no words
+                    prose = re.sub(EMBEDDED, "", cell.source)
                     (cells / f"cell {cell.id}").write_text(prose, encoding="utf-8")
         command = [sys.executable, "-m", "codespell_lib", "--check-hidden", folder]
         done = subprocess.run(
