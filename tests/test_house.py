@@ -55,22 +55,12 @@ def modules(root):
     return found
 
 
-def table(path) -> dict[str, str]:
-    """The names that a lazy `__init__` looks up: {name: module beside it}."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            entries = [*node.value.keys, *node.value.values]
-            if all(isinstance(entry, ast.Constant) for entry in entries):
-                return ast.literal_eval(node.value)
-    return {}
-
-
 def leads_to(module, name, known) -> str:
     """The module of the package that `from module import name` needs."""
     if f"{module}.{name}" in known:
         return f"{module}.{name}"
     if module in known and known[module].name == "__init__.py":
-        home = table(known[module]).get(name)
+        home = stale.table(known[module]).get(name)
         if home is not None:
             return home if home.startswith(f"{PACKAGE}.") else f"{module}.{home}"
     return module
@@ -143,7 +133,7 @@ def test_the_house_stands():
 # ---- names and files beside the code ----
 
 
-LAZY = [path for path in modules(ROOT).values() if path.name == "__init__.py" and table(path)]
+LAZY = [path for path in modules(ROOT).values() if path.name == "__init__.py" and stale.table(path)]
 
 
 @pytest.mark.parametrize("init", LAZY, ids=lambda path: path.parent.name)
