@@ -319,9 +319,9 @@ def test_attention_darkens_what_is_not_looked_at():
     assert veil.get_extent() == picture.get_extent(), (
         "over the whole picture, whatever the two grids"
     )
-    assert "largest weight 0.4" in [text.get_text() for text in ax.texts]
+    assert "largest value 0.4" in [text.get_text() for text in ax.texts]
     ax = DRAWN["overlay"](attention=[None, weights / 100]).axes[1]
-    assert "largest weight 0.004" in [text.get_text() for text in ax.texts]
+    assert "largest value 0.004" in [text.get_text() for text in ax.texts]
 
 
 def test_boxes_stand_where_their_pixels_are():

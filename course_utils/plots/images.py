@@ -62,7 +62,7 @@ def overlay(
     `boxes`: for each picture {name: (left, top, right, bottom)} in pixels; the first is drawn
     solid, the next dashed. `attention`: for each picture weights (h, w), at least 0, on a grid
     over the whole picture. The picture stays bright where the weight is largest and is dark
-    where it is 0; the largest weight is printed below it.
+    where it is 0; the largest value is printed below it.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def overlay(
         ax.text(
             0.5,
             -0.02,
-            f"largest weight {weights.max():.2g}",
+            f"largest value {weights.max():.2g}",
             transform=ax.transAxes,
             ha="center",
             va="top",

@@ -513,7 +513,10 @@ def draw_put(question, colour):
 
 def tell_put(question, colour):
     item, true, told, _ = put(question, colour)
-    return f'Now right: "{true}". The model: "{told}".' if true else "No such thing is there."
+    asked = question.split(": ", 1)[1]
+    if not true:
+        return f"{asked} No such thing is there."
+    return f'{asked} Now right: "{true}". The model: "{told}".'
 
 Explorer(draw_put, {"question": Dropdown(options=list(CHOICES)),
                     "colour": Dropdown(options=list(COLOURS))}, tell_put,
