@@ -513,10 +513,8 @@ def draw_put(question, colour):
 
 def tell_put(question, colour):
     item, true, told, _ = put(question, colour)
-    asked = question.split(": ", 1)[1]
-    if not true:
-        return f"{asked} No such thing is there."
-    return f'{asked} Now right: "{true}". The model: "{told}".'
+    found = f'Now right: "{true}". The model: "{told}".' if true else "No such thing is there."
+    return f"{question} {found}"
 
 Explorer(draw_put, {"question": Dropdown(options=list(CHOICES)),
                     "colour": Dropdown(options=list(COLOURS))}, tell_put,
