@@ -121,6 +121,14 @@ def test_only_the_named_notebooks_run(tmp_path, main, capsys):
     assert (tmp_path / "ran_00").exists() and not (tmp_path / "ran_07").exists()
 
 
+def test_a_notebook_that_shows_nothing_has_no_known_peak(tmp_path, main, capsys):
+    write(tmp_path, "00_mute", "get_ipython().ast_node_interactivity = 'none'")
+    write(tmp_path, "01_next", "1")
+    assert main(tmp_path) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["00_mute", "-"] == rows[-3][::2] and float(rows[-2][2]) > 0
+
+
 def test_a_cell_that_takes_too_long(tmp_path, main, capsys):
     write(tmp_path, "00_slow", "import time\ntime.sleep(60)")
     assert main(tmp_path, "--timeout", "1") == 1

@@ -87,7 +87,8 @@ def run_notebook(path, timeout):
                 except CellExecutionError as error:
                     problem = f"code cell {number}: {last_line(error)}"
                 client.execute_cell(measure, len(notebook.cells) - 1)
-                peak_mb = float(measure.outputs[-1].data["text/plain"])
+                if measure.outputs:  # else it is not known: a notebook may stop what cells show
+                    peak_mb = float(measure.outputs[-1].data["text/plain"])
         except CellTimeoutError:
             problem = f"code cell {number}: took longer than {timeout} seconds"
         except (RuntimeError, OSError, NoSuchKernel) as error:
