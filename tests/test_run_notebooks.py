@@ -121,12 +121,27 @@ def test_only_the_named_notebooks_run(tmp_path, main, capsys):
     assert (tmp_path / "ran_00").exists() and not (tmp_path / "ran_07").exists()
 
 
-def test_a_notebook_that_shows_nothing_has_no_known_peak(tmp_path, main, capsys):
+def test_what_cannot_be_measured_has_no_known_peak(tmp_path, main, capsys):
     write(tmp_path, "00_mute", "get_ipython().ast_node_interactivity = 'none'")
-    write(tmp_path, "01_next", "1")
+    no_module = "import sys\nsys.modules['resource'] = sys.modules['psutil'] = None"
+    write(tmp_path, "01_broken", no_module)
+    write(tmp_path, "02_next", "1")
     assert main(tmp_path) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["00_mute", "-"] == rows[-3][::2] and float(rows[-2][2]) > 0
+    assert ["00_mute", "-"] == rows[-4][::2] and ["01_broken", "-"] == rows[-3][::2]
+    assert float(rows[-2][2]) > 0
+
+
+def test_a_kernel_that_drops_what_follows_an_error_is_measured(tmp_path, main, capsys):
+    drops = (
+        "kernel = get_ipython().kernel\n"
+        "kernel._abort_queues = lambda *_: setattr(kernel, '_aborting', True)"
+    )
+    write(tmp_path, "00_a", drops, "1 / 0", "2")
+    assert main(tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "00_a failed, code cell 2: ZeroDivisionError: division by zero" in printed
+    assert float(printed.splitlines()[-1].split()[2]) > 0  # "total", seconds, peak
 
 
 def test_a_cell_that_takes_too_long(tmp_path, main, capsys):

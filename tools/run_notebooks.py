@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellTimeoutError
 from tqdm import tqdm
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -49,9 +49,9 @@ class Run:
 
 
 def last_line(error):
-    """The error's name and the last line of its message."""
-    lines = str(error.evalue).strip().splitlines()
-    return f"{error.ename}: {lines[-1]}" if lines else error.ename
+    """The error's name and the last line of its message, from a kernel's reply."""
+    lines = error["evalue"].strip().splitlines()
+    return f"{error['ename']}: {lines[-1]}" if lines else error["ename"]
 
 
 def run_notebook(path, timeout):
@@ -63,11 +63,20 @@ def run_notebook(path, timeout):
     except (ValueError, nbformat.ValidationError):
         return Run(path.stem, 0.0, None, "the file is not a notebook")
 
+    errors = []
+
+    def note_error(cell, cell_index, execute_reply):
+        if "raises-exception" not in cell.metadata.get("tags", []):
+            errors.append(execute_reply["content"])
+
     measure = nbformat.v4.new_code_cell(PEAK_MB)
     notebook.cells.append(measure)
     client = NotebookClient(
         notebook,
         timeout=timeout,
+        # Otherwise a kernel drops what arrives right after an error: the measuring cell.
+        allow_errors=True,
+        on_cell_error=note_error,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
     )
@@ -81,14 +90,16 @@ def run_notebook(path, timeout):
                 client.setup_kernel(stderr=kernel_log),
                 tqdm(code, desc=path.stem, unit="cell") as bar,
             ):
-                try:
-                    for number, index in enumerate(bar, start=1):  # noqa: B007 (the errors below say it)
-                        client.execute_cell(notebook.cells[index], index)
-                except CellExecutionError as error:
-                    problem = f"code cell {number}: {last_line(error)}"
+                for number, index in enumerate(bar, start=1):
+                    client.execute_cell(notebook.cells[index], index)
+                    if errors:
+                        problem = f"code cell {number}: {last_line(errors[0])}"
+                        break
                 client.execute_cell(measure, len(notebook.cells) - 1)
-                if measure.outputs:  # else it is not known: a notebook may stop what cells show
-                    peak_mb = float(measure.outputs[-1].data["text/plain"])
+                # none: the notebook stopped what cells show, or broke what measures
+                shown = [out for out in measure.outputs if out.output_type == "execute_result"]
+                if shown:
+                    peak_mb = float(shown[0].data["text/plain"])
         except CellTimeoutError:
             problem = f"code cell {number}: took longer than {timeout} seconds"
         except (RuntimeError, OSError, NoSuchKernel) as error:
